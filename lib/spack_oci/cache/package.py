@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What the library knows of a package: everything that push and fetch need, and nothing of Spack's own classes."""
+
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Mapping, Sequence, Tuple
+
+from ..reference import valid_tag
+
+INDEX_TAG = "index.spack"
+
+
+def package_tag(name: str, version: str, dag_hash: str) -> str:
+    """The tag of a package, as Spack composes it (``NAME-VERSION-DAGHASH.spack``)."""
+    return valid_tag(f"{name}-{version}-{dag_hash}.spack")
+
+
+def is_package_tag(tag: str) -> bool:
+    return tag.endswith(".spack") and tag != INDEX_TAG
+
+
+@dataclass(frozen=True)
+class Package:
+    """An installed package that can be pushed."""
+
+    name: str
+    version: str
+    dag_hash: str
+    #: install prefix, absolute
+    prefix: str
+    #: ``Spec.to_dict(hash=dag_hash)``: ``{"spec": {"_meta": ..., "nodes": [...]}}``
+    spec_document: Mapping[str, Any] = field(repr=False)
+    #: the whole spec as one line, for people
+    description: str
+    #: operating system and architecture as Go names them: ("linux", "amd64")
+    platform: Tuple[str, str]
+    #: (dag hash, "name@version/hash") of the link/run closure without externals, dependencies first, itself last
+    runtime: Sequence[Tuple[str, str]] = field(repr=False)
+    #: the head of ``.spack/binary_distribution``: sbang_install_path, buildpath, spackprefix, relative_prefix,
+    #: hash_to_prefix, hardlinks_deduped. The three relocate_* lists are added by the archive
+    build_info: Mapping[str, Any] = field(repr=False)
+    #: the number that Spack writes as ``buildcache_layout_version``
+    layout_version: int
+    #: environment variables of a base image -> the same with the run environment of this package
+    environment: Callable[[Dict[str, str]], Dict[str, str]] = field(repr=False, default=lambda env: env)
+
+    @property
+    def label(self) -> str:
+        """As Spack prints a package: ``zlib@1.3.1/abcdefg``."""
+        return f"{self.name}@{self.version}/{self.dag_hash[:7]}"
+
+    @property
+    def tag(self) -> str:
+        return package_tag(self.name, self.version, self.dag_hash)
+
+    @property
+    def old_prefixes(self) -> Tuple[str, ...]:
+        """Every path that relocation will look for: package prefixes, the sbang path, the store root."""
+        info = self.build_info
+        return (*info["hash_to_prefix"].values(), info["sbang_install_path"], info["buildpath"])

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Descriptors (image-spec, descriptor.md), digests, media types, and a reader that verifies while it reads."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Dict, Mapping, Optional
+
+from .errors import DigestMismatch, InvalidContent, InvalidReference
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+OCI_LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+OCI_LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
+OCI_EMPTY = "application/vnd.oci.empty.v1+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+
+MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
+INDEX_TYPES = (OCI_INDEX, DOCKER_INDEX)
+
+#: length of the hexadecimal part of the digests that are accepted
+_ALGORITHMS = {"sha256": 64, "sha512": 128}
+_DIGEST = re.compile(r"(sha256|sha512):([0-9a-f]+)\Z")
+
+
+def check_digest(digest: str) -> str:
+    """Return ``digest`` if it is ``sha256:<64 hex>`` or ``sha512:<128 hex>``, else raise :class:`InvalidReference`."""
+    match = _DIGEST.match(digest) if isinstance(digest, str) else None
+    if not match or len(match.group(2)) != _ALGORITHMS[match.group(1)]:
+        raise InvalidReference(f"not a digest: {digest!r}", remedy="a digest looks like sha256:<64 hexadecimal digits>")
+    return digest
+
+
+def hasher_for(digest: str) -> Any:
+    """A new ``hashlib`` object of the algorithm of ``digest``."""
+    return hashlib.new(check_digest(digest).partition(":")[0])
+
+
+def sha256_digest(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def canonical_json(document: Any) -> bytes:
+    """The bytes of ``document`` that every document of ours has: UTF-8, no spaces, keys in the order given."""
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+
+
+def parse_json(data: bytes, what: str) -> Dict[str, Any]:
+    """The JSON object in ``data``; :class:`InvalidContent` that names ``what`` if it is none."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as e:
+        raise InvalidContent(f"{what} is not JSON: {e}") from e
+    if not isinstance(document, dict):
+        raise InvalidContent(f"{what} is not a JSON object")
+    return document
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """What a piece of content is: media type, digest, size in bytes."""
+
+    media_type: str
+    digest: str
+    size: int
+    annotations: Mapping[str, str] = field(default_factory=dict, compare=False)
+    platform: Optional[Mapping[str, Any]] = field(default=None, compare=False)
+    artifact_type: Optional[str] = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        check_digest(self.digest)
+        if not isinstance(self.size, int) or isinstance(self.size, bool) or self.size < 0:
+            raise InvalidContent(f"descriptor of {self.digest} has no valid size: {self.size!r}")
+        if not isinstance(self.media_type, str):
+            raise InvalidContent(f"descriptor of {self.digest} has no media type")
+
+    @classmethod
+    def of(cls, data: bytes, media_type: str, **kwargs: Any) -> "Descriptor":
+        return cls(media_type, sha256_digest(data), len(data), **kwargs)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Descriptor":
+        try:
+            return cls(
+                data["mediaType"],
+                data["digest"],
+                data["size"],
+                data.get("annotations") or {},
+                data.get("platform"),
+                data.get("artifactType"),
+            )
+        except (KeyError, TypeError, AttributeError, InvalidReference) as e:
+            raise InvalidContent(f"not a descriptor ({type(e).__name__}: {e}): {str(data)[:200]}") from e
+
+    def to_dict(self) -> Dict[str, Any]:
+        result: Dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+        if self.artifact_type:
+            result["artifactType"] = self.artifact_type
+        if self.platform:
+            result["platform"] = dict(self.platform)
+        if self.annotations:
+            result["annotations"] = dict(self.annotations)
+        return result
+
+
+class VerifyingReader:
+    """Reads a stream and raises :class:`DigestMismatch` at the latest with its last byte.
+
+    ``read`` never returns the end of the content (an empty read, or ``read(-1)``) before digest and size were checked,
+    and never more bytes than the descriptor says.
+    """
+
+    def __init__(self, stream: BinaryIO, descriptor: Descriptor, source: str = "") -> None:
+        self._stream = stream
+        self._descriptor = descriptor
+        self._source = source
+        self._hasher = hasher_for(descriptor.digest)
+        self._seen = 0
+        self._checked = False
+
+    def read(self, size: int = -1) -> bytes:
+        if size is None or size < 0:
+            chunks = []
+            while True:
+                chunk = self.read(1 << 20)
+                if not chunk:
+                    return b"".join(chunks)
+                chunks.append(chunk)
+        # one byte beyond the end, so that content that is too long does not pass for the right one
+        chunk = self._stream.read(min(size, self._descriptor.size - self._seen + 1))
+        self._seen += len(chunk)
+        if self._seen > self._descriptor.size:
+            self._fail(f"more than {self._descriptor.size} bytes")
+        self._hasher.update(chunk)
+        if size and (not chunk or self._seen == self._descriptor.size):
+            self._check()
+        return chunk
+
+    def _check(self) -> None:
+        if self._checked:
+            return
+        if self._seen < self._descriptor.size:
+            self._fail(f"{self._seen} bytes")
+        if self._stream.read(1):
+            self._fail(f"more than {self._descriptor.size} bytes")
+        found = f"{self._hasher.name}:{self._hasher.hexdigest()}"
+        if found != self._descriptor.digest:
+            self._fail(f"the digest {found}")
+        self._checked = True
+
+    def _fail(self, found: str) -> None:
+        where = f" from {self._source}" if self._source else ""
+        raise DigestMismatch(
+            f"{self._descriptor.digest} ({self._descriptor.size} bytes){where} came back with {found}"
+        )
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def __enter__(self) -> "VerifyingReader":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Every exception that the library raises on purpose.
+
+::
+
+    SpackOciError
+    ├── InvalidReference            a URL, repository name, tag or digest that cannot be parsed
+    ├── ConfigurationError          a setting that is missing or wrong (a variable that is not set, ...)
+    ├── ContentError                content is not there, or is not what it should be
+    │   ├── NotFound                the only "miss": a 404, or no such file in a layout
+    │   ├── DigestMismatch          the bytes are not the ones that the descriptor names (digest or size)
+    │   ├── InvalidContent          not JSON, too large, not of the expected kind
+    │   └── NotAPackage             readable, but not a Spack package
+    ├── TransportError              no complete answer came back
+    │   ├── Unreachable             no such host, connection refused, no route
+    │   ├── TLSFailure              the certificate or the handshake
+    │   ├── TimedOut
+    │   └── ConnectionLost          reset or closed in the middle of a message
+    ├── ResponseError               the server answered, and said no (``status``, ``codes``)
+    │   ├── Unauthorized            401: no credentials, or not accepted
+    │   ├── Forbidden               403: known, but not allowed
+    │   ├── RateLimited             429 (``retry_after``: seconds, or None)
+    │   ├── ServerFailure           5xx
+    │   └── UnexpectedResponse      any other status, or an answer that breaks the protocol
+    ├── ArchiveError                a package's tarball
+    │   ├── UnsafeArchive           a member outside the prefix, a device, a link that leaves the prefix
+    │   ├── CorruptArchive          not a tar, not compressed as declared, cut short
+    │   └── PrefixChanged           files of the prefix changed or vanished while they were read
+    ├── RelocationError             a prefix that cannot be rewritten
+    │   └── PrefixTooLong           a C string that would have to grow
+    ├── ImageError                  base images, libc compatibility, layers, tags
+    ├── IndexUpdateError            an index that cannot be read, merged or written
+    └── StorageError                the local disk: full, read-only, not permitted
+
+The message of an error is one line: what was being done, to what, and what came back. ``remedy`` is one more sentence:
+what to do next. ``str(error)`` has both. Neither ever holds a secret.
+"""
+
+import errno
+from typing import Optional, Sequence
+
+
+class SpackOciError(Exception):
+    """Base class. ``message``: what happened; ``remedy``: what to do next (may be empty)."""
+
+    #: remedy for raisers that know nothing better
+    default_remedy = ""
+
+    def __init__(self, message: str, *, remedy: Optional[str] = None) -> None:
+        self.message = message
+        self.remedy = self.default_remedy if remedy is None else remedy
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        return f"{self.message}: {self.remedy}" if self.remedy else self.message
+
+
+class InvalidReference(SpackOciError):
+    pass
+
+
+class ConfigurationError(SpackOciError):
+    pass
+
+
+class ContentError(SpackOciError):
+    pass
+
+
+class NotFound(ContentError):
+    pass
+
+
+class DigestMismatch(ContentError):
+    default_remedy = "the content was damaged on its way or in its store; try again, then push it anew with --force"
+
+
+class InvalidContent(ContentError):
+    pass
+
+
+class NotAPackage(ContentError):
+    pass
+
+
+class TransportError(SpackOciError):
+    pass
+
+
+class Unreachable(TransportError):
+    default_remedy = "check the host name, the network and the proxy settings"
+
+
+class TLSFailure(TransportError):
+    default_remedy = (
+        "name the CA with oci:registries:HOST:ca_bundle, or use oci+http:// if the registry speaks plain http"
+    )
+
+
+class TimedOut(TransportError):
+    default_remedy = "try again, or raise config:connect_timeout"
+
+
+class ConnectionLost(TransportError):
+    default_remedy = "try again; what was transferred is not sent twice"
+
+
+class ResponseError(SpackOciError):
+    """The server's answer. ``status``: HTTP status; ``codes``: the error codes of its JSON body, e.g. ``DENIED``."""
+
+    def __init__(
+        self, message: str, *, status: int = 0, codes: Sequence[str] = (), remedy: Optional[str] = None
+    ) -> None:
+        super().__init__(message, remedy=remedy)
+        self.status = status
+        self.codes = tuple(codes)
+
+
+class Unauthorized(ResponseError):
+    default_remedy = "log in with `spack oci login HOST`, or give the mirror credentials with `spack mirror set`"
+
+
+class Forbidden(ResponseError):
+    default_remedy = "the credentials are known but lack this permission; ask the registry's owner, or use others"
+
+
+class RateLimited(ResponseError):
+    """``retry_after``: what the server asked for, in seconds."""
+
+    default_remedy = "wait, use credentials with a higher limit, or add another mirror"
+
+    def __init__(self, message: str, *, retry_after: Optional[float] = None, **kwargs) -> None:
+        super().__init__(message, **kwargs)
+        self.retry_after = retry_after
+
+
+class ServerFailure(ResponseError):
+    default_remedy = "the registry is in trouble; try again later"
+
+
+class UnexpectedResponse(ResponseError):
+    pass
+
+
+class ArchiveError(SpackOciError):
+    pass
+
+
+class UnsafeArchive(ArchiveError):
+    default_remedy = "do not install from this cache until its owner has explained this package"
+
+
+class CorruptArchive(ArchiveError):
+    default_remedy = "push the package again with --force"
+
+
+class PrefixChanged(ArchiveError):
+    default_remedy = "let the program that writes there finish, then push again"
+
+
+class RelocationError(SpackOciError):
+    pass
+
+
+class PrefixTooLong(RelocationError):
+    default_remedy = (
+        "install into a shorter tree, or build with more padding (config:install_tree:padded_length)"
+    )
+
+
+class ImageError(SpackOciError):
+    pass
+
+
+class IndexUpdateError(SpackOciError):
+    pass
+
+
+class StorageError(SpackOciError):
+    @classmethod
+    def from_os_error(cls, doing: str, error: OSError) -> "StorageError":
+        """``doing``: e.g. ``"extracting zlib@1.3.1 to /opt/..."``."""
+        remedy = {
+            errno.ENOSPC: "free some space on that file system and run the command again",
+            errno.EDQUOT: "your disk quota is used up; free some space and run the command again",
+            errno.EROFS: "the file system is read-only; choose another directory",
+            errno.EACCES: "you may not write there; check the permissions or choose another directory",
+            errno.EPERM: "you may not write there; check the permissions or choose another directory",
+        }.get(error.errno or 0, "")
+        where = f" ({error.filename})" if error.filename else ""
+        return cls(f"{doing}: {error.strerror or error}{where}", remedy=remedy)

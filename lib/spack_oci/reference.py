@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Where content lives: mirror URLs, repositories, layouts, tags and image references.
+
+Mirror URLs are ``oci://HOST/NAME`` (https), ``oci+http://HOST/NAME`` (plain http) and ``oci+file:///DIR`` (an OCI image
+layout directory). Host and name follow what Spack and Docker do: no host, or a first component without ``.`` or ``:``
+that is not ``localhost``, means Docker Hub; names are lower-cased.
+"""
+
+import os
+import re
+import urllib.parse
+from dataclasses import dataclass, replace
+from typing import Optional, Union
+
+from .descriptor import check_digest
+from .errors import InvalidReference
+
+DOCKER_HUB = "index.docker.io"
+
+SCHEMES = ("oci", "oci+http", "oci+file")
+
+_HOST = re.compile(
+    r"(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*\.?|\[[0-9a-fA-F:.]+\])"
+    r"(?::[0-9]{1,5})?\Z"
+)
+#: distribution-spec, "Pulling manifests": <name>
+_NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*\Z")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
+
+
+def check_tag(tag: str) -> str:
+    if not _TAG.match(tag):
+        raise InvalidReference(
+            f"not a tag: {tag!r}", remedy="a tag has at most 128 letters, digits, '_', '.' and '-', not '.' or '-' first"
+        )
+    return tag
+
+
+def valid_tag(text: str) -> str:
+    """``text`` made a valid tag the way Spack does: other characters become ``_``, the middle of a long one goes."""
+    tag = re.sub(r"[^A-Za-z0-9_.-]", "_", text)
+    return tag[:64] + tag[-64:] if len(tag) > 128 else tag
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository of a registry. ``scheme``: ``https`` or ``http``; ``host``: with port, if one was given."""
+
+    host: str
+    name: str
+    scheme: str = "https"
+
+    @property
+    def url(self) -> str:
+        return f"{'oci' if self.scheme == 'https' else 'oci+http'}://{self.host}/{self.name}"
+
+    @property
+    def api_host(self) -> str:
+        """The host that answers the API: Docker Hub's has another name."""
+        return "registry-1.docker.io" if self.host in (DOCKER_HUB, "docker.io") else self.host
+
+    @property
+    def endpoint(self) -> str:
+        """The API's base URL of this repository, without a trailing slash."""
+        return f"{self.scheme}://{self.api_host}/v2/{self.name}"
+
+    def __str__(self) -> str:
+        return self.url
+
+
+@dataclass(frozen=True)
+class LayoutDirectory:
+    """An OCI image layout directory; ``path`` is absolute."""
+
+    path: str
+
+    @property
+    def url(self) -> str:
+        return "oci+file://" + urllib.parse.quote(self.path)
+
+    def __str__(self) -> str:
+        return self.url
+
+
+Location = Union[Repository, LayoutDirectory]
+
+
+@dataclass(frozen=True)
+class ImageReference:
+    """An image somewhere: a location with a tag, a digest, or both (then the digest counts)."""
+
+    location: Location
+    tag: Optional[str] = None
+    digest: Optional[str] = None
+
+    @property
+    def reference(self) -> str:
+        return self.digest or self.tag or "latest"
+
+    def __str__(self) -> str:
+        where = str(self.location)
+        return f"{where}@{self.digest}" if self.digest else f"{where}:{self.reference}"
+
+
+def is_oci_url(url: str) -> bool:
+    return url.partition("://")[0] in SCHEMES
+
+
+def parse_repository(text: str, scheme: str = "https", url: str = "") -> Repository:
+    """``HOST/NAME``, ``NAME``, ``USER/NAME``; ``url`` is what the user wrote, for the error."""
+    shown = url or text
+    first, slash, rest = text.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost" or first != first.lower()):
+        host, name = first, rest
+    elif slash:
+        host, name = DOCKER_HUB, text
+    else:
+        if ":" in first or first == "localhost" or first.startswith("["):
+            raise InvalidReference(
+                f"{shown} names a registry but no repository", remedy=f"write {shown.rstrip('/')}/NAME"
+            )
+        host, name = DOCKER_HUB, f"library/{text}"
+    if not name or name == "library/":
+        raise InvalidReference(
+            f"{shown} names a registry but no repository", remedy=f"write {shown.rstrip('/')}/NAME"
+        )
+    if not _HOST.match(host):
+        raise InvalidReference(f"{shown}: not a host: {host!r}")
+    name = name.lower()
+    if not _NAME.match(name) or len(name) > 255:
+        raise InvalidReference(
+            f"{shown}: not a repository name: {name!r}",
+            remedy="it has components of letters and digits, separated by '/', '.', '_' and '-'",
+        )
+    return Repository(host, name, scheme)
+
+
+def parse_url(url: str) -> Location:
+    """A mirror URL. Tags and digests are refused: a mirror is a whole repository."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in SCHEMES:
+        raise InvalidReference(f"not an OCI URL: {url!r}", remedy="it starts with oci://, oci+http:// or oci+file:///")
+    if scheme == "oci+file":
+        return _parse_layout(url, rest)
+    rest = rest.rstrip("/")
+    if "@" in rest.partition("/")[0]:
+        raise InvalidReference(
+            f"an OCI URL holds no user or password ({scheme}://...@{rest.rpartition('@')[2]})",
+            remedy="use `spack oci login`, or `spack mirror set --oci-username-variable ... --oci-password-variable ...`",
+        )
+    name = rest.partition("/")[2]
+    if "@" in name or ":" in name:
+        raise InvalidReference(f"{url} names a single image", remedy="a mirror is a repository: leave the tag away")
+    return parse_repository(rest, "https" if scheme == "oci" else "http", url)
+
+
+def _parse_layout(url: str, rest: str) -> LayoutDirectory:
+    path = urllib.parse.unquote(rest)
+    if path.startswith("localhost/"):
+        path = path[len("localhost") :]
+    if not path.startswith("/"):
+        raise InvalidReference(f"{url}: the path is not absolute", remedy="write oci+file:///absolute/path")
+    return LayoutDirectory(os.path.normpath("/" + path.lstrip("/")))
+
+
+def parse_image_reference(text: str) -> ImageReference:
+    """An image as container tools write it (``debian:12``, ``HOST/NAME@sha256:...``), or an ``oci...://`` URL with tag.
+
+    A layout directory takes its tag behind the last colon: ``oci+file:///DIR:TAG``.
+    """
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        if scheme.startswith("docker:"):
+            raise InvalidReference(f"not an image reference: {text!r}", remedy="leave the transport away")
+        scheme, rest = "oci", text
+    if scheme == "docker":  # skopeo's spelling, docker://
+        scheme = "oci"
+    if scheme not in SCHEMES:
+        raise InvalidReference(f"not an image reference: {text!r}")
+    name, at, digest = rest.partition("@")
+    if at:
+        check_digest(digest)
+    tag: Optional[str] = None
+    head, colon, tail = name.rpartition(":")
+    if colon and "/" not in tail:
+        name, tag = head, check_tag(tail)
+    if scheme == "oci+file":
+        return ImageReference(_parse_layout(text, name), tag, digest or None)
+    repository = parse_repository(name, "https" if scheme == "oci" else "http", text)
+    return ImageReference(repository, tag or (None if digest else "latest"), digest or None)
+
+
+def with_tag(reference: ImageReference, tag: str) -> ImageReference:
+    return replace(reference, tag=check_tag(tag), digest=None)
