@@ -156,9 +156,7 @@ class VerifyingReader:
 
     def _fail(self, found: str) -> None:
         where = f" from {self._source}" if self._source else ""
-        raise DigestMismatch(
-            f"{self._descriptor.digest} ({self._descriptor.size} bytes){where} came back with {found}"
-        )
+        raise DigestMismatch(f"{self._descriptor.digest} ({self._descriptor.size} bytes){where} came back with {found}")
 
     def close(self) -> None:
         self._stream.close()

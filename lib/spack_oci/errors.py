@@ -163,9 +163,7 @@ class RelocationError(SpackOciError):
 
 
 class PrefixTooLong(RelocationError):
-    default_remedy = (
-        "install into a shorter tree, or build with more padding (config:install_tree:padded_length)"
-    )
+    default_remedy = "install into a shorter tree, or build with more padding (config:install_tree:padded_length)"
 
 
 class ImageError(SpackOciError):

@@ -31,7 +31,8 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
 def check_tag(tag: str) -> str:
     if not _TAG.match(tag):
         raise InvalidReference(
-            f"not a tag: {tag!r}", remedy="a tag has at most 128 letters, digits, '_', '.' and '-', not '.' or '-' first"
+            f"not a tag: {tag!r}",
+            remedy="a tag has at most 128 letters, digits, '_', '.' and '-', not '.' or '-' first",
         )
     return tag
 
@@ -121,9 +122,7 @@ def parse_repository(text: str, scheme: str = "https", url: str = "") -> Reposit
             )
         host, name = DOCKER_HUB, f"library/{text}"
     if not name or name == "library/":
-        raise InvalidReference(
-            f"{shown} names a registry but no repository", remedy=f"write {shown.rstrip('/')}/NAME"
-        )
+        raise InvalidReference(f"{shown} names a registry but no repository", remedy=f"write {shown.rstrip('/')}/NAME")
     if not _HOST.match(host):
         raise InvalidReference(f"{shown}: not a host: {host!r}")
     name = name.lower()
@@ -145,8 +144,8 @@ def parse_url(url: str) -> Location:
     rest = rest.rstrip("/")
     if "@" in rest.partition("/")[0]:
         raise InvalidReference(
-            f"an OCI URL holds no user or password ({scheme}://...@{rest.rpartition('@')[2]})",
-            remedy="use `spack oci login`, or `spack mirror set --oci-username-variable ... --oci-password-variable ...`",
+            f"an OCI URL holds no user or password: {scheme}://...@{rest.rpartition('@')[2]}",
+            remedy="use `spack oci login`, or `spack mirror set` with --oci-username-variable and --oci-password-variable",
         )
     name = rest.partition("/")[2]
     if "@" in name or ":" in name:
