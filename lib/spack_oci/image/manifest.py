@@ -1,0 +1,374 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Config and manifest of an image, as pure functions: documents in, bytes out (image-spec, config.md and manifest.md).
+
+An image is a base image (perhaps an empty one) with further layers on top. A *package's* image is one whose config is
+at the same time the spec file that every Spack reads: the spec document and a few numbers stand at its top level.
+Same input, same bytes: nothing here looks at a clock, the environment or a random number.
+"""
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Protocol, Sequence, Tuple
+
+from ..descriptor import (
+    DOCKER_CONFIG,
+    DOCKER_LAYER_GZIP,
+    DOCKER_MANIFEST,
+    OCI_CONFIG,
+    OCI_LAYER,
+    OCI_LAYER_GZIP,
+    OCI_LAYER_ZSTD,
+    OCI_MANIFEST,
+    Descriptor,
+    canonical_json,
+    check_digest,
+)
+from ..errors import ImageError, InvalidContent, InvalidReference
+
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
+DOCKER_FOREIGN_GZIP = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+OCI_FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+
+#: what Spack gives an image whose base sets no PATH
+DEFAULT_PATH = "/bin:/usr/bin"
+
+#: the time of whatever has none: reproducible, and obviously not the time of the push
+EPOCH = "1970-01-01T00:00:00+00:00"
+
+#: (compression, foreign) of every layer type that may stand in a manifest
+_LAYER_TYPES = {
+    OCI_LAYER: ("none", False),
+    OCI_LAYER_GZIP: ("gzip", False),
+    OCI_LAYER_ZSTD: ("zstd", False),
+    OCI_FOREIGN: ("none", True),
+    OCI_FOREIGN + "+gzip": ("gzip", True),
+    OCI_FOREIGN + "+zstd": ("zstd", True),
+    DOCKER_LAYER: ("none", False),
+    DOCKER_LAYER_GZIP: ("gzip", False),
+    DOCKER_FOREIGN_GZIP: ("gzip", True),
+}
+_OCI_LAYER_TYPES = {key: name for name, key in _LAYER_TYPES.items() if "oci" in name}
+_DOCKER_LAYER_TYPES = {key: name for name, key in _LAYER_TYPES.items() if "docker" in name}
+
+#: of a Docker config: they describe the container that the base was committed from, not an image on top of it
+_NOT_INHERITED = ("id", "parent", "container", "container_config", "docker_version")
+#: of its ``config``: build triggers fire once (Dockerfile reference, ONBUILD), ``Image`` names the base's own parent
+_SETTINGS_NOT_INHERITED = ("OnBuild", "Image", "Hostname", "Domainname")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer in a store. ``diff_id``: digest of the uncompressed tar; ``label``: what it holds, for the history."""
+
+    descriptor: Descriptor
+    diff_id: str
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Base:
+    """Manifest and config of a base image whose layers are in the target; without arguments, the empty image."""
+
+    manifest: Mapping[str, Any] = field(default_factory=lambda: {"mediaType": OCI_MANIFEST, "layers": []})
+    config: Mapping[str, Any] = field(default_factory=dict)
+    #: as the user wrote it, and what it was when it was read: ``org.opencontainers.image.base.name`` and ``.digest``
+    name: str = ""
+    digest: str = ""
+
+    @property
+    def layers(self) -> List[Mapping[str, Any]]:
+        """Descriptors as they stand in the manifest; foreign layers have ``urls``."""
+        return list(self.manifest.get("layers") or [])
+
+    @property
+    def diff_ids(self) -> List[str]:
+        return list((self.config.get("rootfs") or {}).get("diff_ids") or [])
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The run-time configuration: Env, Entrypoint, Cmd, Labels, User, ..."""
+        return self.config.get("config") or {}
+
+    @property
+    def is_docker(self) -> bool:
+        return self.manifest.get("mediaType") == DOCKER_MANIFEST
+
+    @property
+    def platform(self) -> Optional[Tuple[str, str]]:
+        """``("linux", "amd64")``, or None for the empty base, which is right for all."""
+        if "architecture" not in self.config:
+            return None
+        return str(self.config.get("os", "linux")), str(self.config["architecture"])
+
+
+EMPTY_BASE = Base()
+
+
+@dataclass(frozen=True)
+class BuiltImage:
+    """What is to be stored: the config as a blob first, then the manifest."""
+
+    config: bytes = field(repr=False)
+    config_descriptor: Descriptor
+    manifest: bytes = field(repr=False)
+    manifest_descriptor: Descriptor
+
+    @property
+    def media_type(self) -> str:
+        return self.manifest_descriptor.media_type
+
+
+class PackageLike(Protocol):
+    """The part of :class:`spack_oci.cache.package.Package` that its image needs."""
+
+    @property
+    def description(self) -> str: ...
+
+    @property
+    def platform(self) -> Tuple[str, str]: ...
+
+    @property
+    def spec_document(self) -> Mapping[str, Any]: ...
+
+    @property
+    def layout_version(self) -> int: ...
+
+    @property
+    def environment(self) -> Callable[[Dict[str, str]], Dict[str, str]]: ...
+
+
+def compression_of(media_type: str) -> str:
+    """``gzip``, ``zstd`` or ``none`` for a layer's media type; :class:`ImageError` for what is no layer."""
+    try:
+        return _LAYER_TYPES[media_type][0]
+    except KeyError:
+        raise ImageError(
+            f"not the media type of a layer: {media_type}",
+            remedy="the image holds something else than a file system; choose another",
+        ) from None
+
+
+def layer_media_type(media_type: str, docker: bool) -> str:
+    """The name of the same kind of layer in Docker's or in OCI's vocabulary.
+
+    :class:`ImageError` when the vocabulary has none: Docker's schema 2 knows no zstd.
+    """
+    compression_of(media_type)
+    table = _DOCKER_LAYER_TYPES if docker else _OCI_LAYER_TYPES
+    try:
+        return table[_LAYER_TYPES[media_type]]
+    except KeyError:
+        raise ImageError(f"Docker's manifests have no media type for {media_type}") from None
+
+
+def parse_environment(entries: Iterable[str]) -> Dict[str, str]:
+    """``Env`` of a config as a dictionary, in its order. PATH is there even if the base sets none."""
+    environment = {"PATH": DEFAULT_PATH}
+    for entry in entries:
+        name, equals, value = entry.partition("=")
+        if equals and name:
+            environment[name] = value
+    return environment
+
+
+def environment_entries(environment: Mapping[str, str], first: Iterable[str] = ()) -> List[str]:
+    """``Env`` from a dictionary: the variables of ``first`` in their order, then the others by name."""
+    leading = [name for name in dict.fromkeys(first) if name in environment]
+    return [f"{name}={environment[name]}" for name in (*leading, *sorted(set(environment) - set(leading)))]
+
+
+def build_image(
+    *,
+    platform: Tuple[str, str],
+    layers: Sequence[Layer],
+    settings: Mapping[str, Any],
+    base: Optional[Base] = None,
+    document: Optional[Mapping[str, Any]] = None,
+    annotations: Optional[Mapping[str, str]] = None,
+    created: Optional[str] = None,
+) -> BuiltImage:
+    """An image: ``base`` with ``layers`` on top.
+
+    ``platform``: operating system and architecture as Go names them. ``settings``: the config's whole run-time part
+    (``Env``, ``Labels``, ...); what the base sets is in it already. ``document``: what else stands at the top level of
+    the config (image-spec, config.md: unknown fields are to be ignored). ``created``: RFC 3339; default: the base's.
+
+    The image has Docker's media types if the base has them and every layer can be said in them, else OCI's, and never
+    both: Apptainer refuses a mixture. Docker's manifests have no annotations. Raises :class:`ImageError` for a base of
+    another platform, or one whose config does not fit its manifest.
+    """
+    base = base or EMPTY_BASE
+    _check_base(base, platform)
+    docker = base.is_docker and all(compression_of(layer.descriptor.media_type) != "zstd" for layer in layers)
+    config = canonical_json(_config_document(platform, layers, settings, base, document or {}, created))
+    config_descriptor = Descriptor.of(config, DOCKER_CONFIG if docker else OCI_CONFIG)
+    manifest: Dict[str, Any] = {
+        "schemaVersion": 2,
+        "mediaType": DOCKER_MANIFEST if docker else OCI_MANIFEST,
+        "config": config_descriptor.to_dict(),
+        "layers": [*_base_layers(base, docker), *(_layer_entry(layer.descriptor, docker) for layer in layers)],
+    }
+    notes = {**_base_annotations(base), **(annotations or {})}
+    if notes and not docker:
+        manifest["annotations"] = dict(sorted(notes.items()))
+    data = canonical_json(manifest)
+    return BuiltImage(config, config_descriptor, data, Descriptor.of(data, manifest["mediaType"]))
+
+
+def build_package_image(
+    *,
+    package: PackageLike,
+    layers: Sequence[Layer],
+    base: Optional[Base] = None,
+    annotations: Optional[Mapping[str, str]] = None,
+    created: Optional[str] = None,
+) -> BuiltImage:
+    """The image of one package, which every Spack since 1.0 also takes for the package's build cache entry.
+
+    ``layers``: the runtime closure's, dependencies first and the package's own last (readers take the last one as the
+    tarball). A dependency whose layer is unknown is left out by the caller. Annotations are added to Spack's own one,
+    the description. Raises :class:`ImageError` without a layer, and as :func:`build_image` does.
+    """
+    if not layers:
+        raise ImageError(f"the image of {package.description} has no layer")
+    base = base or EMPTY_BASE
+    base_environment = parse_environment(base.settings.get("Env") or ())
+    environment = package.environment(dict(base_environment))
+    settings = inherited_settings(base)
+    settings["Env"] = environment_entries(environment, base_environment)
+    return build_image(
+        platform=package.platform,
+        layers=layers,
+        settings=settings,
+        base=base,
+        document=_spec_file(package, layers[-1].descriptor, created),
+        annotations={"org.opencontainers.image.description": package.description, **(annotations or {})},
+        created=created,
+    )
+
+
+def inherited_settings(base: Base) -> Dict[str, Any]:
+    """A copy of the base's run-time configuration that an image on top of it starts from."""
+    return {key: copy.deepcopy(value) for key, value in base.settings.items() if key not in _SETTINGS_NOT_INHERITED}
+
+
+def _spec_file(package: PackageLike, tarball: Descriptor, created: Optional[str]) -> Dict[str, Any]:
+    """What makes a config a spec file for Spack's ``get_valid_spec_file`` and its download of a tarball."""
+    algorithm, _, encoded = tarball.digest.partition(":")
+    return {
+        **package.spec_document,
+        "buildcache_layout_version": package.layout_version,
+        "binary_cache_checksum": {"hash_algorithm": algorithm, "hash": encoded},
+        "archive_size": tarball.size,
+        "archive_timestamp": created or EPOCH,
+        "archive_compression": compression_of(tarball.media_type),
+    }
+
+
+def _check_base(base: Base, platform: Tuple[str, str]) -> None:
+    what = base.name or "the base image"
+    if len(base.layers) != len(base.diff_ids):
+        raise ImageError(
+            f"{what} is damaged: {len(base.layers)} layers, but {len(base.diff_ids)} diff IDs in its config",
+            remedy="pull and push it anew with a container tool, or choose another base image",
+        )
+    for diff_id in base.diff_ids:
+        try:
+            check_digest(diff_id)
+        except InvalidReference as e:
+            raise ImageError(f"{what} is damaged: {e.message}") from e
+    if base.platform and base.platform != tuple(platform):
+        raise ImageError(
+            f"{what} is for {'/'.join(base.platform)}, the packages are for {'/'.join(platform)}",
+            remedy="choose a base image of the packages' platform",
+        )
+
+
+def _config_document(
+    platform: Tuple[str, str],
+    layers: Sequence[Layer],
+    settings: Mapping[str, Any],
+    base: Base,
+    document: Mapping[str, Any],
+    created: Optional[str],
+) -> Dict[str, Any]:
+    config = {key: copy.deepcopy(value) for key, value in base.config.items() if key not in _NOT_INHERITED}
+    if created:
+        config["created"] = created
+    config["os"], config["architecture"] = platform
+    config["config"] = dict(settings)
+    config["rootfs"] = {"type": "layers", "diff_ids": [*base.diff_ids, *(layer.diff_id for layer in layers)]}
+    config["history"] = [*_base_history(base), *(_history_entry(layer, created) for layer in layers)]
+    # the image's own fields win: a document cannot claim another root file system
+    return {**document, **config}
+
+
+def _history_entry(layer: Layer, created: Optional[str]) -> Dict[str, Any]:
+    entry = {"created": created} if created else {}
+    entry["created_by"] = "spack oci push"
+    return {**entry, "comment": layer.label} if layer.label else entry
+
+
+def _base_history(base: Base) -> List[Dict[str, Any]]:
+    """The base's history; if it is shorter than its layers, the missing entries are put in front.
+
+    Engines match the entries that are not ``empty_layer`` one by one with the layers, so that ours have to come after
+    exactly as many as the base has layers.
+    """
+    history = [dict(entry) for entry in base.config.get("history") or []]
+    with_layer = sum(1 for entry in history if not entry.get("empty_layer"))
+    if with_layer > len(base.layers):
+        return [{"comment": f"layer of {base.name or 'the base image'}"} for _ in base.layers]
+    missing = len(base.layers) - with_layer
+    return [{"comment": f"layer of {base.name or 'the base image'}"} for _ in range(missing)] + history
+
+
+def _base_layers(base: Base, docker: bool) -> List[Dict[str, Any]]:
+    result = []
+    for entry in base.layers:
+        # checks digest and size; the entry itself is kept, because a foreign layer has urls
+        descriptor = Descriptor.from_dict(entry)
+        result.append({**entry, "mediaType": layer_media_type(descriptor.media_type, docker)})
+    return result
+
+
+def _layer_entry(descriptor: Descriptor, docker: bool) -> Dict[str, Any]:
+    """A layer as it stands in a manifest: without annotations, which Docker does not know and readers need not."""
+    return {
+        "mediaType": layer_media_type(descriptor.media_type, docker),
+        "digest": descriptor.digest,
+        "size": descriptor.size,
+    }
+
+
+def _base_annotations(base: Base) -> Dict[str, str]:
+    notes = {}
+    if base.name:
+        notes["org.opencontainers.image.base.name"] = base.name
+    if base.digest:
+        notes["org.opencontainers.image.base.digest"] = base.digest
+    return notes
+
+
+def base_from_documents(manifest: Mapping[str, Any], config: Mapping[str, Any], name: str, digest: str) -> Base:
+    """A :class:`Base` of parsed JSON whose parts have the types that the functions above rely on.
+
+    :class:`InvalidContent` otherwise: the documents come from somebody else's registry.
+    """
+    rootfs, settings = config.get("rootfs"), config.get("config")
+    sound = (
+        isinstance(manifest.get("layers"), list)
+        and all(isinstance(layer, dict) for layer in manifest["layers"])
+        and isinstance(rootfs, dict)
+        and isinstance(rootfs.get("diff_ids"), list)
+        and isinstance(settings, (dict, type(None)))
+        and _is_list_of(dict, config.get("history"))
+        and _is_list_of(str, (settings or {}).get("Env"))
+    )
+    if not sound:
+        raise InvalidContent(f"{name}: manifest or config ({digest}) is not that of a container image")
+    return Base(manifest, config, name, digest)
+
+
+def _is_list_of(kind: type, value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(item, kind) for item in value))
