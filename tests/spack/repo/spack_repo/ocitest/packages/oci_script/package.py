@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+import os
+
+from spack_repo.ocitest.build_systems.native import NativePackage, write
+
+from spack.package import depends_on, version
+
+
+class OciScript(NativePackage):
+    """Scripts run by another package's interpreter; one shebang is so long that Spack has to use sbang."""
+
+    version("1.0")
+
+    depends_on("oci-app", type=("build", "run"))
+
+    def install(self, spec, prefix):
+        app = spec["oci-app"]
+        deep = os.path.join(app.prefix, app.package.deep_interpreter)
+        write(prefix.bin.greet, f"#!{app.prefix.bin.say}\nfrom {prefix}\n", 0o755)
+        write(prefix.bin.join("greet-long"), f"#!{deep}\nfrom {prefix}\n", 0o755)
+        write(prefix.etc.join("script.conf"), f"home={prefix}\nprogram={app.prefix.bin.hello}\nunicode=grüße\n")
