@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What differs between the supported Spack versions (1.0.2, 1.1.0, 1.2 and develop), and nothing else."""
+
+import inspect
+from typing import Any, Optional
+
+import spack
+import spack.binary_distribution as binary_distribution
+import spack.config
+import spack.error
+import spack.mirrors.mirror
+import spack.url_buildcache
+import spack.util.path
+
+from ..errors import SpackOciError
+
+try:  # 1.2 and later
+    import spack.util.filesystem as filesystem
+    import spack.util.lang as lang
+except ImportError:
+    import spack.llnl.util.filesystem as filesystem
+    import spack.llnl.util.lang as lang
+
+__all__ = ["filesystem", "lang", "OciError", "canonicalize_path", "mirror_metadata", "index_error", "no_index_error"]
+
+#: Spack's version, e.g. "1.1.0"
+SPACK_VERSION: str = spack.spack_version
+
+#: what Spack writes as ``buildcache_layout_version`` into an OCI config since 1.2; older versions accept it too, and
+#: one number for all means one digest for all
+OCI_LAYOUT_VERSION: int = getattr(spack.mirrors.mirror, "BINARY_MEDIA_TYPE_VERSION", 2)
+
+_METADATA = getattr(spack.url_buildcache, "MirrorMetadata", None) or spack.url_buildcache.MirrorURLAndVersion
+
+
+class OciError(spack.error.SpackError):
+    """One of our errors, as Spack's main program prints errors: one line, no traceback."""
+
+    def __init__(self, error: SpackOciError) -> None:
+        super().__init__(error.message, error.remedy or None)
+        self.error = error
+
+
+def canonicalize_path(path: str) -> str:
+    function = getattr(spack.config, "canonicalize_path", None) or spack.util.path.canonicalize_path
+    return function(path)
+
+
+def oci_layout_key() -> int:
+    """The layout version under which Spack keeps the index of an OCI mirror."""
+    if hasattr(spack.mirrors.mirror, "BINARY_MEDIA_TYPE_VERSION"):
+        return spack.mirrors.mirror.BINARY_MEDIA_TYPE_VERSION
+    return spack.url_buildcache.SUPPORTED_LAYOUT_VERSIONS[0]
+
+
+def mirror_metadata(url: str) -> Any:
+    """The key under which Spack knows the index of the OCI mirror at ``url``."""
+    return _METADATA(url, oci_layout_key())
+
+
+def index_error(message: str, cause: Optional[BaseException] = None) -> Exception:
+    """What Spack's index code expects when an index cannot be fetched."""
+    return binary_distribution.FetchIndexError(message)
+
+
+def no_index_error(message: str) -> Exception:
+    """What Spack's index code expects when a mirror has no index."""
+    return getattr(binary_distribution, "BuildcacheIndexNotExists", binary_distribution.FetchIndexError)(message)
+
+
+def no_mirrors_error() -> Exception:
+    kind = getattr(binary_distribution, "NoConfiguredBinaryMirrors", None)
+    if kind:
+        return kind()
+    return spack.error.SpackError("Please add a spack mirror to allow download of pre-compiled packages.")
+
+
+def matches_binary(mirror: Any, spec: Any, direction: str) -> bool:
+    """Whether the mirror's include and exclude filters (1.2) admit the spec."""
+    filters = getattr(mirror, "matches_binary", None)
+    return filters(spec, direction=direction) if filters else True
+
+
+def parameter_names(function: Any) -> tuple:
+    return tuple(inspect.signature(function).parameters)

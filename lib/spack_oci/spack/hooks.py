@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""The one table of everything that spack-oci replaces inside Spack, and the code that installs it.
+
+A hook is installed only where its target exists with the parameters that the replacement was written for. Any other is
+named in one warning and in ``spack oci doctor``, and Spack's own code stays. The replacements are resolved when they
+are first called, so that a Spack command that touches no OCI mirror imports nothing of the library.
+"""
+
+import functools
+import importlib
+import inspect
+import sys
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+from ..errors import SpackOciError
+from ..reference import SCHEMES
+
+
+@dataclass(frozen=True)
+class Hook:
+    """One function of Spack and its replacement.
+
+    ``targets``: ``module:attribute`` where Spack looks the function up; the first that exists is taken (classes were
+    renamed between releases). ``signatures``: accepted tuples of parameter names. ``replacement``:
+    ``module:function`` below ``spack_oci.spack``; it is called with the original function first.
+    """
+
+    purpose: str
+    targets: Sequence[str]
+    signatures: Sequence[Tuple[str, ...]]
+    replacement: str
+
+
+_BINARY = "spack.binary_distribution"
+
+HOOKS: Sequence[Hook] = (
+    Hook(
+        "fetch a package",
+        [f"{_BINARY}:download_tarball"],
+        [("spec", "unsigned", "mirrors_for_spec")],
+        "install:download_tarball",
+    ),
+    Hook(
+        "extract and relocate a package",
+        [f"{_BINARY}:extract_tarball"],
+        [("spec", "tarball_stage", "force", "timer")],
+        "install:extract_tarball",
+    ),
+    Hook(
+        "push (spack buildcache push, autopush, spack ci)",
+        [f"{_BINARY}:make_uploader"],
+        [("mirror", "force", "update_index", "signing_key", "base_image")],
+        "uploader:make_uploader",
+    ),
+    Hook(
+        "fetch an index",
+        [f"{_BINARY}:BinaryIndexCache._fetch_and_cache_index", f"{_BINARY}:BinaryCacheIndex._fetch_and_cache_index"],
+        [("self", "mirror_metadata", "cache_entry"), ("self", "url_and_version", "cache_entry")],
+        "indexes:fetch_and_cache_index",
+    ),
+    Hook(
+        "update an index",
+        [f"{_BINARY}:_oci_update_index"],
+        [("image_ref", "tmpdir", "pool")],
+        "indexes:oci_update_index",
+    ),
+    Hook(
+        "look for a package that no index has",
+        [f"{_BINARY}:try_direct_fetch"],
+        [("spec",), ("spec", "mirrors")],
+        "install:try_direct_fetch",
+    ),
+    Hook(
+        "know the image of a mirror",
+        ["spack.oci.oci:image_from_mirror"],
+        [("mirror",)],
+        "mirrors:image_from_mirror",
+    ),
+    Hook(
+        "carry the hooks to child processes that are not forked",
+        ["spack.subprocess_context:GlobalStateMarshaler.__init__"],
+        [("self",), ("self", "ctx", "serialize_env")],
+        "children:remember_hooks",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class HookStatus:
+    hook: Hook
+    installed: bool
+    #: why it is not installed; empty otherwise
+    reason: str
+
+
+_statuses: List[HookStatus] = []
+
+
+def statuses() -> List[HookStatus]:
+    """One status for each hook of the table, in its order; empty before :func:`install`."""
+    return list(_statuses)
+
+
+def install() -> None:
+    """Install every hook that fits this Spack; name those that do not in one warning."""
+    if _statuses:
+        return
+    _teach_url_schemes()
+    _statuses.extend(_install(hook) for hook in HOOKS)
+    refused = [s for s in _statuses if not s.installed]
+    if refused:
+        from .plugin import _warn
+
+        _warn(
+            "spack-oci leaves these functions of Spack as they are: "
+            + "; ".join(f"{s.hook.targets[0].partition(':')[2]} ({s.reason})" for s in refused)
+        )
+
+
+def _install(hook: Hook) -> HookStatus:
+    owner, name, original = _find(hook.targets)
+    if original is None:
+        return HookStatus(hook, False, "not in this Spack")
+    found = tuple(inspect.signature(original).parameters)
+    if found not in hook.signatures:
+        return HookStatus(hook, False, f"unknown parameters ({', '.join(found)})")
+    setattr(owner, name, _replacement(hook, original))
+    return HookStatus(hook, True, "")
+
+
+def _find(targets: Sequence[str]) -> Tuple[Any, str, Optional[Callable]]:
+    for target in targets:
+        module_name, _, path = target.partition(":")
+        try:
+            owner: Any = importlib.import_module(module_name)
+        except ImportError:
+            continue
+        *parents, name = path.split(".")
+        for parent in parents:
+            owner = getattr(owner, parent, None)
+        function = getattr(owner, name, None)
+        if callable(function):
+            return owner, name, function
+    return None, "", None
+
+
+def _replacement(hook: Hook, original: Callable) -> Callable:
+    @functools.wraps(original)
+    def replaced(*args: Any, **kwargs: Any) -> Any:
+        function = _resolve(hook.replacement) if enabled() else None
+        if function is None:
+            return original(*args, **kwargs)
+        try:
+            return function(original, *args, **kwargs)
+        except SpackOciError as e:
+            raise _as_spack_error(e) from e
+
+    replaced.__spack_oci_original__ = original  # type: ignore[attr-defined]
+    return replaced
+
+
+def original_of(function: Callable) -> Callable:
+    """Spack's own function behind a hook."""
+    return getattr(function, "__spack_oci_original__", function)
+
+
+def enabled() -> bool:
+    """``oci:hooks:enabled``."""
+    import spack.config
+
+    return bool(spack.config.get("oci:hooks:enabled", True))
+
+
+_resolved: Dict[str, Optional[Callable]] = {}
+
+
+def _resolve(replacement: str) -> Optional[Callable]:
+    """The function behind ``module:function``; None, with one warning, when a dependency is missing."""
+    if replacement not in _resolved:
+        module_name, _, name = replacement.partition(":")
+        try:
+            module = importlib.import_module(f"{__package__}.{module_name}")
+            _resolved[replacement] = getattr(module, name)
+        except ImportError as e:
+            from .plugin import _warn, missing_dependencies, pip_command
+
+            missing = missing_dependencies() or [str(e.name)]
+            _warn(f"spack-oci cannot work without {', '.join(missing)}: run {pip_command(missing)}")
+            _resolved.update({hook.replacement: None for hook in HOOKS})
+    return _resolved.get(replacement)
+
+
+def _as_spack_error(error: SpackOciError) -> Exception:
+    from .compat import OciError
+
+    return OciError(error)
+
+
+def _teach_url_schemes() -> None:
+    """Let Spack's mirrors take all three URL schemes for OCI.
+
+    ``is_oci_url`` is imported by name into ``spack.mirrors.mirror`` since 1.2; 1.0 has none.
+    """
+    import spack.mirrors.mirror as mirror_module
+    import spack.oci.image
+
+    schemes = mirror_module.supported_url_schemes
+    mirror_module.supported_url_schemes = (*schemes, *(s for s in SCHEMES if s not in schemes))
+
+    for module in (spack.oci.image, mirror_module):
+        known = getattr(module, "is_oci_url", None)
+        if known is not None:
+            setattr(module, "is_oci_url", _any_scheme(known))
+    if not hasattr(mirror_module, "is_oci_url"):
+        _mirrors_without_signatures(mirror_module.Mirror)
+
+
+def _any_scheme(known: Callable[[str], bool]) -> Callable[[str], bool]:
+    @functools.wraps(known)
+    def is_oci_url(url: str) -> bool:
+        return known(url) or url.startswith("oci+file://")
+
+    return is_oci_url
+
+
+def _mirrors_without_signatures(mirror_class: Any) -> None:
+    """As 1.2 does: an OCI mirror is no signed mirror, so that autopush does not ask for a GPG key (1.0, 1.1)."""
+    signed = mirror_class.signed.fget
+
+    def is_signed(self: Any) -> bool:
+        return self.fetch_url.partition("://")[0] not in SCHEMES and signed(self)
+
+    mirror_class.signed = property(is_signed, doc=signed.__doc__)
+
+
+def modules_imported() -> List[str]:
+    """Our modules that this process has imported (the start-up test looks at it)."""
+    return sorted(name for name in sys.modules if name.startswith("spack_oci"))

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""The two entry points that Spack calls, and what they set in motion.
+
+``spack.config`` is called while Spack builds its configuration, in every Spack process, when ``spack.binary_distribution``
+is imported already (checked on 1.0.2, 1.1.0 and 1.3.0.dev0). It is on the path of every command, so nothing here
+imports requests, zstandard, elftools or the like, and no failure in here may break a Spack command.
+"""
+
+import os
+import sys
+from typing import List, Optional
+
+_state = {"active": False}
+
+
+def extension_directory() -> str:
+    """Entry point ``spack.extensions``: where Spack finds the ``oci`` command."""
+    from ..resources import extension_directory as directory
+
+    return directory()
+
+
+def config_scope() -> Optional[str]:
+    """Entry point ``spack.config``: register the ``oci`` section and the hooks.
+
+    Returns no scope directory: Spack puts such a scope above the user's own ones, and takes it for the scope that
+    ``spack config add`` writes to. The defaults are a scope of their own at the bottom (``section.push_defaults``).
+    """
+    activate()
+    return None
+
+
+def activate() -> bool:
+    """Register section and hooks once in this process; False if that failed (Spack is then as it was)."""
+    if _state["active"]:
+        return True
+    try:
+        from . import hooks, section
+
+        section.register()
+        hooks.install()
+    except Exception as e:  # a plugin must not break every command of its host
+        _warn(f"spack-oci is not active: {type(e).__name__}: {e}")
+        return False
+    _state["active"] = True
+    return True
+
+
+def is_active() -> bool:
+    return _state["active"]
+
+
+def missing_dependencies() -> List[str]:
+    """Names (as pip knows them) of the required packages that this Python cannot import."""
+    from importlib.util import find_spec
+
+    required = {
+        "requests": "requests",
+        "zstandard": "zstandard",
+        "elftools": "pyelftools",
+        "jsonschema": "jsonschema",
+        "isal": "isal",
+    }
+    return [package for module, package in required.items() if find_spec(module) is None]
+
+
+def _warn(message: str) -> None:
+    try:
+        import spack.llnl.util.tty as tty
+
+        tty.warn(message)
+    except Exception:
+        print(f"Warning: {message}", file=sys.stderr)
+
+
+def pip_command(packages: List[str]) -> str:
+    """The command that installs ``packages`` into the Python that runs Spack."""
+    return f"{os.path.abspath(sys.executable)} -m pip install {' '.join(packages)}"

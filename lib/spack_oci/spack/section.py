@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""The ``oci`` section of Spack's configuration: its schema, its defaults, and where both are registered."""
+
+import sys
+import types
+from typing import Any, Dict
+
+import spack.config
+import spack.schema
+import spack.schema.env
+import spack.schema.merged
+
+from ..resources import read_schema
+
+SECTION = "oci"
+_SCOPE = "oci-defaults"
+
+
+def defaults_of(schema: Dict[str, Any]) -> Dict[str, Any]:
+    """The nested dictionary of the ``default`` values in an object schema."""
+    result: Dict[str, Any] = {}
+    for key, child in schema.get("properties", {}).items():
+        nested = defaults_of(child) if "properties" in child else child.get("default")
+        if nested is not None:
+            result[key] = nested
+    return result
+
+
+def register() -> None:
+    """Make ``oci`` a section like any other, in every scope and in ``spack.yaml``. Harmless when repeated."""
+    if SECTION in spack.config.SECTION_SCHEMAS:
+        return
+    schema = read_schema(SECTION)
+    module = types.ModuleType(f"spack.schema.{SECTION}")
+    module.schema = schema  # type: ignore[attr-defined]
+    module.properties = schema["properties"]  # type: ignore[attr-defined]
+    sys.modules[module.__name__] = module
+    setattr(spack.schema, SECTION, module)
+
+    environment = spack.schema.env.TOP_LEVEL_KEY
+    for table in (spack.config.SECTION_SCHEMAS, spack.config._ALL_SCHEMAS):
+        table[SECTION] = schema
+    for properties in (
+        spack.schema.merged.properties,
+        spack.schema.env.properties[environment]["properties"],
+        spack.config._ALL_SCHEMAS[environment]["properties"][environment]["properties"],
+    ):
+        properties[SECTION] = schema["properties"][SECTION]
+    push_defaults(defaults_of(schema["properties"][SECTION]))
+
+
+def push_defaults(defaults: Dict[str, Any]) -> None:
+    """Add the defaults as the lowest scope but Spack's own defaults.
+
+    We are called in the middle of the construction of the configuration. Since 1.1 the unfinished object can be had
+    from the singleton; in 1.0 it is only seen by the next call of ``push_scope``.
+    """
+    scope = spack.config.InternalConfigScope(_SCOPE, {SECTION: defaults})
+    unfinished = getattr(spack.config.CONFIG, "_instance", None)
+    if unfinished is not None:
+        unfinished.push_scope(scope, priority=_lowest_priority())
+        return
+
+    original = spack.config.Configuration.push_scope
+
+    def push_defaults_first(self: Any, *args: Any, **kwargs: Any) -> Any:
+        spack.config.Configuration.push_scope = original
+        self.push_scope(scope, priority=_lowest_priority())
+        return self.push_scope(*args, **kwargs)
+
+    spack.config.Configuration.push_scope = push_defaults_first
+
+
+def _lowest_priority() -> int:
+    priorities = spack.config.ConfigScopePriority
+    return priorities.DEFAULTS if hasattr(priorities, "DEFAULTS") else priorities.BUILTIN

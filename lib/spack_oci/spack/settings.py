@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""The ``oci`` section as values for the library."""
+
+import os
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping
+
+import spack.config
+from spack.util.cpus import cpus_available
+
+from .. import resources
+from ..archive.codec import Compression
+from . import compat, section
+
+#: more packing processes than this compete for memory bandwidth and the registry rather than help
+_MAX_PACK_JOBS = 16
+
+
+@dataclass(frozen=True)
+class Settings:
+    registries: Mapping[str, Mapping[str, Any]]
+    compression: Compression
+    pack_jobs: int
+    transfer_jobs: int
+    cache_root: str
+
+    @property
+    def default_layout(self) -> str:
+        """Directory of the embedded default mirror."""
+        return os.path.join(self.cache_root, "layout")
+
+
+def read() -> Settings:
+    """The settings in force now. Cheap: Spack caches the merged section."""
+    section.register()  # a command loaded through config:extensions comes here without the entry point
+    data = _with_defaults(spack.config.get("oci") or {})
+    return Settings(
+        registries=data["registries"],
+        compression=_compression(data["compression"]),
+        pack_jobs=_pack_jobs(data["jobs"]["pack"]),
+        transfer_jobs=data["jobs"]["transfer"],
+        cache_root=compat.canonicalize_path(data["cache"]["root"]),
+    )
+
+
+def _with_defaults(data: Mapping[str, Any]) -> Dict[str, Any]:
+    """A configuration that was swapped by Spack (bootstrapping, tests) lacks our defaults scope."""
+    schema = resources.read_schema(section.SECTION)["properties"][section.SECTION]
+    return _merge(section.defaults_of(schema), data)
+
+
+def _merge(base: Any, over: Any) -> Any:
+    if not isinstance(base, dict) or not isinstance(over, Mapping):
+        return over
+    return {**base, **{key: _merge(base.get(key), value) for key, value in over.items()}}
+
+
+def _compression(data: Mapping[str, Any]) -> Compression:
+    level = data["level"]
+    return Compression(data["algorithm"], None if level == "auto" else int(level))
+
+
+def _pack_jobs(value: Any) -> int:
+    return min(cpus_available(), _MAX_PACK_JOBS) if value == "auto" else int(value)
+
+
+def for_registry(registries: Mapping[str, Mapping[str, Any]], host: str, repository: str) -> Dict[str, Any]:
+    """The settings of ``registries`` for a repository: keys HOST or HOST/NAMESPACE, a longer match overrides."""
+    path = f"{host}/{repository}"
+    matching = sorted((k for k in registries if path == k or path.startswith(k.rstrip("/") + "/")), key=len)
+    result: Dict[str, Any] = {}
+    for key in matching:
+        result.update(registries[key])
+    return result
