@@ -148,6 +148,12 @@ def compression_of(media_type: str) -> str:
         ) from None
 
 
+def is_foreign(media_type: str) -> bool:
+    """Whether it is a layer that only its owner may distribute."""
+    compression_of(media_type)
+    return _LAYER_TYPES[media_type][1]
+
+
 def layer_media_type(media_type: str, docker: bool) -> str:
     """The name of the same kind of layer in Docker's or in OCI's vocabulary.
 

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Base images: find the one for a platform, and bring its layers where the packages' images will be.
+
+A base image comes from any store, behind any number of indexes, in Docker's or OCI's vocabulary. Its layers are never
+unpacked or compressed again: they are mounted when source and target are repositories of one registry, else streamed
+from the one to the other, each once. Foreign layers (``urls``) stay where their owner wants them to be.
+"""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
+
+from ..content import ContentStore, Progress, read_blob
+from ..descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
+from ..errors import ImageError, InvalidReference, NotFound
+from ..reference import ImageReference, Repository, parse_url
+from .manifest import Base, base_from_documents, is_foreign
+from .platform import Platform, select
+
+#: indexes may hold indexes; deeper than this nobody goes
+_MAX_DEPTH = 3
+#: an index with more entries than this is not meant for people
+_MAX_ENTRIES = 1000
+
+
+@dataclass(frozen=True)
+class CopyResult:
+    """What bringing a base image's layers over took. ``sent_bytes``: 0 if everything was there or could be mounted."""
+
+    there: int = 0
+    mounted: int = 0
+    sent: int = 0
+    sent_bytes: int = 0
+    foreign: int = 0
+
+    def __add__(self, other: "CopyResult") -> "CopyResult":
+        return CopyResult(
+            self.there + other.there,
+            self.mounted + other.mounted,
+            self.sent + other.sent,
+            self.sent_bytes + other.sent_bytes,
+            self.foreign + other.foreign,
+        )
+
+
+def display_name(reference: ImageReference) -> str:
+    """A reference as container tools write it: ``HOST/NAME:TAG``; a layout as its URL."""
+    return str(reference).partition("://")[2] if isinstance(reference.location, Repository) else str(reference)
+
+
+def resolve_base(store: ContentStore, reference: ImageReference, platform: Platform) -> Base:
+    """Manifest and config of ``reference``, the image for ``platform`` if it is an index. Nothing is copied.
+
+    ``store``: the one that ``reference.location`` names. Raises :class:`ImageError` if it is not there, for another
+    platform (lists those there are) or no image; what else the store raises is passed on.
+    """
+    name = display_name(reference)
+    try:
+        descriptor, data = store.get_manifest(reference.reference)
+    except NotFound as e:
+        raise ImageError(
+            f"base image {name} is not there: {e.message}",
+            remedy="check its name and tag, for example with `skopeo inspect`; a private one needs `spack oci login`",
+        ) from e
+    if descriptor.media_type in INDEX_TYPES:
+        candidates = list(_images_of_index(store, parse_json(data, name), name, _MAX_DEPTH))
+        descriptor = select(candidates, platform, f"base image {name}")
+        descriptor, data = _manifest_of_index(store, descriptor, name)
+    manifest, config = _documents(store, descriptor, data, name)
+    base = base_from_documents(manifest, config, name, descriptor.digest)
+    found = Platform.from_document(config)
+    if found is None or found.rank_for(platform) is None:
+        raise ImageError(
+            f"base image {name} is for {found or 'no platform that it names'}, the packages are for {platform}",
+            remedy="choose a base image of the packages' platform",
+        )
+    return base
+
+
+def _images_of_index(
+    store: ContentStore, index: Mapping[str, Any], name: str, depth: int
+) -> Iterable[Tuple[Platform, Descriptor]]:
+    """The images below an index with their platforms; nested indexes are followed, attestations left out."""
+    entries = index.get("manifests")
+    if not isinstance(entries, list) or len(entries) > _MAX_ENTRIES:
+        raise ImageError(f"base image {name}: its index has no usable list of manifests")
+    for entry in entries:
+        descriptor = Descriptor.from_dict(entry)
+        if descriptor.media_type in INDEX_TYPES and depth > 0:
+            _, data = _manifest_of_index(store, descriptor, name)
+            yield from _images_of_index(store, parse_json(data, name), name, depth - 1)
+        elif descriptor.media_type in MANIFEST_TYPES:
+            platform = _platform_of_entry(store, descriptor, name)
+            if platform:
+                yield platform, descriptor
+
+
+def _platform_of_entry(store: ContentStore, descriptor: Descriptor, name: str) -> Optional[Platform]:
+    """An index may leave the platform of an entry out (image-index.md: OPTIONAL); then the config knows."""
+    if isinstance(descriptor.platform, Mapping):
+        return Platform.from_document(descriptor.platform)
+    descriptor, data = _manifest_of_index(store, descriptor, name)
+    manifest = parse_json(data, name)
+    config = Descriptor.from_dict(manifest.get("config") or {})
+    return Platform.from_document(parse_json(read_blob(store, config), name)) if "image" in config.media_type else None
+
+
+def _manifest_of_index(store: ContentStore, descriptor: Descriptor, name: str) -> Tuple[Descriptor, bytes]:
+    try:
+        return store.get_manifest(descriptor.digest)
+    except NotFound as e:
+        raise ImageError(
+            f"base image {name} is damaged: its index names {descriptor.digest}, which is not there",
+            remedy="push the base image anew, with all its platforms",
+        ) from e
+
+
+def _documents(
+    store: ContentStore, descriptor: Descriptor, data: bytes, name: str
+) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+    if descriptor.media_type not in MANIFEST_TYPES:
+        raise ImageError(
+            f"base image {name} has a manifest of type {descriptor.media_type}",
+            remedy="only OCI images and Docker's schema 2 can be a base; copy it with `skopeo copy --format oci`",
+        )
+    manifest = parse_json(data, f"the manifest of {name}")
+    # OCI manifests need not say what they are
+    manifest["mediaType"] = descriptor.media_type
+    config = Descriptor.from_dict(manifest.get("config") or {})
+    try:
+        return manifest, parse_json(read_blob(store, config), f"the config of {name}")
+    except NotFound as e:
+        raise ImageError(f"base image {name} is damaged: its config {config.digest} is not there") from e
+
+
+@dataclass(frozen=True)
+class _StoredBlob:
+    """A blob of a store as a source for another one."""
+
+    store: ContentStore
+    descriptor: Descriptor
+
+    def open(self) -> BinaryIO:
+        return self.store.open_blob(self.descriptor)  # type: ignore[return-value]
+
+    def __len__(self) -> int:
+        return self.descriptor.size
+
+
+def repository_to_mount_from(reference: ImageReference, target: ContentStore) -> Optional[str]:
+    """The name of the base's repository if ``target`` is one of the same registry, else None."""
+    if not isinstance(reference.location, Repository):
+        return None
+    try:
+        there = parse_url(target.url)
+    except InvalidReference:
+        return None
+    here = reference.location
+    same = isinstance(there, Repository) and (there.api_host, there.scheme) == (here.api_host, here.scheme)
+    return here.name if same else None
+
+
+def copy_layers(
+    base: Base,
+    source: ContentStore,
+    target: ContentStore,
+    *,
+    mount_from: Optional[str] = None,
+    jobs: int = 4,
+    progress: Optional[Progress] = None,
+) -> CopyResult:
+    """Bring the layers of ``base`` into ``target``: nothing if they are there, mounted if possible, else streamed."""
+
+    def bring(entry: Mapping[str, Any]) -> CopyResult:
+        descriptor = Descriptor.from_dict(entry)
+        if is_foreign(descriptor.media_type) and entry.get("urls"):
+            return CopyResult(foreign=1)
+        if target.has_blob(descriptor.digest):
+            return CopyResult(there=1)
+        if mount_from and target.mount_blob(descriptor, mount_from):
+            return CopyResult(mounted=1)
+        try:
+            sent = target.put_blob(descriptor, _StoredBlob(source, descriptor), progress)
+        except NotFound as e:
+            raise ImageError(f"base image {base.name} is damaged: its layer {descriptor.digest} is not there") from e
+        return CopyResult(sent=1, sent_bytes=descriptor.size) if sent else CopyResult(there=1)
+
+    # a base may name the same (empty) layer several times
+    entries = list({entry["digest"]: entry for entry in base.layers}.values())
+    if not entries:
+        return CopyResult()
+    with ThreadPoolExecutor(min(jobs, len(entries)), thread_name_prefix="base-layer") as pool:
+        return sum(pool.map(bring, entries), CopyResult())
+
+
+def prepare_base(
+    source: ContentStore,
+    reference: ImageReference,
+    target: ContentStore,
+    platform: Platform,
+    *,
+    jobs: int = 4,
+    progress: Optional[Progress] = None,
+) -> Tuple[Base, CopyResult]:
+    """:func:`resolve_base`, then :func:`copy_layers` into ``target``."""
+    base = resolve_base(source, reference, platform)
+    moved = copy_layers(
+        base,
+        source,
+        target,
+        mount_from=repository_to_mount_from(reference, target),
+        jobs=jobs,
+        progress=progress,
+    )
+    return base, moved
+
+
+@dataclass
+class BaseImages:
+    """The base image of a push for whatever platforms its packages have; each is prepared once, when first asked for.
+
+    ``check``: called with every new base before its layers are moved; raises to stop the push (libc).
+    Safe to use from several threads.
+    """
+
+    source: ContentStore
+    reference: ImageReference
+    target: ContentStore
+    check: Optional[Callable[[Base], None]] = None
+    jobs: int = 4
+    moved: CopyResult = field(default_factory=CopyResult, init=False)
+    _bases: Dict[Platform, Base] = field(default_factory=dict, init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    def for_platform(self, platform: Platform) -> Base:
+        with self._lock:
+            if platform not in self._bases:
+                self._bases[platform] = self._prepare(platform)
+            return self._bases[platform]
+
+    def _prepare(self, platform: Platform) -> Base:
+        base = resolve_base(self.source, self.reference, platform)
+        if self.check:
+            self.check(base)
+        self.moved += copy_layers(
+            base,
+            self.source,
+            self.target,
+            mount_from=repository_to_mount_from(self.reference, self.target),
+            jobs=self.jobs,
+        )
+        return base
+
+    @property
+    def prepared(self) -> List[Base]:
+        return list(self._bases.values())
