@@ -6,9 +6,8 @@ Nothing depends on a compiler package, so a concretization stays small and no co
 
 import os
 
+from spack.package import InstallError, mkdirp, run_before, which
 from spack_repo.builtin_mock.build_systems.generic import Package
-
-from spack.package import mkdirp, which
 
 
 def write(path, text, mode=None):
@@ -23,6 +22,12 @@ def write(path, text, mode=None):
 class NativePackage(Package):
     has_code = False
     homepage = "https://example.com"
+
+    @run_before("install")
+    def building_is_allowed(self):
+        """The tests' proof that a package came from a cache: where OCITEST_NO_BUILD is set, nothing can be built."""
+        if os.environ.get("OCITEST_NO_BUILD"):
+            raise InstallError(f"{self.name} would be built from source")
 
     def cc(self, source, output, *flags):
         """Compile one C source text to ``output``."""

@@ -2,9 +2,8 @@
 import os
 import shutil
 
-from spack_repo.ocitest.build_systems.native import NativePackage, write
-
 from spack.package import Executable, depends_on, mkdirp, version
+from spack_repo.ocitest.build_systems.native import NativePackage, write
 
 HELLO = """
 #include <middle.h>

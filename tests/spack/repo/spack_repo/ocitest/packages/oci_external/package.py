@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-from spack_repo.ocitest.build_systems.native import NativePackage
-
 from spack.package import version
+from spack_repo.ocitest.build_systems.native import NativePackage
 
 
 class OciExternal(NativePackage):

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 import os
 
-from spack_repo.ocitest.build_systems.native import NativePackage, write
-
 from spack.package import depends_on, mkdirp, version
+from spack_repo.ocitest.build_systems.native import NativePackage, write
 
 
 class OciFiles(NativePackage):

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-from spack_repo.ocitest.build_systems.native import NativePackage, write
-
 from spack.package import depends_on, version
+from spack_repo.ocitest.build_systems.native import NativePackage, write
 
 SOURCE = """
 #define _GNU_SOURCE
