@@ -141,14 +141,19 @@ class SpackInstance:
         self.padded_length = padded_length
         self.installer = installer
         self.environment = dict(environment or {})
-        for directory in (self.scope, self.user_home, self.user_cache):
+        for directory in (self.scope, self.base_scope, self.user_home, self.user_cache):
             directory.mkdir(parents=True, exist_ok=True)
         for section, content in self._configuration().items():
-            self.write_config(section, content)
+            self.write_config(section, content, self.base_scope)
+
+    @property
+    def base_scope(self) -> Path:
+        """The configuration scope with what makes the instance isolated."""
+        return self.home / "base"
 
     @property
     def scope(self) -> Path:
-        """The configuration scope; Spack's own commands write into it as well."""
+        """The scope above it, for what a test configures; Spack's own commands write there too."""
         return self.home / "scope"
 
     @property
@@ -215,15 +220,15 @@ class SpackInstance:
             "bootstrap": {"enable": False, "root": str(self.home / "bootstrap")},
         }
 
-    def write_config(self, section: str, content: Any) -> None:
-        """Write one file of the scope, as JSON (which is YAML); ``section`` may end in a colon to override."""
-        path = self.scope / f"{section.rstrip(':')}.yaml"
+    def write_config(self, section: str, content: Any, scope: Optional[Path] = None) -> None:
+        """Write one file of a scope, as JSON (which is YAML); ``section`` may end in a colon to override."""
+        path = (scope or self.scope) / f"{section.rstrip(':')}.yaml"
         path.write_text(json.dumps({section: content}, indent=1) + "\n")
 
     def mirrors(self, **mirrors: Any) -> None:
         """Set the mirrors, and no others: name -> URL, or the whole dictionary of ``mirrors.yaml``."""
         entries = {k: {"url": v, "signed": False} if isinstance(v, str) else v for k, v in mirrors.items()}
-        self.write_config("mirrors:", entries)
+        self.write_config("mirrors", entries)
 
     def env(self) -> Dict[str, str]:
         """The environment of a command: what the machine needs, and nothing that the caller's Spack has set."""
@@ -240,7 +245,8 @@ class SpackInstance:
         }
 
     def argv(self, *arguments: Union[str, Path]) -> List[str]:
-        return [str(self.checkout / "bin" / "spack"), "-C", str(self.scope), *map(str, arguments)]
+        scopes = ["-C", str(self.base_scope), "-C", str(self.scope)]
+        return [str(self.checkout / "bin" / "spack"), *scopes, *map(str, arguments)]
 
     def popen(self, *arguments: Union[str, Path], env: Optional[Mapping[str, str]] = None) -> "subprocess.Popen[str]":
         """Start a command in a process group of its own, with pipes for all three streams."""
