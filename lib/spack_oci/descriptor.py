@@ -142,6 +142,16 @@ class VerifyingReader:
             self._check()
         return chunk
 
+    def readinto(self, buffer: Any) -> int:
+        """For readers on top, such as isal's gzip, that read into a buffer of theirs."""
+        view = memoryview(buffer).cast("B")
+        chunk = self.read(len(view))
+        view[: len(chunk)] = chunk
+        return len(chunk)
+
+    def readable(self) -> bool:
+        return True
+
     def _check(self) -> None:
         if self._checked:
             return
