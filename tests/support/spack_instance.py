@@ -148,12 +148,12 @@ class SpackInstance:
 
     @property
     def base_scope(self) -> Path:
-        """The configuration scope with what makes the instance isolated."""
+        """The configuration scope of ``spack -C``, above all others: what makes the instance isolated."""
         return self.home / "base"
 
     @property
     def scope(self) -> Path:
-        """The scope above it, for what a test configures; Spack's own commands write there too."""
+        """The user's scope: what a test configures; Spack's own commands write there too."""
         return self.home / "scope"
 
     @property
@@ -189,6 +189,9 @@ class SpackInstance:
         for name in ("providers", "patches", "tags"):
             if (other.misc_cache / name).is_dir():
                 shutil.copytree(other.misc_cache / name, self.misc_cache / name, dirs_exist_ok=True)
+        found_compilers = other.scope / "packages.yaml"
+        if found_compilers.is_file():
+            shutil.copy(found_compilers, self.scope)
 
     def _configuration(self) -> Dict[str, Dict[str, Any]]:
         config: Dict[str, Any] = {
@@ -209,7 +212,6 @@ class SpackInstance:
                 "ocitest": str(TEST_REPO),
                 "builtin_mock": str(self.checkout / "var" / "spack" / "test_repos" / "spack_repo" / "builtin_mock"),
             },
-            "mirrors:": {},
             "packages": {
                 "all": {"require": [f"target={platform.machine()}"]},
                 "oci-external": {
@@ -237,16 +239,16 @@ class SpackInstance:
             **{k: os.environ[k] for k in keep if k in os.environ},
             "HOME": str(self.user_home),
             "SPACK_PYTHON": str(self.python),
-            "SPACK_DISABLE_LOCAL_CONFIG": "1",
+            # not SPACK_DISABLE_LOCAL_CONFIG: without a user scope, Spack writes into the etc/spack that all share
             "SPACK_USER_CACHE_PATH": str(self.user_cache),
-            "SPACK_USER_CONFIG_PATH": str(self.home / "user-config"),
+            "SPACK_USER_CONFIG_PATH": str(self.scope),
+            "SPACK_SYSTEM_CONFIG_PATH": str(self.home / "no-system-scope"),
             "SPACK_COLOR": "never",
             **self.environment,
         }
 
     def argv(self, *arguments: Union[str, Path]) -> List[str]:
-        scopes = ["-C", str(self.base_scope), "-C", str(self.scope)]
-        return [str(self.checkout / "bin" / "spack"), *scopes, *map(str, arguments)]
+        return [str(self.checkout / "bin" / "spack"), "-C", str(self.base_scope), *map(str, arguments)]
 
     def popen(self, *arguments: Union[str, Path], env: Optional[Mapping[str, str]] = None) -> "subprocess.Popen[str]":
         """Start a command in a process group of its own, with pipes for all three streams."""
