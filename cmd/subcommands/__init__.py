@@ -1,22 +1,15 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """The sub-commands of `spack oci`.
 
-Each module has ``add_parser(subparsers)``, which sets ``run`` as the default of its parser. Importing them must stay
-cheap, as Spack does it for `spack help --all` too: the library is imported by the functions that need it.
+Each module has ``add_parser(subparsers)``, which sets its ``run`` as the default of the parser. Importing them must
+stay cheap, as Spack does it for `spack help --all` too: the library is imported by the functions that need it.
 """
 
 import argparse
-import textwrap
 
+from . import list as list_command
+from . import push, update_index
 
-def examples(*lines: str) -> dict:
-    """Keyword arguments of ``add_parser`` that show examples below the options."""
-    text = "examples:\n" + textwrap.indent("\n".join(lines), "  ")
-    return {"epilog": text, "formatter_class": argparse.RawDescriptionHelpFormatter}
-
-
-from . import list as list_command  # noqa: E402
-from . import push, update_index  # noqa: E402
 #: in the order of `spack oci --help`
 SUBCOMMANDS = (push, update_index, list_command)
 
@@ -24,6 +17,7 @@ SUBCOMMANDS = (push, update_index, list_command)
 def run(args: argparse.Namespace) -> int:
     """Run a sub-command; its result is the exit code. An error of ours is one line, not a traceback."""
     import spack.llnl.util.tty as tty
+    import spack.util.path
     from spack_oci.spack.plugin import missing_dependencies, pip_command
 
     missing = missing_dependencies()
@@ -33,7 +27,8 @@ def run(args: argparse.Namespace) -> int:
     from spack_oci.errors import SpackOciError, StorageError
 
     try:
-        return args.run(args) or 0
+        with spack.util.path.filter_padding():  # a padded install tree is shown in short
+            return args.run(args) or 0
     except SpackOciError as e:
         tty.debug(repr(e))
         tty.die(str(e))

@@ -3,7 +3,7 @@
 
 import sys
 import types
-from typing import Any, Dict
+from typing import Any, Dict, Iterator
 
 import spack.config
 import spack.schema
@@ -34,19 +34,26 @@ def register() -> None:
     module = types.ModuleType(f"spack.schema.{SECTION}")
     module.schema = schema  # type: ignore[attr-defined]
     module.properties = schema["properties"]  # type: ignore[attr-defined]
-    sys.modules[module.__name__] = module
-    setattr(spack.schema, SECTION, module)
-
-    environment = spack.schema.env.TOP_LEVEL_KEY
+    section = schema["properties"][SECTION]
+    tables = [*_property_tables()]  # first find everything, so that a Spack of another shape is left as it is
     for table in (spack.config.SECTION_SCHEMAS, spack.config._ALL_SCHEMAS):
         table[SECTION] = schema
-    for properties in (
-        spack.schema.merged.properties,
-        spack.schema.env.properties[environment]["properties"],
-        spack.config._ALL_SCHEMAS[environment]["properties"][environment]["properties"],
-    ):
-        properties[SECTION] = schema["properties"][SECTION]
-    push_defaults(defaults_of(schema["properties"][SECTION]))
+    for properties in tables:
+        properties[SECTION] = section
+    sys.modules[module.__name__] = module
+    setattr(spack.schema, SECTION, module)
+    push_defaults(defaults_of(section))
+
+
+def _property_tables() -> Iterator[Dict[str, Any]]:
+    """The ``properties`` of every schema that admits all sections: ``spack.yaml``'s and that of merged sections."""
+    environment = spack.schema.env.TOP_LEVEL_KEY
+    yield spack.schema.env.properties[environment]["properties"]
+    yield spack.config._ALL_SCHEMAS[environment]["properties"][environment]["properties"]
+    merged = getattr(spack.schema.merged, "properties", None)  # until 1.1
+    if merged is None:
+        merged = spack.schema.merged.schema["properties"]
+    yield merged
 
 
 def push_defaults(defaults: Dict[str, Any]) -> None:

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""`spack oci list`"""
+
+import argparse
+
+from spack.cmd.common import arguments
+
+from .common import DEFAULT_MIRROR_HELP, add_json, examples
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "list",
+        help="list the packages of a mirror",
+        description="List the packages that a mirror's index names, as `spack find` lists installed ones.",
+        **examples(
+            "spack oci list",
+            "spack oci list mymirror --long hdf5+mpi",
+            "spack oci list oci://ghcr.io/org/cache --allarch --json",
+        ),
+    )
+    parser.add_argument(
+        "arguments", nargs="*", metavar="[MIRROR] [SPEC ...]", help=f"{DEFAULT_MIRROR_HELP}. Then constraints"
+    )
+    arguments.add_common_arguments(parser, ["long", "very_long", "namespaces"])
+    parser.add_argument("-v", "--variants", action="store_true", help="show variants in output (can be long)")
+    parser.add_argument(
+        "-a", "--allarch", action="store_true", help="list all architectures, not only this one's platform and OS"
+    )
+    add_json(parser)
+    parser.set_defaults(run=list_packages)
+
+
+def list_packages(args: argparse.Namespace) -> int:
+    from spack_oci.spack import catalog, push
+
+    mirror_name, constraints = push.split_arguments(args.arguments)
+    return catalog.list_packages(mirror_name, constraints, args)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""`spack oci push`"""
+
+import argparse
+
+from spack.cmd.common import arguments
+
+from .common import DEFAULT_MIRROR_HELP, add_json, examples, print_json
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "push",
+        aliases=["create"],
+        help="push installed packages to a mirror",
+        description="Push installed packages and their dependencies to a mirror. What is there already is skipped.",
+        **examples(
+            "spack oci push                        # the active environment, to the first OCI mirror",
+            "spack oci push mymirror hdf5 ^openmpi",
+            "spack oci push oci://ghcr.io/org/cache --only package zlib",
+            "spack oci push ./cache --dry-run      # a directory, and only show what would be done",
+        ),
+    )
+    parser.add_argument(
+        "arguments", nargs="*", metavar="[MIRROR] [SPEC ...]", help=f"{DEFAULT_MIRROR_HELP}. Then specs; default: the "
+        "roots of the active environment"
+    )
+    parser.add_argument("-f", "--force", action="store_true", help="push again what is there already")
+    parser.add_argument(
+        "--only",
+        default="package,dependencies",
+        dest="things_to_push",
+        choices=["package", "dependencies", "package,dependencies"],
+        help="push only the named packages, or only their dependencies (default: both)",
+    )
+    build = parser.add_mutually_exclusive_group()
+    build.add_argument("--with-build-dependencies", action="store_true", help="push build dependencies too (default)")
+    build.add_argument("--without-build-dependencies", action="store_true", help="leave build dependencies out")
+    parser.add_argument("-u", "--unsigned", action="store_true", help="do not sign (packages are not signed yet)")
+    parser.add_argument("--private", action="store_true", help="push packages too that may not be redistributed")
+    parser.add_argument("--fail-fast", action="store_true", help="stop at the first failure (default: best effort)")
+    parser.add_argument(
+        "--update-index", "--rebuild-index", action="store_true", help="update the mirror's index after the push"
+    )
+    parser.add_argument("--compression", metavar="ALGORITHM[:LEVEL]", help="gzip[:1-9] or zstd[:1-22] for new layers")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="print what would be done, and do nothing")
+    add_json(parser)
+    arguments.add_common_arguments(parser, ["jobs"])
+    parser.set_defaults(run=push)
+
+
+def push(args: argparse.Namespace) -> int:
+    import spack.llnl.util.tty as tty
+    from spack_oci.archive.codec import Compression
+    from spack_oci.spack import mirrors, push
+
+    mirror_name, spec_args = push.split_arguments(args.arguments)
+    mirror, note = mirrors.find(mirror_name, mirrors.PUSH)
+    if note:
+        tty.info(note)
+    request = push.Request(
+        mirror=mirror,
+        roots=push.roots_of(spec_args),
+        package="package" in args.things_to_push,
+        dependencies="dependencies" in args.things_to_push,
+        build_dependencies=not args.without_build_dependencies,
+        force=args.force,
+        private=args.private,
+        fail_fast=args.fail_fast,
+        update_index=args.update_index,
+        compression=Compression.parse(args.compression) if args.compression else None,
+    )
+    if args.dry_run:
+        plan = push.plan(request)
+        if args.json:
+            print_json(push.plan_document(plan))
+        else:
+            push.print_plan(plan)
+        return 0
+    outcome = push.run(request)
+    if args.json:
+        print_json(push.outcome_document(outcome))
+    else:
+        push.print_outcome(outcome)
+    return 1 if outcome.failed else 0

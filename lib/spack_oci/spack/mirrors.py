@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""From Spack's mirrors to content stores: which mirror is meant, where it is, and how it is talked to."""
+
+import os
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import spack.config
+import spack.mirrors.mirror
+import spack.oci.image
+
+from ..content import ContentStore
+from ..errors import ConfigurationError, InvalidReference
+from ..layout import open_layout
+from ..reference import LayoutDirectory, Location, Repository, is_oci_url, parse_url
+from ..registry import open_repository
+from ..registry.credentials import Credentials, CredentialSource, StaticCredentials, VariableCredentials
+from ..registry.docker_config import DockerConfig, HelperCredentials, default_sources
+from ..registry.settings import RegistrySettings
+from . import compat, settings
+
+FETCH, PUSH = "fetch", "push"
+
+#: name of the mirror that exists without being configured
+DEFAULT_NAME = "default"
+
+
+def configured(direction: str = FETCH) -> List["spack.mirrors.mirror.Mirror"]:
+    """The OCI mirrors among the configured binary mirrors, in their order."""
+    mirrors = spack.mirrors.mirror.MirrorCollection(binary=True).values()
+    return [m for m in mirrors if is_oci_url(m.get_url(direction))]
+
+
+def is_oci_mirror(mirror: "spack.mirrors.mirror.Mirror", direction: str = FETCH) -> bool:
+    return is_oci_url(mirror.get_url(direction))
+
+
+def embedded_default() -> "spack.mirrors.mirror.Mirror":
+    """The layout under Spack's user cache that serves when no OCI mirror is configured."""
+    directory = LayoutDirectory(settings.read().default_layout)
+    return spack.mirrors.mirror.Mirror(directory.url, name=DEFAULT_NAME)
+
+
+def find(name_or_url: Optional[str], direction: str) -> Tuple["spack.mirrors.mirror.Mirror", str]:
+    """The mirror that a user means, and one line for her when she did not say (else empty).
+
+    ``name_or_url``: a configured mirror, a URL, a path (with a slash; a layout directory), or None: the first OCI mirror
+    that can be pushed to, else the embedded default.
+    """
+    if name_or_url is None:
+        return _find_default(direction)
+    collection = spack.mirrors.mirror.MirrorCollection()
+    if name_or_url in collection:
+        mirror = collection[name_or_url]
+    elif "://" in name_or_url:
+        mirror = _by_url(name_or_url, collection.values(), direction)
+    elif "/" in name_or_url or name_or_url in (".", ".."):
+        path = os.path.abspath(compat.canonicalize_path(name_or_url))
+        mirror = _by_url(LayoutDirectory(path).url, collection.values(), direction)
+    elif name_or_url == DEFAULT_NAME:
+        mirror = embedded_default()
+    else:
+        raise ConfigurationError(
+            f"no mirror is called {name_or_url!r}",
+            remedy=f"see `spack mirror list`, add it with `spack mirror add {name_or_url} oci://HOST/NAME`, "
+            f"or write ./{name_or_url} for a layout directory",
+        )
+    url = mirror.get_url(direction)
+    if not is_oci_url(url):
+        raise ConfigurationError(
+            f"the mirror {name_or_url} is not an OCI mirror ({url})",
+            remedy="its URL must start with oci://, oci+http:// or oci+file://; `spack buildcache` handles the others",
+        )
+    parse_url(url)  # a wrong URL is named before anything is done
+    return mirror, ""
+
+
+def _find_default(direction: str) -> Tuple["spack.mirrors.mirror.Mirror", str]:
+    for mirror in configured(direction):
+        if direction == FETCH or _can_be_pushed_to(mirror):
+            return mirror, f"Using mirror {mirror.name}: {mirror.get_url(direction)}"
+    mirror = embedded_default()
+    return mirror, f"No OCI mirror is configured: using the local layout {mirror.get_url(direction)}"
+
+
+def _can_be_pushed_to(mirror: "spack.mirrors.mirror.Mirror") -> bool:
+    """As far as this can be known without asking a registry: a layout must be writable, or one that can be made."""
+    location = parse_url(mirror.push_url)
+    if isinstance(location, Repository):
+        return True
+    path = location.path
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return os.access(path, os.W_OK)
+
+
+def _by_url(
+    url: str, mirrors: Sequence["spack.mirrors.mirror.Mirror"], direction: str
+) -> "spack.mirrors.mirror.Mirror":
+    """A configured mirror with this URL (it brings its credentials), else an anonymous one."""
+    wanted = url.rstrip("/")
+    for mirror in mirrors:
+        if mirror.get_url(direction).rstrip("/") == wanted:
+            return mirror
+    return spack.mirrors.mirror.Mirror(url)
+
+
+_stores: Dict[Tuple[int, str, str, str], ContentStore] = {}
+
+
+def open_store(mirror: "spack.mirrors.mirror.Mirror", direction: str) -> ContentStore:
+    """The store behind a mirror; one for each mirror and process, so that connections are shared."""
+    url = mirror.get_url(direction)
+    key = (os.getpid(), direction, url, mirror.name)
+    if key not in _stores:
+        _stores[key] = open_location(parse_url(url), mirror_credentials(mirror, direction), create=direction == PUSH)
+    return _stores[key]
+
+
+def open_location(
+    location: Location, credentials: Sequence[CredentialSource] = (), *, create: bool = False
+) -> ContentStore:
+    """The store at a location; ``credentials`` are asked before those of the ``oci`` section and the user's files."""
+    if isinstance(location, LayoutDirectory):
+        return open_layout(location, create=create)
+    return open_repository(*registry_of(location, credentials))
+
+
+def registry_of(
+    repository: Repository, credentials: Sequence[CredentialSource] = ()
+) -> Tuple[Repository, RegistrySettings]:
+    """The repository (on plain http if the user allows it for that host) and all that is set for its registry."""
+    options = settings.read()
+    own = settings.for_registry(options.registries, repository.host, repository.name)
+    if own.get("insecure_http"):
+        repository = Repository(repository.host, repository.name, "http")
+    config = spack.config.get("config") or {}
+    return repository, RegistrySettings(
+        credentials=(*credentials, *section_credentials(options.registries), *default_sources(os.environ)),
+        verify_tls=bool(config.get("verify_ssl", True)),
+        ca_bundle=_path(own.get("ca_bundle")) or _spack_certificates(config),
+        client_cert=_path(own.get("client_cert")),
+        client_key=_path(own.get("client_key")),
+        connect_timeout=float(config.get("connect_timeout", 10)),
+        connections=options.transfer_jobs,
+        allow_http_realm=repository.scheme == "http",
+    )
+
+
+def _path(value: Optional[str]) -> Optional[str]:
+    return compat.canonicalize_path(value) if value else None
+
+
+def _spack_certificates(config: Mapping[str, Any]) -> Optional[str]:
+    """``config:ssl_certs``, which Spack defaults to ``$SSL_CERT_FILE`` and ignores when there is no such file."""
+    path = os.path.expandvars(str(config.get("ssl_certs") or ""))
+    return path if path and os.path.isabs(path) and os.path.exists(path) else None
+
+
+def mirror_credentials(mirror: "spack.mirrors.mirror.Mirror", direction: str) -> List[CredentialSource]:
+    """What the mirror's own configuration says: ``access_pair`` (pair or variables), ``access_token[_variable]``."""
+    location = parse_url(mirror.get_url(direction))
+    if not isinstance(location, Repository):
+        return []
+    scope = f"{location.host}/{location.name}"
+    pair = mirror._get_value("access_pair", direction)
+    token_variable = mirror._get_value("access_token_variable", direction)
+    token = mirror._get_value("access_token", direction)
+    if isinstance(pair, Mapping):
+        origin = f"access_pair of mirror {mirror.name}"
+        return [
+            VariableCredentials(
+                scope,
+                username=pair.get("id", ""),
+                username_variable=pair.get("id_variable", ""),
+                password_variable=pair["secret_variable"],
+                origin=origin,
+            )
+        ]
+    if pair and all(pair):
+        credentials = Credentials(str(pair[0]), str(pair[1]))
+        return [StaticCredentials(scope, credentials, f"access_pair of mirror {mirror.name}")]
+    if token_variable:
+        origin = f"access_token_variable of mirror {mirror.name}"
+        return [VariableCredentials(scope, token_variable=token_variable, origin=origin)]
+    if token:
+        credentials = Credentials(registry_token=str(token))
+        return [StaticCredentials(scope, credentials, f"access_token of mirror {mirror.name}")]
+    return []
+
+
+def section_credentials(registries: Mapping[str, Mapping[str, Any]]) -> List[CredentialSource]:
+    """The ``credentials`` of ``oci:registries``, the longest keys first."""
+    result: List[CredentialSource] = []
+    for scope in sorted(registries, key=len, reverse=True):
+        given = registries[scope].get("credentials") or {}
+        if given:
+            result.append(_section_source(scope.rstrip("/"), given))
+    return result
+
+
+def _section_source(scope: str, given: Mapping[str, str]) -> CredentialSource:
+    origin = f"oci:registries:{scope}:credentials"
+    if "token_variable" in given:
+        return VariableCredentials(scope, token_variable=given["token_variable"], origin=origin)
+    if "secret_variable" in given:
+        if "id" not in given and "id_variable" not in given:
+            raise ConfigurationError(f"{origin} has a secret but no user", remedy="add id or id_variable")
+        return VariableCredentials(
+            scope,
+            username=given.get("id", ""),
+            username_variable=given.get("id_variable", ""),
+            password_variable=given["secret_variable"],
+            origin=origin,
+        )
+    if "docker_config" in given:
+        return DockerConfig(compat.canonicalize_path(given["docker_config"]), scope=scope)
+    if "helper" in given:
+        return HelperCredentials(given["helper"], scope=scope)
+    raise ConfigurationError(
+        f"{origin} names no secret", remedy="give secret_variable, token_variable, docker_config or helper"
+    )
+
+
+class MirrorImage(spack.oci.image.ImageReference):
+    """What Spack carries around for an OCI mirror, with the mirror in it: credentials belong to mirrors, not images."""
+
+    __slots__ = ["mirror"]
+
+
+def image_from_mirror(original: Callable, mirror: "spack.mirrors.mirror.Mirror") -> MirrorImage:
+    """Hook of ``spack.oci.oci.image_from_mirror``, which raises ValueError for a mirror that is none of ours."""
+    url = mirror.push_url
+    if not is_oci_url(url):
+        return original(mirror)
+    try:
+        location = parse_url(url)
+    except InvalidReference as e:
+        raise compat.OciError(e) from e
+    if isinstance(location, Repository):
+        image = MirrorImage(domain=location.host, name=location.name, scheme=location.scheme)
+    else:
+        image = MirrorImage(domain="", name=location.path, scheme="oci+file")
+    image.mirror = mirror
+    return image

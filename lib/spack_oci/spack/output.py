@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Printing as Spack prints."""
+
+from typing import Iterable, List, Sequence
+
+def size(count: float) -> str:
+    """Bytes for people: ``512 B``, ``1.5 MB`` (powers of 1000, as disks and registries count)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return ""
+
+
+def table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> List[str]:
+    """Lines with aligned columns."""
+    rows = [tuple(str(c) for c in row) for row in ([header, *rows] if header else rows)]
+    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))] if rows else []
+    return ["  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows]
+
+
+def elided(items: Sequence[str], keep: int = 5) -> str:
+    """``a, b, c, ... (12 more)``."""
+    shown = list(items) if len(items) <= keep + 1 else [*items[:keep], f"... ({len(items) - keep} more)"]
+    return ", ".join(shown)
