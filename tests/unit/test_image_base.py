@@ -206,8 +206,11 @@ def test_layers_are_streamed_where_the_registry_refuses_to_mount(source):
 @pytest.mark.parametrize(
     "url", ["oci+http://registry.example/cache", "oci+file:///srv/cache", "oci://x.example/debian"]
 )
-def test_nothing_is_mounted_from_another_registry(url):
-    assert b.repository_to_mount_from(REFERENCE, MemoryStore(url)) is None
+def test_nothing_is_mounted_from_another_registry(source, url):
+    store_image(source, "12")
+    target = MemoryStore(url)
+    b.prepare_base(source, REFERENCE, target, AMD64)
+    assert target.calls["mount_blob"] == 0 and len(target.blobs) == 1
 
 
 def test_foreign_layers_are_not_copied(source):

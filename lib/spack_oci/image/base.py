@@ -9,12 +9,13 @@ from the one to the other, each once. Foreign layers (``urls``) stay where their
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from ..content import ContentStore, Progress, read_blob
+from ..copy import StoredBlob, mountable_repository
 from ..descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
-from ..errors import ImageError, InvalidReference, NotFound
-from ..reference import ImageReference, Repository, parse_url
+from ..errors import ImageError, NotFound
+from ..reference import ImageReference, Repository
 from .manifest import Base, base_from_documents, is_foreign
 from .platform import Platform, select
 
@@ -134,33 +135,6 @@ def _documents(
         raise ImageError(f"base image {name} is damaged: its config {config.digest} is not there") from e
 
 
-@dataclass(frozen=True)
-class _StoredBlob:
-    """A blob of a store as a source for another one."""
-
-    store: ContentStore
-    descriptor: Descriptor
-
-    def open(self) -> BinaryIO:
-        return self.store.open_blob(self.descriptor)  # type: ignore[return-value]
-
-    def __len__(self) -> int:
-        return self.descriptor.size
-
-
-def repository_to_mount_from(reference: ImageReference, target: ContentStore) -> Optional[str]:
-    """The name of the base's repository if ``target`` is one of the same registry, else None."""
-    if not isinstance(reference.location, Repository):
-        return None
-    try:
-        there = parse_url(target.url)
-    except InvalidReference:
-        return None
-    here = reference.location
-    same = isinstance(there, Repository) and (there.api_host, there.scheme) == (here.api_host, here.scheme)
-    return here.name if same else None
-
-
 def copy_layers(
     base: Base,
     source: ContentStore,
@@ -181,7 +155,7 @@ def copy_layers(
         if mount_from and target.mount_blob(descriptor, mount_from):
             return CopyResult(mounted=1)
         try:
-            sent = target.put_blob(descriptor, _StoredBlob(source, descriptor), progress)
+            sent = target.put_blob(descriptor, StoredBlob(source, descriptor), progress)
         except NotFound as e:
             raise ImageError(f"base image {base.name} is damaged: its layer {descriptor.digest} is not there") from e
         return CopyResult(sent=1, sent_bytes=descriptor.size) if sent else CopyResult(there=1)
@@ -209,7 +183,7 @@ def prepare_base(
         base,
         source,
         target,
-        mount_from=repository_to_mount_from(reference, target),
+        mount_from=mountable_repository(source, target),
         jobs=jobs,
         progress=progress,
     )
@@ -247,7 +221,7 @@ class BaseImages:
             base,
             self.source,
             self.target,
-            mount_from=repository_to_mount_from(self.reference, self.target),
+            mount_from=mountable_repository(self.source, self.target),
             jobs=self.jobs,
         )
         return base

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Will the packages run on the base image's C library? (issue 6, "libc check")
+
+The base's C library is read from its layers, a package's need from the symbol versions that its ELF files ask for: more
+exact than the version it was built with, since a program that uses nothing new runs on an older glibc too. glibc and
+musl promise that newer versions run what older ones did, not the other way round; neither runs the other's programs.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Dict, Iterable, List, Mapping, MutableMapping, Optional, Sequence, Tuple
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+
+from ..content import ContentStore
+from ..errors import ImageError, StorageError
+from .manifest import Base
+from .tarball import layer_members, layers_from_top
+
+GLIBC, MUSL = "glibc", "musl"
+
+#: what is remembered between runs: JSON values by key. None of it is wrong later, so it may be kept for ever
+Cache = MutableMapping[str, Any]
+
+#: where loaders look by default; elsewhere it may be a chroot, a cross compiler's sysroot or a test
+_LIBRARY_DIRECTORY = r"(?:\./)?(?:usr/)?lib(?:32|64|x32)?/(?:[a-z0-9_]+-linux-[a-z0-9]+/)?"
+_GLIBC_FILE = re.compile(_LIBRARY_DIRECTORY + r"libc(?:\.so\.6|-2\.[0-9]+\.so)\Z")
+_MUSL_FILE = re.compile(_LIBRARY_DIRECTORY + r"(?:ld-musl-[a-z0-9_-]+\.so\.1|libc\.musl-[a-z0-9_-]+\.so\.1|libc\.so)\Z")
+#: glibc prints it when libc.so.6 is run as a program
+_GLIBC_BANNER = re.compile(rb"GNU C Library [^\0\n]{0,120}version (2\.[0-9]+)")
+#: __libc_version, next to the loader's usage text
+_MUSL_BANNER = re.compile(rb"musl libc \(")
+_MUSL_VERSION = re.compile(rb"\0(1\.[0-9]+\.[0-9]+)(?:-git[-0-9a-z]*)?\0")
+
+_GLIBC_SYMBOL = re.compile(r"GLIBC_(2\.[0-9]+)(?:\.[0-9]+)*\Z")
+#: not a version, but a feature of the loader that came with one
+_GLIBC_FEATURES = {"GLIBC_ABI_DT_RELR": (2, 36), "GLIBC_ABI_GNU_TLS": (2, 42), "GLIBC_ABI_GNU2_TLS": (2, 42)}
+
+#: base images that people use, oldest first
+_DISTRIBUTIONS = {
+    GLIBC: (
+        ((2, 17), "CentOS 7"),
+        ((2, 28), "Rocky Linux 8"),
+        ((2, 31), "Debian 11 or Ubuntu 20.04"),
+        ((2, 34), "Rocky Linux 9"),
+        ((2, 35), "Ubuntu 22.04"),
+        ((2, 36), "Debian 12"),
+        ((2, 39), "Ubuntu 24.04"),
+        ((2, 41), "Debian 13"),
+    ),
+    MUSL: (((1, 2, 2), "Alpine 3.14"), ((1, 2, 4), "Alpine 3.18"), ((1, 2, 5), "Alpine 3.20")),
+}
+
+
+@dataclass(frozen=True)
+class Libc:
+    """A C library. ``version``: numbers; empty if unknown, which then satisfies and asks for any."""
+
+    name: str
+    version: Tuple[int, ...] = ()
+
+    @classmethod
+    def parse(cls, name: str, version: str) -> "Libc":
+        """From what Spack's ``glibc`` or ``musl`` node says: ``("glibc", "2.36")``."""
+        return cls(name, tuple(int(part) for part in re.findall(r"[0-9]+", version)))
+
+    def serves(self, need: "Libc") -> bool:
+        if self.name != need.name:
+            return False
+        if not self.version or not need.version:
+            return True
+        # musl's third number counts: symbols came with 1.2.x
+        return self.version >= need.version
+
+    def __str__(self) -> str:
+        return f"{self.name} {'.'.join(map(str, self.version))}".rstrip()
+
+
+@dataclass(frozen=True)
+class Need:
+    """A package needs ``libc`` at least, because of ``file`` (relative to its prefix; empty: its spec says so)."""
+
+    libc: Libc
+    file: str = ""
+
+
+def libcs_of_base(store: ContentStore, base: Base, cache: Optional[Cache] = None) -> List[Libc]:
+    """The C libraries of a base image whose layers are in ``store``; usually one, none in a ``static`` image.
+
+    Layers are read from the top, and only until one has a C library. What a layer has is kept in ``cache`` under its
+    diff ID. Raises :class:`~spack_oci.errors.CorruptArchive` for a layer that is no tar.
+    """
+    for descriptor, diff_id in layers_from_top(base):
+        key = f"libc-{diff_id}"
+        found = cache.get(key) if cache is not None else None
+        if found is None:
+            found = sorted({(libc.name, *libc.version) for libc in _libcs_of_layer(store, descriptor)})
+            if cache is not None:
+                cache[key] = [list(libc) for libc in found]
+        if found:
+            return [Libc(libc[0], tuple(libc[1:])) for libc in found]
+    return []
+
+
+def _libcs_of_layer(store: ContentStore, descriptor: Any) -> Iterable[Libc]:
+    for member, content in layer_members(store, descriptor, _is_libc_file):
+        if _GLIBC_FILE.match(member.name):
+            banner = _GLIBC_BANNER.search(content.read())
+            if banner:
+                yield Libc.parse(GLIBC, banner.group(1).decode())
+        else:
+            data = content.read()
+            if _MUSL_BANNER.search(data):
+                version = _MUSL_VERSION.search(data)
+                yield Libc.parse(MUSL, version.group(1).decode() if version else "")
+
+
+def _is_libc_file(name: str) -> bool:
+    return bool(_GLIBC_FILE.match(name) or _MUSL_FILE.match(name))
+
+
+def need_of_prefix(prefix: str) -> Optional[Need]:
+    """The newest C library that an ELF file below ``prefix`` asks for; None if no file uses one (scripts, static)."""
+    needs: List[Need] = []
+    try:
+        for path in _regular_files(prefix):
+            with open(path, "rb") as f:
+                if f.read(4) == b"\x7fELF":
+                    libc = _need_of_elf(f)
+                    if libc:
+                        needs.append(Need(libc, os.path.relpath(path, prefix)))
+    except OSError as e:
+        raise StorageError.from_os_error(f"reading the C library that {prefix} needs", e) from e
+    # the file that is named does not depend on the order of the directory
+    return max(needs, key=lambda need: (need.libc.version, need.file), default=None)
+
+
+def cached_need(key: str, prefix: str, cache: Optional[Cache]) -> Optional[Need]:
+    """:func:`need_of_prefix`, remembered under ``key``, which has to change when the prefix does."""
+    found = cache.get(key) if cache is not None else None
+    if found is None:
+        need = need_of_prefix(prefix)
+        found = {"libc": [need.libc.name, *need.libc.version], "file": need.file} if need else {}
+        if cache is not None:
+            cache[key] = found
+    return Need(Libc(found["libc"][0], tuple(found["libc"][1:])), found["file"]) if found else None
+
+
+def _regular_files(prefix: str) -> Iterable[str]:
+    """Every file once, however many hard links it has; files too small for an ELF header are left out."""
+    seen = set()
+    pending = [prefix]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    status = entry.stat(follow_symlinks=False)
+                    identity = (status.st_dev, status.st_ino)
+                    if status.st_size >= 52 and (status.st_nlink == 1 or identity not in seen):
+                        seen.add(identity)
+                        yield entry.path
+
+
+def _need_of_elf(stream: BinaryIO) -> Optional[Libc]:
+    stream.seek(0)
+    try:
+        elf = ELFFile(stream)
+        versions = _glibc_versions(elf)
+        if versions:
+            return Libc(GLIBC, max(versions))
+        return Libc(MUSL) if _uses_musl(elf) else None
+    except (ELFError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        # a fuzzer's corpus, a truncated test file: what the loader cannot read needs no C library either
+        return None
+
+
+def _glibc_versions(elf: ELFFile) -> List[Tuple[int, ...]]:
+    section = elf.get_section_by_name(".gnu.version_r")
+    if section is None:
+        return []
+    versions = []
+    for _, auxiliaries in section.iter_versions():
+        for auxiliary in auxiliaries:
+            match = _GLIBC_SYMBOL.match(auxiliary.name)
+            if match:
+                versions.append(tuple(int(part) for part in match.group(1).split(".")))
+            elif auxiliary.name in _GLIBC_FEATURES:
+                versions.append(_GLIBC_FEATURES[auxiliary.name])
+    return versions
+
+
+def _uses_musl(elf: ELFFile) -> bool:
+    for segment in elf.iter_segments():
+        kind = segment["p_type"]
+        if kind == "PT_INTERP" and "ld-musl-" in segment.get_interp_name():
+            return True
+        if kind == "PT_DYNAMIC":
+            needed = [tag.needed for tag in segment.iter_tags("DT_NEEDED")]
+            if any(name == "libc.so" or name.startswith("libc.musl-") for name in needed):
+                return True
+    return False
+
+
+def check_libc(base_name: str, available: Sequence[Libc], needs: Mapping[str, Optional[Need]]) -> None:
+    """Raise :class:`ImageError` if a package of ``needs`` (by label) would not run on the base image.
+
+    The error names both versions and the packages that need the newer one, and says what to do.
+    """
+    unmet = {
+        label: need
+        for label, need in needs.items()
+        if need is not None and not any(libc.serves(need.libc) for libc in available)
+    }
+    if not unmet:
+        return
+    has = " and ".join(map(str, available)) or "no C library"
+    newest = max((need.libc for need in unmet.values()), key=lambda libc: libc.version)
+    raise ImageError(
+        f"base image {base_name} has {has}, but {_list_of_needs(unmet)}",
+        remedy=f"{_suggestion(newest)}, or go on with --skip-libc-check if the image gets its C library otherwise",
+    )
+
+
+def _list_of_needs(unmet: Mapping[str, Need], shown: int = 5) -> str:
+    by_libc: Dict[Libc, List[str]] = {}
+    for label, need in sorted(unmet.items()):
+        by_libc.setdefault(need.libc, []).append(f"{label} ({need.file})" if need.file else label)
+    parts = []
+    for libc in sorted(by_libc, key=lambda libc: libc.version, reverse=True):
+        packages = by_libc[libc]
+        more = f" and {len(packages) - shown} more" if len(packages) > shown else ""
+        verb = "need" if len(packages) > 1 else "needs"
+        parts.append(f"{', '.join(packages[:shown])}{more} {verb} {libc}")
+    return "; ".join(parts)
+
+
+def _suggestion(need: Libc) -> str:
+    fitting = [name for version, name in _DISTRIBUTIONS.get(need.name, ()) if version >= need.version]
+    example = f", for example {fitting[0]}" if fitting else ""
+    return f"choose a base image with {need}{' or newer' if need.version else ''}{example}"
