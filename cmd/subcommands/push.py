@@ -22,8 +22,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         ),
     )
     parser.add_argument(
-        "arguments", nargs="*", metavar="[MIRROR] [SPEC ...]", help=f"{DEFAULT_MIRROR_HELP}. Then specs; default: the "
-        "roots of the active environment"
+        "arguments",
+        nargs="*",
+        metavar="[MIRROR] [SPEC ...]",
+        help=f"{DEFAULT_MIRROR_HELP}. Then specs; default: the roots of the active environment",
     )
     parser.add_argument("-f", "--force", action="store_true", help="push again what is there already")
     parser.add_argument(

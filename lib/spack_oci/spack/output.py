@@ -3,6 +3,7 @@
 
 from typing import Iterable, List, Sequence
 
+
 def size(count: float) -> str:
     """Bytes for people: ``512 B``, ``1.5 MB`` (powers of 1000, as disks and registries count)."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -10,6 +10,7 @@ from spack.util.cpus import cpus_available
 
 from .. import resources
 from ..archive.codec import Compression
+from ..cache.blobs import BlobCache
 from . import compat, section
 
 #: more packing processes than this compete for memory bandwidth and the registry rather than help
@@ -23,6 +24,8 @@ class Settings:
     pack_jobs: int
     transfer_jobs: int
     cache_root: str
+    #: bytes
+    cache_max_size: int
 
     @property
     def default_layout(self) -> str:
@@ -40,6 +43,7 @@ def read() -> Settings:
         pack_jobs=_pack_jobs(data["jobs"]["pack"]),
         transfer_jobs=data["jobs"]["transfer"],
         cache_root=compat.canonicalize_path(data["cache"]["root"]),
+        cache_max_size=parse_size(data["cache"]["max_size"]),
     )
 
 
@@ -58,6 +62,18 @@ def _merge(base: Any, over: Any) -> Any:
 def _compression(data: Mapping[str, Any]) -> Compression:
     level = data["level"]
     return Compression(data["algorithm"], None if level == "auto" else int(level))
+
+
+def parse_size(text: str) -> int:
+    """``"10G"`` -> bytes; powers of 1024, as ``du -h`` and ``ls -h`` have them."""
+    units = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+    unit = units.get(text[-1:].lower())
+    return int(float(text[:-1]) * unit) if unit else int(float(text))
+
+
+def blob_cache(options: Settings) -> BlobCache:
+    """The cache of layers that were packed or fetched on this machine."""
+    return BlobCache(os.path.join(options.cache_root, "blobs"), options.cache_max_size)
 
 
 def _pack_jobs(value: Any) -> int:

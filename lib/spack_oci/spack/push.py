@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""A push as Spack's users know it: which specs, to which mirror, what is printed."""
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import spack.cmd
+import spack.environment
+import spack.llnl.util.tty as tty
+import spack.mirrors.mirror
+import spack.repo
+import spack.spec
+import spack.stage
+import spack.store
+from spack.enums import InstallRecordStatus
+
+from ..archive.codec import Compression
+from ..cache import push as engine
+from ..cache.package import Package
+from ..cache.progress import LiveDisplay, PlainLines, Reporter
+from ..content import ContentStore
+from ..errors import ConfigurationError
+from . import compat, indexes, mirrors, packages, settings
+from .output import elided, size
+
+#: `/abcdefg`, a spec by its hash; anything longer or with a second slash is a path
+_HASH_SPEC = re.compile(r"/[a-z0-9]{1,32}\Z")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked to be pushed, and where to."""
+
+    mirror: "spack.mirrors.mirror.Mirror"
+    roots: Sequence["spack.spec.Spec"]
+    package: bool = True
+    dependencies: bool = True
+    build_dependencies: bool = True
+    force: bool = False
+    private: bool = False
+    fail_fast: bool = False
+    update_index: bool = False
+    compression: Optional[Compression] = None
+    base_image: Optional[str] = None
+
+
+@dataclass
+class Selection:
+    """Specs that can be pushed, and why others cannot."""
+
+    specs: List["spack.spec.Spec"]
+    not_installed: List["spack.spec.Spec"] = field(default_factory=list)
+
+
+def split_arguments(words: Sequence[str]) -> Tuple[Optional[str], List[str]]:
+    """``[MIRROR] [SPEC...]`` -> (mirror or None, spec words).
+
+    The first word is a mirror if it is the name of one, a URL or a path; what is neither a mirror nor a package is an
+    error rather than a spec, so that a typo in a mirror's name does not push to another mirror.
+    """
+    if not words:
+        return None, []
+    first, rest = words[0], list(words[1:])
+    if "://" in first or first in (".", "..", mirrors.DEFAULT_NAME) or first.startswith(("./", "../", "~", "$")):
+        return first, rest
+    if first in spack.mirrors.mirror.MirrorCollection():
+        return first, rest
+    if first.startswith("/"):
+        return (None, list(words)) if _HASH_SPEC.match(first) and not os.path.isdir(first) else (first, rest)
+    if _is_plain_name(first) and not _is_package(first):
+        raise ConfigurationError(
+            f"{first} is neither a mirror nor a package",
+            remedy=f"see `spack mirror list`, or add it with `spack mirror add {first} oci://HOST/NAME`; "
+            f"a directory is written ./{first}",
+        )
+    return None, list(words)
+
+
+def _is_plain_name(word: str) -> bool:
+    return re.match(r"[\w.-]+\Z", word) is not None
+
+
+def _is_package(name: str) -> bool:
+    return spack.repo.PATH.exists(name) or bool(spack.store.STORE.db.query(name, installed=InstallRecordStatus.ANY))
+
+
+def roots_of(words: Sequence[str]) -> List["spack.spec.Spec"]:
+    """The installed specs that ``words`` name, or the roots of the active environment."""
+    if words:
+        environment = spack.environment.active_environment()
+        return [
+            spack.cmd.disambiguate_spec(s, environment, installed=InstallRecordStatus.ANY)
+            for s in spack.cmd.parse_specs(words)
+        ]
+    environment = spack.environment.active_environment()
+    if environment is None:
+        raise ConfigurationError(
+            "there is nothing to push: no spec is given and no environment is active",
+            remedy="name a spec, or activate an environment with `spack env activate`",
+        )
+    return environment.concrete_roots()
+
+
+def select(request: Request) -> Selection:
+    """The specs that ``request`` means, with the filters that Spack's own push has."""
+    specs = packages.select(
+        request.roots,
+        package=request.package,
+        dependencies=request.dependencies,
+        build_dependencies=request.build_dependencies,
+    )
+    if not request.private:
+        specs, private = packages.partition_redistributable(specs)
+        if private:
+            tty.info(
+                f"Left out, because they may not be redistributed (--private pushes them): "
+                f"{elided([s.name for s in private])}"
+            )
+    specs = [s for s in specs if compat.matches_binary(request.mirror, s, "push")]
+    return Selection(*packages.partition_installed(specs))
+
+
+@contextlib.contextmanager
+def _push_settings(request: Request) -> Iterator[engine.PushSettings]:
+    """The engine's settings; its temporary files live in a directory of Spack's stage and go with it."""
+    options = settings.read()
+    with tempfile.TemporaryDirectory(prefix="spack-oci-", dir=spack.stage.get_stage_root()) as stage:
+        yield engine.PushSettings(
+            compression=request.compression or options.compression,
+            pack_jobs=options.pack_jobs,
+            transfer_jobs=options.transfer_jobs,
+            stage=stage,
+            cache=settings.blob_cache(options),
+            fail_fast=request.fail_fast,
+        )
+
+
+class NotInstalled(ConfigurationError):
+    """A package that was asked for and is not installed."""
+
+
+def plan(request: Request) -> engine.PushPlan:
+    """What :func:`run` would do."""
+    selection = select(request)
+    with _push_settings(request) as how:
+        return engine.plan_push(
+            mirrors.open_store(request.mirror, mirrors.PUSH),
+            _records(selection.specs),
+            force=request.force,
+            settings=how,
+        )
+
+
+def _records(specs: Sequence["spack.spec.Spec"]) -> List[Package]:
+    return [packages.package_of(s) for s in specs]
+
+
+def run(request: Request) -> "Outcome":
+    """Push. What cannot be pushed is in the outcome, not raised, unless ``fail_fast`` says otherwise."""
+    selection = select(request)
+    if selection.not_installed and request.fail_fast:
+        raise NotInstalled(
+            f"not installed: {elided([packages.label(s) for s in selection.not_installed])}",
+            remedy="install them first, or leave --fail-fast away to push the others",
+        )
+    if len(selection.specs) > 1:
+        tty.info(f"Selected {len(selection.specs)} specs to push to {request.mirror.push_url}")
+    store = mirrors.open_store(request.mirror, mirrors.PUSH)
+    result = push_records(store, request, _records(selection.specs))
+    outcome = Outcome(request, result, selection.not_installed)
+    if request.update_index:
+        outcome.index = indexes.update_after_push(request.mirror, result)
+    return outcome
+
+
+def push_records(store: ContentStore, request: Request, records: Sequence[Package]) -> engine.PushResult:
+    """Plan and push package records, telling about it on Spack's output."""
+    with _push_settings(request) as how:
+        plan = engine.plan_push(store, records, force=request.force, settings=how)
+        for warning in plan.warnings:
+            tty.warn(warning)
+        to_push = len(plan.to_push)
+        if 0 < to_push < len(records):
+            tty.info(f"{to_push} specs need to be pushed to {store.url}")
+        return engine.execute_push(plan, store, settings=how, reporter=reporter())
+
+
+def reporter() -> Reporter:
+    return LiveDisplay() if sys.stdout.isatty() else PlainLines(tty.info, tty.warn)
+
+
+@dataclass
+class Outcome:
+    """What came of a request."""
+
+    request: Request
+    result: engine.PushResult
+    not_installed: Sequence["spack.spec.Spec"] = ()
+    index: Optional[indexes.IndexUpdate] = None
+
+    @property
+    def failures(self) -> List[Tuple[str, str]]:
+        """(package, why), one line each."""
+        missing = [(packages.label(s), "package not installed") for s in self.not_installed]
+        return missing + [(o.package.label, str(o.error)) for o in self.result.failed]
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.failures)
+
+
+def print_plan(plan: engine.PushPlan) -> None:
+    words = {engine.SKIP: "skip", engine.PACK: "pack", engine.REUSE: "send"}
+    for item in plan.packages:
+        print(f"{words[item.action]:5} {item.package.label:40} {size(item.size) if item.size else '':>10}".rstrip())
+    tty.info(
+        f"{len(plan.doing(engine.SKIP))} are there already, {len(plan.doing(engine.PACK))} would be packed "
+        f"({size(plan.bytes_to_read)}), {len(plan.doing(engine.REUSE))} would be sent from the local cache"
+    )
+
+
+def print_outcome(outcome: Outcome) -> None:
+    result = outcome.result
+    skipped = result.skipped
+    if skipped and not result.pushed and not outcome.failed:
+        what = "The spec is" if len(skipped) == 1 else f"All {len(skipped)} specs are"
+        tty.info(f"{what} already in the mirror. Use --force to push again.")
+    elif skipped:
+        tty.info(
+            f"{len(skipped)} specs were skipped as they are in the mirror already: "
+            f"{elided([o.package.label for o in skipped])}. Use --force to push them again."
+        )
+    if result.pushed:
+        saved = f", {size(result.bytes_saved)} saved" if result.bytes_saved else ""
+        tty.info(
+            f"Pushed {len(result.pushed)} packages to {outcome.request.mirror.push_url} in {result.seconds:.1f} s: "
+            f"{size(result.bytes_read)} read, {size(result.bytes_sent)} sent{saved}"
+        )
+    if outcome.index:
+        indexes.print_update(outcome.request.mirror, outcome.index)
+    if outcome.failed:
+        tty.error(
+            f"{len(outcome.failures)} packages were not pushed:", *(f"{who}: {why}" for who, why in outcome.failures)
+        )
+
+
+def plan_document(plan: engine.PushPlan) -> Dict[str, Any]:
+    """For ``--dry-run --json``."""
+    return plan.to_dict()
+
+
+def outcome_document(outcome: Outcome) -> Dict[str, Any]:
+    """For ``--json``."""
+    document = {"mirror": outcome.request.mirror.push_url, **outcome.result.to_dict()}
+    document["not_installed"] = [packages.label(s) for s in outcome.not_installed]
+    if outcome.index:
+        document["index"] = indexes.update_document(outcome.index)
+    return document

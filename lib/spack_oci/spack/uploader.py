@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What `spack buildcache push`, autopush and `spack ci` get from Spack's ``make_uploader`` for an OCI mirror."""
+
+from typing import Any, Callable, List, Optional, Tuple
+
+import spack.binary_distribution
+import spack.error
+import spack.llnl.util.tty as tty
+import spack.mirrors.mirror
+import spack.spec
+
+from ..cache.outcome import PushResult
+from ..errors import SpackOciError
+from ..reference import is_oci_url
+from . import compat, indexes, mirrors, packages, push
+
+
+def make_uploader(
+    original: Callable,
+    mirror: "spack.mirrors.mirror.Mirror",
+    force: bool = False,
+    update_index: bool = False,
+    signing_key: Optional[str] = None,
+    base_image: Optional[str] = None,
+) -> Any:
+    """Hook of ``spack.binary_distribution.make_uploader``."""
+    if not is_oci_url(mirror.push_url):
+        return original(mirror, force, update_index, signing_key, base_image)
+    return OciUploader(mirror, force, update_index, base_image)
+
+
+class OciUploader(spack.binary_distribution.Uploader):
+    """Same interface as Spack's uploaders: a context manager with ``push``, ``push_or_raise`` and ``tag``."""
+
+    def __init__(
+        self, mirror: "spack.mirrors.mirror.Mirror", force: bool, update_index: bool, base_image: Optional[str]
+    ) -> None:
+        super().__init__(mirror, force, update_index)
+        self.base_image = base_image
+        self.request = push.Request(mirror, roots=(), force=force, update_index=update_index, base_image=base_image)
+        self.result: Optional[PushResult] = None
+
+    # Spack's own opens a pool of processes and a directory here; the engine has its own
+    def __enter__(self) -> "OciUploader":
+        return self
+
+    def __exit__(self, *args: Any) -> None:
+        pass
+
+    def push(self, specs: List["spack.spec.Spec"]) -> Tuple[List["spack.spec.Spec"], List[Tuple[Any, BaseException]]]:
+        """(specs that were there already, [(spec, error)]); never raises for a single package."""
+        by_hash = {s.dag_hash(): s for s in specs}
+        try:
+            store = mirrors.open_store(self.mirror, mirrors.PUSH)
+            self.result = push.push_records(store, self.request, [packages.package_of(s) for s in specs])
+            if self.update_index and self.result.pushed:
+                indexes.update_after_push(self.mirror, self.result)
+        except SpackOciError as e:
+            raise compat.OciError(e) from e
+        skipped = [by_hash[o.package.dag_hash] for o in self.result.skipped]
+        return skipped, [(by_hash[o.package.dag_hash], _spack_error(o.error)) for o in self.result.failed]
+
+    def tag(self, tag: str, roots: List["spack.spec.Spec"]) -> None:
+        """An image of several roots and what they need, under a name."""
+        try:
+            image = push.tag_image(self.request, tag, roots)
+        except SpackOciError as e:
+            raise compat.OciError(e) from e
+        tty.info(f"Tagged {image}")
+
+
+def _spack_error(error: Optional[BaseException]) -> BaseException:
+    """Spack prints a SpackError in one line and anything else with a traceback."""
+    if isinstance(error, SpackOciError):
+        return compat.OciError(error)
+    return error or spack.error.SpackError("unknown error")
