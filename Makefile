@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+# `make demo` and `make test` are all that one has to know; both need Python >= 3.9, git and gcc.
+
+PYTHON ?= python3
+VENV := .venv
+PYTEST = $(VENV)/bin/python -m pytest
+BENCHES = $(wildcard tests/bench/bench_*.py)
+
+.PHONY: help demo demo-registry test test-all unit registry spack bench lint clean
+
+help:
+	@echo "make demo           push, list and install real packages with a real Spack, in .demo"
+	@echo "make demo-registry  the same with a docker-registry on this machine"
+	@echo "make test           the tests: library, registry, Spack (what CI runs)"
+	@echo "make test-all       those that take long as well"
+	@echo "make unit | registry | spack   one layer of the tests; ARGS is passed to pytest"
+	@echo "make bench          measure against Spack's own code"
+	@echo "make lint           ruff and mypy"
+	@echo "make clean          remove everything that these made"
+
+$(VENV)/installed: pyproject.toml
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet -e '.[test]'
+	touch $@
+
+demo:
+	@$(PYTHON) tests/demo/demo.py
+
+demo-registry:
+	@$(PYTHON) tests/demo/demo.py --registry
+
+test: $(VENV)/installed
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: $(VENV)/installed
+	$(PYTEST) $(ARGS)
+
+unit registry spack: $(VENV)/installed
+	$(PYTEST) -m "not slow" tests/$@ $(ARGS)
+
+bench: $(VENV)/installed
+	@for bench in $(BENCHES); do echo "== $$bench"; $(VENV)/bin/python $$bench || exit 1; done
+
+lint: $(VENV)/installed
+	$(VENV)/bin/python -m pip install --quiet ruff mypy types-requests types-jsonschema
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+clean:
+	rm -rf .demo .test $(VENV) build dist .pytest_cache .hypothesis .ruff_cache .mypy_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
