@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Compression of layers: gzip through the fastest library present, zstd, or none.
+
+**Same bytes whatever the number of threads.** gzip input is cut into blocks of :data:`BLOCK_SIZE`, wherever the writes
+were cut; every block is deflated on its own with the 32 KiB in front of it as dictionary and ends on a byte boundary
+(``Z_SYNC_FLUSH``, as pigz does), so that blocks may be made by any number of threads. The result is one plain gzip
+member, without name and time. zstd always runs with worker threads: libzstd's output then depends on the
+parameters alone, not on their number.
+"""
+
+import struct
+import zlib
+from collections import deque
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Callable, Deque, Dict, Optional, Protocol, Union
+
+import zstandard
+
+from ..descriptor import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD
+from ..errors import ConfigurationError, CorruptArchive
+
+try:
+    from isal import igzip, isal_zlib
+except ImportError:  # said by :func:`engines`, which `spack oci doctor` prints
+    igzip = isal_zlib = None  # type: ignore[assignment]
+try:
+    from zlib_ng import zlib_ng
+except ImportError:
+    zlib_ng = None  # type: ignore[assignment]
+
+#: bytes of input in one deflate block; part of what makes the output reproducible
+BLOCK_SIZE = 1 << 20
+_WINDOW = 32 << 10
+#: RFC 1952: deflate, no flags, no time, unknown operating system
+_GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+#: the end of a deflate stream: an empty final block
+_FINAL_BLOCK = b"\x03\0"
+
+GZIP_MAGIC = b"\x1f\x8b"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+#: what may be needed to open a layer: windows of more than 128 MiB (zstd --long=27) are refused
+MAX_WINDOW = 1 << 27
+
+_MEDIA_TYPES = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD, "none": OCI_LAYER}
+#: highest level; gzip 0 to 3 are isal's, 4 to 9 zlib's
+_MAX_LEVEL = {"gzip": 9, "zstd": 19, "none": 0}
+_MAX_ISAL_LEVEL = 3
+#: level when none is given. isal 2 makes layers some 13% larger than zlib's 6 at twelve times its speed
+_DEFAULT_LEVEL = {"zstd": 3, "isal": 2, "zlib-ng": 2, "zlib": 1}
+
+
+@dataclass(frozen=True)
+class Compression:
+    """``algorithm``: gzip, zstd or none; ``level``: None for the default."""
+
+    algorithm: str = "gzip"
+    level: Optional[int] = None
+
+    def __post_init__(self) -> None:
+        if self.algorithm not in _MEDIA_TYPES:
+            raise ConfigurationError(f"unknown compression: {self.algorithm}", remedy="use gzip, zstd or none")
+        maximum = _MAX_LEVEL[self.algorithm]
+        if self.level is not None and not 0 <= self.level <= maximum:
+            raise ConfigurationError(f"{self.algorithm} has no level {self.level}", remedy=f"use 0 to {maximum}")
+
+    @classmethod
+    def parse(cls, text: str) -> "Compression":
+        """``gzip``, ``gzip:6``, ``zstd``, ``zstd:3``, ``none``. Raises ConfigurationError."""
+        algorithm, colon, level = text.partition(":")
+        if colon and not level.isdigit():
+            raise ConfigurationError(f"not a compression: {text!r}", remedy="write ALGORITHM[:LEVEL], e.g. zstd:3")
+        return cls(algorithm, int(level) if colon else None)
+
+    @property
+    def media_type(self) -> str:
+        return _MEDIA_TYPES[self.algorithm]
+
+    @property
+    def encoder(self) -> str:
+        """Library, version and level: two compressions with the same encoder give the same bytes."""
+        if self.algorithm == "none":
+            return "none"
+        if self.algorithm == "zstd":
+            version = ".".join(map(str, zstandard.ZSTD_VERSION))
+            return f"zstd-{version}:{_DEFAULT_LEVEL['zstd'] if self.level is None else self.level}"
+        engine = _gzip_engine(self.level)
+        return f"{engine.name}-{engine.version}:{engine.level}"
+
+    def __str__(self) -> str:
+        return self.algorithm if self.level is None else f"{self.algorithm}:{self.level}"
+
+
+class Compressor(Protocol):
+    """``write`` as often as there is input, then ``finish`` once; or ``abort``, which never raises."""
+
+    def write(self, data: Union[bytes, bytearray, memoryview]) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+def open_compressor(
+    compression: Compression, sink: Callable[[bytes], Any], *, pool: Optional[Executor] = None, threads: int = 1
+) -> Compressor:
+    """A compressor that hands its output to ``sink``, in order and in the thread that calls it.
+
+    ``pool``: where gzip blocks are deflated (None: in the calling thread); ``threads``: of zstd, and how many gzip
+    blocks may be under way in ``pool``. Neither changes the output.
+    """
+    if compression.algorithm == "gzip":
+        return _GzipCompressor(_gzip_engine(compression.level), sink, pool, threads)
+    if compression.algorithm == "zstd":
+        level = _DEFAULT_LEVEL["zstd"] if compression.level is None else compression.level
+        return _ZstdCompressor(level, sink, threads)
+    return _Verbatim(sink)
+
+
+def engines() -> Dict[str, str]:
+    """Which libraries compress, for `spack oci doctor`: {"gzip": "isal 1.9.1", "gzip:6": "zlib 1.2.13", ...}."""
+    result = {}
+    for name, level in (("gzip", None), ("gzip:6", 6)):
+        engine = _gzip_engine(level)
+        result[name] = f"{engine.name} {engine.version}, level {engine.level}"
+    result["zstd"] = f"libzstd {'.'.join(map(str, zstandard.ZSTD_VERSION))}"
+    return result
+
+
+@dataclass(frozen=True)
+class _Engine:
+    name: str
+    version: str
+    level: int
+    #: a module with zlib's functions
+    module: Any
+
+
+def _gzip_engine(level: Optional[int]) -> _Engine:
+    if isal_zlib is not None and (level is None or level <= _MAX_ISAL_LEVEL):
+        return _Engine("isal", _version("isal"), _DEFAULT_LEVEL["isal"] if level is None else level, isal_zlib)
+    if zlib_ng is not None:
+        return _Engine("zlib-ng", zlib_ng.ZLIBNG_VERSION, level or _DEFAULT_LEVEL["zlib-ng"], zlib_ng)
+    return _Engine("zlib", zlib.ZLIB_RUNTIME_VERSION, level or _DEFAULT_LEVEL["zlib"], zlib)
+
+
+def _version(module: str) -> str:
+    return str(getattr(__import__(module), "__version__", "?"))
+
+
+def _deflate(engine: _Engine, data: bytes, window: bytes) -> bytes:
+    """One block of a raw deflate stream, ending on a byte boundary."""
+    zlib_ = engine.module
+    if window:
+        compressor = zlib_.compressobj(engine.level, zlib_.DEFLATED, -15, 8, 0, window)
+    else:
+        compressor = zlib_.compressobj(engine.level, zlib_.DEFLATED, -15, 8, 0)
+    return compressor.compress(data) + compressor.flush(zlib_.Z_SYNC_FLUSH)
+
+
+class _Blocks:
+    """Cuts what is written into blocks of one size, so that the output does not depend on how it was written."""
+
+    def __init__(self, size: int, emit: Callable[[bytes], Any]) -> None:
+        self._size = size
+        self._emit = emit
+        self._pending = bytearray()
+
+    def write(self, data: Union[bytes, bytearray, memoryview]) -> None:
+        pending = self._pending
+        if len(pending) + len(data) < self._size:
+            pending += data
+            return
+        view = memoryview(data)
+        taken = self._size - len(pending)
+        pending += view[:taken]
+        self._emit(bytes(pending))
+        while len(view) - taken >= self._size:
+            self._emit(bytes(view[taken : taken + self._size]))
+            taken += self._size
+        self._pending = bytearray(view[taken:])
+
+    def flush(self) -> None:
+        if self._pending:
+            self._emit(bytes(self._pending))
+            self._pending = bytearray()
+
+
+class _GzipCompressor:
+    def __init__(self, engine: _Engine, sink: Callable[[bytes], Any], pool: Optional[Executor], ahead: int) -> None:
+        self._engine = engine
+        self._sink = sink
+        self._pool = pool
+        self._ahead = max(1, ahead)
+        self._blocks = _Blocks(BLOCK_SIZE, self._compress)
+        self._under_way: Deque[Future[bytes]] = deque()
+        self._window = b""
+        self._crc = 0
+        self._length = 0
+        self._crc32 = engine.module.crc32
+        sink(_GZIP_HEADER)
+
+    def write(self, data: Union[bytes, bytearray, memoryview]) -> None:
+        self._blocks.write(data)
+
+    def _compress(self, block: bytes) -> None:
+        self._crc = self._crc32(block, self._crc)
+        self._length += len(block)
+        window, self._window = self._window, block[-_WINDOW:]
+        if self._pool is None:
+            self._sink(_deflate(self._engine, block, window))
+            return
+        self._under_way.append(self._pool.submit(_deflate, self._engine, block, window))
+        while len(self._under_way) > self._ahead or (self._under_way and self._under_way[0].done()):
+            self._sink(self._under_way.popleft().result())
+
+    def finish(self) -> None:
+        self._blocks.flush()
+        while self._under_way:
+            self._sink(self._under_way.popleft().result())
+        self._sink(_FINAL_BLOCK + struct.pack("<LL", self._crc, self._length & 0xFFFFFFFF))
+
+    def abort(self) -> None:
+        while self._under_way:
+            self._under_way.popleft().cancel()
+
+
+class _ZstdCompressor:
+    def __init__(self, level: int, sink: Callable[[bytes], Any], threads: int) -> None:
+        # at least one worker: without workers libzstd cuts the input in another way
+        self._object = zstandard.ZstdCompressor(level=level, threads=max(1, threads), write_checksum=True).compressobj()
+        self._sink = sink
+        self._blocks = _Blocks(BLOCK_SIZE, self._compress)
+
+    def write(self, data: Union[bytes, bytearray, memoryview]) -> None:
+        self._blocks.write(data)
+
+    def _compress(self, block: bytes) -> None:
+        compressed = self._object.compress(block)
+        if compressed:
+            self._sink(compressed)
+
+    def finish(self) -> None:
+        self._blocks.flush()
+        self._sink(self._object.flush())
+
+    def abort(self) -> None:
+        pass
+
+
+class _Verbatim:
+    def __init__(self, sink: Callable[[bytes], Any]) -> None:
+        self._blocks = _Blocks(BLOCK_SIZE, sink)
+
+    def write(self, data: Union[bytes, bytearray, memoryview]) -> None:
+        self._blocks.write(data)
+
+    def finish(self) -> None:
+        self._blocks.flush()
+
+    def abort(self) -> None:
+        pass
+
+
+class Decompressor:
+    """The uncompressed bytes of a stream. Damage (also: cut short, garbage behind the end) raises CorruptArchive."""
+
+    def __init__(self, reader: Any, what: str, damage: tuple) -> None:
+        self._reader = reader
+        self._what = what
+        self._damage = damage
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to ``size`` bytes (all if negative), and at least one unless the stream is at its end."""
+        try:
+            return self._reader.read(size)
+        except self._damage as e:
+            raise CorruptArchive(f"the {self._what} stream of a layer is damaged: {e}") from e
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            return self._reader.readinto(buffer)
+        except self._damage as e:
+            raise CorruptArchive(f"the {self._what} stream of a layer is damaged: {e}") from e
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def __enter__(self) -> "Decompressor":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+def open_decompressor(media_type_or_magic: Union[str, bytes], stream: BinaryIO) -> Decompressor:
+    """A reader of what ``stream`` holds in compressed form, from its first byte.
+
+    ``media_type_or_magic``: a layer's media type (OCI's or Docker's), or the first four bytes of the content, which are
+    the better witness: some tools label zstd as gzip. Errors of ``stream`` itself (a digest that does not match)
+    come through as they are. Raises CorruptArchive for a media type that is no layer.
+    """
+    algorithm = _algorithm(media_type_or_magic)
+    if algorithm == "gzip":
+        import gzip
+
+        module = igzip.GzipFile if igzip is not None else gzip.GzipFile
+        damage = (EOFError, gzip.BadGzipFile, zlib.error) + ((isal_zlib.error,) if isal_zlib is not None else ())
+        return Decompressor(module(fileobj=stream, mode="rb"), "gzip", damage)
+    if algorithm == "zstd":
+        decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+        reader = decompressor.stream_reader(stream, read_size=1 << 18, read_across_frames=True, closefd=False)
+        return Decompressor(reader, "zstd", (zstandard.ZstdError,))
+    return Decompressor(stream, "tar", ())
+
+
+def _algorithm(media_type_or_magic: Union[str, bytes]) -> str:
+    if isinstance(media_type_or_magic, bytes):
+        if media_type_or_magic.startswith(GZIP_MAGIC):
+            return "gzip"
+        return "zstd" if media_type_or_magic.startswith(ZSTD_MAGIC) else "none"
+    for suffix, algorithm in (("gzip", "gzip"), ("zstd", "zstd"), (".tar", "none")):
+        if media_type_or_magic.endswith(suffix):
+            return algorithm
+    raise CorruptArchive(f"not the media type of a layer: {media_type_or_magic}")

@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""A package's layer: the reproducible, compressed tar of an install prefix, made in one pass over its files.
+
+While a file is read, its bytes go to the scan for old prefixes, to the digest of the tar (the diff ID), to the
+compressor and, compressed, to the digest of the layer and to the sink. The members are those that Spack writes, in
+Spack's order: the parent directories, then each directory, its files by name, its sub-directories by name.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import stat
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+from ..content import Progress
+from ..descriptor import Descriptor
+from ..errors import PrefixChanged, StorageError
+from . import tar
+from .codec import Compression, open_compressor
+from .scan import BINARY, OTHER, TEXT, FileScan, PrefixSearch
+
+#: files up to this size are read as a whole, larger ones in pieces of it
+PIECE = 1 << 20
+
+BUILD_INFO = ".spack/binary_distribution"
+
+_DIRECTORY_MODE = 0o755
+_LINK_MODE = 0o755
+
+
+@dataclass
+class RelocationFacts:
+    """What a reader may want to know before it downloads the layer."""
+
+    #: characters of the install prefix
+    prefix_length: int
+    #: binaries that hold an old prefix, and how often they do
+    binaries: int = 0
+    strings: int = 0
+    #: files that are neither text nor ELF or Mach-O but hold an old prefix: Spack leaves them as they are
+    unknown_files: int = 0
+
+    def to_dict(self) -> Dict[str, int]:
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class PackedLayer:
+    """``descriptor``: of the compressed tar; ``diff_id``: digest of the tar; ``tar_size``: its bytes."""
+
+    descriptor: Descriptor
+    diff_id: str
+    tar_size: int
+    #: members other than directories
+    files: int
+    #: paths relative to the prefix
+    relocate_textfiles: Sequence[str] = field(default=(), repr=False)
+    relocate_binaries: Sequence[str] = field(default=(), repr=False)
+    relocate_links: Sequence[str] = field(default=(), repr=False)
+    facts: RelocationFacts = field(default_factory=lambda: RelocationFacts(0))
+
+
+class Cancelled(Exception):
+    """``cancelled()`` became true while a prefix was packed."""
+
+
+def pack_prefix(
+    prefix: str,
+    *,
+    build_info: Mapping[str, Any],
+    old_prefixes: Sequence[str],
+    compression: Compression,
+    sink: BinaryIO,
+    pool: Optional[Executor] = None,
+    threads: int = 1,
+    progress: Optional[Progress] = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> PackedLayer:
+    """Write the layer of ``prefix`` (absolute) to ``sink``.
+
+    ``build_info``: the head of ``.spack/binary_distribution``, to which the relocation lists are added;
+    ``old_prefixes``: what to look for; ``pool`` and ``threads``: see :func:`~.codec.open_compressor`; ``progress``:
+    told the bytes read. Raises PrefixChanged when files change or vanish meanwhile, StorageError when they cannot be read or
+    the sink cannot be written, Cancelled.
+    """
+    output = _Output(sink)
+    compressor = open_compressor(compression, output.write, pool=pool, threads=threads)
+    packer = _Packer(os.fsencode(prefix), PrefixSearch(old_prefixes), compressor.write, progress, cancelled)
+    try:
+        packer.pack(build_info)
+        compressor.finish()
+    except BaseException:
+        compressor.abort()
+        raise
+    return PackedLayer(
+        Descriptor(compression.media_type, f"sha256:{output.hasher.hexdigest()}", output.size),
+        f"sha256:{packer.hasher.hexdigest()}",
+        packer.size,
+        packer.files,
+        tuple(packer.textfiles),
+        tuple(packer.binaries),
+        tuple(packer.links),
+        packer.facts,
+    )
+
+
+class _Output:
+    """The compressed side: digest, size, sink."""
+
+    def __init__(self, sink: BinaryIO) -> None:
+        self.hasher = hashlib.sha256()
+        self.size = 0
+        self._sink = sink
+
+    def write(self, data: bytes) -> None:
+        self.hasher.update(data)
+        self.size += len(data)
+        try:
+            self._sink.write(data)
+        except OSError as e:
+            raise StorageError.from_os_error("writing a layer", e) from e
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file or link of a prefix. ``path``: absolute; ``relative``: below the prefix."""
+
+    path: bytes
+    relative: bytes
+    link: bool
+
+
+def walk(prefix: bytes) -> Iterator[Tuple[bytes, List[Entry]]]:
+    """Each directory below ``prefix`` (relative; b"" first) with its files and links, in the order of the archive.
+
+    Devices, sockets and pipes are left out. Names are compared as bytes, which for UTF-8 is the order of characters
+    that Spack has.
+    """
+    pending = [b""]
+    while pending:
+        directory = pending.pop()
+        path = os.path.join(prefix, directory) if directory else prefix
+        entries, directories = [], []
+        try:
+            with os.scandir(path) as found:
+                for item in sorted(found, key=lambda item: item.name):
+                    relative = directory + b"/" + item.name if directory else item.name
+                    if item.is_symlink():
+                        entries.append(Entry(item.path, relative, True))
+                    elif item.is_dir(follow_symlinks=False):
+                        directories.append(relative)
+                    elif item.is_file(follow_symlinks=False):
+                        entries.append(Entry(item.path, relative, False))
+        except OSError as e:
+            raise read_error(path, e) from e
+        yield directory, entries
+        pending.extend(reversed(directories))
+
+
+def read_error(path: bytes, error: OSError) -> Exception:
+    """What an error while reading a prefix means."""
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ELOOP):
+        return PrefixChanged(f"packing {os.fsdecode(path)}: it vanished, or became something else, meanwhile")
+    return StorageError.from_os_error(f"packing {os.fsdecode(path)}", error)
+
+
+class _Packer:
+    def __init__(
+        self,
+        prefix: bytes,
+        search: PrefixSearch,
+        sink: Callable[[Any], None],
+        progress: Optional[Progress],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self.hasher = hashlib.sha256()
+        self.size = 0
+        self.files = 0
+        self.textfiles: List[str] = []
+        self.binaries: List[str] = []
+        self.links: List[str] = []
+        self.facts = RelocationFacts(len(prefix))
+        self._prefix = prefix
+        self._name = prefix.lstrip(b"/")
+        self._search = search
+        self._sink = sink
+        self._progress = progress or (lambda count: None)
+        self._cancelled = cancelled
+        #: (device, inode) -> name of the member that has the content
+        self._hard_links: Dict[Tuple[int, int], bytes] = {}
+        self._build_info = self._identity_of_build_info()
+
+    def pack(self, build_info: Mapping[str, Any]) -> None:
+        self._add_parents()
+        for directory, entries in walk(self._prefix):
+            if self._cancelled():
+                raise Cancelled
+            self._write(tar.header(self._member(directory), tar.DIRECTORY, _DIRECTORY_MODE))
+            for entry in entries:
+                if entry.link:
+                    self._add_link(entry)
+                else:
+                    self._add_file(entry)
+        self._add_build_info(build_info)
+        self._write(tar.end_of_archive(self.size))
+
+    def _write(self, data: bytes) -> None:
+        self.hasher.update(data)
+        self.size += len(data)
+        self._sink(data)
+
+    def _member(self, relative: bytes) -> bytes:
+        return self._name + b"/" + relative if relative else self._name
+
+    def _identity_of_build_info(self) -> Optional[Tuple[int, int]]:
+        """Of an older ``binary_distribution`` (the package came from a cache itself), which is not packed."""
+        try:
+            found = os.lstat(os.path.join(self._prefix, os.fsencode(BUILD_INFO)))
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _add_parents(self) -> None:
+        parts = self._name.split(b"/")
+        for count in range(1, len(parts)):
+            self._write(tar.header(b"/".join(parts[:count]), tar.DIRECTORY, _DIRECTORY_MODE))
+
+    def _add_link(self, entry: Entry) -> None:
+        try:
+            target = os.readlink(entry.path)
+        except OSError as e:
+            raise PrefixChanged(f"packing {os.fsdecode(entry.path)}: it was a link and is none now") from e
+        if self._search.matches_link(target):
+            self.links.append(os.fsdecode(entry.relative))
+        self._write(tar.header(self._member(entry.relative), tar.SYMLINK, _LINK_MODE, 0, target))
+        self.files += 1
+
+    def _add_file(self, entry: Entry) -> None:
+        try:
+            descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as e:
+            raise read_error(entry.path, e) from e
+        try:
+            before = os.fstat(descriptor)
+            identity = (before.st_dev, before.st_ino)
+            if identity == self._build_info:
+                return
+            self.files += 1
+            name = self._member(entry.relative)
+            mode = 0o755 if before.st_mode & stat.S_IXUSR else 0o644
+            if before.st_nlink > 1:
+                first = self._hard_links.setdefault(identity, name)
+                if first is not name:
+                    self._write(tar.header(name, tar.HARD_LINK, mode, 0, first))
+                    return
+            self._write(tar.header(name, tar.REGULAR, mode, before.st_size))
+            scan = self._copy(descriptor, entry, before.st_size)
+            if _state(os.fstat(descriptor)) != _state(before):
+                raise PrefixChanged(f"packing {os.fsdecode(entry.path)}: it changed while it was read")
+            if scan:
+                self._note(entry, scan)
+        except OSError as e:
+            raise read_error(entry.path, e) from e
+        finally:
+            os.close(descriptor)
+
+    def _copy(self, descriptor: int, entry: Entry, size: int) -> Optional[FileScan]:
+        """Content and padding of one file; the scan, unless nothing there is relocated (in ``.spack``)."""
+        scan = None if entry.relative.startswith(b".spack/") else FileScan(self._search)
+        if size <= PIECE:
+            data = _read_exactly(descriptor, size, entry)
+            if scan:
+                scan.whole(data)
+            self._write(data)
+            self._progress(size)
+        else:
+            left = size
+            while left:
+                if self._cancelled():
+                    raise Cancelled
+                data = _read_exactly(descriptor, min(left, PIECE), entry)
+                if scan:
+                    scan.feed(data)
+                self._write(data)
+                self._progress(len(data))
+                left -= len(data)
+            if scan:
+                scan.finish()
+        self._write(tar.padding(size))
+        return scan
+
+    def _note(self, entry: Entry, scan: FileScan) -> None:
+        if not scan.found:
+            return
+        if scan.kind == BINARY:
+            self.binaries.append(os.fsdecode(entry.relative))
+            self.facts.binaries += 1
+            self.facts.strings += len(scan.hits)
+        elif scan.kind == TEXT:
+            self.textfiles.append(os.fsdecode(entry.relative))
+        elif scan.kind == OTHER:
+            self.facts.unknown_files += 1
+
+    def _add_build_info(self, build_info: Mapping[str, Any]) -> None:
+        document = {
+            **build_info,
+            "relocate_textfiles": self.textfiles,
+            "relocate_binaries": self.binaries,
+            "relocate_links": self.links,
+        }
+        data = build_info_bytes(document)
+        self._write(tar.header(self._member(os.fsencode(BUILD_INFO)), tar.REGULAR, 0o644, len(data)))
+        self._write(data + tar.padding(len(data)))
+        self.files += 1
+
+
+def _state(found: os.stat_result) -> Tuple[int, int, int]:
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _read_exactly(descriptor: int, size: int, entry: Entry) -> bytes:
+    data = os.read(descriptor, size)
+    while len(data) < size:
+        more = os.read(descriptor, size - len(data))
+        if not more:
+            raise PrefixChanged(f"packing {os.fsdecode(entry.path)}: it shrank while it was read")
+        data += more
+    return data
+
+
+#: not printable for YAML 1.1, or a line break to it; JSON lets them stand unescaped
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+
+
+def build_info_bytes(document: Mapping[str, Any]) -> bytes:
+    """``binary_distribution`` as JSON that a YAML loader, which Spack uses, reads alike."""
+    text = json.dumps(document, ensure_ascii=False)
+    text = _NOT_IN_YAML.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+    # file names that are not UTF-8 hold lone surrogates, which become escapes as well
+    return text.encode("utf-8", "backslashreplace")

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""The blob cache: layers packed here and blobs fetched here, by digest, in a directory of bounded size.
+
+::
+
+    ROOT/blobs/sha256/<hex>     content; its mtime is when it was last used
+    ROOT/layers/<hex>.json      what a prefix in a certain state was packed to: see :class:`LayerKey`
+    ROOT/tmp/                   being written; a file that nobody holds a lock on is left over from a crash
+    ROOT/lock                   held while blobs are removed
+
+Any number of processes may use one cache: a blob appears by rename, complete; one that is removed while another process
+reads it stays readable for that process (it is only unlinked). Nothing here is needed for correctness: a cache that
+vanishes costs time.
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Tuple, Union
+
+from ..descriptor import Descriptor, check_digest, hasher_for
+from ..errors import DigestMismatch, InvalidContent, InvalidReference, StorageError
+
+#: bytes
+DEFAULT_MAX_SIZE = 10 << 30
+
+_COPY = 1 << 20
+#: nanoseconds; a younger temporary file is not taken for a left-over
+_FRESH = 60 * 10**9
+
+
+@dataclass(frozen=True)
+class LayerKey:
+    """``encoder``: :attr:`spack_oci.archive.codec.Compression.encoder`; ``state``: fingerprint of the prefix."""
+
+    dag_hash: str
+    encoder: str
+    state: str
+
+    @property
+    def name(self) -> str:
+        return hashlib.sha256("\0".join((self.dag_hash, self.encoder, self.state)).encode("utf-8")).hexdigest()
+
+
+@dataclass(frozen=True)
+class KnownLayer:
+    """A layer that a prefix was packed to; the blob itself may be gone. ``facts``: of its relocation."""
+
+    descriptor: Descriptor
+    diff_id: str
+    tar_size: int
+    facts: Dict[str, Any]
+
+
+class BlobCache:
+    """``max_size``: bytes of all blobs together; 0 keeps nothing beyond what is being used."""
+
+    def __init__(self, root: str, max_size: int = DEFAULT_MAX_SIZE) -> None:
+        self.root = root
+        self.max_size = max_size
+        self._blobs = os.path.join(root, "blobs")
+        self._layers = os.path.join(root, "layers")
+        self._tmp = os.path.join(root, "tmp")
+
+    def path(self, digest: str) -> str:
+        algorithm, _, encoded = check_digest(digest).partition(":")
+        return os.path.join(self._blobs, algorithm, encoded)
+
+    def get(self, digest: str) -> Optional[str]:
+        """The file that holds the blob, or None. It counts as used now. Another process may remove it any time."""
+        path = self.path(digest)
+        try:
+            os.utime(path)
+        except OSError:
+            return None
+        return path
+
+    def add(self, digest: str, source: Union[str, BinaryIO]) -> str:
+        """Keep a blob and return its path.
+
+        ``source``: a file, which is **moved** here (and trusted, since the caller has just computed its digest), or a
+        stream, which is checked while it is copied. Raises StorageError, DigestMismatch.
+        """
+        path = self.path(digest)
+        with self._storage_errors(f"keeping {digest} in the blob cache"):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            if isinstance(source, str):
+                self._move(source, path)
+            else:
+                with self._temporary() as (name, file):
+                    _copy_verified(source, file, digest)
+                    os.replace(name, path)
+            size = os.path.getsize(path)
+        self._make_room(size, keep=path)
+        return path
+
+    def lookup_layer(self, key: LayerKey) -> Optional[KnownLayer]:
+        path = os.path.join(self._layers, key.name + ".json")
+        try:
+            with open(path, encoding="utf-8") as f:
+                document = json.load(f)
+            os.utime(path)
+            return KnownLayer(
+                Descriptor.from_dict(document["descriptor"]),
+                check_digest(document["diff_id"]),
+                int(document["tar_size"]),
+                dict(document["facts"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError, InvalidContent, InvalidReference):
+            return None  # not there, or not ours: the prefix is packed again
+
+    def remember_layer(self, key: LayerKey, layer: KnownLayer) -> None:
+        document = {
+            "descriptor": layer.descriptor.to_dict(),
+            "diff_id": layer.diff_id,
+            "tar_size": layer.tar_size,
+            "facts": layer.facts,
+        }
+        with self._storage_errors("writing to the blob cache"):
+            os.makedirs(self._layers, exist_ok=True)
+            with self._temporary() as (name, file):
+                file.write(json.dumps(document, sort_keys=True).encode("utf-8"))
+                file.flush()
+                os.replace(name, os.path.join(self._layers, key.name + ".json"))
+
+    def usage(self) -> Tuple[int, int]:
+        """Number of blobs, and their bytes."""
+        files = self._files(self._blobs)
+        return len(files), sum(size for _, size, _ in files)
+
+    def clean(self) -> Tuple[int, int]:
+        """Remove everything that is not being written now; returns how many blobs and bytes went."""
+        with self._storage_errors("cleaning the blob cache"), self._lock():
+            count, size = self.usage()
+            for path, _, _ in self._files(self._blobs) + self._files(self._layers):
+                _unlink(path)
+            self._remove_leftovers()
+        return count, size
+
+    def _make_room(self, added: int, keep: str) -> None:
+        """Remove the blobs that were not used for the longest time until the rest fits."""
+        with self._storage_errors("making room in the blob cache"), self._lock():
+            self._remove_leftovers()
+            files = self._files(self._blobs)
+            total = sum(size for _, size, _ in files)
+            for path, size, _ in sorted(files, key=lambda file: file[2]):
+                if total <= self.max_size:
+                    break
+                if path != keep:
+                    _unlink(path)
+                    total -= size
+
+    @staticmethod
+    def _files(directory: str) -> List[Tuple[str, int, int]]:
+        """(path, size, time of the last use) of every file below ``directory``."""
+        result = []
+        for parent, _, names in os.walk(directory):
+            for name in names:
+                path = os.path.join(parent, name)
+                try:
+                    found = os.stat(path)
+                except FileNotFoundError:
+                    continue
+                result.append((path, found.st_size, found.st_mtime_ns))
+        return result
+
+    @contextmanager
+    def _temporary(self) -> Iterator[Tuple[str, BinaryIO]]:
+        """A new file, locked while it is written, so that others do not take it for a left-over."""
+        os.makedirs(self._tmp, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=self._tmp)
+        with os.fdopen(descriptor, "wb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                yield name, file
+            finally:
+                _unlink(name)
+
+    def _remove_leftovers(self) -> None:
+        now = time.time_ns()
+        for path, _, modified in self._files(self._tmp):
+            if now - modified < _FRESH:
+                continue  # perhaps just made, and not locked yet
+            try:
+                with open(path, "rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _unlink(path)
+            except OSError:
+                continue  # being written
+
+    def _move(self, source: str, path: str) -> None:
+        try:
+            os.replace(source, path)
+        except OSError as e:
+            if e.errno != errno.EXDEV:
+                raise
+            with self._temporary() as (name, file), open(source, "rb") as stream:
+                shutil.copyfileobj(stream, file, _COPY)
+                file.flush()
+                os.replace(name, path)
+            _unlink(source)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        os.makedirs(self.root, exist_ok=True)
+        with open(os.path.join(self.root, "lock"), "a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    @staticmethod
+    @contextmanager
+    def _storage_errors(doing: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as e:
+            raise StorageError.from_os_error(doing, e) from e
+
+
+def _copy_verified(source: BinaryIO, target: BinaryIO, digest: str) -> None:
+    hasher = hasher_for(digest)
+    while True:
+        data = source.read(_COPY)
+        if not data:
+            break
+        hasher.update(data)
+        target.write(data)
+    target.flush()
+    found = f"{hasher.name}:{hasher.hexdigest()}"
+    if found != digest:
+        raise DigestMismatch(f"{digest} came as {found}")
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass

@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Push: from installed prefixes to tags in a store. :func:`plan_push` says what is to be done, :func:`execute_push` does.
+
+For each package: **prepare** its layer (pack the prefix, or take what the blob cache knows of this very prefix),
+**send** it, and, when the layers of its whole runtime closure are there, **tag** it: config blob first, then the manifest. So a
+tag never names a blob that is missing, and a push that died runs again and does what is left.
+
+One thread, the caller's, decides; worker threads pack and send. It is the only one that touches the state of the push,
+so nothing of it needs a lock.
+"""
+
+import os
+import queue
+import shutil
+import tempfile
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set
+
+from ..archive.pack import Cancelled, PackedLayer, pack_prefix
+from ..content import BytesSource, ContentStore, FileSource
+from ..descriptor import Descriptor
+from ..errors import SpackOciError, StorageError
+from ..image.manifest import EPOCH, Layer, build_package_image
+from .blobs import KnownLayer
+from .facts import facts_annotations
+from .outcome import FAILED, PUSHED, SKIPPED, PackageOutcome, PushResult
+from .progress import Reporter, Silent
+from .push_plan import PlannedPackage, PushPlan, PushSettings, plan_push
+
+__all__ = ["PushPlan", "PushResult", "PushSettings", "execute_push", "plan_push"]
+
+#: prefixes of more bytes than this are compressed by all cores together
+_LARGE = 16 << 20
+
+
+def execute_push(
+    plan: PushPlan,
+    store: ContentStore,
+    *,
+    settings: Optional[PushSettings] = None,
+    reporter: Optional[Reporter] = None,
+) -> PushResult:
+    """Do what ``plan`` says. A package that fails does not stop the others (unless ``settings.fail_fast``); its error
+    is in the result. Only interruptions (KeyboardInterrupt, SystemExit) are raised; nothing is left in the stage then.
+    """
+    return _Push(plan, store, settings or PushSettings(), reporter or Silent()).run()
+
+
+@dataclass
+class _Job:
+    """A package on its way."""
+
+    plan: PlannedPackage
+    #: DAG hashes of the closure whose layers are still to come
+    waiting: Set[str]
+    started: float = 0.0
+    seconds: float = 0.0
+    layer: Optional[KnownLayer] = None
+    #: file that holds the layer, or None: the store has to have it
+    path: Optional[str] = None
+    #: the file is ours to remove
+    temporary: bool = False
+    packed: bool = False
+    sent: int = 0
+    read: int = 0
+    steps: List[str] = field(default_factory=list)
+
+    @property
+    def package(self):
+        return self.plan.package
+
+
+@dataclass(frozen=True)
+class _Event:
+    """A step that a worker has finished."""
+
+    handle: Callable[[_Job, Any], None]
+    job: _Job
+    future: "Future[Any]"
+
+
+class _Push:
+    def __init__(self, plan: PushPlan, store: ContentStore, settings: PushSettings, reporter: Reporter) -> None:
+        self._plan = plan
+        self._store = store
+        self._settings = settings
+        self._reporter = reporter
+        self._stop = threading.Event()
+        self._events: queue.Queue[_Event] = queue.Queue()
+        self._layers: Dict[str, Layer] = dict(plan.layers)
+        self._outcomes: Dict[str, PackageOutcome] = {}
+        self._labels = {h: label for item in plan.packages for h, label in item.package.runtime}
+        #: DAG hash -> jobs that wait for its layer
+        self._dependents: Dict[str, List[_Job]] = {}
+        self._created = settings.created or created_from_environment()
+
+    def run(self) -> PushResult:
+        started = time.monotonic()
+        jobs = self._jobs()
+        self._reporter.begin(len(jobs), self._plan.bytes_to_read)
+        for warning in self._plan.warnings:
+            self._reporter.warn(warning)
+        try:
+            if jobs:
+                self._work(jobs)
+        finally:
+            self._reporter.end()
+        outcomes = [
+            self._outcomes.get(item.package.dag_hash)
+            or PackageOutcome(item.package, SKIPPED, self._layers.get(item.package.dag_hash))
+            for item in self._plan.packages
+        ]
+        return PushResult(outcomes, time.monotonic() - started, self._layers)
+
+    def _jobs(self) -> List[_Job]:
+        """Large packages first, so that none of them is left alone at the end."""
+        coming = {item.package.dag_hash for item in self._plan.to_push}
+        jobs = []
+        for item in sorted(self._plan.to_push, key=lambda item: -item.size):
+            job = _Job(item, {dag_hash for dag_hash, _ in item.package.runtime} & coming | {item.package.dag_hash})
+            for dag_hash in job.waiting:
+                self._dependents.setdefault(dag_hash, []).append(job)
+            jobs.append(job)
+        return jobs
+
+    def _work(self, jobs: Sequence[_Job]) -> None:
+        packers, senders = self._settings.packers, max(1, self._settings.transfer_jobs)
+        stage = self._make_stage()
+        self._stage = stage
+        self._pack_pool = ThreadPoolExecutor(packers, "pack")
+        self._deflate_pool = ThreadPoolExecutor(packers, "deflate")
+        self._send_pool = ThreadPoolExecutor(senders, "send")
+        self._to_prepare = list(reversed(jobs))
+        #: layers that are being packed, or packed and not yet sent
+        self._in_flight = 0
+        self._max_in_flight = packers + senders
+        try:
+            while self._prepare_more() or len(self._outcomes) < len(jobs):
+                event = self._events.get()
+                event.handle(event.job, event.future)
+        finally:
+            self._stop.set()
+            for pool in (self._pack_pool, self._deflate_pool, self._send_pool):
+                pool.shutdown(wait=True)
+            shutil.rmtree(stage, ignore_errors=True)
+
+    def _make_stage(self) -> str:
+        try:
+            if self._settings.stage:
+                os.makedirs(self._settings.stage, exist_ok=True)
+            return tempfile.mkdtemp(prefix="spack-oci-push-", dir=self._settings.stage)
+        except OSError as e:
+            raise StorageError.from_os_error("making a directory for layers", e) from e
+
+    # -- the steps, in the deciding thread ------------------------------------------------------------------------
+
+    def _prepare_more(self) -> bool:
+        """Start packing as far as the limit of blobs in flight allows. False when nothing is left to start."""
+        while self._to_prepare and self._in_flight < self._max_in_flight:
+            job = self._to_prepare.pop()
+            self._in_flight += 1
+            self._submit(self._pack_pool, self._prepared, job, self._prepare)
+        return bool(self._to_prepare)
+
+    def _submit(
+        self,
+        pool: ThreadPoolExecutor,
+        then: Callable[[_Job, Any], None],
+        job: _Job,
+        step: Callable[[_Job], Any],
+    ) -> None:
+        future = pool.submit(step, job)
+        future.add_done_callback(lambda done: self._events.put(_Event(then, job, done)))
+
+    def _prepared(self, job: _Job, future: "Future[Any]") -> None:
+        error = future.exception()
+        if error is not None:
+            self._in_flight -= 1
+            self._failed(job, error)
+        else:
+            self._submit(self._send_pool, self._sent, job, self._send)
+
+    def _sent(self, job: _Job, future: "Future[Any]") -> None:
+        self._in_flight -= 1
+        error = future.exception()
+        if error is not None:
+            self._failed(job, error)
+            return
+        assert job.layer is not None
+        package = job.package
+        self._layers[package.dag_hash] = Layer(job.layer.descriptor, job.layer.diff_id, package.label)
+        self._arrived(package.dag_hash)
+
+    def _arrived(self, dag_hash: str) -> None:
+        """A layer is in the store, or will never be: tag the packages that waited for nothing else."""
+        for job in self._dependents.pop(dag_hash, ()):
+            job.waiting.discard(dag_hash)
+            if not job.waiting and job.package.dag_hash not in self._outcomes:
+                self._submit(self._send_pool, self._tagged, job, self._tag)
+
+    def _tagged(self, job: _Job, future: "Future[Any]") -> None:
+        error = future.exception()
+        if error is not None:
+            self._failed(job, error)
+            return
+        package = job.package
+        self._finish(
+            PackageOutcome(
+                package,
+                PUSHED,
+                self._layers[package.dag_hash],
+                future.result(),
+                seconds=job.seconds,
+                read=job.read,
+                sent=job.sent,
+                facts=job.layer.facts if job.layer else {},
+            )
+        )
+
+    def _failed(self, job: _Job, error: BaseException) -> None:
+        if not isinstance(error, (SpackOciError, OSError, Cancelled)):
+            raise error  # a defect of ours: not to be mistaken for a package that cannot be pushed
+        self._finish(PackageOutcome(job.package, FAILED, error=error, read=job.read, sent=job.sent))
+        if self._settings.fail_fast and not self._stop.is_set():
+            self._stop.set()
+        self._arrived(job.package.dag_hash)
+
+    def _finish(self, outcome: PackageOutcome) -> None:
+        self._outcomes[outcome.package.dag_hash] = outcome
+        self._reporter.finished(outcome)
+
+    # -- what workers do ------------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise Cancelled("not pushed, because the push was stopped")
+
+    def _prepare(self, job: _Job) -> None:
+        self._check()
+        if job.plan.problem:
+            raise job.plan.problem
+        job.started = time.monotonic()
+        self._reporter.started(job.package)
+        if job.plan.known:
+            job.layer = job.plan.known
+            job.path = self._settings.cache.get(job.layer.descriptor.digest) if self._settings.cache else None
+            if job.path is not None:
+                return
+            if self._store.has_blob(job.layer.descriptor.digest):
+                return
+        self._pack(job)
+
+    def _pack(self, job: _Job) -> None:
+        package, settings = job.package, self._settings
+        path = os.path.join(self._stage, f"{package.dag_hash}.layer")
+        large = job.plan.size > _LARGE
+
+        def moved(count: int) -> None:
+            job.read += count
+            self._reporter.moved(package, read=count)
+
+        try:
+            with open(path, "wb", buffering=0) as sink:
+                packed = pack_prefix(
+                    package.prefix,
+                    build_info=package.build_info,
+                    old_prefixes=package.old_prefixes,
+                    compression=settings.compression,
+                    sink=sink,
+                    pool=self._deflate_pool if large else None,
+                    threads=settings.packers if large else 1,
+                    progress=moved,
+                    cancelled=self._stop.is_set,
+                )
+        except OSError as e:
+            raise StorageError.from_os_error(f"packing {package.label}", e) from e
+        job.packed = True
+        job.layer = _known(packed)
+        job.path, job.temporary = path, True
+
+    def _send(self, job: _Job) -> None:
+        self._check()
+        layer = job.layer
+        assert layer is not None
+        if job.path is not None:
+            sent = 0
+
+            def moved(count: int) -> None:
+                nonlocal sent
+                sent += count
+                self._reporter.moved(job.package, sent=count)
+
+            if self._store.put_blob(layer.descriptor, FileSource(job.path), moved):
+                job.sent = layer.descriptor.size
+        if job.temporary and job.path:
+            self._keep(job, layer, job.path)
+        job.seconds = time.monotonic() - job.started
+
+    def _keep(self, job: _Job, layer: KnownLayer, path: str) -> None:
+        """Hand the layer over to the blob cache; a cache that cannot be written to is no reason to fail."""
+        cache = self._settings.cache
+        if cache is not None and job.plan.key is not None:
+            try:
+                cache.add(layer.descriptor.digest, path)
+                cache.remember_layer(job.plan.key, layer)
+            except StorageError as e:
+                self._reporter.warn(str(e))
+        if os.path.exists(path):
+            os.unlink(path)
+
+    def _tag(self, job: _Job) -> Descriptor:
+        self._check()
+        package = job.package
+        layers = [
+            Layer(found.descriptor, found.diff_id, label)
+            for dag_hash, label in package.runtime
+            for found in (self._layers.get(dag_hash),)
+            if found is not None
+        ]
+        assert job.layer is not None
+        image = build_package_image(
+            package=package,
+            layers=layers,
+            base=self._settings.base,
+            annotations={**facts_annotations(job.layer.facts), **self._settings.annotations},
+            created=self._created,
+        )
+        self._store.put_blob(image.config_descriptor, BytesSource(image.config))
+        return self._store.put_manifest(image.manifest, image.media_type, package.tag)
+
+
+def _known(packed: PackedLayer) -> KnownLayer:
+    return KnownLayer(packed.descriptor, packed.diff_id, packed.tar_size, packed.facts.to_dict())
+
+
+def created_from_environment() -> str:
+    """``archive_timestamp`` of what is pushed: SOURCE_DATE_EPOCH, else 1970.
+
+    Neither the time of the push nor the install's would be the same on the next machine; nothing reads this field.
+    """
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not epoch.isdigit():
+        return EPOCH
+    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(int(epoch)))

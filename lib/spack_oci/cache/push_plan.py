@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What a push will do, as data: which packages are there, which will be packed or taken from the blob cache."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+
+from ..archive.codec import Compression
+from ..archive.state import prefix_state
+from ..content import ContentStore, read_blob
+from ..descriptor import MANIFEST_TYPES, Descriptor, parse_json
+from ..errors import NotAPackage, NotFound, SpackOciError
+from ..image.manifest import Base, Layer
+from .blobs import BlobCache, KnownLayer, LayerKey
+from .package import Package
+
+#: what is done with a package
+SKIP = "skip"
+PACK = "pack"
+REUSE = "reuse"
+
+#: one answer of a tag list (registries give 100 to 1000 tags a page) costs about as much as two HEAD requests
+_TAGS_PER_HEAD = 250
+#: below this many packages, asking for each is as quick as the shortest list
+_FEW = 3
+
+
+@dataclass(frozen=True)
+class PushSettings:
+    """How to push. Sizes in bytes."""
+
+    compression: Compression = field(default_factory=Compression)
+    #: packages that are packed at the same time; 0: one for each core
+    pack_jobs: int = 0
+    #: connections that send at the same time
+    transfer_jobs: int = 4
+    #: where layers are written before they are sent; None: the system's directory for temporary files
+    stage: Optional[str] = None
+    cache: Optional[BlobCache] = None
+    #: of all that is held in memory at once
+    memory: int = 512 << 20
+    #: stop at the first package that fails
+    fail_fast: bool = False
+    #: base image whose layers are in the store already
+    base: Optional[Base] = None
+    #: RFC 3339; None: SOURCE_DATE_EPOCH, or else 1970: the only time that is the same on every machine
+    created: Optional[str] = None
+    #: further annotations of every manifest
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    #: prefixes shorter than this are warned of (once); 0: never
+    short_prefix: int = 0
+
+    @property
+    def packers(self) -> int:
+        return self.pack_jobs or available_cores()
+
+
+def available_cores() -> int:
+    """Cores that this process may run on (a container or batch job may have fewer than the machine)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)) or 1
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class PlannedPackage:
+    """``action``: SKIP (the tag is there), PACK, or REUSE (the blob cache knows the layer of this very prefix)."""
+
+    package: Package
+    action: str
+    #: bytes of the prefix's files, 0 if skipped
+    size: int = 0
+    #: under which the layer will be remembered
+    key: Optional[LayerKey] = None
+    #: of REUSE
+    known: Optional[KnownLayer] = None
+    #: why this package cannot be pushed, found while planning (its prefix cannot be read)
+    problem: Optional[SpackOciError] = None
+
+    def to_dict(self) -> Dict[str, Any]:
+        result: Dict[str, Any] = {
+            "name": self.package.name,
+            "version": self.package.version,
+            "hash": self.package.dag_hash,
+            "tag": self.package.tag,
+            "action": self.action,
+            "size": self.size,
+        }
+        if self.known:
+            result["layer"] = self.known.descriptor.to_dict()
+        if self.problem:
+            result["error"] = str(self.problem)
+        return result
+
+
+@dataclass(frozen=True)
+class PushPlan:
+    """``packages``: in the order in which they were given, dependencies first."""
+
+    packages: Sequence[PlannedPackage]
+    #: DAG hash -> layer in the store, of the skipped packages that an image will need
+    layers: Mapping[str, Layer] = field(default_factory=dict, repr=False)
+    #: what was odd but stops nothing
+    warnings: Sequence[str] = ()
+
+    def doing(self, action: str) -> List[PlannedPackage]:
+        return [item for item in self.packages if item.action == action]
+
+    @property
+    def to_push(self) -> List[PlannedPackage]:
+        return [item for item in self.packages if item.action != SKIP]
+
+    @property
+    def bytes_to_read(self) -> int:
+        return sum(item.size for item in self.doing(PACK))
+
+    def to_dict(self) -> Dict[str, Any]:
+        return {
+            "packages": [item.to_dict() for item in self.packages],
+            "skip": len(self.doing(SKIP)),
+            "pack": len(self.doing(PACK)),
+            "reuse": len(self.doing(REUSE)),
+            "bytes_to_read": self.bytes_to_read,
+            "warnings": list(self.warnings),
+        }
+
+
+def plan_push(
+    store: ContentStore,
+    packages: Sequence[Package],
+    *,
+    force: bool = False,
+    settings: Optional[PushSettings] = None,
+    known_layers: Optional[Mapping[str, Layer]] = None,
+) -> PushPlan:
+    """The plan for pushing ``packages`` (dependencies first) to ``store``. Reads, writes nothing.
+
+    ``force``: also what is there; ``known_layers``: DAG hash -> layer of what is in the store, as an index may tell, so
+    that it needs not be asked. Raises what the store raises: an existence check that fails is no answer.
+    """
+    settings = settings or PushSettings()
+    there = set() if force else existing(store, packages, settings.transfer_jobs)
+    layers, warnings = _layers_of_existing(store, packages, there, known_layers or {}, settings.transfer_jobs)
+    planned = [
+        PlannedPackage(package, SKIP) if package.dag_hash in there else _plan_one(package, settings)
+        for package in packages
+    ]
+    return PushPlan(planned, layers, warnings)
+
+
+def existing(store: ContentStore, packages: Sequence[Package], jobs: int) -> Set[str]:
+    """The DAG hashes of those packages whose tag is in the store.
+
+    The tags are listed; when the list turns out so long that asking for each package is cheaper, the rest is asked for,
+    by concurrent HEAD requests. Only "no such tag" counts as missing.
+    """
+    wanted = {package.tag: package.dag_hash for package in packages}
+    found: Set[str] = set()
+    if len(wanted) > _FEW:
+        budget = _TAGS_PER_HEAD * len(wanted)
+        for seen, tag in enumerate(store.tags(), 1):
+            if tag in wanted:
+                found.add(wanted.pop(tag))
+            if not wanted or seen >= budget:
+                break
+        else:
+            return found  # the whole list was read: what is not in it is not there
+    with ThreadPoolExecutor(max(1, jobs)) as pool:
+        for tag, there in zip(wanted, pool.map(lambda tag: _has_tag(store, tag), wanted)):
+            if there:
+                found.add(wanted[tag])
+    return found
+
+
+def _has_tag(store: ContentStore, tag: str) -> bool:
+    try:
+        store.resolve(tag)
+    except NotFound:
+        return False
+    return True
+
+
+def _layers_of_existing(
+    store: ContentStore, packages: Sequence[Package], there: Set[str], known: Mapping[str, Layer], jobs: int
+) -> Tuple[Dict[str, Layer], List[str]]:
+    """The layers, in the store, that the images of the packages to be pushed will have.
+
+    Takes those out of ``there`` whose tag turns out not to exist (a list may be older than the last deletion). A tag
+    that is there but is no package gives a warning, and its layer is left out of the images.
+    """
+    layers: Dict[str, Layer] = {}
+    warnings: List[str] = []
+    asked: Set[str] = set()
+    tags = {dag_hash: package.tag for package in packages for dag_hash in (package.dag_hash,)}
+    with ThreadPoolExecutor(max(1, jobs)) as pool:
+        while True:
+            needed = {
+                dag_hash
+                for package in packages
+                if package.dag_hash not in there
+                for dag_hash, _ in package.runtime
+                if dag_hash in there and dag_hash not in asked
+            }
+            if not needed:
+                return layers, warnings
+            asked |= needed
+            layers.update({dag_hash: known[dag_hash] for dag_hash in needed if dag_hash in known})
+            unknown = sorted(needed - set(layers))
+            for dag_hash, answer in zip(unknown, pool.map(lambda one: _try_read(store, tags[one]), unknown)):
+                if isinstance(answer, Layer):
+                    layers[dag_hash] = answer
+                elif isinstance(answer, NotFound):
+                    there.discard(dag_hash)
+                else:
+                    warnings.append(f"{answer}; images of the packages that depend on it will lack its layer")
+
+
+def _try_read(store: ContentStore, tag: str) -> object:
+    try:
+        return read_layer(store, tag)
+    except (NotFound, NotAPackage) as e:
+        return e
+
+
+def read_layer(store: ContentStore, tag: str) -> Layer:
+    """The layer that holds the package of ``tag``: the last one. Raises NotFound (no such tag), NotAPackage."""
+    descriptor, data = store.get_manifest(tag)
+    what = f"{store.url}:{tag}"
+    try:
+        if descriptor.media_type not in MANIFEST_TYPES:
+            raise NotAPackage(f"{what} is a {descriptor.media_type}, not a package")
+        manifest = parse_json(data, f"the manifest of {what}")
+        config_descriptor = Descriptor.from_dict(manifest["config"])
+        layer = Descriptor.from_dict(manifest["layers"][-1])
+    except (SpackOciError, KeyError, IndexError, TypeError) as e:
+        raise NotAPackage(f"{what} is not a package: {e}", remedy="push it again with --force") from e
+    try:
+        config = read_blob(store, config_descriptor)
+    except NotFound as e:
+        raise NotAPackage(f"the config of {what} is missing", remedy="push it again with --force") from e
+    try:
+        return Layer(layer, parse_json(config, f"the config of {what}")["rootfs"]["diff_ids"][-1])
+    except (SpackOciError, KeyError, IndexError, TypeError) as e:
+        raise NotAPackage(f"{what} is not a package: {e}", remedy="push it again with --force") from e
+
+
+def _plan_one(package: Package, settings: PushSettings) -> PlannedPackage:
+    try:
+        state = prefix_state(package.prefix, package.build_info)
+    except SpackOciError as e:
+        return PlannedPackage(package, PACK, problem=e)
+    key = LayerKey(package.dag_hash, settings.compression.encoder, state.fingerprint)
+    known = settings.cache.lookup_layer(key) if settings.cache else None
+    return PlannedPackage(package, REUSE if known else PACK, state.size, key, known)
