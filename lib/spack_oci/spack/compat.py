@@ -2,6 +2,7 @@
 """What differs between the supported Spack versions (1.0.2, 1.1.0, 1.2 and develop), and nothing else."""
 
 import inspect
+import pathlib
 from typing import Any, Optional
 
 import spack
@@ -83,3 +84,12 @@ def matches_binary(mirror: Any, spec: Any, direction: str) -> bool:
 
 def parameter_names(function: Any) -> tuple:
     return tuple(inspect.signature(function).parameters)
+
+
+def read_database(database: Any, path: str) -> None:
+    """Fill a ``BuildCacheDatabase`` from an index file."""
+    if hasattr(database, "_read_from_stream"):  # 1.2
+        with open(path, encoding="utf-8") as f:
+            database._read_from_stream(f)
+    else:
+        database._read_from_file(pathlib.Path(path))

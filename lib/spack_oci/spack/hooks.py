@@ -211,7 +211,7 @@ def _teach_url_schemes() -> None:
     for module in (spack.oci.image, mirror_module):
         known = getattr(module, "is_oci_url", None)
         if known is not None:
-            setattr(module, "is_oci_url", _any_scheme(known))
+            module.is_oci_url = _any_scheme(known)
     if not hasattr(mirror_module, "is_oci_url"):
         _mirrors_without_signatures(mirror_module.Mirror)
 

@@ -43,8 +43,8 @@ def embedded_default() -> "spack.mirrors.mirror.Mirror":
 def find(name_or_url: Optional[str], direction: str) -> Tuple["spack.mirrors.mirror.Mirror", str]:
     """The mirror that a user means, and one line for her when she did not say (else empty).
 
-    ``name_or_url``: a configured mirror, a URL, a path (with a slash; a layout directory), or None: the first OCI mirror
-    that can be pushed to, else the embedded default.
+    ``name_or_url``: a configured mirror, a URL, a path (with a slash; a layout directory), or None: the first OCI
+    mirror that can be pushed to, else the embedded default.
     """
     if name_or_url is None:
         return _find_default(direction)
@@ -107,12 +107,15 @@ def _by_url(
 _stores: Dict[Tuple[int, str, str, str], ContentStore] = {}
 
 
-def open_store(mirror: "spack.mirrors.mirror.Mirror", direction: str) -> ContentStore:
-    """The store behind a mirror; one for each mirror and process, so that connections are shared."""
+def open_store(mirror: "spack.mirrors.mirror.Mirror", direction: str, *, create: bool = False) -> ContentStore:
+    """The store behind a mirror; one for each mirror and process, so that connections are shared.
+
+    ``create``: make the layout directory if there is none yet.
+    """
     url = mirror.get_url(direction)
     key = (os.getpid(), direction, url, mirror.name)
     if key not in _stores:
-        _stores[key] = open_location(parse_url(url), mirror_credentials(mirror, direction), create=direction == PUSH)
+        _stores[key] = open_location(parse_url(url), mirror_credentials(mirror, direction), create=create)
     return _stores[key]
 
 

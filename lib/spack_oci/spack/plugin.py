@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """The two entry points that Spack calls, and what they set in motion.
 
-``spack.config`` is called while Spack builds its configuration, in every Spack process, when ``spack.binary_distribution``
-is imported already (checked on 1.0.2, 1.1.0 and 1.3.0.dev0). It is on the path of every command, so nothing here
-imports requests, zstandard, elftools or the like, and no failure in here may break a Spack command.
+``spack.config`` is called while Spack builds its configuration, in every Spack process, when
+``spack.binary_distribution`` is imported already (checked on 1.0.2, 1.1.0 and 1.3.0.dev0). It is on the path of every
+command, so nothing here imports requests, zstandard, elftools or the like, and no failure in here may break a command.
 """
 
 import os

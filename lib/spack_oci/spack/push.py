@@ -170,7 +170,7 @@ def run(request: Request) -> "Outcome":
         )
     if len(selection.specs) > 1:
         tty.info(f"Selected {len(selection.specs)} specs to push to {request.mirror.push_url}")
-    store = mirrors.open_store(request.mirror, mirrors.PUSH)
+    store = mirrors.open_store(request.mirror, mirrors.PUSH, create=True)
     result = push_records(store, request, _records(selection.specs))
     outcome = Outcome(request, result, selection.not_installed)
     if request.update_index:

@@ -51,7 +51,7 @@ class OciUploader(spack.binary_distribution.Uploader):
         """(specs that were there already, [(spec, error)]); never raises for a single package."""
         by_hash = {s.dag_hash(): s for s in specs}
         try:
-            store = mirrors.open_store(self.mirror, mirrors.PUSH)
+            store = mirrors.open_store(self.mirror, mirrors.PUSH, create=True)
             self.result = push.push_records(store, self.request, [packages.package_of(s) for s in specs])
             if self.update_index and self.result.pushed:
                 indexes.update_after_push(self.mirror, self.result)
