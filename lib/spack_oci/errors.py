@@ -106,14 +106,22 @@ class ConnectionLost(TransportError):
 
 
 class ResponseError(SpackOciError):
-    """The server's answer. ``status``: HTTP status; ``codes``: the error codes of its JSON body, e.g. ``DENIED``."""
+    """The server's answer. ``status``: HTTP status; ``codes``: the error codes of its JSON body, e.g. ``DENIED``;
+    ``retry_after``: seconds that it asks to wait, or None."""
 
     def __init__(
-        self, message: str, *, status: int = 0, codes: Sequence[str] = (), remedy: Optional[str] = None
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        codes: Sequence[str] = (),
+        retry_after: Optional[float] = None,
+        remedy: Optional[str] = None,
     ) -> None:
         super().__init__(message, remedy=remedy)
         self.status = status
         self.codes = tuple(codes)
+        self.retry_after = retry_after
 
 
 class Unauthorized(ResponseError):
@@ -125,13 +133,7 @@ class Forbidden(ResponseError):
 
 
 class RateLimited(ResponseError):
-    """``retry_after``: what the server asked for, in seconds."""
-
     default_remedy = "wait, use credentials with a higher limit, or add another mirror"
-
-    def __init__(self, message: str, *, retry_after: Optional[float] = None, **kwargs) -> None:
-        super().__init__(message, **kwargs)
-        self.retry_after = retry_after
 
 
 class ServerFailure(ResponseError):

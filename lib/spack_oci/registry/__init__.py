@@ -1,2 +1,25 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""The distribution protocol."""
+"""The distribution protocol.
+
+From the bottom up: ``retry``, ``credentials``, ``settings`` (policies and values); ``sockets``, ``transport`` (one
+request, one answer); ``failures``, ``challenge``, ``tokens``, ``auth``; ``client`` (a request with authorization,
+redirects and retries); ``uploads``, ``downloads``, ``manifests`` (the verbs); ``store`` (the ContentStore).
+"""
+
+from .credentials import Credentials, CredentialSource, StaticCredentials, VariableCredentials
+from .retry import RetryPolicy
+from .settings import Mirror, RegistrySettings, UploadPolicy
+from .store import RegistryStore, open_repository
+
+__all__ = [
+    "CredentialSource",
+    "Credentials",
+    "Mirror",
+    "RegistrySettings",
+    "RegistryStore",
+    "RetryPolicy",
+    "StaticCredentials",
+    "UploadPolicy",
+    "VariableCredentials",
+    "open_repository",
+]

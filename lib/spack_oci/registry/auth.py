@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Authorization of requests to one repository: which header to send, and what to do about a 401."""
+
+import threading
+from dataclasses import dataclass
+from typing import Iterable, Optional, Sequence
+
+from ..errors import ConfigurationError
+from ..reference import Repository
+from .challenge import Challenge, choose, parse_challenges
+from .credentials import Credentials, find_credentials
+from .settings import RegistrySettings
+from .tokens import Scopes, TokenCache, TokenRequest, TokenServer, check_realm
+from .transport import Transport
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What was sent along with a request: to know, after a 401, what has been tried. ``header`` is a secret."""
+
+    header: Optional[str]
+    token: str = ""
+
+    def __repr__(self) -> str:
+        return "<Grant>" if self.header else "<no Grant>"
+
+
+NOTHING = Grant(None)
+
+
+class Authorizer:
+    """Remembers how a registry wants to be shown credentials, so that only the first request runs into a 401.
+
+    Credentials are looked up once, when the registry first asks for them; for anonymous pulls never.
+    """
+
+    def __init__(
+        self, repository: Repository, settings: RegistrySettings, transport: Transport, tokens: TokenCache
+    ) -> None:
+        self._repository = repository
+        self._settings = settings
+        self._tokens = tokens
+        self._server = TokenServer(transport, settings, settings.retry)
+        self._challenge: Optional[Challenge] = None
+        self._looked_up = False
+        self._found: Optional[Credentials] = None
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        self._lock = threading.Lock()
+
+    @property
+    def credentials(self) -> Optional[Credentials]:
+        with self._lock:
+            if not self._looked_up:
+                self._found = find_credentials(self._settings.credentials, self._repository.host, self._repository.name)
+                self._looked_up = True
+        return self._found
+
+    def identity(self) -> str:
+        """For errors: who asked."""
+        credentials = self.credentials
+        if credentials is None:
+            return f"anonymous: no credentials for {self._repository.host} were found"
+        return f"made with the credentials from {credentials.origin}"
+
+    def secrets(self) -> Sequence[str]:
+        return self._found.secrets() if self._found else ()
+
+    def known_grant(self, scopes: Scopes) -> Grant:
+        """What to send before being asked: nothing until the registry has shown its challenge."""
+        if self._challenge is None:
+            return NOTHING
+        return self._grant(self._challenge, scopes, refused="")
+
+    def answer(self, header: str, scopes: Scopes, tried: Grant) -> Optional[Grant]:
+        """What to send after a 401 with this ``WWW-Authenticate``; None if there is nothing else to try."""
+        challenges = parse_challenges(header)
+        bearer, basic = choose(challenges, "bearer"), choose(challenges, "basic")
+        for challenge in (bearer, basic):
+            if challenge is None or (challenge is basic and self.credentials is None):
+                continue
+            grant = self._grant(challenge, scopes, tried.token)
+            if grant.header is not None and grant != tried:
+                self._challenge = challenge
+                return grant
+        return None
+
+    def _grant(self, challenge: Challenge, scopes: Scopes, refused: str) -> Grant:
+        credentials = self.credentials
+        if credentials and credentials.registry_token:
+            return Grant("Bearer " + credentials.registry_token)
+        if challenge.scheme == "basic":
+            return self._basic_grant(credentials)
+        check_realm(challenge.realm, self._repository.endpoint, self._settings.allow_http_realm)
+        request = TokenRequest(
+            self._repository.host, challenge.realm, challenge.service, self._wanted(challenge, scopes), credentials
+        )
+        token = self._tokens.get(request, self._server.fetch, refused)
+        return Grant(token.header, token.value)
+
+    def _basic_grant(self, credentials: Optional[Credentials]) -> Grant:
+        if credentials is None:
+            return NOTHING
+        if not credentials.password:
+            raise ConfigurationError(
+                f"{self._repository.host} wants a user and password, but {credentials.origin} has only a token"
+            )
+        return Grant(credentials.basic_header())
+
+    def _wanted(self, challenge: Challenge, scopes: Scopes) -> Scopes:
+        """Our own scopes say what we are about to do; a registry that asks for something else is asked for both.
+
+        The scopes of an earlier challenge are about another request, so only those that are not about a repository
+        are carried over.
+        """
+        return merge_scopes(scopes, challenge.scopes)
+
+
+def merge_scopes(ours: Iterable[str], asked: Iterable[str]) -> Scopes:
+    """``ours`` and those of ``asked`` that name no repository of ours.
+
+    >>> sorted(merge_scopes(["repository:a:pull,push"], ["repository:a:pull", "registry:catalog:*"]))
+    ['registry:catalog:*', 'repository:a:pull,push']
+    """
+    ours = list(ours)
+    names = {scope.rpartition(":")[0] for scope in ours}
+    return frozenset(ours) | {scope for scope in asked if scope.rpartition(":")[0] not in names}

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""A request and its fortunes: authorization, redirects, retries. The verbs of the protocol are built on ``call``."""
+
+import os
+import urllib.parse
+import weakref
+from typing import Callable, Container, Dict, Iterable, Mapping, Optional, Tuple
+
+from ..errors import (
+    ConnectionLost,
+    ResponseError,
+    SpackOciError,
+    TimedOut,
+    Unauthorized,
+    UnexpectedResponse,
+)
+from ..reference import Repository
+from .auth import NOTHING, Authorizer, Grant
+from .failures import refusal
+from .retry import RetryPolicy
+from .settings import RegistrySettings
+from .tokens import Scopes, TokenCache, repository_scope
+from .transport import Answer, Transport, host_of, without_query
+
+MAX_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_SAME_METHOD_REDIRECTS = frozenset({307, 308})
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+#: makes the body anew for every try
+BodyFactory = Callable[[], Iterable[bytes]]
+
+_tokens = TokenCache()
+
+
+class RegistryClient:
+    """Requests to one repository. Safe to use from many threads."""
+
+    def __init__(self, repository: Repository, settings: RegistrySettings, transport: Transport) -> None:
+        self.repository = repository
+        self.settings = settings
+        self.transport = transport
+        self.authorizer = Authorizer(repository, settings, transport, _tokens)
+        self._origin = origin_of(repository.endpoint)
+        _clients.add(self)
+
+    def scopes(self, *actions: str) -> Scopes:
+        return frozenset({repository_scope(self.repository.name, *actions)})
+
+    def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        doing: str,
+        scopes: Scopes,
+        accept: Container[int],
+        headers: Optional[Mapping[str, str]] = None,
+        body: Optional[BodyFactory] = None,
+        retry: Optional[RetryPolicy] = None,
+        read_timeout: Optional[float] = None,
+    ) -> Answer:
+        """Send until there is an answer whose status is in ``accept``; every other end is an error of ours.
+
+        ``doing`` begins the error's message. ``retry``: None means the settings' policy.
+        """
+        answer = send_patiently(
+            lambda: self._authorized(method, url, scopes, headers or {}, body, read_timeout),
+            retry or self.settings.retry,
+            doing,
+            accept,
+            self.authorizer.identity,
+        )
+        if answer.status in accept:
+            return answer
+        raise self._refusal(answer, doing)
+
+    def _authorized(
+        self,
+        method: str,
+        url: str,
+        scopes: Scopes,
+        headers: Mapping[str, str],
+        body: Optional[BodyFactory],
+        read_timeout: Optional[float],
+    ) -> Answer:
+        """One answer; a 401 of the registry itself is answered once."""
+        at_home = self.is_registry(url)
+        grant = self.authorizer.known_grant(scopes) if at_home else NOTHING
+        answer, home = self._redirected(method, url, grant, headers, body, read_timeout)
+        if answer.status != 401 or not home:
+            return answer
+        challenge = ", ".join(_all_values(answer.headers, "WWW-Authenticate"))
+        renewed = self.authorizer.answer(challenge, scopes, grant)
+        if renewed is None:
+            return answer
+        answer.discard()
+        return self._redirected(method, url, renewed, headers, body, read_timeout)[0]
+
+    def _redirected(
+        self,
+        method: str,
+        url: str,
+        grant: Grant,
+        headers: Mapping[str, str],
+        body: Optional[BodyFactory],
+        read_timeout: Optional[float],
+    ) -> Tuple[Answer, bool]:
+        """The answer at the end of the redirects, and whether it is the registry's own.
+
+        Credentials are not sent to another host, nor is anything over http that began as https.
+        """
+        for _ in range(MAX_REDIRECTS + 1):
+            home = self.is_registry(url)
+            sent: Dict[str, str] = {"User-Agent": self.settings.user_agent, **headers}
+            if home and grant.header:
+                sent["Authorization"] = grant.header
+            answer = self.transport.send(method, url, sent, body() if body else None, read_timeout)
+            target = _redirect_target(answer)
+            if target is None:
+                return answer, home
+            answer.discard()
+            if url.startswith("https:") and not target.startswith("https:"):
+                raise UnexpectedResponse(
+                    f"{method} {without_query(url)}: it redirects to {without_query(target)}, away from https",
+                    status=answer.status,
+                )
+            url = target
+        raise UnexpectedResponse(f"{method} {without_query(url)}: more than {MAX_REDIRECTS} redirects", status=310)
+
+    def is_registry(self, url: str) -> bool:
+        return origin_of(url) == self._origin
+
+    def location(self, answer: Answer) -> str:
+        """The absolute ``Location`` of an answer.
+
+        A registry behind a proxy that ends TLS may name itself with http; that is taken as its https address.
+        """
+        value = answer.headers.get("Location")
+        if not value:
+            raise UnexpectedResponse(
+                f"{answer.method} {without_query(answer.url)}: {answer.status} without a Location", status=answer.status
+            )
+        url = urllib.parse.urljoin(answer.url, value)
+        parts = urllib.parse.urlsplit(url)
+        ours = urllib.parse.urlsplit(self.repository.endpoint)
+        if parts.scheme == "http" and ours.scheme == "https":
+            if parts.hostname != ours.hostname:
+                raise UnexpectedResponse(
+                    f"{self.repository} sends an upload to {without_query(url)}, away from https", status=answer.status
+                )
+            url = urllib.parse.urlunsplit((ours.scheme, ours.netloc, parts.path, parts.query, ""))
+        return url
+
+    def _refusal(self, answer: Answer, doing: str) -> SpackOciError:
+        identity = self.authorizer.identity() if answer.status in (401, 403, 429) else ""
+        if not self.is_registry(answer.url):
+            doing += f" (redirected to {host_of(answer.url)})"
+        error = refusal(answer, doing, identity)
+        error.message = self._redact(error.message)
+        anonymous = identity and self.authorizer.credentials is None
+        if anonymous and isinstance(error, ResponseError):
+            host = self.repository.host
+            error.remedy = (
+                f"log in with `spack oci login {host}`, or give the mirror credentials with `spack mirror set`"
+            )
+        elif isinstance(error, Unauthorized):
+            error.remedy = "the credentials were not accepted, or do not allow this: check them, or log in again"
+        return error
+
+    def _redact(self, text: str) -> str:
+        for secret in self.authorizer.secrets():
+            text = text.replace(secret, "***")
+        return text
+
+
+def send_patiently(
+    send: Callable[[], Answer],
+    policy: RetryPolicy,
+    doing: str,
+    accept: Container[int] = (),
+    identity: Callable[[], str] = str,
+) -> Answer:
+    """``send`` until the policy has had enough. Statuses that it does not retry are returned."""
+    tries = 0
+    while True:
+        tries += 1
+        error: SpackOciError
+        try:
+            answer = send()
+            if answer.status in accept or answer.status not in policy.statuses:
+                return answer
+            error = refusal(answer, doing, identity() if answer.status == 429 else "")
+        except (ConnectionLost, TimedOut) as e:
+            error = e
+        wait = policy.wait_before_retry(error, tries)
+        if wait is None:
+            if tries > 1:
+                error.message += f" ({tries} tries)"
+            raise error
+        policy.sleep(wait)
+
+
+def _redirect_target(answer: Answer) -> Optional[str]:
+    if answer.status not in _REDIRECTS:
+        return None
+    if answer.method not in ("GET", "HEAD") and answer.status not in _SAME_METHOD_REDIRECTS:
+        return None
+    location = answer.headers.get("Location")
+    return urllib.parse.urljoin(answer.url, location) if location else None
+
+
+def origin_of(url: str) -> Tuple[str, str, Optional[int]]:
+    """Scheme, host name and port: where credentials may go. An unreadable port is no origin of ours."""
+    parts = urllib.parse.urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    return parts.scheme, (parts.hostname or "").lower(), port or _DEFAULT_PORTS.get(parts.scheme)
+
+
+def _all_values(headers: Mapping[str, str], name: str) -> Iterable[str]:
+    getlist = getattr(headers, "getlist", None)
+    return getlist(name) if getlist else [headers.get(name, "")]
+
+
+_clients: "weakref.WeakSet[RegistryClient]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    _tokens.after_fork()
+    for client in list(_clients):
+        client.authorizer.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

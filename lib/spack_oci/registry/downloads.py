@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Blobs on their way down: verified while they stream, continued where a connection broke."""
+
+import hashlib
+import io
+from typing import Any, BinaryIO, Dict, Optional, Tuple
+
+from ..content import Progress
+from ..descriptor import Descriptor, VerifyingReader
+from ..errors import ConnectionLost, DigestMismatch, SpackOciError, TimedOut, UnexpectedResponse
+from .client import RegistryClient
+from .settings import MIB
+from .transport import Answer
+from .uploads import split_range
+
+#: blobs up to this size are read and verified before the caller sees a byte; a damaged one is then asked for once more
+SMALL_BLOB = 1 * MIB
+
+
+class Downloader:
+    """Reads blobs of one repository."""
+
+    def __init__(self, client: RegistryClient) -> None:
+        self._client = client
+        self._source = str(client.repository)
+
+    def open(self, descriptor: Descriptor) -> VerifyingReader:
+        if descriptor.size <= SMALL_BLOB:
+            return _VerifiedReader(self._read_small(descriptor), descriptor, self._source)
+        stream: Any = ResumingStream(self._client, descriptor)
+        return VerifyingReader(stream, descriptor, self._source)
+
+    def _read_small(self, descriptor: Descriptor) -> bytes:
+        try:
+            return self._read_whole(descriptor)
+        except DigestMismatch:
+            return self._read_whole(descriptor)
+
+    def _read_whole(self, descriptor: Descriptor) -> bytes:
+        stream: Any = ResumingStream(self._client, descriptor)
+        with VerifyingReader(stream, descriptor, self._source) as reader:
+            return reader.read()
+
+    def save(self, descriptor: Descriptor, target: BinaryIO, progress: Optional[Progress] = None) -> None:
+        """Write a blob into ``target`` (seekable, empty); content that is damaged is fetched once more.
+
+        Raises what reading raises; then ``target`` holds nothing to be used.
+        """
+        try:
+            self._copy(descriptor, target, progress)
+        except DigestMismatch:
+            target.seek(0)
+            target.truncate()
+            self._copy(descriptor, target, None)
+
+    def _copy(self, descriptor: Descriptor, target: BinaryIO, progress: Optional[Progress]) -> None:
+        with self.open(descriptor) as reader:
+            while True:
+                chunk = reader.read(MIB)
+                if not chunk:
+                    return
+                target.write(chunk)
+                if progress:
+                    progress(len(chunk))
+
+
+class _VerifiedReader(VerifyingReader):
+    """A blob that was read and verified already."""
+
+    def __init__(self, data: bytes, descriptor: Descriptor, source: str) -> None:
+        super().__init__(io.BytesIO(data), descriptor, source)
+        self._memory = io.BytesIO(data)
+
+    def read(self, size: int = -1) -> bytes:
+        return self._memory.read(size)
+
+
+class ResumingStream:
+    """The bytes of a blob as one stream, over as many requests as it takes.
+
+    After a broken connection the rest is asked for with ``Range`` and ``If-Range``. Whether the registry obeys is seen
+    by its answer (206 with the right ``Content-Range``), not by what it promises; from a whole answer (200) the bytes
+    that are here already are passed over. Fewer bytes than the descriptor says count as a broken connection. Digests
+    are not checked here.
+    """
+
+    def __init__(self, client: RegistryClient, descriptor: Descriptor) -> None:
+        self._client = client
+        self._descriptor = descriptor
+        self._url = f"{client.repository.endpoint}/blobs/{descriptor.digest}"
+        self._retry = client.settings.retry
+        self._offset = 0
+        self._failures = 0
+        self._validator = ""
+        self._answer: Optional[Answer] = self._request()
+        self._validator = strong_validator(self._answer.headers.get("ETag"))
+
+    def read(self, size: int = -1) -> bytes:
+        while True:
+            try:
+                if self._answer is None:
+                    self._continue()
+                assert self._answer is not None
+                chunk = self._answer.read(size)
+                if size and not chunk and self._offset < self._descriptor.size:
+                    raise ConnectionLost(
+                        f"reading {self._descriptor.digest} of {self._client.repository}: "
+                        f"it ended after {self._offset} of {self._descriptor.size} bytes"
+                    )
+            except (ConnectionLost, TimedOut) as e:
+                self._lost(e)
+                continue
+            if chunk:
+                self._offset += len(chunk)
+                self._failures = 0
+            return chunk
+
+    def _lost(self, error: SpackOciError) -> None:
+        """Wait before going on, or raise. Failures count only as long as no byte arrives."""
+        self.close()
+        self._failures += 1
+        wait = self._retry.wait_before_retry(error, self._failures)
+        if wait is None:
+            error.message += f" ({self._failures} tries, {self._offset} of {self._descriptor.size} bytes arrived)"
+            raise error
+        self._retry.sleep(wait)
+
+    def _request(self) -> Answer:
+        headers: Dict[str, str] = {"Accept-Encoding": "identity"}
+        if self._offset:
+            headers["Range"] = f"bytes={self._offset}-"
+            if self._validator:
+                headers["If-Range"] = self._validator
+        return self._client.call(
+            "GET",
+            self._url,
+            doing=f"reading {self._descriptor.digest} of {self._client.repository}",
+            scopes=self._client.scopes("pull"),
+            accept=(200, 206) if self._offset else (200,),
+            headers=headers,
+        )
+
+    def _continue(self) -> None:
+        answer = self._request()
+        if answer.status == 206:
+            found = split_range(answer.headers.get("Content-Range"))
+            if not continues(found, self._offset, self._descriptor.size):
+                answer.abort()
+                raise UnexpectedResponse(
+                    f"reading {self._descriptor.digest} of {self._client.repository}: asked for bytes "
+                    f"{self._offset}-, got Content-Range {answer.headers.get('Content-Range')!r}",
+                    status=206,
+                )
+        else:
+            self._pass_over(answer)
+        self._answer = answer
+
+    def _pass_over(self, answer: Answer) -> None:
+        left = self._offset
+        while left:
+            chunk = answer.read(min(MIB, left))
+            if not chunk:
+                answer.abort()
+                raise ConnectionLost(f"reading {self._descriptor.digest}: the second answer is shorter than the first")
+            left -= len(chunk)
+
+    def close(self) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            if self._offset == self._descriptor.size:
+                answer.discard()
+            else:
+                answer.abort()
+
+
+def continues(found: Optional[Tuple[int, int, Optional[int]]], offset: int, size: int) -> bool:
+    """Whether a Content-Range is what was asked for: from ``offset``, of a content of ``size`` bytes."""
+    return found is not None and found[0] == offset and found[1] < size and found[2] in (None, size)
+
+
+def strong_validator(etag: Optional[str]) -> str:
+    """RFC 9110, 13.1.5: only a strong ETag may be sent in ``If-Range``."""
+    return etag if etag and etag.startswith('"') and etag.endswith('"') else ""
+
+
+def digest_with(algorithm: str, data: bytes) -> str:
+    return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"

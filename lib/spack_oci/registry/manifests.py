@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Manifests, tags and referrers of one repository (distribution-spec, "Pulling", "Pushing", "Content Discovery")."""
+
+import json
+import re
+import urllib.parse
+from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
+
+from ..content import MAX_MANIFEST_SIZE
+from ..descriptor import (
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Descriptor,
+    canonical_json,
+    check_digest,
+    parse_json,
+    sha256_digest,
+)
+from ..errors import DigestMismatch, InvalidContent, InvalidReference, NotFound, ResponseError, UnexpectedResponse
+from ..reference import check_tag
+from .client import RegistryClient
+from .downloads import digest_with
+from .transport import Answer, without_query
+
+ACCEPT = ", ".join(MANIFEST_TYPES + INDEX_TYPES)
+
+#: bytes; registries without pagination send all tags at once (20,000 tags of 128 characters: 2.6 MiB)
+MAX_LISTING_SIZE = 64 << 20
+#: tags asked for at once
+PAGE_SIZE = 1000
+#: pages in a row that bring nothing new before the listing is called endless
+MAX_BARREN_PAGES = 3
+
+_LINK = re.compile(r"<([^>]*)>([^,<]*)")
+
+
+class Manifests:
+    """The manifest verbs of one repository."""
+
+    def __init__(self, client: RegistryClient) -> None:
+        self._client = client
+        self._repository = client.repository
+
+    def _url(self, reference: str) -> str:
+        return f"{self._repository.endpoint}/manifests/{reference}"
+
+    def _called(self, reference: str) -> str:
+        return f"{self._repository}{'@' if ':' in reference else ':'}{reference}"
+
+    def resolve(self, reference: str) -> Descriptor:
+        check_reference(reference)
+        answer = head_or_first_byte(
+            self._client, self._url(reference), f"looking up {self._called(reference)}", {"Accept": ACCEPT}
+        )
+        digest = answer.headers.get("Docker-Content-Digest") or (reference if ":" in reference else "")
+        length = answer.headers.get("Content-Length", "")
+        media_type = media_type_of(answer)
+        if answer.method != "HEAD" or not digest or not length.isdigit() or int(length) == 0 or not media_type:
+            return self.get(reference)[0]
+        if ":" in reference and digest != reference:
+            raise DigestMismatch(f"{self._called(reference)}: the registry says that its digest is {digest}")
+        return Descriptor(media_type, digest, int(length))
+
+    def get(self, reference: str) -> Tuple[Descriptor, bytes]:
+        check_reference(reference)
+        try:
+            return self._get_once(reference)
+        except DigestMismatch:
+            return self._get_once(reference)
+
+    def _get_once(self, reference: str) -> Tuple[Descriptor, bytes]:
+        answer = self._client.call(
+            "GET",
+            self._url(reference),
+            doing=f"reading {self._called(reference)}",
+            scopes=self._client.scopes("pull"),
+            accept=(200,),
+            headers={"Accept": ACCEPT},
+        )
+        data = answer.read_all(MAX_MANIFEST_SIZE)
+        expected = reference if ":" in reference else answer.headers.get("Docker-Content-Digest", "")
+        digest = sha256_digest(data)
+        if expected:
+            algorithm = check_digest(expected).partition(":")[0]
+            digest = digest if algorithm == "sha256" else digest_with(algorithm, data)
+            if digest != expected:
+                raise DigestMismatch(f"{self._called(reference)} came back with the digest {digest}, not {expected}")
+        media_type = media_type_of(answer) or parse_json(data, self._called(reference)).get("mediaType")
+        return Descriptor(media_type or OCI_MANIFEST, digest, len(data)), data
+
+    def put(self, data: bytes, media_type: str, tag: Optional[str]) -> Descriptor:
+        descriptor = Descriptor.of(data, media_type)
+        reference = check_tag(tag) if tag else descriptor.digest
+        answer = self._client.call(
+            "PUT",
+            self._url(reference),
+            doing=f"storing {self._called(reference)}",
+            scopes=self._client.scopes("pull", "push"),
+            accept=(200, 201, 202),
+            headers={"Content-Type": media_type, "Content-Length": str(len(data))},
+            body=lambda: [data],
+            read_timeout=self._client.settings.commit_timeout,
+        ).read_nothing()
+        stored = answer.headers.get("Docker-Content-Digest")
+        if stored and stored.startswith("sha256:") and stored != descriptor.digest:
+            raise DigestMismatch(f"storing {self._called(reference)}: the registry stored {stored}")
+        if not answer.headers.get("OCI-Subject"):
+            self._add_to_fallback(descriptor, data)
+        return descriptor
+
+    def delete(self, reference: str) -> None:
+        check_reference(reference)
+        try:
+            self._client.call(
+                "DELETE",
+                self._url(reference),
+                doing=f"deleting {self._called(reference)}",
+                scopes=self._client.scopes("pull", "push", "delete"),
+                accept=(200, 202, 204),
+            ).read_nothing()
+        except UnexpectedResponse as e:
+            if e.status in (400, 405):
+                what = "manifests" if ":" in reference else "single tags"
+                e.remedy = f"this registry does not delete {what}; its owner may have to allow it"
+            raise
+
+    # -- referrers ---------------------------------------------------------------------------------------------------
+
+    def referrers(self, digest: str, artifact_type: Optional[str]) -> List[Descriptor]:
+        check_digest(digest)
+        found = self._referrers_api(digest, artifact_type)
+        if found is None:
+            found = self._read_fallback(digest)
+        return [d for d in found if artifact_type in (None, d.artifact_type)]
+
+    def _referrers_api(self, digest: str, artifact_type: Optional[str]) -> Optional[List[Descriptor]]:
+        """None: this registry has no referrers API."""
+        query = f"?artifactType={urllib.parse.quote(artifact_type, safe='')}" if artifact_type else ""
+        url = f"{self._repository.endpoint}/referrers/{digest}{query}"
+        doing = f"listing what refers to {digest} in {self._repository}"
+        found: Dict[str, Descriptor] = {}
+        try:
+            for page in pages(self._client, url, doing):
+                if page.get("mediaType") != OCI_INDEX and "manifests" not in page:
+                    return None
+                found.update((d.digest, d) for d in descriptors_of(page))
+        except NotFound:
+            return None
+        except ResponseError as e:
+            if e.status in (400, 405, 406, 501):
+                return None
+            raise
+        return list(found.values())
+
+    def _read_fallback(self, digest: str) -> List[Descriptor]:
+        tag = fallback_tag(digest)
+        try:
+            _, data = self.get(tag)
+        except NotFound:
+            return []
+        return descriptors_of(parse_json(data, self._called(tag)))
+
+    def _add_to_fallback(self, descriptor: Descriptor, data: bytes) -> None:
+        """distribution-spec, "Pushing Manifests with Subject": without the API, the client keeps the list itself.
+
+        The list has no lock: whoever finds its entry missing afterwards, because another was faster, adds it again.
+        """
+        document = _document(data) if b'"subject"' in data else {}
+        subject = document.get("subject")
+        if not isinstance(subject, dict):
+            return
+        digest = check_digest(str(subject.get("digest")))
+        if self._referrers_api(digest, None) is not None:
+            return
+        entry = Descriptor(
+            descriptor.media_type,
+            descriptor.digest,
+            descriptor.size,
+            annotations=document.get("annotations") or {},
+            artifact_type=document.get("artifactType") or (document.get("config") or {}).get("mediaType"),
+        )
+        for _ in range(self._client.settings.retry.attempts):
+            listed = self._read_fallback(digest)
+            if any(d.digest == entry.digest for d in listed):
+                return
+            self._write_fallback(digest, [*listed, entry])
+        raise UnexpectedResponse(f"{self._called(fallback_tag(digest))}: others overwrite this list all the time")
+
+    def _write_fallback(self, digest: str, entries: List[Descriptor]) -> None:
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [d.to_dict() for d in entries]}
+        self.put(canonical_json(index), OCI_INDEX, fallback_tag(digest))
+
+    # -- tags --------------------------------------------------------------------------------------------------------
+
+    def tags(self) -> Iterator[str]:
+        url = f"{self._repository.endpoint}/tags/list?n={PAGE_SIZE}"
+        seen: Set[str] = set()
+        barren = 0
+        try:
+            for page in pages(self._client, url, f"listing the tags of {self._repository}", _next_after_last):
+                before = len(seen)
+                for tag in page.get("tags") or []:
+                    if isinstance(tag, str) and tag not in seen:
+                        seen.add(tag)
+                        yield tag
+                barren = barren + 1 if len(seen) == before else 0
+                if barren > MAX_BARREN_PAGES:
+                    raise UnexpectedResponse(f"listing the tags of {self._repository}: the pages bring nothing new")
+        except NotFound:
+            return
+
+
+def pages(client: RegistryClient, url: str, doing: str, next_of: Any = None) -> Iterator[Dict[str, Any]]:
+    """The JSON documents of a listing that is spread over pages: ``Link: <...>; rel="next"``, or ``next_of``.
+
+    ``next_of(url, document)``: the address of the next page where the registry gives no link, None at the end. A page
+    that comes again is an error: the listing would never end.
+    """
+    visited = set()
+    current: Optional[str] = url
+    while current:
+        if current in visited:
+            raise UnexpectedResponse(f"{doing}: the pages go round in circles")
+        visited.add(current)
+        answer = client.call(
+            "GET",
+            current,
+            doing=doing,
+            scopes=client.scopes("pull"),
+            accept=(200,),
+            headers={"Accept": f"application/json, {OCI_INDEX}"},
+        )
+        document = parse_json(answer.read_all(MAX_LISTING_SIZE), without_query(current))
+        yield document
+        link = next_link(answer.headers.get("Link"))
+        if link:
+            current = _at_home(client, urllib.parse.urljoin(answer.url, link), doing)
+        else:
+            current = next_of(current, document) if next_of else None
+
+
+def _at_home(client: RegistryClient, url: str, doing: str) -> str:
+    """A link to a next page, on this registry. One that a proxy made http is taken as https."""
+    ours = urllib.parse.urlsplit(client.repository.endpoint)
+    parts = urllib.parse.urlsplit(url)
+    if parts.hostname != ours.hostname:
+        raise UnexpectedResponse(f"{doing}: the next page is on another host, {parts.hostname}")
+    return urllib.parse.urlunsplit((ours.scheme, ours.netloc, parts.path, parts.query, ""))
+
+
+def _next_after_last(url: str, document: Dict[str, Any]) -> Optional[str]:
+    """distribution-spec, "Listing Tags": ``n`` and ``last``. Exactly as many tags as asked for: there may be more."""
+    tags = document.get("tags") or []
+    if len(tags) != PAGE_SIZE or not isinstance(tags[-1], str):
+        return None
+    parts = urllib.parse.urlsplit(url)
+    return urllib.parse.urlunsplit(parts._replace(query=urllib.parse.urlencode({"n": PAGE_SIZE, "last": tags[-1]})))
+
+
+def next_link(header: Optional[str]) -> Optional[str]:
+    """RFC 8288. The target of the link whose relation is ``next``.
+
+    >>> next_link('</v2/a/tags/list?last=x&n=2>; rel="next"')
+    '/v2/a/tags/list?last=x&n=2'
+    """
+    for target, parameters in _LINK.findall(header or ""):
+        relation = re.search(r'rel\s*=\s*"?([^";]*)"?', parameters, re.IGNORECASE)
+        if relation and "next" in relation.group(1).lower().split():
+            return target or None
+    return None
+
+
+def head_or_first_byte(client: RegistryClient, url: str, doing: str, headers: Dict[str, str]) -> Answer:
+    """HEAD; where that is forbidden, as by stores whose signed addresses hold for GET only, a GET of one byte."""
+    answer = client.call(
+        "HEAD", url, doing=doing, scopes=client.scopes("pull"), accept=(200, 403), headers=headers
+    ).read_nothing()
+    if answer.status == 200:
+        return answer
+    answer = client.call(
+        "GET",
+        url,
+        doing=doing,
+        scopes=client.scopes("pull"),
+        accept=(200, 206, 416),
+        headers={**headers, "Range": "bytes=0-0"},
+    )
+    answer.discard()
+    return answer
+
+
+def media_type_of(answer: Answer) -> str:
+    return answer.headers.get("Content-Type", "").partition(";")[0].strip()
+
+
+def check_reference(reference: str) -> None:
+    check_digest(reference) if ":" in reference else check_tag(reference)
+
+
+def fallback_tag(digest: str) -> str:
+    """distribution-spec, "Referrers Tag Schema"."""
+    return digest.replace(":", "-", 1)
+
+
+def descriptors_of(index: Dict[str, Any]) -> List[Descriptor]:
+    """The valid descriptors of an index; one that is damaged does not hide the others."""
+    found = []
+    for entry in index.get("manifests") or []:
+        try:
+            found.append(Descriptor.from_dict(entry))
+        except (InvalidContent, InvalidReference):
+            continue
+    return found
+
+
+def _document(data: bytes) -> Dict[str, Any]:
+    try:
+        document = json.loads(data)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}

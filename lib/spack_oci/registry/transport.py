@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""One request, one answer: pooled connections, TLS, proxies, and failures named by kind. No retries, no redirects.
+
+``requests`` lends its rules for proxies; the requests themselves go to the connection pools of urllib3, on which
+``requests`` is built. A push or an install is thousands of small requests, and ``requests`` spends more on each
+(merging of environment, cookies and hooks, parsing the URL again) than can be spared: tests/bench/bench_registry.py
+shows both.
+"""
+
+import http.client
+import os
+import socket
+import ssl
+import threading
+import urllib.parse
+import weakref
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
+
+import requests.utils
+import urllib3
+import urllib3.exceptions
+
+from ..errors import (
+    ConfigurationError,
+    ConnectionLost,
+    InvalidContent,
+    SpackOciError,
+    TimedOut,
+    TLSFailure,
+    TransportError,
+    Unreachable,
+)
+from .settings import RegistrySettings
+from .sockets import POOL_CLASSES
+
+#: an answer that is thrown away is read up to this many bytes, to keep its connection; beyond, closing is cheaper
+_DRAIN_LIMIT = 64 << 10
+_READ_SIZE = 1 << 20
+
+Body = Union[None, bytes, Iterable[bytes]]
+
+
+def host_of(url: str) -> str:
+    """``HOST[:PORT]`` of a URL, as ``Repository.host`` has it."""
+    return urllib.parse.urlsplit(url).netloc.rpartition("@")[2]
+
+
+def without_query(url: str) -> str:
+    """The URL as it may be shown: signed URLs carry their signature in the query."""
+    parts = urllib.parse.urlsplit(url)
+    return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+class Answer:
+    """Status, headers and body of a response. Read it whole or discard it: its connection serves the next request."""
+
+    def __init__(self, response: Any, method: str, url: str) -> None:
+        self._response = response
+        self.method = method
+        self.url = url
+        self.status: int = response.status
+        self.headers: Mapping[str, str] = response.headers
+
+    def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes; empty at the end. ConnectionLost if the connection ends before the content."""
+        try:
+            return self._response.read(size, decode_content=False)
+        except (urllib3.exceptions.HTTPError, OSError, http.client.HTTPException) as e:
+            raise name_failure(e, f"reading {without_query(self.url)}") from e
+
+    def read_all(self, limit: int) -> bytes:
+        """The whole body; InvalidContent if it has more than ``limit`` bytes."""
+        chunks: List[bytes] = []
+        received = 0
+        while True:
+            chunk = self.read(min(_READ_SIZE, limit + 1 - received))
+            if not chunk:
+                return b"".join(chunks)
+            received += len(chunk)
+            if received > limit:
+                self.abort()
+                raise InvalidContent(f"{without_query(self.url)} answered with more than {limit} bytes")
+            chunks.append(chunk)
+
+    def start_of_body(self, limit: int) -> bytes:
+        """The first bytes of an error's body; whatever goes wrong while reading it must not hide the error itself."""
+        chunks: List[bytes] = []
+        try:
+            while limit > 0:
+                chunk = self.read(limit)
+                if not chunk:
+                    break
+                limit -= len(chunk)
+                chunks.append(chunk)
+        except TransportError:
+            self.abort()
+        return b"".join(chunks)
+
+    def discard(self) -> None:
+        """Give the connection back; closes it if much of the body would have to be read for that."""
+        try:
+            if len(self.start_of_body(_DRAIN_LIMIT)) == _DRAIN_LIMIT:
+                self.abort()
+        finally:
+            self._response.release_conn()
+
+    def abort(self) -> None:
+        """Close the connection: what is left of the body is not wanted."""
+        self._response.close()
+        self._response.release_conn()
+
+    def read_nothing(self) -> "Answer":
+        self.discard()
+        return self
+
+
+class Transport:
+    """The connections to any number of hosts with one set of TLS, proxy and timeout settings.
+
+    Safe to use from many threads. In a forked child it starts without connections: a TLS session cannot be shared.
+    """
+
+    def __init__(self, settings: RegistrySettings) -> None:
+        self._settings = settings
+        self._reset()
+        _transports.add(self)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._pools: Dict[Tuple[str, str], Any] = {}
+        self._context: Optional[ssl.SSLContext] = None
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Body = None,
+        read_timeout: Optional[float] = None,
+    ) -> Answer:
+        """Send once. Raises Unreachable, TLSFailure, TimedOut or ConnectionLost; every status is an answer."""
+        parts = urllib.parse.urlsplit(url)
+        pool, full_url = self._pool(parts.scheme, parts.netloc)
+        target = url if full_url else (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        try:
+            response = pool.urlopen(
+                method,
+                target,
+                body=body,
+                headers=headers,
+                retries=False,
+                redirect=False,
+                assert_same_host=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=urllib3.Timeout(
+                    connect=self._settings.connect_timeout, read=read_timeout or self._settings.read_timeout
+                ),
+            )
+        except (urllib3.exceptions.HTTPError, OSError, http.client.HTTPException) as e:
+            raise name_failure(e, f"{method} {without_query(url)}") from e
+        return Answer(response, method, url)
+
+    def _pool(self, scheme: str, netloc: str) -> Tuple[Any, bool]:
+        """The pool for a host, and whether it wants the whole URL (a proxy for plain http does)."""
+        found = self._pools.get((scheme, netloc))
+        if found is None:
+            with self._lock:
+                found = self._pools.get((scheme, netloc))
+                if found is None:
+                    found = self._pools[scheme, netloc] = self._make_pool(scheme, netloc)
+        return found
+
+    def _make_pool(self, scheme: str, netloc: str) -> Tuple[Any, bool]:
+        parts = urllib.parse.urlsplit(f"{scheme}://{netloc}")
+        if scheme not in POOL_CLASSES or not parts.hostname:
+            raise Unreachable(f"cannot speak to {scheme}://{netloc}")
+        options: Dict[str, Any] = {"maxsize": self._settings.connections, "block": False}
+        if scheme == "https":
+            options["ssl_context"] = self._tls()
+        url = f"{scheme}://{netloc}"
+        proxy = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url, no_proxy=None))
+        if not proxy:
+            pool = POOL_CLASSES[scheme](parts.hostname, parts.port, **options)
+            pool.ConnectionCls = type(
+                "Connection", (pool.ConnectionCls,), {"minimum_rate": self._settings.minimum_rate}
+            )
+            return pool, False
+        return self._proxied_pool(proxy, parts, options), scheme == "http"
+
+    def _proxied_pool(self, proxy: str, parts: urllib.parse.SplitResult, options: Dict[str, Any]) -> Any:
+        proxy = requests.utils.prepend_scheme_if_needed(proxy, "http")
+        scheme = urllib.parse.urlsplit(proxy).scheme
+        if scheme not in ("http", "https"):
+            raise ConfigurationError(f"cannot use a {scheme} proxy", remedy="set an http or https proxy, or no_proxy")
+        user, password = requests.utils.get_auth_from_url(proxy)
+        headers = urllib3.make_headers(proxy_basic_auth=f"{user}:{password}") if user else {}
+        bare = without_query(proxy)
+        manager = urllib3.ProxyManager(bare, proxy_headers=headers, **options)
+        manager.pool_classes_by_scheme = POOL_CLASSES
+        return manager.connection_from_host(parts.hostname, parts.port, parts.scheme)
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = tls_context(self._settings)
+        return self._context
+
+    def close(self) -> None:
+        with self._lock:
+            pools, self._pools = self._pools, {}
+        for pool, _ in pools.values():
+            pool.close()
+
+
+#: all of this process, to be emptied in a forked child
+_transports: "weakref.WeakSet[Transport]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for transport in list(_transports):
+        transport._reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def tls_context(settings: RegistrySettings) -> ssl.SSLContext:
+    """``ca_bundle``, else $REQUESTS_CA_BUNDLE or $CURL_CA_BUNDLE, else what OpenSSL knows (also $SSL_CERT_FILE)."""
+    bundle = settings.ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    context = ssl.create_default_context()
+    try:
+        if bundle:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            if os.path.isdir(bundle):
+                context.load_verify_locations(capath=bundle)
+            else:
+                context.load_verify_locations(cafile=bundle)
+        elif not context.cert_store_stats()["x509_ca"] and not ssl.get_default_verify_paths().capath:
+            context.load_verify_locations(cafile=requests.utils.DEFAULT_CA_BUNDLE_PATH)
+    except (OSError, ssl.SSLError) as e:
+        raise ConfigurationError(f"cannot read the CA certificates in {bundle}: {e}") from e
+    if settings.client_cert:
+        try:
+            context.load_cert_chain(settings.client_cert, settings.client_key)
+        except (OSError, ssl.SSLError) as e:
+            raise ConfigurationError(f"cannot use the client certificate {settings.client_cert}: {e}") from e
+    context.set_alpn_protocols(["http/1.1"])
+    if not settings.verify_tls:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    return context
+
+
+def name_failure(error: BaseException, doing: str) -> SpackOciError:
+    """The error of ours for what urllib3, http.client or the socket raised while ``doing`` something."""
+    chain = list(_causes(error))
+    detail = str(chain[-1]) or type(chain[-1]).__name__
+    if any(isinstance(e, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) for e in chain):
+        return ConnectionLost(f"{doing}: the connection was cut: {detail}")
+    if any(isinstance(e, (ssl.SSLError, ssl.CertificateError)) for e in chain):
+        return TLSFailure(f"{doing}: TLS failed: {detail}")
+    # before the timeouts: urllib3 derives its "refused" from its connection timeout
+    if any(isinstance(e, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProxyError)) for e in chain):
+        return Unreachable(f"{doing}: no connection: {detail}")
+    if any(isinstance(e, (urllib3.exceptions.TimeoutError, socket.timeout, TimeoutError)) for e in chain):
+        connecting = any(isinstance(e, urllib3.exceptions.ConnectTimeoutError) for e in chain)
+        return TimedOut(f"{doing}: no {'connection' if connecting else 'answer'} in time")
+    return ConnectionLost(f"{doing}: the connection was lost: {detail}")
+
+
+def _causes(error: BaseException) -> Iterable[BaseException]:
+    """The error and what it wraps, the outermost first."""
+    seen = set()
+    todo = [error]
+    while todo:
+        current = todo.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        inner = [getattr(current, "reason", None), *current.args, current.__cause__, current.__context__]
+        todo.extend(e for e in inner if isinstance(e, BaseException))

@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Blobs on their way up (distribution-spec, "Pushing blobs").
+
+``HEAD``; mount when a source is known; ``POST`` and one ``PUT``; and where that does not work, ``PATCH`` in pieces that
+continue where the registry says it is. Nothing is sent again that the registry has.
+"""
+
+import threading
+import urllib.parse
+from dataclasses import dataclass
+from typing import BinaryIO, Dict, Iterator, Optional, Tuple
+
+from ..content import BlobSource, Progress
+from ..descriptor import Descriptor
+from ..errors import (
+    ConnectionLost,
+    DigestMismatch,
+    InvalidContent,
+    NotFound,
+    ResponseError,
+    SpackOciError,
+    TimedOut,
+    TransportError,
+    UnexpectedResponse,
+)
+from .client import RegistryClient
+from .settings import MIB
+from .tokens import repository_scope
+from .transport import Answer
+
+#: to the closing PUT: refusals that mean "not in one piece" (nginx's and CDN's body limits; registries without it)
+_NOT_IN_ONE_PIECE = (404, 405, 413)
+
+
+@dataclass
+class Session:
+    """An upload in progress. ``offset``: bytes that the registry has; ``min_chunk``: what it wants at least."""
+
+    url: str
+    offset: int = 0
+    min_chunk: int = 0
+
+
+class Uploader:
+    """Sends blobs to one repository."""
+
+    def __init__(self, client: RegistryClient) -> None:
+        self._client = client
+        self._policy = client.settings.upload
+        self._retry = client.settings.retry
+        self._left_open: Dict[str, Session] = {}
+        self._lock = threading.Lock()
+
+    def put(self, descriptor: Descriptor, source: BlobSource, progress: Optional[Progress]) -> None:
+        """Send a blob that is not there."""
+        session = self._take_left_open(descriptor.digest) or self.start(descriptor.digest)
+        if session is None:
+            return
+        report = _Report(progress)
+        if self._policy.monolithic:
+            session = self._in_one_piece(session, descriptor, source, report)
+        if session is not None:
+            self._in_pieces(session, descriptor, source, report)
+        report.at(descriptor.size)
+
+    def mount(self, digest: str, from_repository: str) -> bool:
+        """Take a blob over from another repository of this registry. False: the registry did not do it.
+
+        A registry that does not mount opens an upload instead; it is kept for a :meth:`put` that may follow.
+        """
+        scopes = self._client.scopes("pull", "push") | {repository_scope(from_repository, "pull")}
+        query = urllib.parse.urlencode({"mount": digest, "from": from_repository})
+        try:
+            answer = self._client.call(
+                "POST",
+                f"{self._client.repository.endpoint}/blobs/uploads/?{query}",
+                doing=f"mounting {digest} from {from_repository} in {self._client.repository}",
+                scopes=scopes,
+                accept=(201, 202),
+                headers={"Content-Length": "0"},
+            ).read_nothing()
+        except (NotFound, ResponseError) as e:
+            if isinstance(e, NotFound) or e.status in (400, 401, 403, 405):
+                return False  # no permission on the source, or no mounting at all: the blob can still be sent
+            raise
+        if answer.status == 201:
+            return True
+        with self._lock:
+            self._left_open[digest] = self._session(answer)
+        return False
+
+    def start(self, digest: str) -> Optional[Session]:
+        """Open an upload. None: the registry found that it has the blob (201)."""
+        answer = self._client.call(
+            "POST",
+            f"{self._client.repository.endpoint}/blobs/uploads/",
+            doing=f"opening an upload of {digest} to {self._client.repository}",
+            scopes=self._client.scopes("pull", "push"),
+            accept=(201, 202),
+            headers={"Content-Length": "0"},
+        ).read_nothing()
+        return self._session(answer) if answer.status == 202 else None
+
+    def cancel(self, session: Session) -> bool:
+        """Throw an upload away. False: the registry does not know how; it will forget it by itself."""
+        try:
+            self._client.call(
+                "DELETE",
+                session.url,
+                doing=f"cancelling an upload to {self._client.repository}",
+                scopes=self._client.scopes("pull", "push"),
+                accept=(200, 202, 204),
+                retry=self._retry.once(),
+            ).read_nothing()
+        except (NotFound, ResponseError, TransportError):
+            return False
+        return True
+
+    def close(self) -> None:
+        with self._lock:
+            left, self._left_open = self._left_open, {}
+        for session in left.values():
+            self.cancel(session)
+
+    # -- one request -------------------------------------------------------------------------------------------------
+
+    def _in_one_piece(
+        self, session: Session, descriptor: Descriptor, source: BlobSource, report: "_Report"
+    ) -> Optional[Session]:
+        """None: it is stored. Otherwise the session with which to go on in pieces."""
+        tries = 0
+        current: Optional[Session] = session
+        while current is not None and current.offset == 0:
+            tries += 1
+            try:
+                self._close_with(current, descriptor, source, report)
+                return None
+            except (NotFound, ResponseError, ConnectionLost, TimedOut) as e:
+                whole = not isinstance(e, (NotFound, TransportError)) and e.status not in _NOT_IN_ONE_PIECE
+                if whole:
+                    self._wait_or_raise(e, tries)
+            # the connection may have been cut after the registry had some or all of it
+            current = self._where_are_we(current, descriptor)
+            if not whole:
+                break
+        return current
+
+    def _close_with(self, session: Session, descriptor: Descriptor, source: BlobSource, report: "_Report") -> None:
+        """The closing PUT, with what the registry does not have yet as its body."""
+        start, size = session.offset, descriptor.size - session.offset
+        headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
+        if start and size:
+            headers["Content-Range"] = f"{start}-{descriptor.size - 1}"
+        answer = self._client.call(
+            "PUT",
+            with_query(session.url, "digest", descriptor.digest),
+            doing=self._doing(descriptor),
+            scopes=self._client.scopes("pull", "push"),
+            accept=(201, 204),
+            headers=headers,
+            body=lambda: part_of(source, start, size, report),
+            retry=self._retry.once(),
+            read_timeout=self._client.settings.commit_timeout,
+        ).read_nothing()
+        stored = answer.headers.get("Docker-Content-Digest")
+        if stored and stored != descriptor.digest and stored.partition(":")[0] == descriptor.digest.partition(":")[0]:
+            raise DigestMismatch(f"{self._doing(descriptor)}: the registry stored {stored}")
+
+    # -- in pieces ---------------------------------------------------------------------------------------------------
+
+    def _in_pieces(self, session: Session, descriptor: Descriptor, source: BlobSource, report: "_Report") -> None:
+        """PATCH until the registry has all bytes, then PUT without a body."""
+        chunk = self._policy.chunk_size
+        failures = 0
+        current: Optional[Session] = session
+        while current is not None:
+            before = current.offset
+            try:
+                if current.offset < descriptor.size:
+                    self._patch(current, descriptor, source, max(chunk, current.min_chunk), report)
+                else:
+                    self._close_with(current, descriptor, source, report)
+                    return
+                failures = 0 if current.offset > before else failures + 1
+            except (NotFound, ResponseError, ConnectionLost, TimedOut) as e:
+                failures += 1
+                if getattr(e, "status", 0) == 413 and chunk > max(self._policy.min_chunk, current.min_chunk):
+                    chunk = max(chunk // 4, self._policy.min_chunk)
+                    continue
+                self._wait_or_raise(e, failures)
+                current = self._where_are_we(current, descriptor)
+                if current is not None and current.offset > before:
+                    failures = 0
+            if failures >= self._policy.attempts:
+                raise UnexpectedResponse(f"{self._doing(descriptor)}: the registry takes no bytes after {before}")
+
+    def _wait_or_raise(self, error: SpackOciError, failures: int) -> None:
+        lost = isinstance(error, NotFound) or getattr(error, "status", 0) == 416
+        if failures >= self._policy.attempts:
+            raise error
+        wait = self._retry.backoff(failures) if lost else self._retry.wait_before_retry(error, failures)
+        if wait is None:
+            raise error
+        self._retry.sleep(wait)
+
+    def _patch(
+        self, session: Session, descriptor: Descriptor, source: BlobSource, chunk: int, report: "_Report"
+    ) -> None:
+        """One piece. Afterwards the session is where the registry says it is."""
+        start = session.offset
+        size = min(chunk, descriptor.size - start)
+        answer = self._client.call(
+            "PATCH",
+            session.url,
+            doing=self._doing(descriptor),
+            scopes=self._client.scopes("pull", "push"),
+            accept=(201, 202, 204),
+            headers={
+                "Content-Length": str(size),
+                "Content-Range": f"{start}-{start + size - 1}",
+                "Content-Type": "application/octet-stream",
+            },
+            body=lambda: part_of(source, start, size, report),
+            retry=self._retry.once(),
+        ).read_nothing()
+        after = self._session(answer, session)
+        received = range_end(answer.headers.get("Range"))
+        session.url, session.min_chunk = after.url, after.min_chunk
+        session.offset = start + size if received is None else min(received, start + size)
+
+    def _where_are_we(self, session: Session, descriptor: Descriptor) -> Optional[Session]:
+        """What the registry has of an interrupted upload; a new session if it forgot it; None if it has the blob."""
+        try:
+            answer = self._client.call(
+                "GET",
+                session.url,
+                doing=f"asking how far the upload of {descriptor.digest} to {self._client.repository} got",
+                scopes=self._client.scopes("pull", "push"),
+                accept=(200, 202, 204),
+            ).read_nothing()
+        except (NotFound, ResponseError) as e:
+            if not isinstance(e, NotFound) and e.status in (401, 403, 429):
+                raise
+            return None if self._is_stored(descriptor) else self.start(descriptor.digest)
+        found = self._session(answer, session)
+        found.offset = min(range_end(answer.headers.get("Range")) or 0, descriptor.size)
+        return found
+
+    def _is_stored(self, descriptor: Descriptor) -> bool:
+        """The connection may have been lost after the registry had closed the upload, before it could say so."""
+        answer = self._client.call(
+            "HEAD",
+            f"{self._client.repository.endpoint}/blobs/{descriptor.digest}",
+            doing=f"looking for {descriptor.digest} in {self._client.repository}",
+            scopes=self._client.scopes("pull", "push"),
+            accept=(200, 404),
+        ).read_nothing()
+        return answer.status == 200
+
+    # -- details -----------------------------------------------------------------------------------------------------
+
+    def _session(self, answer: Answer, previous: Optional[Session] = None) -> Session:
+        if previous is not None and not answer.headers.get("Location"):
+            return Session(previous.url, previous.offset, previous.min_chunk)
+        minimum = answer.headers.get("OCI-Chunk-Min-Length", "")
+        known = previous.min_chunk if previous else 0
+        # a registry could ask for more than memory or disk hold; pieces are streamed, so any length will do
+        return Session(self._client.location(answer), 0, int(minimum[:15]) if minimum.isdigit() else known)
+
+    def _take_left_open(self, digest: str) -> Optional[Session]:
+        with self._lock:
+            return self._left_open.pop(digest, None)
+
+    def _doing(self, descriptor: Descriptor) -> str:
+        return f"sending {descriptor.digest} ({descriptor.size} bytes) to {self._client.repository}"
+
+
+class _Report:
+    """Tells progress once for every byte, however often it is sent."""
+
+    def __init__(self, progress: Optional[Progress]) -> None:
+        self._progress = progress
+        self._highest = 0
+
+    def at(self, offset: int) -> None:
+        if offset > self._highest:
+            if self._progress:
+                self._progress(offset - self._highest)
+            self._highest = offset
+
+
+def part_of(source: BlobSource, start: int, size: int, report: _Report) -> Iterator[bytes]:
+    """``size`` bytes of a blob from ``start``. InvalidContent if the source has fewer."""
+    with source.open() as stream:
+        _skip(stream, start)
+        done = 0
+        while done < size:
+            chunk = stream.read(min(MIB, size - done))
+            if not chunk:
+                raise InvalidContent(f"the content to be sent ends after {start + done} of {start + size} bytes")
+            yield chunk
+            done += len(chunk)
+            report.at(start + done)
+
+
+def _skip(stream: BinaryIO, count: int) -> None:
+    if not count:
+        return
+    if stream.seekable():
+        stream.seek(count)
+        return
+    while count:
+        chunk = stream.read(min(MIB, count))
+        if not chunk:
+            return
+        count -= len(chunk)
+
+
+def range_end(value: Optional[str]) -> Optional[int]:
+    """The number of bytes that a ``Range: 0-LAST`` (also ``bytes=0-LAST``) stands for. None: no or unreadable header.
+
+    ``0-0`` is what registries say both for nothing and for one byte; nothing is the safe reading.
+
+    >>> range_end("0-99"), range_end("0-0"), range_end(None)
+    (100, 0, None)
+    """
+    if not value:
+        return None
+    first, dash, last = value.strip().rpartition("=")[2].partition("-")
+    if not dash or first.strip() != "0" or not last.strip().isdigit():
+        return None
+    return int(last) + 1 if int(last) else 0
+
+
+def with_query(url: str, name: str, value: str) -> str:
+    """Add a parameter; what a registry put into the query stays as it wrote it."""
+    parts = urllib.parse.urlsplit(url)
+    query = "&".join(filter(None, [parts.query, f"{name}={urllib.parse.quote(value, safe='')}"]))
+    return urllib.parse.urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
+
+
+def split_range(value: Optional[str]) -> Optional[Tuple[int, int, Optional[int]]]:
+    """First, last and total of a ``Content-Range: bytes 0-9/100`` (total None for ``*``); None if it is not one."""
+    unit, _, rest = (value or "").strip().partition(" ")
+    span, slash, total = rest.strip().partition("/")
+    first, dash, last = span.partition("-")
+    if unit.lower() != "bytes" or not slash or not dash or not first.isdigit() or not last.isdigit():
+        return None
+    return int(first), int(last), int(total) if total.isdigit() else None

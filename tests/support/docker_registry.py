@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""A real ``docker-registry`` on a free port of the loopback interface, for the time of a ``with`` block."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional
+
+import pytest
+from support.private_ca import make_ca
+
+USER, PASSWORD = "alice", "correct-horse-battery"
+
+
+@dataclass
+class DockerRegistry:
+    """``host``: ``127.0.0.1:PORT``. ``ca``: the CA's file when it speaks TLS. ``access_log``: one line a request."""
+
+    host: str
+    scheme: str
+    directory: Path
+    ca: Optional[str]
+    access_log: Path
+    process: subprocess.Popen
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.host}"
+
+    def mirror_url(self, name: str) -> str:
+        return f"oci{'+http' if self.scheme == 'http' else ''}://{self.host}/{name}"
+
+    def requests(self) -> List[str]:
+        """``METHOD PATH STATUS`` of each request so far, in the order in which they were finished."""
+        lines = self.access_log.read_text(encoding="utf-8", errors="replace").splitlines()
+        found = []
+        for line in lines:
+            # Apache's combined format: ... "GET /v2/ HTTP/1.1" 200 ...
+            before, quote, rest = line.partition('"')
+            request, _, after = rest.partition('"')
+            if quote and request.count(" ") == 2:
+                method, path, _ = request.split(" ")
+                found.append(f"{method} {path} {after.split()[0]}")
+        return found
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def binary() -> str:
+    """The program, or a skipped test; where SPACK_OCI_REQUIRE_REGISTRY=1, a failed one."""
+    found = shutil.which("docker-registry") or shutil.which("registry")
+    if found:
+        return found
+    if os.environ.get("SPACK_OCI_REQUIRE_REGISTRY") == "1":
+        pytest.fail("docker-registry is not installed, and SPACK_OCI_REQUIRE_REGISTRY=1")
+    pytest.skip("docker-registry is not installed (Debian: apt-get install docker-registry)")
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@contextlib.contextmanager
+def docker_registry(
+    auth: Optional[str] = None,
+    tls: bool = False,
+    users: Optional[Dict[str, str]] = None,
+    token: Optional[Dict[str, str]] = None,
+    port: int = 0,
+    directory: Optional[Path] = None,
+) -> Iterator[DockerRegistry]:
+    """``auth``: None, ``"htpasswd"`` (``users``: name to password) or ``"token"`` (``token``: realm, service, issuer
+    and rootcertbundle, see ``token_server``). Pass ``port`` and ``directory`` to start a stopped one again with its
+    content.
+    """
+    program = binary()
+    with contextlib.ExitStack() as stack:
+        if directory is None:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="docker-registry-")))
+        host = f"127.0.0.1:{port or free_port()}"
+        ca = make_ca(directory) if tls else None
+        config = directory / "config.yml"
+        lines = [
+            "version: 0.1",
+            "log: {level: error, accesslog: {disabled: false}, formatter: text}",
+            f"storage: {{filesystem: {{rootdirectory: {directory / 'data'}}}, delete: {{enabled: true}}}}",
+            f"http: {{addr: '{host}'" + (f", tls: {{certificate: {ca.cert}, key: {ca.key}}}" if ca else "") + "}",
+        ]
+        if auth == "htpasswd":
+            lines.append(
+                f"auth: {{htpasswd: {{realm: test, path: {_htpasswd(directory, users or {USER: PASSWORD})}}}}}"
+            )
+        elif auth == "token":
+            fields = ", ".join(f"{k}: '{v}'" for k, v in (token or {}).items())
+            lines.append(f"auth: {{token: {{{fields}}}}}")
+        config.write_text("\n".join(lines) + "\n")
+        log = directory / "access.log"
+        with log.open("ab") as out, (directory / "error.log").open("ab") as err:
+            environment = {k: v for k, v in os.environ.items() if not k.startswith(("REGISTRY_", "OTEL_"))}
+            process = subprocess.Popen([program, "serve", str(config)], stdout=out, stderr=err, env=environment)
+        registry = DockerRegistry(host, "https" if tls else "http", directory, ca and ca.ca, log, process)
+        try:
+            _wait_until_it_answers(registry)
+            yield registry
+        finally:
+            registry.stop()
+
+
+def _htpasswd(directory: Path, users: Dict[str, str]) -> Path:
+    if not shutil.which("htpasswd"):
+        pytest.skip("htpasswd is not installed (Debian: apt-get install apache2-utils)")
+    path = directory / "htpasswd"
+    lines = [
+        subprocess.run(
+            ["htpasswd", "-inBC", "5", name], input=password, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for name, password in users.items()
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def _wait_until_it_answers(registry: DockerRegistry) -> None:
+    host, port = registry.host.rsplit(":", 1)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if registry.process.poll() is not None:
+            break
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"docker-registry did not start:\n{(registry.directory / 'error.log').read_text()}")
