@@ -33,6 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         default="package,dependencies",
         dest="things_to_push",
         choices=["package", "dependencies", "package,dependencies"],
+        metavar="{package,dependencies}",
         help="push only the named packages, or only their dependencies (default: both)",
     )
     build = parser.add_mutually_exclusive_group()
@@ -70,6 +71,7 @@ def push(args: argparse.Namespace) -> int:
         private=args.private,
         fail_fast=args.fail_fast,
         update_index=args.update_index,
+        jobs=args.jobs,
         compression=Compression.parse(args.compression) if args.compression else None,
     )
     if args.dry_run:

@@ -47,6 +47,8 @@ class Request:
     update_index: bool = False
     compression: Optional[Compression] = None
     base_image: Optional[str] = None
+    #: packages that are packed at the same time; None: as oci:jobs:pack says
+    jobs: Optional[int] = None
 
 
 @dataclass
@@ -132,7 +134,7 @@ def _push_settings(request: Request) -> Iterator[engine.PushSettings]:
     with tempfile.TemporaryDirectory(prefix="spack-oci-", dir=spack.stage.get_stage_root()) as stage:
         yield engine.PushSettings(
             compression=request.compression or options.compression,
-            pack_jobs=options.pack_jobs,
+            pack_jobs=request.jobs or options.pack_jobs,
             transfer_jobs=options.transfer_jobs,
             stage=stage,
             cache=settings.blob_cache(options),
@@ -182,8 +184,6 @@ def push_records(store: ContentStore, request: Request, records: Sequence[Packag
     """Plan and push package records, telling about it on Spack's output."""
     with _push_settings(request) as how:
         plan = engine.plan_push(store, records, force=request.force, settings=how)
-        for warning in plan.warnings:
-            tty.warn(warning)
         to_push = len(plan.to_push)
         if 0 < to_push < len(records):
             tty.info(f"{to_push} specs need to be pushed to {store.url}")
