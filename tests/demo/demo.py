@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -53,6 +54,8 @@ def main() -> int:
 
 def find_spack() -> Path:
     """A Spack to run: a copy of SPACK_ROOT's or PATH's, without its configuration, else a clone of the release."""
+    if not shutil.which("gcc") and not shutil.which("cc"):
+        raise Unavailable("There is no C compiler on PATH.\nInstall gcc; the demo compiles a few lines of C with it.")
     given = os.environ.get("SPACK_ROOT")
     found = shutil.which("spack")
     if given or found:
@@ -119,10 +122,32 @@ def registry_of(directory: Path) -> Iterator[str]:
             "There is no docker-registry on PATH.\n"
             "Install it (Debian, Ubuntu: apt-get install docker-registry), or run `make demo`, which needs none."
         )
-    from support.docker_registry import docker_registry
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (directory / "registry.yml").write_text(
+        "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"
+        f"storage: {{filesystem: {{rootdirectory: {directory / 'registry'}}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n"
+    )
+    with open(directory / "registry.log", "wb") as log:
+        argv = ["docker-registry", "serve", str(directory / "registry.yml")]
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        wait_for_port(port)
+        yield f"oci+http://127.0.0.1:{port}/demo/cache"
+    finally:
+        process.terminate()
+        process.wait()
 
-    with docker_registry(directory / "registry") as registry:
-        yield f"oci+http://{registry.host}/demo/cache"
+
+def wait_for_port(port: int, seconds: float = 20) -> None:
+    """Raises Unavailable when nothing listens there in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise Unavailable(f"docker-registry does not answer on port {port}.\nSee {short(DEMO / 'run' / 'registry.log')}.")
 
 
 # -- the story --------------------------------------------------------------------------------------------------------

@@ -27,7 +27,10 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+
+if TYPE_CHECKING:
+    from .caches import Cache
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEST_REPO = REPOSITORY / "tests" / "spack" / "repo" / "spack_repo" / "ocitest"
@@ -231,6 +234,11 @@ class SpackInstance:
         """Set the mirrors, and no others: name -> URL, or the whole dictionary of ``mirrors.yaml``."""
         entries = {k: {"url": v, "signed": False} if isinstance(v, str) else v for k, v in mirrors.items()}
         self.write_config("mirrors", entries)
+
+    def use(self, cache: "Cache", **extra: Any) -> None:
+        """Make ``cache`` the only mirror, under the name "cache"; ``extra`` goes into its entry."""
+        self.environment.update(cache.environment)
+        self.mirrors(cache={**cache.mirror, **extra})
 
     def env(self) -> Dict[str, str]:
         """The environment of a command: what the machine needs, and nothing that the caller's Spack has set."""
