@@ -3,7 +3,7 @@
 
 import inspect
 import pathlib
-from typing import Any, Optional
+from typing import Any
 
 import spack
 import spack.binary_distribution as binary_distribution
@@ -22,7 +22,7 @@ except ImportError:
     import spack.llnl.util.filesystem as filesystem
     import spack.llnl.util.lang as lang
 
-__all__ = ["filesystem", "lang", "OciError", "canonicalize_path", "mirror_metadata", "index_error", "no_index_error"]
+__all__ = ["OciError", "filesystem", "lang"]
 
 #: Spack's version, e.g. "1.1.0"
 SPACK_VERSION: str = spack.spack_version
@@ -59,14 +59,23 @@ def mirror_metadata(url: str) -> Any:
     return _METADATA(url, oci_layout_key())
 
 
-def index_error(message: str, cause: Optional[BaseException] = None) -> Exception:
+def index_error(message: str) -> Exception:
     """What Spack's index code expects when an index cannot be fetched."""
     return binary_distribution.FetchIndexError(message)
 
 
-def no_index_error(message: str) -> Exception:
-    """What Spack's index code expects when a mirror has no index."""
-    return getattr(binary_distribution, "BuildcacheIndexNotExists", binary_distribution.FetchIndexError)(message)
+def no_index(url: str) -> bool:
+    """Tell Spack's index code that the mirror has no index: by an exception since 1.2, by "nothing new" before."""
+    kind = getattr(binary_distribution, "BuildcacheIndexNotExists", None)
+    if kind:
+        raise kind(f"Index not found in cache {url}")
+    return False
+
+
+def init_cache_entry(file_cache: Any, key: str) -> None:
+    """Until 1.1 an entry of Spack's file cache must be announced before it is written."""
+    if hasattr(file_cache, "init_entry"):
+        file_cache.init_entry(key)
 
 
 def no_mirrors_error() -> Exception:

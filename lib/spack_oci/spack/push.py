@@ -21,6 +21,7 @@ from spack.enums import InstallRecordStatus
 
 from ..archive.codec import Compression
 from ..cache import push as engine
+from ..cache import push_plan
 from ..cache.package import Package
 from ..cache.progress import LiveDisplay, PlainLines, Reporter
 from ..content import ContentStore
@@ -215,12 +216,12 @@ class Outcome:
 
 
 def print_plan(plan: engine.PushPlan) -> None:
-    words = {engine.SKIP: "skip", engine.PACK: "pack", engine.REUSE: "send"}
+    words = {push_plan.SKIP: "skip", push_plan.PACK: "pack", push_plan.REUSE: "send"}
     for item in plan.packages:
         print(f"{words[item.action]:5} {item.package.label:40} {size(item.size) if item.size else '':>10}".rstrip())
     tty.info(
-        f"{len(plan.doing(engine.SKIP))} are there already, {len(plan.doing(engine.PACK))} would be packed "
-        f"({size(plan.bytes_to_read)}), {len(plan.doing(engine.REUSE))} would be sent from the local cache"
+        f"{len(plan.doing(push_plan.SKIP))} are there already, {len(plan.doing(push_plan.PACK))} would be packed "
+        f"({size(plan.bytes_to_read)}), {len(plan.doing(push_plan.REUSE))} would be sent from the local cache"
     )
 
 

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Indexes of OCI mirrors: written by our commands, read by Spack's concretizer and installers."""
+
+from typing import Any, Callable, Dict, Optional
+
+import spack.llnl.util.tty as tty
+import spack.mirrors.mirror
+
+from ..cache.outcome import PushResult
+from ..cache.update_index import IndexUpdate, merge_pushed, update_index
+from ..content import ContentStore
+from ..errors import NotFound, SpackOciError
+from ..index.read import NotModified, fetch_index
+from ..reference import is_oci_url
+from . import compat, mirrors, settings
+from .output import elided
+
+
+def update(mirror: "spack.mirrors.mirror.Mirror", *, full: bool = False) -> IndexUpdate:
+    """Make the index say what the mirror has."""
+    return _update(mirrors.open_store(mirror, mirrors.PUSH), full)
+
+
+def _update(store: ContentStore, full: bool = False) -> IndexUpdate:
+    return update_index(store, full=full, jobs=settings.read().transfer_jobs, warn=tty.warn)
+
+
+def update_after_push(mirror: "spack.mirrors.mirror.Mirror", result: PushResult) -> IndexUpdate:
+    """Make the index name what was pushed, whoever else is writing it."""
+    store = mirrors.open_store(mirror, mirrors.PUSH)
+    return merge_pushed(store, result, jobs=settings.read().transfer_jobs, warn=tty.warn)
+
+
+def print_update(mirror: "spack.mirrors.mirror.Mirror", update: IndexUpdate) -> None:
+    changes = f"{update.added} added, {update.removed} removed" if update.added or update.removed else "nothing new"
+    tty.info(f"Index of {mirror.push_url}: {update.total} packages ({changes})")
+    if update.unreadable:
+        tty.warn(f"{len(update.unreadable)} tags could not be read: {elided(sorted(update.unreadable))}")
+
+
+def update_document(update: IndexUpdate) -> Dict[str, Any]:
+    """For ``--json``."""
+    return update.to_dict()
+
+
+def oci_update_index(original: Callable, image_ref: Any, tmpdir: str, pool: Any) -> None:
+    """Hook of ``_oci_update_index``: `spack buildcache update-index`."""
+    mirror = getattr(image_ref, "mirror", None)
+    if mirror is None:  # made by somebody else than image_from_mirror
+        original(image_ref, tmpdir, pool)
+        return
+    print_update(mirror, update(mirror))
+
+
+def fetch_and_cache_index(original: Callable, self: Any, metadata: Any, cache_entry: Optional[Dict] = None) -> bool:
+    """Hook of ``BinaryIndexCache._fetch_and_cache_index``.
+
+    True: the local copy is new; False: it is as it was. Spack is told of a failure by its own exceptions.
+    """
+    cache_entry = cache_entry or {}
+    if not is_oci_url(metadata.url):
+        return original(self, metadata, cache_entry)
+    known = cache_entry.get("index_hash")
+    try:
+        store = mirrors.open_store(mirror_of_url(metadata.url), mirrors.FETCH)
+        index = fetch_index(store, known_digest=f"sha256:{known}" if known else None)
+    except NotFound:
+        return compat.no_index(metadata.url)
+    except SpackOciError as e:
+        raise compat.index_error(f"the index of {metadata.url} cannot be had: {e}") from e
+    if isinstance(index, NotModified):
+        return False
+    _keep(self, metadata, cache_entry, index.data, index.digest.partition(":")[2])
+    return True
+
+
+def mirror_of_url(url: str) -> "spack.mirrors.mirror.Mirror":
+    """The configured mirror that is fetched from ``url``, else an anonymous one."""
+    for mirror in spack.mirrors.mirror.MirrorCollection(binary=True).values():
+        if mirror.fetch_url == url:
+            return mirror
+    return spack.mirrors.mirror.Mirror(url)
+
+
+def _keep(cache: Any, metadata: Any, old_entry: Dict, data: bytes, index_hash: str) -> None:
+    """Store an index where Spack's own function stores it, so that everything that reads it finds it."""
+    from spack.binary_distribution import compute_hash
+
+    key = f"{compute_hash(str(metadata))[:10]}_{index_hash[:10]}.json"
+    compat.init_cache_entry(cache._index_file_cache, key)
+    with cache._index_file_cache.write_transaction(key) as (_, new):
+        new.write(data.decode("utf-8"))
+    cache._local_index_cache[str(metadata)] = {"index_hash": index_hash, "index_path": key, "etag": None}
+    old_key = old_entry.get("index_path")
+    if old_key and old_key != key:
+        cache._index_file_cache.remove(old_key)
