@@ -59,6 +59,17 @@ def mirror_metadata(url: str) -> Any:
     return _METADATA(url, oci_layout_key())
 
 
+def indexed_mirror(url: str, spec: Any) -> Any:
+    """What Spack's ``try_direct_fetch`` returns for a mirror that has ``spec``."""
+    pair = getattr(binary_distribution, "MirrorForSpec", None)  # 1.0
+    return pair(mirror_metadata(url), spec) if pair else mirror_metadata(url)
+
+
+def indexed_url(entry: Any) -> str:
+    """The URL in such a value."""
+    return getattr(entry, "url_and_version", entry).url
+
+
 def index_error(message: str) -> Exception:
     """What Spack's index code expects when an index cannot be fetched."""
     return binary_distribution.FetchIndexError(message)

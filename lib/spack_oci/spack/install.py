@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What `spack install` gets from us: a package's layer, and its extraction into the prefix."""
+
+import os
+import shutil
+import tempfile
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+import spack.binary_distribution
+import spack.config
+import spack.deptypes as dt
+import spack.hooks.sbang
+import spack.llnl.util.tty as tty
+import spack.mirrors.mirror
+import spack.spec
+import spack.stage
+import spack.store
+import spack.util.timer
+
+from ..archive.unpack import install_layer
+from ..cache.fetch import RemotePackage, fetch_layer, find_package
+from ..cache.package import package_tag
+from ..errors import NotFound, SpackOciError, StorageError
+from ..reference import is_oci_url
+from ..relocate.mapping import Relocation
+from . import compat, packages
+from .mirrors import FETCH, open_store
+
+
+class FetchedPackage:
+    """What our ``download_tarball`` returns in the place of a stage: a verified layer on the disk."""
+
+    def __init__(self, remote: RemotePackage, directory: str) -> None:
+        self.remote = remote
+        self.directory = directory
+
+    @property
+    def save_filename(self) -> str:
+        return os.path.join(self.directory, "layer")
+
+    def destroy(self) -> None:
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def download_tarball(
+    original: Callable,
+    spec: "spack.spec.Spec",
+    unsigned: Optional[bool] = False,
+    mirrors_for_spec: Optional[List[Any]] = None,
+) -> Any:
+    """Hook of ``download_tarball``: the package from the first mirror that has it, or None.
+
+    Mirrors are asked in Spack's order: those whose index names the package, then all others. Only "not found" is a
+    miss; any other failure is shown with its remedy before the next mirror is asked.
+    """
+    candidates = _candidates(spec, mirrors_for_spec or [])
+    if not any(is_oci_url(m.fetch_url) for m in candidates):
+        return original(spec, unsigned, mirrors_for_spec)
+    for mirror in candidates:
+        if is_oci_url(mirror.fetch_url):
+            found = _try_mirror(mirror, spec)
+        else:
+            with _only(mirror):
+                found = original(spec, unsigned, None)
+        if found is not None:
+            return found
+    return None
+
+
+def _candidates(spec: "spack.spec.Spec", indexed: Sequence[Any]) -> List["spack.mirrors.mirror.Mirror"]:
+    configured = list(spack.mirrors.mirror.MirrorCollection(binary=True).values())
+    by_url = {m.fetch_url: m for m in reversed(configured)}
+    urls = [compat.indexed_url(m) for m in indexed]
+    first = [by_url.get(url) or spack.mirrors.mirror.Mirror(url) for url in urls]
+    ordered = {m.fetch_url: m for m in [*first, *configured]}
+    return [m for m in ordered.values() if compat.matches_binary(m, spec, "fetch")]
+
+
+def _only(*mirrors: "spack.mirrors.mirror.Mirror") -> Any:
+    """A context in which Spack knows these mirrors alone, so that its own code does not ask the OCI mirrors."""
+    return spack.config.override("mirrors:", {m.name: m.to_dict() for m in mirrors})
+
+
+def _try_mirror(mirror: "spack.mirrors.mirror.Mirror", spec: "spack.spec.Spec") -> Optional[FetchedPackage]:
+    try:
+        store = open_store(mirror, FETCH)
+        remote = find_package(store, _tag(spec), expected_hash=spec.dag_hash())
+        directory = _stage_directory()
+        try:
+            fetched = FetchedPackage(remote, directory)
+            fetch_layer(store, remote, fetched.save_filename)
+            return fetched
+        except BaseException:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
+    except NotFound:
+        return None
+    except SpackOciError as e:
+        tty.warn(f"{packages.label(spec)} cannot be had from the mirror {mirror.name}: {e}")
+        return None
+
+
+def _stage_directory() -> str:
+    try:
+        return tempfile.mkdtemp(prefix="spack-oci-", dir=spack.stage.get_stage_root())
+    except OSError as e:
+        raise StorageError.from_os_error("making a directory for downloads in config:build_stage", e) from e
+
+
+def extract_tarball(
+    original: Callable,
+    spec: "spack.spec.Spec",
+    tarball_stage: Any,
+    force: bool = False,
+    timer: Any = spack.util.timer.NULL_TIMER,
+) -> None:
+    """Hook of ``extract_tarball``: extract and relocate in one pass; the prefix appears when it is complete."""
+    if not isinstance(tarball_stage, FetchedPackage):
+        original(spec, tarball_stage, force, timer)
+        return
+    try:
+        timer.start("extract")
+        if os.path.exists(spec.prefix) and not force:
+            raise spack.binary_distribution.NoOverwriteException(str(spec.prefix))
+        _make_parents(str(spec.prefix))
+        _install(spec, tarball_stage, force)
+        timer.stop("extract")
+        timer.start("relocate")  # done on the way
+        timer.stop("relocate")
+    finally:
+        tarball_stage.destroy()
+
+
+def _install(spec: "spack.spec.Spec", fetched: FetchedPackage, replace: bool) -> None:
+    remote = fetched.remote
+    try:
+        layer = open(fetched.save_filename, "rb")
+    except OSError as e:
+        raise StorageError.from_os_error(f"reading the layer of {packages.label(spec)}", e) from e
+    with layer:
+        install_layer(
+            layer,
+            remote.layer.media_type,
+            str(spec.prefix),
+            relocation_of(spec),
+            diff_id=remote.diff_id,
+            compressed_size=remote.layer.size,
+            replace=replace,
+            what=packages.label(spec),
+        )
+    if spec.spliced:
+        _write_spliced_metadata(spec)
+
+
+def _make_parents(prefix: str) -> None:
+    """The directories above the prefix, with the permissions and group of the one that is there (as Spack does)."""
+    parent = os.path.dirname(prefix)
+    existing = parent
+    while not os.path.isdir(existing):
+        existing = os.path.dirname(existing)
+    if existing != parent:
+        status = os.stat(existing)
+        compat.filesystem.mkdirp(parent, mode=status.st_mode & 0o7777, group=status.st_gid, default_perms="parents")
+
+
+def relocation_of(spec: "spack.spec.Spec") -> Relocation:
+    """Where the packages that ``spec`` refers to are here, under the hashes that it was built with."""
+    built_with = {id(s) for s in spec.build_spec.traverse(deptype=dt.ALL & ~dt.BUILD)}
+    new_prefixes: Dict[str, str] = {}
+    for node in spack.binary_distribution.specs_to_relocate(spec):
+        replaced = node if id(node) in built_with else _replaced_by_splice(node, spec)
+        new_prefixes[replaced.dag_hash()] = str(node.prefix)
+    return Relocation(
+        new_prefixes=new_prefixes,
+        store_root=str(spack.store.STORE.layout.root),
+        sbang_path=spack.hooks.sbang.sbang_install_path(),
+    )
+
+
+def _replaced_by_splice(node: "spack.spec.Spec", spec: "spack.spec.Spec") -> "spack.spec.Spec":
+    """The node of the spec that was built in whose place ``node`` was spliced; ``node`` itself if there is none."""
+    analogs = [
+        d
+        for d in spec.build_spec.traverse(deptype=dt.ALL & ~dt.BUILD)
+        if node._splice_match(d, self_root=spec, other_root=spec.build_spec)
+    ]
+    # the preference of Spec.splice: the same name, then the higher version
+    return max(analogs, key=lambda a: (a.name == node.name, a.version)) if analogs else node
+
+
+def _write_spliced_metadata(spec: "spack.spec.Spec") -> None:
+    """The tarball describes the spec that was built; the install manifest names files as they were before."""
+    layout = spack.store.STORE.layout
+    layout.write_spec(spec, layout.spec_file_path(spec))
+    manifest = os.path.join(str(spec.prefix), layout.metadata_dir, layout.manifest_file_name)
+    if os.path.exists(manifest):
+        os.unlink(manifest)
+
+
+def try_direct_fetch(original: Callable, spec: "spack.spec.Spec", mirrors: Any = None) -> List[Any]:
+    """Hook of ``try_direct_fetch``: OCI mirrors too are asked for a package that no index names (Spack skips them)."""
+    configured = spack.mirrors.mirror.MirrorCollection(mirrors, binary=True).values()
+    others = [m for m in configured if not is_oci_url(m.fetch_url)]
+    found: List[Any] = []
+    if others:
+        with _only(*others):
+            found.extend(original(spec))
+    return found + [compat.indexed_mirror(m.fetch_url, spec) for m in configured if _has_package(m, spec)]
+
+
+def _has_package(mirror: "spack.mirrors.mirror.Mirror", spec: "spack.spec.Spec") -> bool:
+    if not is_oci_url(mirror.fetch_url):
+        return False
+    try:
+        find_package(open_store(mirror, FETCH), _tag(spec), expected_hash=spec.dag_hash())
+    except NotFound:
+        return False
+    except SpackOciError as e:
+        tty.warn(f"cannot look for {packages.label(spec)} in the mirror {mirror.name}: {e}")
+        return False
+    return True
+
+
+def _tag(spec: "spack.spec.Spec") -> str:
+    return package_tag(spec.name, str(spec.version), spec.dag_hash())
