@@ -8,17 +8,20 @@ member, without name and time. zstd always runs with worker threads: libzstd's o
 parameters alone, not on their number.
 """
 
+import gzip
+import re
 import struct
 import zlib
 from collections import deque
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Callable, Deque, Dict, Optional, Protocol, Union
+from typing import Any, BinaryIO, Callable, Deque, Dict, Optional, Protocol, Tuple, Type, Union
 
 import zstandard
 
 from ..descriptor import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD
 from ..errors import ConfigurationError, CorruptArchive
+from .zstd_frames import FrameWalker
 
 try:
     from isal import igzip, isal_zlib
@@ -68,7 +71,7 @@ class Compression:
     def parse(cls, text: str) -> "Compression":
         """``gzip``, ``gzip:6``, ``zstd``, ``zstd:3``, ``none``. Raises ConfigurationError."""
         algorithm, colon, level = text.partition(":")
-        if colon and not level.isdigit():
+        if colon and not re.fullmatch("[0-9]{1,3}", level):
             raise ConfigurationError(f"not a compression: {text!r}", remedy="write ALGORITHM[:LEVEL], e.g. zstd:3")
         return cls(algorithm, int(level) if colon else None)
 
@@ -95,6 +98,9 @@ class Compressor(Protocol):
     """``write`` as often as there is input, then ``finish`` once; or ``abort``, which never raises."""
 
     def write(self, data: Union[bytes, bytearray, memoryview]) -> None: ...
+
+    def next_member(self) -> None:
+        """What follows goes into a gzip member or zstd frame of its own, and can be cut off without decompressing."""
 
     def finish(self) -> None: ...
 
@@ -140,7 +146,7 @@ def _gzip_engine(level: Optional[int]) -> _Engine:
     if isal_zlib is not None and (level is None or level <= _MAX_ISAL_LEVEL):
         return _Engine("isal", _version("isal"), _DEFAULT_LEVEL["isal"] if level is None else level, isal_zlib)
     if zlib_ng is not None:
-        return _Engine("zlib-ng", zlib_ng.ZLIBNG_VERSION, level or _DEFAULT_LEVEL["zlib-ng"], zlib_ng)
+        return _Engine("zlib-ng", str(zlib_ng.ZLIBNG_VERSION), level or _DEFAULT_LEVEL["zlib-ng"], zlib_ng)
     return _Engine("zlib", zlib.ZLIB_RUNTIME_VERSION, level or _DEFAULT_LEVEL["zlib"], zlib)
 
 
@@ -220,6 +226,11 @@ class _GzipCompressor:
             self._sink(self._under_way.popleft().result())
         self._sink(_FINAL_BLOCK + struct.pack("<LL", self._crc, self._length & 0xFFFFFFFF))
 
+    def next_member(self) -> None:
+        self.finish()
+        self._window, self._crc, self._length = b"", 0, 0
+        self._sink(_GZIP_HEADER)
+
     def abort(self) -> None:
         while self._under_way:
             self._under_way.popleft().cancel()
@@ -228,7 +239,8 @@ class _GzipCompressor:
 class _ZstdCompressor:
     def __init__(self, level: int, sink: Callable[[bytes], Any], threads: int) -> None:
         # at least one worker: without workers libzstd cuts the input in another way
-        self._object = zstandard.ZstdCompressor(level=level, threads=max(1, threads), write_checksum=True).compressobj()
+        self._compressor = zstandard.ZstdCompressor(level=level, threads=max(1, threads), write_checksum=True)
+        self._object = self._compressor.compressobj()
         self._sink = sink
         self._blocks = _Blocks(BLOCK_SIZE, self._compress)
 
@@ -244,6 +256,10 @@ class _ZstdCompressor:
         self._blocks.flush()
         self._sink(self._object.flush())
 
+    def next_member(self) -> None:
+        self.finish()
+        self._object = self._compressor.compressobj()
+
     def abort(self) -> None:
         pass
 
@@ -258,6 +274,9 @@ class _Verbatim:
     def finish(self) -> None:
         self._blocks.flush()
 
+    def next_member(self) -> None:
+        self._blocks.flush()
+
     def abort(self) -> None:
         pass
 
@@ -265,7 +284,7 @@ class _Verbatim:
 class Decompressor:
     """The uncompressed bytes of a stream. Damage (also: cut short, garbage behind the end) raises CorruptArchive."""
 
-    def __init__(self, reader: Any, what: str, damage: tuple) -> None:
+    def __init__(self, reader: Any, what: str, damage: Tuple[Type[BaseException], ...]) -> None:
         self._reader = reader
         self._what = what
         self._damage = damage
@@ -278,12 +297,14 @@ class Decompressor:
             raise CorruptArchive(f"the {self._what} stream of a layer is damaged: {e}") from e
 
     def readinto(self, buffer: Any) -> int:
+        """As :meth:`read`, into ``buffer``; returns the number of bytes."""
         try:
             return self._reader.readinto(buffer)
         except self._damage as e:
             raise CorruptArchive(f"the {self._what} stream of a layer is damaged: {e}") from e
 
     def close(self) -> None:
+        """Does not close the source."""
         self._reader.close()
 
     def __enter__(self) -> "Decompressor":
@@ -302,16 +323,42 @@ def open_decompressor(media_type_or_magic: Union[str, bytes], stream: BinaryIO) 
     """
     algorithm = _algorithm(media_type_or_magic)
     if algorithm == "gzip":
-        import gzip
-
-        module = igzip.GzipFile if igzip is not None else gzip.GzipFile
+        opener = igzip.GzipFile if igzip is not None else gzip.GzipFile
         damage = (EOFError, gzip.BadGzipFile, zlib.error) + ((isal_zlib.error,) if isal_zlib is not None else ())
-        return Decompressor(module(fileobj=stream, mode="rb"), "gzip", damage)
+        return Decompressor(opener(fileobj=_Source(stream), mode="rb"), "gzip", damage)
     if algorithm == "zstd":
         decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
-        reader = decompressor.stream_reader(stream, read_size=1 << 18, read_across_frames=True, closefd=False)
+        source = _Source(stream, FrameWalker())
+        reader = decompressor.stream_reader(source, read_size=1 << 18, read_across_frames=True, closefd=False)
         return Decompressor(reader, "zstd", (zstandard.ZstdError,))
-    return Decompressor(stream, "tar", ())
+    return Decompressor(_Source(stream, empty=False), "tar", ())
+
+
+class _Source:
+    """The compressed side of a decompressor: an end that comes too early is an error there."""
+
+    def __init__(self, stream: BinaryIO, frames: Optional[FrameWalker] = None, empty: bool = True) -> None:
+        self._stream = stream
+        self._frames = frames
+        self._empty = empty
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        if data:
+            self._empty = False
+            if self._frames:
+                self._frames.feed(data)
+        elif size and (self._empty or (self._frames and not self._frames.complete)):
+            raise CorruptArchive("the compressed stream of a layer was cut short")
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """The source belongs to the caller."""
 
 
 def _algorithm(media_type_or_magic: Union[str, bytes]) -> str:

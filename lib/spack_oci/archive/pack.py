@@ -84,14 +84,17 @@ def pack_prefix(
 
     ``build_info``: the head of ``.spack/binary_distribution``, to which the relocation lists are added;
     ``old_prefixes``: what to look for; ``pool`` and ``threads``: see :func:`~.codec.open_compressor`; ``progress``:
-    told the bytes read. Raises PrefixChanged when files change or vanish meanwhile, StorageError when they cannot be read or
-    the sink cannot be written, Cancelled.
+    told the bytes read. Raises PrefixChanged when files change or vanish meanwhile, StorageError when they cannot be
+    read or the sink cannot be written, Cancelled.
     """
     output = _Output(sink)
     compressor = open_compressor(compression, output.write, pool=pool, threads=threads)
     packer = _Packer(os.fsencode(prefix), PrefixSearch(old_prefixes), compressor.write, progress, cancelled)
     try:
         packer.pack(build_info)
+        # several layers become one by leaving the end of each but the last away (image/compose.py)
+        compressor.next_member()
+        packer.close()
         compressor.finish()
     except BaseException:
         compressor.abort()
@@ -206,6 +209,8 @@ class _Packer:
                 else:
                     self._add_file(entry)
         self._add_build_info(build_info)
+
+    def close(self) -> None:
         self._write(tar.end_of_archive(self.size))
 
     def _write(self, data: bytes) -> None:

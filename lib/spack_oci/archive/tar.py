@@ -2,7 +2,8 @@
 """Headers of tar members, byte for byte as Python's ``tarfile`` writes them (POSIX.1-2001 pax, the default since 3.8).
 
 Spack's own packages are written by ``tarfile``, so equal members give equal diff IDs. Names are bytes, without a
-leading slash. Everything that could differ between two machines is fixed: uid, gid and mtime are 0, no user or group names.
+leading slash. Everything that could differ between two machines is fixed: uid, gid and mtime are 0, and there are no
+user or group names.
 """
 
 from typing import List, Tuple

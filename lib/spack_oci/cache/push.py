@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Push: from installed prefixes to tags in a store. :func:`plan_push` says what is to be done, :func:`execute_push` does.
+"""Push: from installed prefixes to tags in a store. :func:`plan_push` says what to do, :func:`execute_push` does it.
 
 For each package: **prepare** its layer (pack the prefix, or take what the blob cache knows of this very prefix),
-**send** it, and, when the layers of its whole runtime closure are there, **tag** it: config blob first, then the manifest. So a
-tag never names a blob that is missing, and a push that died runs again and does what is left.
+**send** it, and, when the layers of its whole runtime closure are there, **tag** it: config blob first, then the
+manifest. So a tag never names a blob that is missing, and a push that died runs again and does what is left.
 
 One thread, the caller's, decides; worker threads pack and send. It is the only one that touches the state of the push,
 so nothing of it needs a lock.
