@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Reads a tar stream once, from front to end, without seeking and mostly without copying.
+
+Formats: POSIX ustar and pax, GNU long names and base-256 numbers: what Python's tarfile, GNU tar and libarchive write.
+Everything else is refused, not guessed: sparse members, continued volumes, unknown types, a damaged header. Names are
+bytes. Nothing is checked here that depends on where the members go; see ``unpack``.
+"""
+
+import re
+import struct
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+from ..errors import CorruptArchive, UnsafeArchive
+
+BLOCK = 512
+
+FILE, HARD_LINK, SYMLINK, DIRECTORY = b"0", b"1", b"2", b"5"
+_KINDS = {b"0": FILE, b"\0": FILE, b"7": FILE, b"1": HARD_LINK, b"2": SYMLINK, b"5": DIRECTORY}
+_SPECIAL = {b"3": "a character device", b"4": "a block device", b"6": "a named pipe"}
+_PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK = b"x", b"g", b"L", b"K"
+
+#: PATH_MAX of Linux is 4096; names and links beyond this are an attack on memory, not names
+MAX_NAME = 16 << 10
+#: a pax header may hold two such names and a few numbers
+_MAX_EXTENSION = 4 * MAX_NAME
+
+#: name, mode, uid, gid, size, mtime, checksum, type, link name, magic (with version), (users, devices), name prefix
+_HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s80s155s12x")
+_ZERO_BLOCK = bytes(BLOCK)
+_OCTAL = re.compile(rb"[ ]*([0-7]*)[ \0]*\Z")
+
+
+class Member(NamedTuple):
+    """``name`` and ``link`` without what may be behind a NUL; ``mode``: 12 bits; ``size`` in bytes; ``mtime`` in s."""
+
+    name: bytes
+    kind: bytes
+    mode: int
+    size: int
+    mtime: int
+    link: bytes
+
+
+class Piece(NamedTuple):
+    """``data[start:end]`` is content; ``data`` is the reader's own buffer and must not be changed."""
+
+    data: bytes
+    start: int
+    end: int
+
+
+class TarReader:
+    """Iterate for the members; between two of them, :meth:`pieces` or :meth:`content` give the content.
+
+    ``read``: returns the next bytes of the stream, of any length, and b"" at its end. ``max_size``: bytes of the stream
+    after which it is refused as a decompression bomb. Raises CorruptArchive, UnsafeArchive, and what ``read`` raises.
+    """
+
+    def __init__(self, read: Callable[[], bytes], max_size: Optional[int] = None) -> None:
+        self._read = read
+        self._max_size = max_size
+        self._buffer = b""
+        self._at = 0
+        #: bytes of the stream that were read
+        self.size = 0
+        #: where the members end and the end of the archive begins; None until it was reached
+        self.end: Optional[int] = None
+        self._content_left = 0
+        self._padding = 0
+        self._globals: Dict[bytes, bytes] = {}
+
+    def __iter__(self) -> Iterator[Member]:
+        while True:
+            self._skip(self._content_left + self._padding)
+            self._content_left = self._padding = 0
+            member = self._next()
+            if member is None:
+                self._finish()
+                return
+            self._content_left = member.size
+            self._padding = -member.size % BLOCK
+            yield member
+
+    def pieces(self) -> Iterator[Piece]:
+        """The content that is left of the current member."""
+        while self._content_left:
+            if self._at == len(self._buffer):
+                self._more()
+            start = self._at
+            end = min(len(self._buffer), start + self._content_left)
+            self._at = end
+            self._content_left -= end - start
+            yield Piece(self._buffer, start, end)
+
+    def content(self) -> bytes:
+        """The content that is left of the current member, in one piece."""
+        if self._at + self._content_left <= len(self._buffer):
+            start, self._at = self._at, self._at + self._content_left
+            self._content_left = 0
+            return self._buffer[start : self._at]
+        return b"".join([data[start:end] for data, start, end in self.pieces()])
+
+    def _next(self) -> Optional[Member]:
+        extended: Dict[bytes, bytes] = {}
+        while True:
+            block = self._take(BLOCK)
+            if block == _ZERO_BLOCK:
+                self.end = self.size - (len(self._buffer) - self._at) - BLOCK
+                return None
+            fields = _HEADER.unpack(block)
+            _verify_checksum(block, fields[6])
+            kind, size = fields[7], _number(fields[4], "size")
+            if kind in (_PAX, _PAX_GLOBAL):
+                records = _pax_records(self._extension(size))
+                if kind == _PAX_GLOBAL:
+                    self._globals.update(records)
+                else:
+                    extended.update(records)
+            elif kind == _GNU_NAME:
+                extended.setdefault(b"path", self._extension(size).partition(b"\0")[0])
+            elif kind == _GNU_LINK:
+                extended.setdefault(b"linkpath", self._extension(size).partition(b"\0")[0])
+            else:
+                return _member(fields, kind, size, {**self._globals, **extended} if self._globals else extended)
+
+    def _extension(self, size: int) -> bytes:
+        if size > _MAX_EXTENSION:
+            raise UnsafeArchive(f"a tarball has an extended header of {size} bytes")
+        data = self._take(size)
+        self._skip(-size % BLOCK)
+        return data
+
+    def _take(self, size: int) -> bytes:
+        at = self._at
+        if at + size <= len(self._buffer):
+            self._at = at + size
+            return self._buffer[at : self._at]
+        parts = [self._buffer[at:]]
+        missing = size - len(parts[0])
+        while missing > 0:
+            self._more()
+            parts.append(self._buffer[:missing])
+            self._at = min(missing, len(self._buffer))
+            missing -= self._at
+        return b"".join(parts)
+
+    def _skip(self, size: int) -> None:
+        while size:
+            step = min(size, len(self._buffer) - self._at)
+            self._at += step
+            size -= step
+            if size:
+                self._more()
+
+    def _more(self) -> None:
+        data = self._read()
+        if not data:
+            raise CorruptArchive("a tarball ends in the middle of a member")
+        self._set(data)
+
+    def _set(self, data: bytes) -> None:
+        self._buffer, self._at = data, 0
+        self.size += len(data)
+        if self._max_size is not None and self.size > self._max_size:
+            raise UnsafeArchive(f"a tarball unpacks to more than {self._max_size} bytes")
+
+    def _finish(self) -> None:
+        """Read the rest, which must be zeros, so that who reads for us sees (and verifies) the end of the stream."""
+        rest = self._buffer[self._at :]
+        while True:
+            if rest.strip(b"\0"):
+                raise CorruptArchive("something follows the end of a tarball")
+            rest = self._read()
+            if not rest:
+                self._buffer, self._at = b"", 0
+                return
+            self._set(rest)
+
+
+def _verify_checksum(block: bytes, field: bytes) -> None:
+    """The sum of all bytes, the checksum itself counted as blanks; some old writers summed signed bytes."""
+    expected = _number(field, "checksum")
+    found = sum(block) - sum(block[148:156]) + 8 * 0x20
+    if found != expected:
+        signed = sum(byte - 256 if byte > 127 else byte for byte in block[:148] + block[156:]) + 8 * 0x20
+        if signed != expected:
+            raise CorruptArchive("a header in a tarball has a wrong checksum")
+
+
+def _number(field: bytes, what: str) -> int:
+    if field[0] & 0x80:  # GNU: base 256; negative numbers (0xff) make no sense in any field that is read here
+        if field[0] != 0x80:
+            raise CorruptArchive(f"a header in a tarball has a negative {what}")
+        return int.from_bytes(field[1:], "big")
+    match = _OCTAL.match(field.partition(b"\0")[0])
+    if not match:
+        raise CorruptArchive(f"a header in a tarball has no valid {what}: {field!r}")
+    return int(match.group(1) or b"0", 8)
+
+
+def _mtime(field: bytes) -> int:
+    """Times before 1970 and times that cannot be read are taken for 0: nothing depends on them."""
+    try:
+        return _number(field, "time")
+    except CorruptArchive:
+        return 0
+
+
+def _pax_records(data: bytes) -> List[Tuple[bytes, bytes]]:
+    """``LENGTH KEY=VALUE\\n`` (POSIX.1-2001, pax); LENGTH counts the whole record."""
+    records = []
+    at = 0
+    while at < len(data):
+        if data[at] == 0:  # GNU tar pads with zeros
+            break
+        length, blank, _ = data[at : at + 20].partition(b" ")
+        end = at + int(length) if blank and length.isdigit() else 0
+        key, equals, value = data[at + len(length) + 1 : end].partition(b"=")
+        if not (at < end <= len(data)) or not equals or not value.endswith(b"\n"):
+            raise CorruptArchive("a tarball has a damaged pax header")
+        records.append((key, value[:-1]))
+        at = end
+    return records
+
+
+def _member(fields: tuple, kind: bytes, size: int, extended: Dict[bytes, bytes]) -> Member:
+    name = fields[0].partition(b"\0")[0]
+    if fields[11][0] and fields[9].startswith(b"ustar\0"):
+        name = fields[11].partition(b"\0")[0] + b"/" + name
+    link = fields[8].partition(b"\0")[0]
+    mtime = _mtime(fields[5])
+    if extended:
+        name = extended.get(b"path", name)
+        link = extended.get(b"linkpath", link)
+        if b"size" in extended:
+            size = _decimal(extended[b"size"])
+        if b"mtime" in extended:
+            mtime = _decimal(extended[b"mtime"].partition(b".")[0].lstrip(b"-"))
+        if any(key.startswith(b"GNU.sparse") for key in extended):
+            kind = b"S"
+    shown = name[:200].decode("utf-8", "backslashreplace")
+    if kind in _SPECIAL:
+        raise UnsafeArchive(f"a tarball holds {_SPECIAL[kind]}: {shown}")
+    if kind not in _KINDS:
+        raise CorruptArchive(f"a tarball has a member of a kind that is not supported ({kind!r}): {shown}")
+    if not name or len(name) > MAX_NAME or len(link) > MAX_NAME or b"\0" in name or b"\0" in link:
+        raise UnsafeArchive(f"a tarball has a member with an impossible name or link: {shown}")
+    kind = _KINDS[kind]
+    if kind == FILE and name.endswith(b"/"):  # before POSIX, a directory was a file with such a name
+        kind = DIRECTORY
+    if kind != FILE:
+        size = 0
+    return Member(name, kind, _number(fields[1], "mode") & 0o7777, size, mtime, link)
+
+
+def _decimal(value: bytes) -> int:
+    if not value.isdigit() or len(value) > 19:
+        raise CorruptArchive(f"a tarball has a damaged pax header: {value[:40]!r} is no number")
+    return int(value)

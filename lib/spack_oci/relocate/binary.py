@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""A whole binary: first the fields of ELF that can be rewritten freely in their place, then every other string."""
+
+from typing import BinaryIO, List, NamedTuple, Optional, Tuple
+
+from . import elf
+from .cstring import SUFFIX_SAFETY, OtherNames, Patch, Unplaced, bury, relocate_strings
+from .mapping import Buffer, Place, PrefixMap
+
+#: files are searched in parts of this size
+CHUNK = 8 << 20
+
+
+class BinaryChanges(NamedTuple):
+    """What to write where, in this order, and what could not be replaced."""
+
+    patches: List[Patch]
+    unplaced: List[Unplaced]
+
+
+def no_other_names(place: Place) -> Tuple[bytes, ...]:
+    return ()
+
+
+def relocate_bytes(data: bytes, mapping: PrefixMap, other_names: OtherNames = no_other_names) -> BinaryChanges:
+    """The changes for a binary that is in memory."""
+    fields = _field_changes(lambda offset, length: data[offset : offset + length], data[:4], mapping, other_names)
+    done = [(patch.offset, patch.offset + len(patch.data)) for patch in fields.patches]
+    strings = relocate_strings(data, mapping, other_names, done)
+    return BinaryChanges(fields.patches + strings.patches, fields.unplaced + strings.unplaced)
+
+
+def relocate_stream(file: BinaryIO, mapping: PrefixMap, other_names: OtherNames = no_other_names) -> BinaryChanges:
+    """The changes for a binary on disk, which is read in parts of CHUNK bytes."""
+
+    def read_at(offset: int, length: int) -> bytes:
+        file.seek(offset)
+        return file.read(length)
+
+    patches, unplaced = _field_changes(read_at, read_at(0, 4), mapping, other_names)
+    done = [(patch.offset, patch.offset + len(patch.data)) for patch in patches]
+    overlap = mapping.longest + SUFFIX_SAFETY + 1
+    start = 0
+    while True:
+        data = read_at(start, CHUNK + overlap)
+        at_end = len(data) < CHUNK + overlap
+        part_done = [(begin - start, end - start) for begin, end in done]
+        strings = relocate_strings(data, mapping, other_names, part_done, None if at_end else CHUNK)
+        patches += [Patch(start + patch.offset, patch.data) for patch in strings.patches]
+        unplaced += [Unplaced(start + u.offset, u.place, u.too_long) for u in strings.unplaced]
+        if at_end:
+            return BinaryChanges(patches, unplaced)
+        start += strings.next_start
+
+
+def apply(data: Buffer, patches: List[Patch]) -> bytes:
+    result = bytearray(data)
+    for offset, replacement in patches:
+        result[offset : offset + len(replacement)] = replacement
+    return bytes(result)
+
+
+def _field_changes(read_at: elf.ReadAt, magic: bytes, mapping: PrefixMap, other_names: OtherNames) -> BinaryChanges:
+    changes = BinaryChanges([], [])
+    if magic != elf.MAGIC:
+        return changes
+    paths = elf.read_paths(read_at)
+    for field, is_list in ((paths.rpath, True), (paths.interpreter, False)):
+        if field is None:
+            continue
+        entries = [entry for entry in field.value.split(b":") if entry] if is_list else [field.value]
+        found = [mapping.match(entry) for entry in entries]
+        if all(place is None or place.new == place.old for place in found):
+            continue
+        value = _fitting_value(entries, found, len(field.value), other_names)
+        if value is None:
+            place = max((p for p in found if p is not None), key=lambda p: len(p.new) - len(p.old))
+            changes.unplaced.append(Unplaced(field.offset, place, True))
+            # no second complaint about the same bytes
+            changes.patches.append(Patch(field.offset, field.value))
+        else:
+            changes.patches.append(Patch(field.offset, value.ljust(len(field.value), b"\0")))
+    return changes
+
+
+def _fitting_value(
+    entries: List[bytes], places: List[Optional[Place]], room: int, other_names: OtherNames
+) -> Optional[bytes]:
+    """The entries joined by ":", at most ``room`` bytes; None if they do not fit under any of their names.
+
+    Entries grow under their new prefix as long as all fit. Otherwise those that grow take another name, and one that
+    has none because it belongs to no package goes: nothing is there.
+    """
+    direct = [entry if p is None else p.new + entry[len(p.old) :] for entry, p in zip(entries, places)]
+    value = b":".join(direct)
+    if len(value) <= room:
+        return value
+    shortened: List[bytes] = []
+    for entry, place, renamed in zip(entries, places, direct):
+        if place is None or len(renamed) <= len(entry):
+            shortened.append(renamed)
+        elif place.dag_hash is not None:
+            names = [place.new, *other_names(place)]
+            shortened.append(min(names, key=len) + entry[len(place.old) :])
+    value = b":".join(shortened)
+    if not value:  # an empty string is a path, too: the current directory
+        value = bury(entries[0], None)
+    return value if len(value) <= room else None

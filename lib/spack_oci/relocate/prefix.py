@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Relocates files: one that is in memory on its way to the disk, one that is there, a whole extracted prefix."""
+
+import os
+from dataclasses import dataclass, field
+from typing import Callable, Iterable, Iterator, List, Optional, Set, Tuple
+
+from ..errors import PrefixTooLong, StorageError, UnsafeArchive
+from .binary import OtherNames, apply, no_other_names, relocate_bytes, relocate_stream
+from .build_info import BuildInfo
+from .cstring import Unplaced
+from .mapping import PrefixMap
+from .text import relocate_text
+
+TEXT, BINARY = "text", "binary"
+
+#: text files larger than this are rewritten in parts
+LARGE_TEXT = 32 << 20
+
+#: relocates Mach-O files, given as paths: Spack's own functions, passed in by the adapter
+MachoRelocator = Callable[[List[str], PrefixMap], None]
+
+
+@dataclass
+class Relocated:
+    """What was done: paths relative to the prefix."""
+
+    text_files: List[str] = field(default_factory=list)
+    binaries: List[str] = field(default_factory=list)
+    links: List[str] = field(default_factory=list)
+
+
+class FileRelocator:
+    """Relocates the files of one package. ``what``: how errors name the package."""
+
+    def __init__(self, mapping: PrefixMap, what: str, other_names: OtherNames = no_other_names) -> None:
+        self.mapping = mapping
+        self._what = what
+        self._other_names = other_names
+
+    def in_memory(self, path: str, kind: str, data: bytes) -> Optional[bytes]:
+        """The new content, or None if it stays as it is. Raises PrefixTooLong."""
+        if kind == TEXT:
+            return relocate_text(data, self.mapping)
+        changes = relocate_bytes(data, self.mapping, self._other_names)
+        self._check(path, changes.unplaced)
+        return apply(data, changes.patches) if changes.patches else None
+
+    def on_disk(self, path: str, kind: str, file_path: str) -> bool:
+        """Rewrite a file in its place, so that all its names stay names of one file. True: it changed."""
+        with open(file_path, "rb+") as file:
+            if kind == TEXT:
+                data = relocate_text(file.read(), self.mapping)
+                if data is None:
+                    return False
+                file.seek(0)
+                file.write(data)
+                file.truncate()
+                return True
+            changes = relocate_stream(file, self.mapping, self._other_names)
+            self._check(path, changes.unplaced)
+            for offset, replacement in changes.patches:
+                file.seek(offset)
+                file.write(replacement)
+            return bool(changes.patches)
+
+    def link_target(self, target: bytes) -> bytes:
+        """The new target of a symbolic link; relative ones stay."""
+        place = self.mapping.match(target) if target.startswith(b"/") else None
+        return target if place is None else place.new + target[len(place.old) :]
+
+    def _check(self, path: str, unplaced: List[Unplaced]) -> None:
+        if not unplaced:
+            return
+        worst = max(unplaced, key=lambda u: len(u.place.new) - len(u.place.old))
+        old, new = os.fsdecode(worst.place.old), os.fsdecode(worst.place.new)
+        if worst.too_long:
+            why = f"it is {len(worst.place.new) - len(worst.place.old)} characters longer"
+        else:
+            why = "it is a little shorter and ends differently, so that strings that share their end would break"
+        raise PrefixTooLong(f"relocating {path} of {self._what}: {new} cannot take the place of {old}: {why}")
+
+
+def relocate_prefix(
+    prefix: str,
+    mapping: PrefixMap,
+    lists: BuildInfo,
+    *,
+    what: str = "",
+    other_names: OtherNames = no_other_names,
+    macho: Optional[MachoRelocator] = None,
+) -> Relocated:
+    """Relocate an extracted prefix in place: the files and links that ``lists`` names, as Spack would.
+
+    ``macho`` is called with the paths of all listed binaries before their strings are looked at (macOS only). Raises
+    PrefixTooLong, StorageError, and UnsafeArchive for a listed path that leaves the prefix.
+    """
+    relocated = Relocated()
+    if mapping.is_identity:
+        return relocated
+    relocator = FileRelocator(mapping, what or prefix, other_names)
+    seen: Set[Tuple[int, int]] = set()
+    try:
+        binaries = list(_once(prefix, lists.binaries, seen))
+        if macho is not None:
+            macho([path for _, path in binaries], mapping)
+        relocated.links = [name for name, path in _inside(prefix, lists.links) if _relocate_link(relocator, path)]
+        for name, path in _once(prefix, lists.text_files, seen):
+            if relocator.on_disk(name, TEXT, path):
+                relocated.text_files.append(name)
+        for name, path in binaries:
+            if relocator.on_disk(name, BINARY, path):
+                relocated.binaries.append(name)
+    except OSError as e:
+        raise StorageError.from_os_error(f"relocating {what or prefix}", e) from e
+    return relocated
+
+
+def _inside(prefix: str, names: Iterable[str]) -> Iterator[Tuple[str, str]]:
+    """(name, path); a name that is absolute, leaves the prefix, or passes through a link is refused."""
+    checked: Set[str] = set()
+    for name in names:
+        parent, base = os.path.split(os.path.normpath(name))
+        if os.path.isabs(name) or base in ("..", ".") or parent.split(os.sep)[0] == "..":
+            raise UnsafeArchive(f"relocating {prefix}: {name} is not in the prefix")
+        if parent not in checked:
+            if os.path.realpath(os.path.join(prefix, parent)) != os.path.join(os.path.realpath(prefix), parent).rstrip(
+                "/"
+            ):
+                raise UnsafeArchive(f"relocating {prefix}: {name} is reached through a link")
+            checked.add(parent)
+        yield name, os.path.join(prefix, parent, base)
+
+
+def _once(prefix: str, names: Iterable[str], seen: Set[Tuple[int, int]]) -> Iterator[Tuple[str, str]]:
+    """The regular files among ``names``, each file under one of its names only."""
+    for name, path in _inside(prefix, names):
+        status = os.lstat(path)
+        if os.path.islink(path):
+            raise UnsafeArchive(f"relocating {prefix}: {name} is a link, not a file")
+        key = (status.st_dev, status.st_ino)
+        if key not in seen:
+            if status.st_nlink > 1:
+                seen.add(key)
+            yield name, path
+
+
+def _relocate_link(relocator: FileRelocator, path: str) -> bool:
+    old = os.readlink(os.fsencode(path))
+    new = relocator.link_target(old)
+    if new == old:
+        return False
+    os.unlink(path)
+    os.symlink(new, os.fsencode(path))
+    return True
