@@ -133,11 +133,7 @@ def extract_tarball(
 
 def _install(spec: "spack.spec.Spec", fetched: FetchedPackage, replace: bool) -> None:
     remote = fetched.remote
-    try:
-        layer = open(fetched.save_filename, "rb")
-    except OSError as e:
-        raise StorageError.from_os_error(f"reading the layer of {packages.label(spec)}", e) from e
-    with layer:
+    with open(fetched.save_filename, "rb") as layer:
         install_layer(
             layer,
             remote.layer.media_type,

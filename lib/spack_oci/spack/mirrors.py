@@ -14,7 +14,8 @@ from ..layout import open_layout
 from ..reference import LayoutDirectory, Location, Repository, is_oci_url, parse_url
 from ..registry import open_repository
 from ..registry.credentials import Credentials, CredentialSource, StaticCredentials, VariableCredentials
-from ..registry.docker_config import DockerConfig, HelperCredentials, default_sources
+from ..registry.docker_config import DockerConfig, default_sources
+from ..registry.helper import Helper, HelperCredentials
 from ..registry.settings import RegistrySettings
 from . import compat, settings
 
@@ -216,9 +217,9 @@ def _section_source(scope: str, given: Mapping[str, str]) -> CredentialSource:
             origin=origin,
         )
     if "docker_config" in given:
-        return DockerConfig(compat.canonicalize_path(given["docker_config"]), scope=scope)
+        return DockerConfig(compat.canonicalize_path(given["docker_config"]), scope=scope, label=origin)
     if "helper" in given:
-        return HelperCredentials(given["helper"], scope=scope)
+        return HelperCredentials(scope, Helper(given["helper"]), origin)
     raise ConfigurationError(
         f"{origin} names no secret", remedy="give secret_variable, token_variable, docker_config or helper"
     )
