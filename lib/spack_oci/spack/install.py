@@ -78,7 +78,8 @@ def _candidates(spec: "spack.spec.Spec", indexed: Sequence[Any]) -> List["spack.
 
 def _only(*mirrors: "spack.mirrors.mirror.Mirror") -> Any:
     """A context in which Spack knows these mirrors alone, so that its own code does not ask the OCI mirrors."""
-    return spack.config.override("mirrors:", {m.name: m.to_dict() for m in mirrors})
+    scope = spack.config.InternalConfigScope("oci-mirrors", {"mirrors:": {m.name: m.to_dict() for m in mirrors}})
+    return spack.config.override(scope)
 
 
 def _try_mirror(mirror: "spack.mirrors.mirror.Mirror", spec: "spack.spec.Spec") -> Optional[FetchedPackage]:
