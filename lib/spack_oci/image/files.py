@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Layers that are written member by member: small files of ours, and packages with some files left out."""
+
+import fnmatch
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import BinaryIO, Callable, Dict, Iterable, Iterator, Mapping, Optional, Pattern, Sequence, Tuple
+
+from ..archive import tar
+from ..archive.codec import Compression, open_compressor, open_decompressor
+from ..archive.tar_reader import DIRECTORY, FILE, HARD_LINK, SYMLINK, Member, TarReader
+from .compose import LayerSource, describe_file
+from .manifest import Layer
+
+_CHUNK = 1 << 18
+
+
+class _TarWriter:
+    """A compressed, reproducible tar; its end is in a member of its own, as :mod:`.compose` wants it."""
+
+    def __init__(self, compression: Compression, sink: BinaryIO) -> None:
+        self._compression = compression
+        self._sink = sink
+        self._compressor = open_compressor(compression, sink.write)
+        self._hasher = hashlib.sha256()
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        self._hasher.update(data)
+        self._compressor.write(data)
+        self._size += len(data)
+
+    def add(self, member: Member, content: Iterable[bytes] = ()) -> None:
+        self.write(tar.header(member.name, member.kind, member.mode, member.size, member.link))
+        for chunk in content:
+            self.write(chunk)
+        self.write(tar.padding(member.size))
+
+    def finish(self, label: str) -> Layer:
+        self._compressor.next_member()
+        self.write(tar.end_of_archive(self._size))
+        self._compressor.finish()
+        descriptor = describe_file(self._sink, self._compression.media_type)
+        return Layer(descriptor, "sha256:" + self._hasher.hexdigest(), label)
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A symbolic link (``link``: its target) or a file."""
+
+    content: bytes = b""
+    mode: int = 0o644
+    link: Optional[str] = None
+
+
+def files_layer(files: Mapping[str, FileEntry], compression: Compression, sink: BinaryIO, label: str = "") -> Layer:
+    """Write to ``sink`` a layer of small files: absolute path -> content or link, in their order, all of them root's.
+
+    Parents are added. Those that the base has (``/opt``) get mode 0755, as with Spack's own layers.
+    """
+    writer = _TarWriter(compression, sink)
+    done = set()
+    for path in sorted(files, key=lambda path: path.split("/")):
+        for parent in _parents(path):
+            if parent not in done:
+                done.add(parent)
+                writer.add(Member(_member_name(parent), DIRECTORY, 0o755, 0, 0, b""))
+        entry, name = files[path], _member_name(path)
+        if entry.link is not None:
+            link = entry.link.encode("utf-8", "surrogateescape")
+            writer.add(Member(name, SYMLINK, 0o777, 0, 0, link))
+        else:
+            writer.add(Member(name, FILE, entry.mode, len(entry.content), 0, b""), [entry.content])
+    return writer.finish(label)
+
+
+def _member_name(path: str) -> bytes:
+    return path.lstrip("/").encode("utf-8", "surrogateescape")
+
+
+def _parents(path: str) -> Iterator[str]:
+    """``/a/b/c`` -> ``/a``, ``/a/b``."""
+    at = path.find("/", 1)
+    while at >= 0:
+        yield path[:at]
+        at = path.find("/", at + 1)
+
+
+@dataclass(frozen=True)
+class Exclusions:
+    """Globs of files that stay out of an image.
+
+    A pattern without ``/`` is for the name of a file or directory anywhere (``*.a``, ``include``), one with ``/`` for
+    the path below the package's prefix (``share/man/*``; ``*`` matches ``/`` too). What is below a directory that is
+    left out is left out as well.
+    """
+
+    patterns: Tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.patterns)
+
+    @property
+    def key(self) -> str:
+        return "\n".join(sorted(set(self.patterns)))
+
+    def compiled(self) -> "_Matcher":
+        return _Matcher(self.patterns)
+
+
+#: what --strip-build-info leaves out: how the package was built, and what is only for building others
+BUILD_INFO = (
+    ".spack/*",
+    "include/*",
+    "*.a",
+    "*.la",
+    "*.pc",
+    "lib/cmake/*",
+    "lib64/cmake/*",
+    "share/cmake/*",
+    "share/aclocal/*",
+    "share/man/*",
+    "share/doc/*",
+    "share/info/*",
+    "man/*",
+)
+
+
+class _Matcher:
+    def __init__(self, patterns: Iterable[str]) -> None:
+        names = [pattern for pattern in patterns if "/" not in pattern]
+        paths = [pattern.strip("/") for pattern in patterns if "/" in pattern]
+        self._names = _one_pattern(names)
+        self._paths = _one_pattern(paths)
+
+    def __call__(self, path: str) -> bool:
+        """``path``: relative to the prefix."""
+        if self._paths is not None and self._paths.match(path):
+            return True
+        return self._names is not None and any(self._names.match(part) for part in path.split("/"))
+
+
+def _one_pattern(globs: Sequence[str]) -> Optional[Pattern[str]]:
+    return re.compile("|".join(fnmatch.translate(glob) for glob in globs)) if globs else None
+
+
+def filter_layer(
+    source: LayerSource, prefix: str, exclusions: Exclusions, compression: Compression, sink: BinaryIO, label: str = ""
+) -> Layer:
+    """Write to ``sink`` the layer of ``source`` without what ``exclusions`` name below ``prefix``.
+
+    A hard link whose first name is left out takes the content over. Directories that are left empty stay.
+    """
+    excluded = exclusions.compiled()
+    root = prefix.strip("/").encode("utf-8", "surrogateescape") + b"/"
+
+    def is_out(name: bytes) -> bool:
+        name = name.rstrip(b"/")
+        return name.startswith(root) and excluded(name[len(root) :].decode("utf-8", "surrogateescape"))
+
+    heirs = _heirs_of_hard_links(source, is_out)
+    writer = _TarWriter(compression, sink)
+    for reader, member in _members(source):
+        kept = _kept_as(member, heirs, is_out)
+        if kept is not None:
+            writer.add(kept, (data[start:end] for data, start, end in reader.pieces()))
+    return writer.finish(label)
+
+
+def _members(source: LayerSource) -> Iterator[Tuple[TarReader, Member]]:
+    with source.open() as stream:
+        content = open_decompressor(source.descriptor.media_type, stream)
+        reader = TarReader(lambda: content.read(_CHUNK))
+        for member in reader:
+            yield reader, member
+
+
+def _heirs_of_hard_links(source: LayerSource, is_out: Callable[[bytes], bool]) -> Dict[bytes, bytes]:
+    """First name of a file that is left out -> the first of its other names that is not."""
+    heirs: Dict[bytes, bytes] = {}
+    for _, member in _members(source):
+        if member.kind == HARD_LINK and is_out(member.link) and not is_out(member.name):
+            heirs.setdefault(member.link, member.name)
+    return heirs
+
+
+def _kept_as(member: Member, heirs: Dict[bytes, bytes], is_out: Callable[[bytes], bool]) -> Optional[Member]:
+    """The member as it is written, or None."""
+    if member.kind == HARD_LINK and member.link in heirs:
+        heir = heirs[member.link]
+        if is_out(member.name) or member.name == heir:
+            return None
+        return member._replace(link=heir)
+    if not is_out(member.name):
+        return member
+    if member.kind == FILE and member.name in heirs:
+        return member._replace(name=heirs[member.name])
+    return None
