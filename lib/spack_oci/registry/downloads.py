@@ -3,11 +3,20 @@
 
 import hashlib
 import io
-from typing import Any, BinaryIO, Dict, Optional, Tuple
+from typing import Any, BinaryIO, Dict, Optional, Sequence, Tuple
 
 from ..content import Progress
 from ..descriptor import Descriptor, VerifyingReader
-from ..errors import ConnectionLost, DigestMismatch, SpackOciError, TimedOut, UnexpectedResponse
+from ..errors import (
+    ConnectionLost,
+    ContentError,
+    DigestMismatch,
+    ResponseError,
+    SpackOciError,
+    TimedOut,
+    TransportError,
+    UnexpectedResponse,
+)
 from .client import RegistryClient
 from .settings import MIB
 from .transport import Answer
@@ -20,24 +29,26 @@ SMALL_BLOB = 1 * MIB
 class Downloader:
     """Reads blobs of one repository."""
 
-    def __init__(self, client: RegistryClient) -> None:
-        self._client = client
-        self._source = str(client.repository)
+    def __init__(self, places: Sequence[RegistryClient]) -> None:
+        """``places``: the repository last, mirrors of it before."""
+        self._places = places
+        self._source = str(places[-1].repository)
 
     def open(self, descriptor: Descriptor) -> VerifyingReader:
+        """Blobs of up to SMALL_BLOB bytes are read here, and asked for again if they come damaged."""
         if descriptor.size <= SMALL_BLOB:
             return _VerifiedReader(self._read_small(descriptor), descriptor, self._source)
-        stream: Any = ResumingStream(self._client, descriptor)
+        stream: Any = ResumingStream(self._places, descriptor)
         return VerifyingReader(stream, descriptor, self._source)
 
     def _read_small(self, descriptor: Descriptor) -> bytes:
         try:
-            return self._read_whole(descriptor)
+            return self._read_whole(descriptor, self._places)
         except DigestMismatch:
-            return self._read_whole(descriptor)
+            return self._read_whole(descriptor, self._places[1:] or self._places)
 
-    def _read_whole(self, descriptor: Descriptor) -> bytes:
-        stream: Any = ResumingStream(self._client, descriptor)
+    def _read_whole(self, descriptor: Descriptor, places: Sequence[RegistryClient]) -> bytes:
+        stream: Any = ResumingStream(places, descriptor)
         with VerifyingReader(stream, descriptor, self._source) as reader:
             return reader.read()
 
@@ -49,9 +60,11 @@ class Downloader:
         try:
             self._copy(descriptor, target, progress)
         except DigestMismatch:
+            if descriptor.size <= SMALL_BLOB:
+                raise  # that was the second time
             target.seek(0)
             target.truncate()
-            self._copy(descriptor, target, None)
+            Downloader(self._places[1:] or self._places)._copy(descriptor, target, None)
 
     def _copy(self, descriptor: Descriptor, target: BinaryIO, progress: Optional[Progress]) -> None:
         with self.open(descriptor) as reader:
@@ -82,24 +95,44 @@ class ResumingStream:
     by its answer (206 with the right ``Content-Range``), not by what it promises; from a whole answer (200) the bytes
     that are here already are passed over. Fewer bytes than the descriptor says count as a broken connection. Digests
     are not checked here.
+
+    Where one place fails, the next goes on from the same byte: a digest names the same content everywhere.
     """
 
-    def __init__(self, client: RegistryClient, descriptor: Descriptor) -> None:
-        self._client = client
+    def __init__(self, places: Sequence[RegistryClient], descriptor: Descriptor) -> None:
+        self._places = list(places)
         self._descriptor = descriptor
-        self._url = f"{client.repository.endpoint}/blobs/{descriptor.digest}"
-        self._retry = client.settings.retry
         self._offset = 0
         self._failures = 0
         self._validator = ""
-        self._answer: Optional[Answer] = self._request()
-        self._validator = strong_validator(self._answer.headers.get("ETag"))
+        self._answer: Optional[Answer] = None
+        self._open()
+
+    @property
+    def _client(self) -> RegistryClient:
+        return self._places[0]
+
+    def _open(self) -> None:
+        """An answer that begins at the offset, from the first place that has one."""
+        while True:
+            try:
+                self._answer = self._request()
+                return
+            except (ContentError, ResponseError, TransportError) as e:
+                self._next_place(e)
+
+    def _next_place(self, error: SpackOciError) -> None:
+        if len(self._places) == 1:
+            raise error
+        self._places.pop(0)
+        self._validator = ""
+        self._failures = 0
 
     def read(self, size: int = -1) -> bytes:
         while True:
             try:
                 if self._answer is None:
-                    self._continue()
+                    self._open()
                 assert self._answer is not None
                 chunk = self._answer.read(size)
                 if size and not chunk and self._offset < self._descriptor.size:
@@ -119,11 +152,13 @@ class ResumingStream:
         """Wait before going on, or raise. Failures count only as long as no byte arrives."""
         self.close()
         self._failures += 1
-        wait = self._retry.wait_before_retry(error, self._failures)
+        retry = self._client.settings.retry
+        wait = retry.wait_before_retry(error, self._failures)
         if wait is None:
             error.message += f" ({self._failures} tries, {self._offset} of {self._descriptor.size} bytes arrived)"
-            raise error
-        self._retry.sleep(wait)
+            self._next_place(error)
+        else:
+            retry.sleep(wait)
 
     def _request(self) -> Answer:
         headers: Dict[str, str] = {"Accept-Encoding": "identity"}
@@ -131,17 +166,21 @@ class ResumingStream:
             headers["Range"] = f"bytes={self._offset}-"
             if self._validator:
                 headers["If-Range"] = self._validator
-        return self._client.call(
+        answer = self._client.call(
             "GET",
-            self._url,
+            f"{self._client.repository.endpoint}/blobs/{self._descriptor.digest}",
             doing=f"reading {self._descriptor.digest} of {self._client.repository}",
             scopes=self._client.scopes("pull"),
             accept=(200, 206) if self._offset else (200,),
             headers=headers,
         )
+        if self._offset:
+            self._check_start(answer)
+        self._validator = strong_validator(answer.headers.get("ETag"))
+        return answer
 
-    def _continue(self) -> None:
-        answer = self._request()
+    def _check_start(self, answer: Answer) -> None:
+        """Make sure that the next byte of the answer is the one that is missing."""
         if answer.status == 206:
             found = split_range(answer.headers.get("Content-Range"))
             if not continues(found, self._offset, self._descriptor.size):
@@ -153,7 +192,6 @@ class ResumingStream:
                 )
         else:
             self._pass_over(answer)
-        self._answer = answer
 
     def _pass_over(self, answer: Answer) -> None:
         left = self._offset

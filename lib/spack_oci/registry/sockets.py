@@ -3,8 +3,8 @@
 
 A socket's timeout restarts with every byte, so a server that sends one byte a second holds a client for days, in the
 middle of a status line even, where no code of ours runs. These connections count the time spent waiting for bytes of
-one answer against what was received: waiting longer than ``patience + received / minimum_rate`` seconds is a timeout. The
-time in which the caller does something else, such as extracting, does not count.
+one answer against what was received: waiting longer than ``patience + received / minimum_rate`` seconds is a timeout.
+The time in which the caller does something else, such as extracting, does not count.
 """
 
 import http.client

@@ -2,24 +2,28 @@
 """A repository of a registry as a :class:`~spack_oci.content.ContentStore`."""
 
 import threading
-from typing import BinaryIO, Dict, Iterator, List, Optional, Tuple, TypeVar
+from dataclasses import replace
+from typing import BinaryIO, Dict, Iterator, List, Optional, Tuple
 
 from ..content import BlobSource, Progress
 from ..descriptor import Descriptor, VerifyingReader, check_digest
-from ..errors import NotFound
+from ..errors import ContentError, NotFound, ResponseError, TransportError
 from ..reference import Repository
 from .client import RegistryClient
 from .downloads import Downloader
 from .manifests import Manifests, head_or_first_byte
-from .settings import RegistrySettings
+from .settings import Mirror, RegistrySettings
 from .transport import Transport
 from .uploads import Uploader
 
-T = TypeVar("T")
-
 
 class RegistryStore:
-    """One repository. Methods: see ContentStore; errors: see ``spack_oci.errors``. Safe to use from many threads."""
+    """One repository. Methods: see ContentStore; errors: see ``spack_oci.errors``. Safe to use from many threads.
+
+    Pulls, that is ``get_manifest`` and ``open_blob``, go to the mirrors of the settings first. Whether something is
+    there, which tags there are, and everything that writes is asked of the repository itself: a mirror may lag behind,
+    and a push that believed it would leave holes.
+    """
 
     def __init__(self, repository: Repository, settings: RegistrySettings, transport: Transport) -> None:
         self.repository = repository
@@ -27,13 +31,21 @@ class RegistryStore:
         self.url = repository.url
         self.client = RegistryClient(repository, settings, transport)
         self.uploader = Uploader(self.client)
-        self._downloads = Downloader(self.client)
+        mirrors = [_mirror_client(mirror, settings) for mirror in settings.mirrors]
+        self._downloads = Downloader([*mirrors, self.client])
+        self._mirrored = [Manifests(client) for client in mirrors]
         self._manifests = Manifests(self.client)
 
     def resolve(self, reference: str) -> Descriptor:
         return self._manifests.resolve(reference)
 
     def get_manifest(self, reference: str) -> Tuple[Descriptor, bytes]:
+        """From the first mirror that has it, else from the repository itself, whose word on what is missing counts."""
+        for mirror in self._mirrored:
+            try:
+                return mirror.get(reference)
+            except (ContentError, ResponseError, TransportError):
+                continue
         return self._manifests.get(reference)
 
     def put_manifest(self, data: bytes, media_type: str, tag: Optional[str] = None) -> Descriptor:
@@ -80,6 +92,15 @@ class RegistryStore:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _mirror_client(mirror: Mirror, origin: RegistrySettings) -> RegistryClient:
+    """A mirror is not waited for: what follows it is tried instead. Credential sources answer for hosts, so it gets
+    none that are not for it."""
+    settings = mirror.settings or replace(origin, mirrors=())
+    policy = replace(settings.retry, attempts=min(2, settings.retry.attempts), max_retry_after=0.0)
+    settings = replace(settings, retry=policy)
+    return RegistryClient(mirror.repository, settings, _transport_for(settings))
 
 
 _transports: Dict[Tuple[object, ...], Transport] = {}

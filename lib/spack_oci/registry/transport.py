@@ -14,7 +14,7 @@ import ssl
 import threading
 import urllib.parse
 import weakref
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Set, Tuple, Union
 
 import requests.utils
 import urllib3
@@ -128,6 +128,7 @@ class Transport:
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._pools: Dict[Tuple[str, str], Any] = {}
+        self._answered: Set[Tuple[str, str]] = set()
         self._context: Optional[ssl.SSLContext] = None
 
     def send(
@@ -158,7 +159,12 @@ class Transport:
                 ),
             )
         except (urllib3.exceptions.HTTPError, OSError, http.client.HTTPException) as e:
-            raise name_failure(e, f"{method} {without_query(url)}") from e
+            failure = name_failure(e, f"{method} {without_query(url)}")
+            if isinstance(failure, Unreachable) and (parts.scheme, parts.netloc) in self._answered:
+                # a registry that restarts, not a wrong address: this is worth another try
+                failure = ConnectionLost(failure.message)
+            raise failure from e
+        self._answered.add((parts.scheme, parts.netloc))
         return Answer(response, method, url)
 
     def _pool(self, scheme: str, netloc: str) -> Tuple[Any, bool]:
