@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Every verb of the content store against a real docker-registry: without authorization, with htpasswd, over TLS."""
+"""Every verb of the content store, against docker-registry and against the fault-injecting registry of the tests.
+
+The same tests for both: what they agree on, the fault tests may rely on.
+"""
 
 import json
 import os
@@ -11,13 +14,25 @@ from spack_oci.errors import NotFound, TLSFailure, Unauthorized, UnexpectedRespo
 from spack_oci.reference import Repository
 from spack_oci.registry import Credentials, RegistrySettings, StaticCredentials, UploadPolicy, open_repository
 from support.docker_registry import PASSWORD, USER, docker_registry
+from support.fault_registry import fault_registry
 
-pytestmark = pytest.mark.registry
+REGISTRIES = {
+    "docker-open": lambda: docker_registry(),
+    "docker-htpasswd": lambda: docker_registry(auth="htpasswd"),
+    "docker-tls": lambda: docker_registry(tls=True),
+    "fault-open": lambda: fault_registry(referrers=False),
+    "fault-basic-tls": lambda: fault_registry(referrers=False, auth="basic", tls=True),
+    "fault-bearer": lambda: fault_registry(referrers=False, auth="bearer"),
+}
 
 
-@pytest.fixture(scope="module", params=["open", "htpasswd", "tls"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(n, marks=pytest.mark.registry if n.startswith("docker") else ()) for n in REGISTRIES],
+)
 def registry(request):
-    with docker_registry(auth="htpasswd" if request.param == "htpasswd" else None, tls=request.param == "tls") as r:
+    with REGISTRIES[request.param]() as r:
+        r.asks_for_password = request.param not in ("docker-open", "docker-tls", "fault-open")
         yield r
 
 
@@ -96,7 +111,7 @@ def test_blob_in_pieces(registry):
     before = len(registry.requests())
     assert store.put_blob(descriptor, BytesSource(data))
     assert read_blob(store, descriptor) == data
-    methods = [r.split()[0] for r in registry.requests()[before:] if not r.endswith(" 401")]
+    methods = [r.split()[0] for r in registry.requests()[before:] if not r.endswith(" 401") and "/token" not in r]
     assert methods == ["HEAD", "POST", "PATCH", "PATCH", "PATCH", "PATCH", "PUT", "GET"]
 
 
@@ -142,24 +157,25 @@ def test_referrers_through_the_fallback_tag(store):
 
 
 def test_wrong_password(registry):
-    if not (registry.directory / "htpasswd").exists():
+    if not registry.asks_for_password:
         pytest.skip("this registry asks for no password")
     wrong = StaticCredentials(registry.host, Credentials(USER, "wr0ng-secret"), "the test's settings")
     repository = Repository(registry.host, "test/x", registry.scheme)
     with pytest.raises(Unauthorized) as error:
-        open_repository(repository, RegistrySettings(credentials=[wrong])).resolve("x")
+        open_repository(repository, RegistrySettings(credentials=[wrong], ca_bundle=registry.ca)).resolve("x")
     assert "the test's settings" in str(error.value) and "wr0ng-secret" not in str(error.value)
     with pytest.raises(Unauthorized, match="anonymous.*spack oci login"):
-        open_repository(repository).resolve("x")
+        open_repository(repository, RegistrySettings(ca_bundle=registry.ca)).resolve("x")
 
 
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 def test_unknown_certificate(registry):
     if not registry.ca:
         pytest.skip("this registry speaks no TLS")
     repository = Repository(registry.host, "test/x")
     with pytest.raises(TLSFailure, match="certificate"):
         open_repository(repository).resolve("x")
-    with pytest.raises(NotFound):
+    with pytest.raises((NotFound, Unauthorized)):
         open_repository(repository, RegistrySettings(verify_tls=False)).resolve("x")
 
 
