@@ -84,9 +84,15 @@ def read_database(data: bytes) -> List["spack.spec.Spec"]:
 
 
 def _matches(spec: "spack.spec.Spec", wanted: Sequence["spack.spec.Spec"], all_architectures: bool) -> bool:
-    if not all_architectures and not spec.intersects(spack.spec.Spec.default_arch()):
+    if not all_architectures and not _is_for_this_system(spec):
         return False
     return not wanted or any(spec.intersects(w) for w in wanted)
+
+
+def _is_for_this_system(spec: "spack.spec.Spec") -> bool:
+    """Platform and operating system are this machine's; its target may be any (a cache often has generic ones)."""
+    here = spack.spec.ArchSpec.default_arch()
+    return (spec.platform, str(spec.architecture.os)) == (here.platform, str(here.os))
 
 
 def _record(spec: "spack.spec.Spec", url: str) -> Dict[str, Any]:
