@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """A registry in this process, on a real socket, that misbehaves as it is told.
 
-It keeps everything in memory and speaks the distribution protocol; ``tests/registry/test_registry_store.py`` runs the same tests
-against it and against docker-registry, so that what it does without faults can be believed. ``Behaviour`` is what it is
+It keeps everything in memory and speaks the distribution protocol; ``tests/registry/test_registry_store.py`` runs the
+same tests against it and against docker-registry, so that what it does without faults can be believed. ``Behaviour`` is what it is
 like all the time, a :class:`Fault` what happens to single requests. By hand, from ``tests/``::
 
     python -m support.fault_registry --port 5000 --fault 'PUT /blobs/uploads/ status=500 times=3'
@@ -79,14 +79,15 @@ class Fault:
         return True
 
 
+ONE_USER = {"alice": ("correct-horse-battery", "pull,push,delete")}
+
+
 @dataclass
 class Behaviour:
     """What a registry may be like. ``auth``: None, ``basic`` or ``bearer``; ``users``: name to (password, actions)."""
 
     auth: Optional[str] = None
-    users: Dict[str, Tuple[str, str]] = field(
-        default_factory=lambda: {"alice": ("correct-horse-battery", "pull,push,delete")}
-    )
+    users: Dict[str, Tuple[str, str]] = field(default_factory=lambda: dict(ONE_USER))
     anonymous_actions: str = ""
     identity_tokens: Dict[str, str] = field(default_factory=dict)  # token: user
     oauth_post: bool = True
@@ -174,7 +175,8 @@ class Handler(BaseHTTPRequestHandler):
         try:
             super().handle_one_request()
         except (Cut, BrokenPipeError, ConnectionResetError, TimeoutError):
-            self._record()
+            if not self._status:
+                self._record()
             self.close_connection = True
 
     def log_message(self, *_: Any) -> None:
@@ -270,13 +272,13 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in fields.items():
             for one in value.split("\n"):
                 self.send_header(name, one)
+        self._record()  # before the client can know the answer, so that a test sees the request that it made
         if self._fault.dribble:
             return self._dribble(body)
         self.end_headers()
         if self.command != "HEAD":
             self._send_body(body)
         self.wfile.flush()
-        self._record()
 
     def _send_body(self, body: bytes) -> None:
         fault = self._fault
@@ -302,7 +304,6 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(data[n : n + 1])
             self.wfile.flush()
             time.sleep(self._fault.dribble)
-        self._record()
 
     def _error(self, status: int, code: str, message: str, headers: Optional[Dict[str, str]] = None) -> None:
         body = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
