@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Package images made of generated spec documents, for tests of the index that need no Spack and no prefixes."""
+
+import base64
+import hashlib
+import json
+from typing import Any, Dict, Iterable, List, Optional, Sequence
+
+from spack_oci.cache.package import package_tag
+from spack_oci.content import ContentStore, put_bytes
+from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, canonical_json, sha256_digest
+
+
+def dag_hash(text: str) -> str:
+    """32 characters as Spack's: base32 of a sha1."""
+    return base64.b32encode(hashlib.sha1(text.encode()).digest()).decode().lower()
+
+
+def node(name: str, version: str = "1.0", dependencies: Iterable[Dict[str, Any]] = (), **extra: Any) -> Dict[str, Any]:
+    """A node dictionary; its hash depends on its name, version and dependencies, as in Spack."""
+    edges = [
+        {"name": d["name"], "hash": d["hash"], "parameters": {"deptypes": ["build", "link"], "virtuals": []}}
+        for d in dependencies
+    ]
+    result: Dict[str, Any] = {
+        "name": name,
+        "version": version,
+        "arch": {"platform": "linux", "platform_os": "debian12", "target": "x86_64_v3"},
+        "namespace": "builtin",
+        "parameters": {"build_system": "generic", "cflags": [], "cxxflags": [], "shared": True},
+        "package_hash": dag_hash(f"package {name}"),
+        **({"dependencies": edges} if edges else {}),
+        "annotations": {"original_specfile_version": 5},
+        **extra,
+    }
+    result.setdefault("hash", dag_hash(json.dumps(result, sort_keys=True)))
+    return result
+
+
+def document(nodes: Sequence[Dict[str, Any]], version: int = 5) -> Dict[str, Any]:
+    """The spec document of ``nodes[0]``."""
+    return {"spec": {"_meta": {"version": version}, "nodes": list(nodes)}}
+
+
+def tag_of(package: Dict[str, Any]) -> str:
+    return package_tag(package["name"], package["version"], package["hash"])
+
+
+def push_package(
+    store: ContentStore,
+    nodes: Sequence[Dict[str, Any]],
+    *,
+    tag: Optional[str] = None,
+    layer: bytes = b"",
+    annotations: Optional[Dict[str, str]] = None,
+    specfile_version: int = 5,
+) -> Descriptor:
+    """Store the image of ``nodes[0]`` with one small layer, and tag it."""
+    package = nodes[0]
+    content = layer or f"layer of {package['hash']}".encode()
+    config = {
+        **document(nodes, specfile_version),
+        "architecture": "amd64",
+        "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": [sha256_digest(content)]},
+        "buildcache_layout_version": 2,
+    }
+    manifest: Dict[str, Any] = {
+        "mediaType": OCI_MANIFEST,
+        "schemaVersion": 2,
+        "config": put_bytes(store, canonical_json(config), OCI_CONFIG).to_dict(),
+        "layers": [put_bytes(store, content, OCI_LAYER_GZIP).to_dict()],
+    }
+    if annotations:
+        manifest["annotations"] = annotations
+    return store.put_manifest(canonical_json(manifest), OCI_MANIFEST, tag or tag_of(package))
+
+
+def chain(prefix: str, length: int) -> List[Dict[str, Any]]:
+    """``PREFIX-n`` depends on ``PREFIX-(n-1)`` and so on; the package is the first of the list."""
+    nodes: List[Dict[str, Any]] = []
+    for number in range(length):
+        nodes.insert(0, node(f"{prefix}-{number}", dependencies=nodes[:1]))
+    return nodes
