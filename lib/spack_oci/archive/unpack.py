@@ -6,9 +6,9 @@ its end (so that who verifies it has verified it) and everything is in place. On
 
 **What has to be relocated is known last.** The lists and the old prefixes are in ``.spack/binary_distribution``, the
 last member. But every old path starts like the prefix in the member names. Files without that start are written at
-once; the few with it are kept in memory until the map is known, then relocated and written; a file too large for that is
-written and patched where it is. Should an old path start otherwise (an upstream elsewhere), the files that the lists
-name are looked at again.
+once; the few with it are kept in memory until the map is known, then relocated and written; a file too large for that
+is written and patched where it is. Should an old path start otherwise (an upstream elsewhere), the files that the
+lists name are looked at again.
 
 **Nothing leaves the prefix.** Names are plain and relative; every directory is made here, before anything in it; files
 are opened exclusively; links are made when all files are written, so nothing is written through a link.
@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ..errors import CorruptArchive, DigestMismatch, StorageError, UnsafeArchive
-from ..relocate.binary import OtherNames, no_other_names
+from ..relocate.aliases import Aliases
 from ..relocate.build_info import BUILD_INFO, MAX_BUILD_INFO_SIZE, BuildInfo
 from ..relocate.mapping import PrefixMap, Relocation, build_mapping
 from ..relocate.prefix import BINARY, TEXT, FileRelocator, MachoRelocator, Relocated
@@ -103,7 +103,7 @@ def install_layer(
     compressed_size: Optional[int] = None,
     replace: bool = False,
     what: str = "",
-    other_names: OtherNames = no_other_names,
+    aliases: Optional[Aliases] = None,
     macho: Optional[MachoRelocator] = None,
     before_rename: Callable[[InstalledFacts], None] = lambda facts: None,
 ) -> InstalledFacts:
@@ -111,9 +111,9 @@ def install_layer(
 
     ``source``: the compressed stream; whatever it raises at its end (DigestMismatch) stops the install. ``diff_id``:
     the expected digest of the tar, if known. ``compressed_size``: bounds what it may unpack to. ``replace``: an
-    existing prefix is replaced; otherwise it is an error. ``what``: names the package in errors. ``other_names``,
-    ``macho``: see ``relocate``. ``before_rename``: called when the hidden sibling is complete; what it raises stops
-    the install.
+    existing prefix is replaced; otherwise it is an error. ``what``: names the package in errors. ``aliases``: short
+    names for strings that cannot grow (default: those of the store). ``macho``: see ``relocate``. ``before_rename``:
+    called when the hidden sibling is complete; what it raises stops the install.
 
     Missing parent directories of the prefix are made with the process's umask; a caller with other wishes makes them
     before. Raises CorruptArchive, UnsafeArchive, DigestMismatch, PrefixTooLong, StorageError.
@@ -124,6 +124,7 @@ def install_layer(
     max_size = policy.max_size
     if max_size is None and compressed_size is not None:
         max_size = size_limit(compressed_size)
+    aliases = aliases or Aliases(relocation)
     try:
         os.makedirs(os.path.dirname(prefix), exist_ok=True)
         remove_stale(prefix)
@@ -133,12 +134,14 @@ def install_layer(
                 extraction.run(TarReader(tar.read, max_size))
                 if diff_id is not None and tar.digest != diff_id:
                     raise DigestMismatch(f"the tarball of {what} has the digest {tar.digest}, not {diff_id}")
-            facts = extraction.finish(prefix, relocation, other_names, macho)
+            facts = extraction.finish(prefix, relocation, aliases, macho)
             before_rename(facts)
             _put_in_place(directory, prefix, replace)
             return facts
     except OSError as e:
         raise StorageError.from_os_error(f"installing {what} into {prefix}", e) from e
+    finally:
+        aliases.discard()
 
 
 def _stale_pattern(prefix: str) -> Tuple[str, str]:
@@ -432,7 +435,7 @@ class _Extraction:
     # --- then: what had to wait for the map
 
     def finish(
-        self, prefix: str, relocation: Relocation, other_names: OtherNames, macho: Optional[MachoRelocator]
+        self, prefix: str, relocation: Relocation, aliases: Aliases, macho: Optional[MachoRelocator]
     ) -> InstalledFacts:
         assert self._prefix is not None
         if self._build_info is None:
@@ -440,7 +443,7 @@ class _Extraction:
         info = BuildInfo.parse(self._build_info)
         mapping = build_mapping(info, relocation)
         facts = InstalledFacts(prefix, "/" + os.fsdecode(self._prefix), info, mapping, self._count, self._size)
-        relocator = FileRelocator(mapping, self._what, other_names)
+        relocator = FileRelocator(mapping, self._what, aliases)
         kinds = {**dict.fromkeys(info.text_files, TEXT), **dict.fromkeys(info.binaries, BINARY)}
         waiting = self._kept
         if not mapping.is_identity and not all(anchor.startswith(self._needle) for anchor in mapping.anchors):

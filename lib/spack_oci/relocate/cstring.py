@@ -14,6 +14,8 @@ from .mapping import Buffer, Place, PrefixMap
 
 #: characters at the end of a string that may be shared with another one
 SUFFIX_SAFETY = 7
+#: the same for an alias, which ends like the hash that it stands for: no other string ends with part of a hash
+ALIAS_SUFFIX = 3
 
 
 class Patch(NamedTuple):
@@ -107,6 +109,8 @@ def _first_fit(place: Place, suffix: Optional[bytes], other_names: OtherNames) -
     if replacement is not None:
         return replacement
     for name in other_names(place):
+        if len(name) <= len(place.old) and name[-ALIAS_SUFFIX:] == place.old[-ALIAS_SUFFIX:]:
+            return b"/" * (len(place.old) - len(name)) + name
         replacement = replace(place.old, name, suffix)
         if replacement is not None:
             return replacement

@@ -24,6 +24,8 @@ class Relocation:
     store_root: str
     #: path of the sbang script here
     sbang_path: str
+    #: directory for the short names of ``aliases``; None: ``.a`` in the store
+    alias_root: Optional[str] = None
 
 
 class Place(NamedTuple):

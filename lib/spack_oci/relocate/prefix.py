@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import Callable, Iterable, Iterator, List, Optional, Set, Tuple
 
 from ..errors import PrefixTooLong, StorageError, UnsafeArchive
-from .binary import OtherNames, apply, no_other_names, relocate_bytes, relocate_stream
+from .aliases import SHORTEST, Aliases
+from .binary import apply, no_other_names, relocate_bytes, relocate_stream
 from .build_info import BuildInfo
 from .cstring import Unplaced
 from .mapping import PrefixMap
+from .preflight import Shortfall, too_long
 from .text import relocate_text
 
 TEXT, BINARY = "text", "binary"
@@ -31,12 +33,16 @@ class Relocated:
 
 
 class FileRelocator:
-    """Relocates the files of one package. ``what``: how errors name the package."""
+    """Relocates the files of one package.
 
-    def __init__(self, mapping: PrefixMap, what: str, other_names: OtherNames = no_other_names) -> None:
+    ``what``: how errors name the package; ``aliases``: the short names that may be used, None for none.
+    """
+
+    def __init__(self, mapping: PrefixMap, what: str, aliases: Optional[Aliases] = None) -> None:
         self.mapping = mapping
         self._what = what
-        self._other_names = other_names
+        self._aliases = aliases
+        self._other_names = aliases.names_of if aliases is not None else no_other_names
 
     def in_memory(self, path: str, kind: str, data: bytes) -> Optional[bytes]:
         """The new content, or None if it stays as it is. Raises PrefixTooLong."""
@@ -74,6 +80,12 @@ class FileRelocator:
             return
         worst = max(unplaced, key=lambda u: len(u.place.new) - len(u.place.old))
         old, new = os.fsdecode(worst.place.old), os.fsdecode(worst.place.new)
+        if worst.too_long and self._aliases is not None and worst.place.dag_hash:
+            directory = self._aliases.directory
+            needs = len(os.fsencode(directory)) + 1 + SHORTEST
+            raise too_long(
+                Shortfall(worst.place.dag_hash, old, new, len(worst.place.old), needs), self._what, directory, path
+            )
         if worst.too_long:
             why = f"it is {len(worst.place.new) - len(worst.place.old)} characters longer"
         else:
@@ -87,7 +99,7 @@ def relocate_prefix(
     lists: BuildInfo,
     *,
     what: str = "",
-    other_names: OtherNames = no_other_names,
+    aliases: Optional[Aliases] = None,
     macho: Optional[MachoRelocator] = None,
 ) -> Relocated:
     """Relocate an extracted prefix in place: the files and links that ``lists`` names, as Spack would.
@@ -98,7 +110,7 @@ def relocate_prefix(
     relocated = Relocated()
     if mapping.is_identity:
         return relocated
-    relocator = FileRelocator(mapping, what or prefix, other_names)
+    relocator = FileRelocator(mapping, what or prefix, aliases)
     seen: Set[Tuple[int, int]] = set()
     try:
         binaries = list(_once(prefix, lists.binaries, seen))
