@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Tuple, Union
 
-from ..descriptor import Descriptor, check_digest, hasher_for
+from ..descriptor import Descriptor, VerifyingReader, check_digest, hasher_for
 from ..errors import DigestMismatch, InvalidContent, InvalidReference, StorageError
 
 #: bytes
@@ -57,6 +57,27 @@ class KnownLayer:
     diff_id: str
     tar_size: int
     facts: Dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CachedBlob:
+    """A blob of the cache that is to be sent; its digest is checked on the way (DigestMismatch).
+
+    ``open`` raises FileNotFoundError when another process has removed it meanwhile.
+    """
+
+    path: str
+    descriptor: Descriptor
+
+    def open(self) -> BinaryIO:
+        return _Unseekable(open(self.path, "rb"), self.descriptor, self.path)  # type: ignore[return-value]
+
+
+class _Unseekable(VerifyingReader):
+    """Says so, because who sends the rest of a blob asks whether it may skip the first part."""
+
+    def seekable(self) -> bool:
+        return False
 
 
 class BlobCache:
@@ -100,6 +121,10 @@ class BlobCache:
             size = os.path.getsize(path)
         self._make_room(size, keep=path)
         return path
+
+    def drop(self, digest: str) -> None:
+        """Forget a blob, e.g. a damaged one."""
+        _unlink(self.path(digest))
 
     def lookup_layer(self, key: LayerKey) -> Optional[KnownLayer]:
         path = os.path.join(self._layers, key.name + ".json")

@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 from ..archive.pack import Cancelled, PackedLayer, pack_prefix
-from ..content import BytesSource, ContentStore, FileSource
+from ..content import BlobSource, BytesSource, ContentStore, FileSource
 from ..descriptor import Descriptor
-from ..errors import SpackOciError, StorageError
+from ..errors import DigestMismatch, SpackOciError, StorageError
 from ..image.manifest import EPOCH, Layer, build_package_image
-from .blobs import KnownLayer
+from .blobs import CachedBlob, KnownLayer
 from .facts import facts_annotations
 from .outcome import FAILED, PUSHED, SKIPPED, PackageOutcome, PushResult
 from .progress import Reporter, Silent
@@ -283,21 +283,26 @@ class _Push:
 
     def _send(self, job: _Job) -> None:
         self._check()
-        layer = job.layer
-        assert layer is not None
-        if job.path is not None:
-            sent = 0
-
-            def moved(count: int) -> None:
-                nonlocal sent
-                sent += count
-                self._reporter.moved(job.package, sent=count)
-
-            if self._store.put_blob(layer.descriptor, FileSource(job.path), moved):
-                job.sent = layer.descriptor.size
-        if job.temporary and job.path:
-            self._keep(job, layer, job.path)
+        assert job.layer is not None
+        if job.path is not None and not job.temporary:
+            try:
+                self._put(job, CachedBlob(job.path, job.layer.descriptor))
+            except (FileNotFoundError, DigestMismatch):  # removed by another process, or damaged
+                if self._settings.cache:
+                    self._settings.cache.drop(job.layer.descriptor.digest)
+                self._pack(job)
+        if job.path is not None and job.temporary:
+            self._put(job, FileSource(job.path))
+            self._keep(job, job.layer, job.path)
         job.seconds = time.monotonic() - job.started
+
+    def _put(self, job: _Job, source: BlobSource) -> None:
+        def moved(count: int) -> None:
+            self._reporter.moved(job.package, sent=count)
+
+        assert job.layer is not None
+        if self._store.put_blob(job.layer.descriptor, source, moved):
+            job.sent = job.layer.descriptor.size
 
     def _keep(self, job: _Job, layer: KnownLayer, path: str) -> None:
         """Hand the layer over to the blob cache; a cache that cannot be written to is no reason to fail."""

@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+import gzip
+import io
+import json
+import os
+import shutil
+import tarfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from spack_oci.archive.codec import Compression
+from spack_oci.cache.blobs import BlobCache
+from spack_oci.cache.outcome import FAILED, PUSHED, SKIPPED
+from spack_oci.cache.progress import Silent
+from spack_oci.cache.push import PushSettings, execute_push, plan_push
+from spack_oci.descriptor import OCI_LAYER_ZSTD
+from spack_oci.errors import Forbidden, PrefixChanged, ServerFailure, StorageError
+from support.memory_store import MemoryStore
+from support.prefixes import make_chain, make_package
+
+
+@pytest.fixture
+def packages(tmp_path):
+    return make_chain(tmp_path / "store", "alpha", "beta", "gamma")
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return PushSettings(stage=str(tmp_path / "stage"), cache=BlobCache(str(tmp_path / "cache")))
+
+
+def push(store, packages, settings, force=False, **kwargs):
+    plan = plan_push(store, packages, force=force, settings=settings)
+    return execute_push(plan, store, settings=settings, **kwargs)
+
+
+def image(store, package):
+    manifest = json.loads(store.get_manifest(package.tag)[1])
+    return manifest, json.loads(store.blobs[manifest["config"]["digest"]])
+
+
+def test_what_a_push_leaves_in_the_store(packages, settings):
+    store = MemoryStore()
+    result = push(store, packages, settings)
+    assert [outcome.status for outcome in result.outcomes] == [PUSHED] * 3
+    assert sorted(store.tagged) == sorted(package.tag for package in packages)
+    manifest, config = image(store, packages[2])
+    assert len(manifest["layers"]) == 3
+    layers = [result.layers[package.dag_hash] for package in packages]
+    assert [layer["digest"] for layer in manifest["layers"]] == [layer.descriptor.digest for layer in layers]
+    assert config["rootfs"]["diff_ids"] == [layer.diff_id for layer in layers]
+    assert config["binary_cache_checksum"]["hash"] == layers[2].descriptor.digest.partition(":")[2]
+    assert config["spec"]["nodes"][0]["hash"] == packages[2].dag_hash
+    assert config["buildcache_layout_version"] == 2
+    assert manifest["annotations"]["org.opencontainers.image.description"] == "gamma@1.0"
+    annotation = manifest["annotations"]["org.spack-oci.relocation.prefix-length"]
+    assert annotation == str(len(packages[2].prefix))
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(store.blobs[manifest["layers"][-1]["digest"]]))) as archive:
+        assert f"{packages[2].prefix}/bin/gamma".lstrip("/") in archive.getnames()
+
+
+def test_manifests_come_behind_all_their_blobs(packages, settings):
+    """The memory store refuses a manifest whose blobs are missing; slow blobs must not be overtaken."""
+    store = MemoryStore()
+    store.before["put_blob"] = lambda digest: time.sleep(0.02)
+    assert not push(store, packages, settings).failed
+
+
+def test_same_input_same_digests_whatever_the_threads(tmp_path, packages):
+    stores = []
+    for pack_jobs, transfer_jobs in ((1, 1), (4, 3)):
+        store = MemoryStore()
+        push(store, packages, PushSettings(pack_jobs=pack_jobs, transfer_jobs=transfer_jobs))
+        stores.append((store.tagged, set(store.blobs)))
+    assert stores[0] == stores[1]
+
+
+def test_the_time_stamp_is_that_of_source_date_epoch(packages, settings, monkeypatch):
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    store = MemoryStore()
+    push(store, packages, settings)
+    assert image(store, packages[0])[1]["archive_timestamp"] == "1970-01-01T00:00:00+00:00"
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    push(store, packages, settings, force=True)
+    assert image(store, packages[0])[1]["archive_timestamp"] == "2023-11-14T22:13:20+00:00"
+
+
+def test_zstd(packages):
+    store = MemoryStore()
+    push(store, packages, PushSettings(compression=Compression("zstd")))
+    manifest, config = image(store, packages[1])
+    assert {layer["mediaType"] for layer in manifest["layers"]} == {OCI_LAYER_ZSTD}
+    assert config["archive_compression"] == "zstd"
+
+
+def test_what_is_there_is_skipped_and_its_layer_used(packages, settings):
+    store = MemoryStore()
+    push(store, packages[:2], settings)
+    store.reset()
+    result = push(store, packages, settings)
+    assert [outcome.status for outcome in result.outcomes] == [SKIPPED, SKIPPED, PUSHED]
+    assert len(image(store, packages[2])[0]["layers"]) == 3
+    assert store.calls["put_manifest"] == 1
+
+
+def test_force_with_unchanged_prefixes_packs_nothing_and_sends_nothing(packages, settings, monkeypatch):
+    store = MemoryStore()
+    first = push(store, packages, settings)
+    tagged = dict(store.tagged)
+    store.reset()
+    result = push(store, packages, settings, force=True)
+    assert len(result.pushed) == 3
+    assert result.bytes_read == result.bytes_sent == 0
+    assert result.bytes_saved == first.bytes_sent > 0
+    assert store.tagged == tagged
+
+
+def test_a_second_store_gets_layers_from_the_cache(packages, settings):
+    push(MemoryStore(), packages, settings)
+    store = MemoryStore()
+    result = push(store, packages, settings)
+    assert result.bytes_read == 0 and result.bytes_sent > 0
+    assert len(store.tagged) == 3
+
+
+def test_a_layer_that_left_the_cache_but_is_in_the_store_is_not_packed(packages, settings):
+    store = MemoryStore()
+    result = push(store, packages, settings)
+    for layer in result.layers.values():
+        os.unlink(settings.cache.path(layer.descriptor.digest))
+    again = push(store, packages, settings, force=True)
+    assert again.bytes_read == 0 and len(again.pushed) == 3
+    other = push(MemoryStore(), packages, settings, force=True)
+    assert other.bytes_read == result.bytes_read and len(other.pushed) == 3
+
+
+def test_a_cached_layer_that_is_evicted_before_it_is_sent_is_packed_again(packages, settings):
+    first = push(MemoryStore(), packages, settings)
+    store = MemoryStore()
+
+    def evict(digest):
+        for layer in first.layers.values():
+            if os.path.exists(settings.cache.path(layer.descriptor.digest)):
+                os.unlink(settings.cache.path(layer.descriptor.digest))
+
+    store.before["put_blob"] = evict
+    assert len(push(store, packages, settings).pushed) == 3
+
+
+def test_a_damaged_cache_entry_is_packed_again(packages, settings):
+    first = push(MemoryStore(), packages, settings)
+    for layer in first.layers.values():
+        Path(settings.cache.path(layer.descriptor.digest)).write_bytes(b"x" * layer.descriptor.size)
+    store = MemoryStore()
+    result = push(store, packages, settings)
+    assert not result.failed and len(store.tagged) == 3
+    for layer in result.layers.values():
+        assert settings.cache.get(layer.descriptor.digest)
+
+
+def test_one_failure_does_not_stop_the_others(packages, settings):
+    store = MemoryStore()
+    shutil.rmtree(packages[1].prefix)
+    result = push(store, packages, settings)
+    assert [outcome.status for outcome in result.outcomes] == [PUSHED, FAILED, PUSHED]
+    assert isinstance(result.failed[0].error, PrefixChanged)
+    # as Spack does, the layer of the dependency is left out
+    assert len(image(store, packages[2])[0]["layers"]) == 2
+    assert packages[1].tag not in store.tagged
+
+
+@pytest.mark.parametrize("verb", ["put_blob", "put_manifest"])
+def test_a_refusal_of_one_thing(packages, settings, verb):
+    store = MemoryStore()
+    seen = []
+
+    def first(reference):
+        seen.append(reference)
+        return len(seen) == 1
+
+    store.fail(verb, Forbidden("denied", status=403), when=first)
+    result = push(store, packages, settings)
+    assert len(result.failed) == 1 and len(result.pushed) == 2
+    assert isinstance(result.failed[0].error, Forbidden)
+    result = push(store, packages, settings)
+    assert len(result.pushed) == 1 and len(result.skipped) == 2
+    assert len(store.tagged) == 3
+
+
+def test_the_prefix_vanishes_between_plan_and_push(packages, settings):
+    store = MemoryStore()
+    plan = plan_push(store, packages, settings=settings)
+    shutil.rmtree(packages[0].prefix)
+    result = execute_push(plan, store, settings=settings)
+    assert [outcome.status for outcome in result.outcomes] == [FAILED, PUSHED, PUSHED]
+
+
+def test_fail_fast(tmp_path, settings):
+    many = [make_package(tmp_path / "store", f"package{number}") for number in range(20)]
+    store = MemoryStore()
+    store.fail("put_blob", ServerFailure("down", status=500))
+    fast = PushSettings(stage=settings.stage, fail_fast=True, pack_jobs=1, transfer_jobs=1)
+    result = push(store, many, fast)
+    assert len(result.failed) == 20
+    assert store.calls["put_blob"] == 1
+    assert sum("stopped" in str(outcome.error) for outcome in result.failed) == 19
+
+
+def test_a_full_stage(packages, settings, monkeypatch):
+    real = open
+
+    class Full(io.FileIO):
+        def write(self, data):
+            raise OSError(28, "No space left on device")
+
+    def opening(path, mode="r", *args, **kwargs):
+        if str(path).endswith(".layer") and "w" in mode:
+            return Full(path, "w")
+        return real(path, mode, *args, **kwargs)
+
+    monkeypatch.setattr("spack_oci.cache.push.open", opening, raising=False)
+    store = MemoryStore()
+    result = push(store, packages, settings)
+    assert len(result.failed) == 3
+    assert all(isinstance(outcome.error, StorageError) for outcome in result.failed)
+    assert "free some space" in str(result.failed[0].error)
+    assert not store.tagged and os.listdir(settings.stage) == []
+
+
+def test_a_stage_that_cannot_be_made(packages, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="directory for layers"):
+        push(MemoryStore(), packages, PushSettings(stage=str(tmp_path / "file" / "stage")))
+
+
+def test_a_cache_that_cannot_be_written_is_only_a_warning(packages, tmp_path):
+    (tmp_path / "file").write_text("")
+    settings = PushSettings(stage=str(tmp_path / "stage"), cache=BlobCache(str(tmp_path / "file" / "cache")))
+    warnings = []
+
+    class Recorder(Silent):
+        def warn(self, message):
+            warnings.append(message)
+
+    store = MemoryStore()
+    result = push(store, packages, settings, reporter=Recorder())
+    assert len(result.pushed) == 3 and warnings
+    assert os.listdir(settings.stage) == []
+
+
+def test_nothing_is_left_in_the_stage(packages, settings):
+    push(MemoryStore(), packages, settings)
+    assert os.listdir(settings.stage) == []
+
+
+def test_an_interruption_leaves_nothing_and_the_next_run_completes(packages, settings):
+    store = MemoryStore()
+
+    class Interrupting(Silent):
+        def finished(self, outcome):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        push(store, packages, settings, reporter=Interrupting())
+    assert os.listdir(settings.stage) == []
+    assert threading.active_count() == 1 or not [
+        t for t in threading.enumerate() if t.name.startswith(("pack", "send"))
+    ]
+    result = push(store, packages, settings)
+    assert not result.failed and len(store.tagged) == 3
+
+
+def test_a_defect_is_not_a_failed_package(packages, settings):
+    store = MemoryStore()
+    store.fail("put_blob", ZeroDivisionError("a bug"))
+    with pytest.raises(ZeroDivisionError):
+        push(store, packages, settings)
+    assert os.listdir(settings.stage) == []
+
+
+def test_blobs_in_flight_are_limited(tmp_path):
+    many = [make_package(tmp_path / "store", f"package{number}") for number in range(30)]
+    store = MemoryStore()
+    seen = []
+    stage = tmp_path / "stage"
+
+    def look(_):
+        seen.append(len([name for _, _, names in os.walk(stage) for name in names]))
+        time.sleep(0.01)
+
+    store.before["put_blob"] = look
+    push(store, many, PushSettings(stage=str(stage), pack_jobs=2, transfer_jobs=1))
+    assert 0 < max(seen) <= 3
+
+
+def test_large_packages_start_first(tmp_path):
+    small = [make_package(tmp_path / "store", f"small{number}") for number in range(3)]
+    large = make_package(tmp_path / "store", "large", files={"data": b"x" * 100_000})
+    order = []
+
+    class Recorder(Silent):
+        def started(self, package):
+            order.append(package.name)
+
+    push(MemoryStore(), [*small, large], PushSettings(pack_jobs=1), reporter=Recorder())
+    assert order[0] == "large"
+
+
+def test_a_large_prefix_is_compressed_by_several_threads_to_the_same_bytes(tmp_path, monkeypatch):
+    package = make_package(tmp_path / "store", "big", files={"data": os.urandom(1000) * 5000})
+    digests = set()
+    for limit in (1 << 40, 0):
+        monkeypatch.setattr("spack_oci.cache.push._LARGE", limit)
+        result = push(MemoryStore(), [package], PushSettings(pack_jobs=3))
+        digests.add(result.layers[package.dag_hash].descriptor.digest)
+    assert len(digests) == 1
+
+
+def test_the_result_as_a_document(packages, settings):
+    store = MemoryStore()
+    push(store, packages[:1], settings)
+    shutil.rmtree(packages[1].prefix)
+    document = push(store, packages, settings).to_dict()
+    assert json.loads(json.dumps(document)) == document
+    assert [entry["status"] for entry in document["packages"]] == [SKIPPED, FAILED, PUSHED]
+    assert document["packages"][2]["layer"]["digest"].startswith("sha256:")
+    assert document["packages"][2]["manifest"]["size"] > 0
+    assert "error" in document["packages"][1]
