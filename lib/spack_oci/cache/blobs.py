@@ -20,6 +20,7 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,6 +90,9 @@ class BlobCache:
         self._blobs = os.path.join(root, "blobs")
         self._layers = os.path.join(root, "layers")
         self._tmp = os.path.join(root, "tmp")
+        self._guard = threading.Lock()
+        #: bytes that may be added before the size of the cache is looked at again
+        self._room = 0
 
     def path(self, digest: str) -> str:
         algorithm, _, encoded = check_digest(digest).partition(":")
@@ -113,13 +117,13 @@ class BlobCache:
         with self._storage_errors(f"keeping {digest} in the blob cache"):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             if isinstance(source, str):
+                size = os.path.getsize(source)
                 self._move(source, path)
             else:
                 with self._temporary() as (name, file):
-                    _copy_verified(source, file, digest)
+                    size = _copy_verified(source, file, digest)
                     os.replace(name, path)
-            size = os.path.getsize(path)
-        self._make_room(size, keep=path)
+        self._account(size, keep=path)
         return path
 
     def drop(self, digest: str) -> None:
@@ -169,8 +173,19 @@ class BlobCache:
             self._remove_leftovers()
         return count, size
 
-    def _make_room(self, added: int, keep: str) -> None:
-        """Remove the blobs that were not used for the longest time until the rest fits."""
+    def _account(self, added: int, keep: str) -> None:
+        """Look at the whole cache only when a quarter of the room that there was may be used up.
+
+        A quarter, because other processes fill it at the same time.
+        """
+        with self._guard:
+            self._room -= added
+            if self._room >= 0:
+                return
+            self._room = (self.max_size - self._make_room(keep)) // 4
+
+    def _make_room(self, keep: str) -> int:
+        """Remove the blobs that were not used for the longest time until the rest fits; returns its bytes."""
         with self._storage_errors("making room in the blob cache"), self._lock():
             self._remove_leftovers()
             files = self._files(self._blobs)
@@ -181,6 +196,7 @@ class BlobCache:
                 if path != keep:
                     _unlink(path)
                     total -= size
+        return total
 
     @staticmethod
     def _files(directory: str) -> List[Tuple[str, int, int]]:
@@ -248,18 +264,20 @@ class BlobCache:
             raise StorageError.from_os_error(doing, e) from e
 
 
-def _copy_verified(source: BinaryIO, target: BinaryIO, digest: str) -> None:
-    hasher = hasher_for(digest)
+def _copy_verified(source: BinaryIO, target: BinaryIO, digest: str) -> int:
+    hasher, size = hasher_for(digest), 0
     while True:
         data = source.read(_COPY)
         if not data:
             break
         hasher.update(data)
+        size += len(data)
         target.write(data)
     target.flush()
     found = f"{hasher.name}:{hasher.hexdigest()}"
     if found != digest:
         raise DigestMismatch(f"{digest} came as {found}")
+    return size
 
 
 def _unlink(path: str) -> None:
