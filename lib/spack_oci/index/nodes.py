@@ -139,28 +139,16 @@ def _expect(condition: bool, message: str) -> None:
 
 
 def _from_version_4(node: Any) -> Any:
-    """Specfile version 4 (Spack 0.21 to 0.23), as Spack 1.0 keeps it in its database.
-
-    The compiler was an attribute of the node, now it is a note; every dependency was a direct one.
-    """
+    """Specfile version 4 (Spack 0.21 to 0.23), as Spack 1.0 keeps it in its database: the compiler is only a note."""
     if not isinstance(node, dict) or "annotations" in node:
         return node
     converted: Dict[str, Any] = {key: value for key, value in node.items() if key not in ("compiler", "hash")}
-    converted["dependencies"] = [_direct(edge) for edge in _list(node, "dependencies", "a node")]
     annotations: Dict[str, Any] = {"original_specfile_version": 4}
     compiler = node.get("compiler")
     if compiler is not None:
         _expect(isinstance(compiler, dict) and "name" in compiler and "version" in compiler, "a node has no compiler")
         annotations["compiler"] = f"{compiler['name']}@={compiler['version']}"
-    converted["annotations"] = annotations
-    converted["hash"] = node.get("hash")
-    return converted
-
-
-def _direct(edge: Any) -> Any:
-    if not isinstance(edge, dict) or not isinstance(edge.get("parameters"), dict):
-        return edge
-    return {**edge, "parameters": {**edge["parameters"], "direct": True}}
+    return {**converted, "annotations": annotations, "hash": node.get("hash")}
 
 
 def _unchanged(node: Any) -> Any:
