@@ -2,8 +2,8 @@
 """A registry in this process, on a real socket, that misbehaves as it is told.
 
 It keeps everything in memory and speaks the distribution protocol; ``tests/registry/test_registry_store.py`` runs the
-same tests against it and against docker-registry, so that what it does without faults can be believed. ``Behaviour`` is what it is
-like all the time, a :class:`Fault` what happens to single requests. By hand, from ``tests/``::
+same tests against it and against docker-registry, so that what it does without faults can be believed. ``Behaviour`` is
+what it is like all the time, a :class:`Fault` what happens to single requests. By hand, from ``tests/``::
 
     python -m support.fault_registry --port 5000 --fault 'PUT /blobs/uploads/ status=500 times=3'
 """
@@ -172,11 +172,10 @@ class Handler(BaseHTTPRequestHandler):
     def handle_one_request(self) -> None:
         self._status = 0
         self._left = 0
+        self.command = ""
         try:
             super().handle_one_request()
         except (Cut, BrokenPipeError, ConnectionResetError, TimeoutError):
-            if not self._status:
-                self._record()
             self.close_connection = True
 
     def log_message(self, *_: Any) -> None:
@@ -235,12 +234,14 @@ class Handler(BaseHTTPRequestHandler):
         while self._left:
             chunk = self.rfile.read(min(1 << 16, self._left if cut is None else min(self._left, max(1, cut - done))))
             if not chunk:
+                self._record()
                 raise Cut()
             self._left -= len(chunk)
             done += len(chunk)
             chunks.append(chunk)
             if cut is not None and done >= cut:
                 self._partial(b"".join(chunks))
+                self._record()
                 self._reset()
         return b"".join(chunks)
 
@@ -268,7 +269,8 @@ class Handler(BaseHTTPRequestHandler):
         if self._fault.endless:
             fields.pop("Content-Length")
             fields["Transfer-Encoding"] = "chunked"
-        self.send_response(status)
+        self.send_response_only(status)
+        fields.setdefault("Date", self.date_time_string())
         for name, value in fields.items():
             for one in value.split("\n"):
                 self.send_header(name, one)
@@ -586,6 +588,21 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
     context: Optional[ssl.SSLContext] = None
+
+    def __init__(self, *args: Any) -> None:
+        self._open: List[socket.socket] = []
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.append(request)
+        super().process_request(request, client_address)
+
+    def server_close(self) -> None:
+        """As a process that ends does, close connections that wait for another request, too."""
+        super().server_close()
+        for request in self._open:
+            with contextlib.suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         if self.context is not None:  # in the connection's own thread, so that a bad handshake hurts nobody else

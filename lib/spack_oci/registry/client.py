@@ -67,9 +67,8 @@ class RegistryClient:
         answer = send_patiently(
             lambda: self._authorized(method, url, scopes, headers or {}, body, read_timeout),
             retry or self.settings.retry,
-            doing,
+            lambda refused: self._refusal(refused, doing),
             accept,
-            self.authorizer.identity,
         )
         if answer.status in accept:
             return answer
@@ -177,11 +176,11 @@ class RegistryClient:
 def send_patiently(
     send: Callable[[], Answer],
     policy: RetryPolicy,
-    doing: str,
+    refuse: Callable[[Answer], SpackOciError],
     accept: Container[int] = (),
-    identity: Callable[[], str] = str,
 ) -> Answer:
-    """``send`` until the policy has had enough. Statuses that it does not retry are returned."""
+    """``send`` until the policy has had enough. Statuses that it does not retry are returned; ``refuse`` makes the
+    error of those that it does."""
     tries = 0
     while True:
         tries += 1
@@ -190,7 +189,7 @@ def send_patiently(
             answer = send()
             if answer.status in accept or answer.status not in policy.statuses:
                 return answer
-            error = refusal(answer, doing, identity() if answer.status == 429 else "")
+            error = refuse(answer)
         except (ConnectionLost, TimedOut) as e:
             error = e
         wait = policy.wait_before_retry(error, tries)

@@ -11,7 +11,7 @@ import http.client
 import io
 import socket
 import time
-from typing import Any
+from typing import Any, Optional
 
 import urllib3.connection
 import urllib3.connectionpool
@@ -21,15 +21,31 @@ _BUFFER = 64 << 10
 
 
 class _PatientRaw(io.RawIOBase):
+    """``in_body``: set when the headers were read. A break is then first told as an end, so that the bytes before it
+    reach the caller, who resumes behind them; reading again raises it."""
+
     def __init__(self, raw: Any, patience: float, minimum_rate: int) -> None:
         self._raw = raw
         self._left = patience
         self._rate = minimum_rate
+        self._broken: Optional[OSError] = None
+        self.in_body = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
+        if self._broken is not None:
+            raise self._broken
+        try:
+            return self._read_patiently(buffer)
+        except OSError as e:
+            if not self.in_body:
+                raise
+            self._broken = e
+            return 0
+
+    def _read_patiently(self, buffer: Any) -> int:
         started = time.monotonic()
         count = self._raw.readinto(buffer) or 0
         self._left += count / self._rate - (time.monotonic() - started)
@@ -52,8 +68,18 @@ class _PatientSocket:
         self._rate = minimum_rate
 
     def makefile(self, mode: str, *_: Any, **__: Any) -> io.BufferedReader:
-        raw = self._sock.makefile("rb", buffering=0)
-        return io.BufferedReader(_PatientRaw(raw, self._patience, self._rate), _BUFFER)
+        self.raw = _PatientRaw(self._sock.makefile("rb", buffering=0), self._patience, self._rate)
+        return io.BufferedReader(self.raw, _BUFFER)
+
+
+class _PatientResponse(http.client.HTTPResponse):
+    def __init__(self, sock: _PatientSocket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)  # type: ignore[arg-type]
+        self._patient = sock.raw
+
+    def begin(self) -> None:
+        super().begin()
+        self._patient.in_body = True
 
 
 class _PatientMixin:
@@ -61,8 +87,9 @@ class _PatientMixin:
 
     def response_class(self, sock: Any, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:
         patience = sock.gettimeout()
-        wrapped = sock if patience is None else _PatientSocket(sock, patience, self.minimum_rate)
-        return http.client.HTTPResponse(wrapped, *args, **kwargs)  # type: ignore[arg-type]
+        if patience is None:
+            return http.client.HTTPResponse(sock, *args, **kwargs)
+        return _PatientResponse(_PatientSocket(sock, patience, self.minimum_rate), *args, **kwargs)
 
 
 class PatientHTTPConnection(_PatientMixin, urllib3.connection.HTTPConnection):  # type: ignore[misc]

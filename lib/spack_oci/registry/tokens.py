@@ -161,7 +161,9 @@ class TokenServer:
         from .client import send_patiently  # the one loop that retries; it imports us for authorization
 
         return send_patiently(
-            lambda: self._transport.send(method, url, headers, body), self._retry, f"asking {without_query(url)}"
+            lambda: self._transport.send(method, url, headers, body),
+            self._retry,
+            lambda refused: refusal(refused, f"asking the token server {without_query(url)}"),
         )
 
     def _accepted(self, answer: Answer, request: TokenRequest) -> Answer:
