@@ -43,7 +43,7 @@ def base(docker: bool = False, **config) -> m.Base:
         "created": "2024-01-02T03:04:05Z",
         "config": {
             "Env": ["PATH=/usr/local/bin:/usr/bin", "LANG=C.UTF-8"],
-            "Labels": {"maintainer": "somebody"},
+            "Labels": {"maintainer": "somebody", "org.opencontainers.image.url": "https://debian.example"},
             "User": "nobody",
             "Volumes": {"/data": {}},
             "StopSignal": "SIGINT",
@@ -83,7 +83,12 @@ def documents(image: m.BuiltImage):
 def test_package_without_base_is_what_spack_reads():
     manifest, config = documents(m.build_package_image(package=package(), layers=LAYERS))
     assert [x["digest"] for x in manifest["layers"]] == [x.descriptor.digest for x in LAYERS]
-    assert manifest["annotations"] == {"org.opencontainers.image.description": "app@=1.0 build_system=generic"}
+    about = {
+        "org.opencontainers.image.description": "app@=1.0 build_system=generic",
+        "org.opencontainers.image.title": "app",
+        "org.opencontainers.image.version": "1.0",
+    }
+    assert manifest["annotations"] == config["config"]["Labels"] == about
     assert config["rootfs"]["diff_ids"] == [x.diff_id for x in LAYERS]
     assert (config["os"], config["architecture"]) == ("linux", "amd64")
     assert config["config"]["Env"] == ["PATH=/store/app/bin:/bin:/usr/bin", "APP_HOME=/store/app"]
@@ -116,6 +121,13 @@ def test_created_is_the_time_of_config_history_and_archive():
     }
 
 
+def test_an_unknown_time_is_not_said():
+    with_epoch = m.build_package_image(package=package(), layers=LAYERS, base=base(), created=m.EPOCH)
+    manifest, config = documents(with_epoch)
+    assert config["created"] == "2024-01-02T03:04:05Z", "the base's"
+    assert "created" not in str(manifest["annotations"]) and "created" not in config["history"][-1]
+
+
 def test_the_base_is_carried_on():
     manifest, config = documents(m.build_package_image(package=package(), layers=LAYERS, base=base()))
     assert len(manifest["layers"]) == 3 and manifest["layers"][0] == base().layers[0]
@@ -127,13 +139,15 @@ def test_the_base_is_carried_on():
         "APP_HOME=/store/app",
     ]
     assert config["config"]["User"] == "nobody" and config["config"]["Volumes"] == {"/data": {}}
-    assert config["config"]["StopSignal"] == "SIGINT" and config["config"]["Labels"] == {"maintainer": "somebody"}
+    assert config["config"]["StopSignal"] == "SIGINT" and config["config"]["Labels"]["maintainer"] == "somebody"
+    assert config["config"]["Labels"]["org.opencontainers.image.title"] == "app"
     assert [x["created_by"] for x in config["history"]] == [
         "debootstrap",
         "CMD bash",
         "spack oci push",
         "spack oci push",
     ]
+    assert "org.opencontainers.image.url" not in config["config"]["Labels"]
     assert manifest["annotations"]["org.opencontainers.image.base.name"] == "debian:12"
     assert manifest["annotations"]["org.opencontainers.image.base.digest"] == d.sha256_digest(b"manifest")
 

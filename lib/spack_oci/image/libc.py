@@ -9,7 +9,7 @@ musl promise that newer versions run what older ones did, not the other way roun
 import os
 import re
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Dict, Iterable, List, Mapping, MutableMapping, Optional, Sequence, Tuple
+from typing import Any, BinaryIO, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
@@ -17,12 +17,10 @@ from elftools.elf.elffile import ELFFile
 from ..content import ContentStore
 from ..errors import ImageError, StorageError
 from .manifest import Base
+from .results import Results
 from .tarball import layer_members, layers_from_top
 
 GLIBC, MUSL = "glibc", "musl"
-
-#: what is remembered between runs: JSON values by key. None of it is wrong later, so it may be kept for ever
-Cache = MutableMapping[str, Any]
 
 #: where loaders look by default; elsewhere it may be a chroot, a cross compiler's sysroot or a test
 _LIBRARY_DIRECTORY = r"(?:\./)?(?:usr/)?lib(?:32|64|x32)?/(?:[a-z0-9_]+-linux-[a-z0-9]+/)?"
@@ -86,7 +84,7 @@ class Need:
     file: str = ""
 
 
-def libcs_of_base(store: ContentStore, base: Base, cache: Optional[Cache] = None) -> List[Libc]:
+def libcs_of_base(store: ContentStore, base: Base, cache: Optional[Results] = None) -> List[Libc]:
     """The C libraries of a base image whose layers are in ``store``; usually one, none in a ``static`` image.
 
     Layers are read from the top, and only until one has a C library. What a layer has is kept in ``cache`` under its
@@ -137,7 +135,7 @@ def need_of_prefix(prefix: str) -> Optional[Need]:
     return max(needs, key=lambda need: (need.libc.version, need.file), default=None)
 
 
-def cached_need(key: str, prefix: str, cache: Optional[Cache]) -> Optional[Need]:
+def cached_need(key: str, prefix: str, cache: Optional[Results]) -> Optional[Need]:
     """:func:`need_of_prefix`, remembered under ``key``, which has to change when the prefix does."""
     found = cache.get(key) if cache is not None else None
     if found is None:

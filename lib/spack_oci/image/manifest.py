@@ -55,6 +55,26 @@ _NOT_INHERITED = ("id", "parent", "container", "container_config", "docker_versi
 #: of its ``config``: build triggers fire once (Dockerfile reference, ONBUILD), ``Image`` names the base's own parent
 _SETTINGS_NOT_INHERITED = ("OnBuild", "Image", "Hostname", "Domainname")
 
+#: prefix of what an image says about itself (image-spec, annotations.md), as annotations and as labels
+ABOUT = "org.opencontainers.image."
+#: of these the base's are about the base, not about what is built on it
+_ABOUT_NOT_INHERITED = frozenset(
+    ABOUT + key
+    for key in (
+        "created",
+        "url",
+        "documentation",
+        "source",
+        "version",
+        "revision",
+        "title",
+        "description",
+        "ref.name",
+        "base.name",
+        "base.digest",
+    )
+)
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -120,6 +140,12 @@ class BuiltImage:
 
 class PackageLike(Protocol):
     """The part of :class:`spack_oci.cache.package.Package` that its image needs."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
 
     @property
     def description(self) -> str: ...
@@ -192,12 +218,14 @@ def build_image(
     document: Optional[Mapping[str, Any]] = None,
     annotations: Optional[Mapping[str, str]] = None,
     created: Optional[str] = None,
+    variant: Optional[str] = None,
 ) -> BuiltImage:
     """An image: ``base`` with ``layers`` on top.
 
-    ``platform``: operating system and architecture as Go names them. ``settings``: the config's whole run-time part
-    (``Env``, ``Labels``, ...); what the base sets is in it already. ``document``: what else stands at the top level of
-    the config (image-spec, config.md: unknown fields are to be ignored). ``created``: RFC 3339; default: the base's.
+    ``platform``: operating system and architecture as Go names them; ``variant``: of the latter, default the base's.
+    ``settings``: the config's whole run-time part (``Env``, ``Labels``, ...); what the base sets is in it already.
+    ``document``: what else stands at the top level of the config (image-spec, config.md: unknown fields are to be
+    ignored). ``created``: RFC 3339; default: the base's.
 
     The image has Docker's media types if the base has them and every layer can be said in them, else OCI's, and never
     both: Apptainer refuses a mixture. Docker's manifests have no annotations. Raises :class:`ImageError` for a base of
@@ -205,8 +233,13 @@ def build_image(
     """
     base = base or EMPTY_BASE
     _check_base(base, platform)
+    created = _known_time(created)
     docker = base.is_docker and all(compression_of(layer.descriptor.media_type) != "zstd" for layer in layers)
-    config = canonical_json(_config_document(platform, layers, settings, base, document or {}, created))
+    root = _config_document(platform, layers, settings, base, created)
+    if variant:
+        root["variant"] = variant
+    # the image's own fields win: a document cannot claim another root file system
+    config = canonical_json({**(document or {}), **root})
     config_descriptor = Descriptor.of(config, DOCKER_CONFIG if docker else OCI_CONFIG)
     manifest: Dict[str, Any] = {
         "schemaVersion": 2,
@@ -214,9 +247,8 @@ def build_image(
         "config": config_descriptor.to_dict(),
         "layers": [*_base_layers(base, docker), *(_layer_entry(layer.descriptor, docker) for layer in layers)],
     }
-    notes = {**_base_annotations(base), **(annotations or {})}
-    if notes and not docker:
-        manifest["annotations"] = dict(sorted(notes.items()))
+    if annotations and not docker:
+        manifest["annotations"] = dict(sorted(annotations.items()))
     data = canonical_json(manifest)
     return BuiltImage(config, config_descriptor, data, Descriptor.of(data, manifest["mediaType"]))
 
@@ -232,30 +264,39 @@ def build_package_image(
     """The image of one package, which every Spack since 1.0 also takes for the package's build cache entry.
 
     ``layers``: the runtime closure's, dependencies first and the package's own last (readers take the last one as the
-    tarball). A dependency whose layer is unknown is left out by the caller. Annotations are added to Spack's own one,
-    the description. Raises :class:`ImageError` without a layer, and as :func:`build_image` does.
+    tarball). A dependency whose layer is unknown is left out by the caller. ``annotations``: added to those that say
+    what the package is. Raises :class:`ImageError` without a layer, and as :func:`build_image` does.
     """
     if not layers:
         raise ImageError(f"the image of {package.description} has no layer")
     base = base or EMPTY_BASE
     base_environment = parse_environment(base.settings.get("Env") or ())
     environment = package.environment(dict(base_environment))
+    about = about_image(
+        title=package.name, version=package.version, description=package.description, created=created, base=base
+    )
+    about.update(annotations or {})
     settings = inherited_settings(base)
     settings["Env"] = environment_entries(environment, base_environment)
+    labels = {key: value for key, value in about.items() if key.startswith(ABOUT)}
+    settings["Labels"] = dict(sorted({**settings["Labels"], **labels}.items()))
     return build_image(
         platform=package.platform,
         layers=layers,
         settings=settings,
         base=base,
         document=_spec_file(package, layers[-1].descriptor, created),
-        annotations={"org.opencontainers.image.description": package.description, **(annotations or {})},
+        annotations=about,
         created=created,
     )
 
 
 def inherited_settings(base: Base) -> Dict[str, Any]:
-    """A copy of the base's run-time configuration that an image on top of it starts from."""
-    return {key: copy.deepcopy(value) for key, value in base.settings.items() if key not in _SETTINGS_NOT_INHERITED}
+    """A copy of the base's run-time configuration that an image on top of it starts from; ``Labels`` is there."""
+    settings = {key: copy.deepcopy(value) for key, value in base.settings.items() if key not in _SETTINGS_NOT_INHERITED}
+    labels = settings.get("Labels") or {}
+    settings["Labels"] = {key: value for key, value in labels.items() if key not in _ABOUT_NOT_INHERITED}
+    return settings
 
 
 def _spec_file(package: PackageLike, tarball: Descriptor, created: Optional[str]) -> Dict[str, Any]:
@@ -269,6 +310,11 @@ def _spec_file(package: PackageLike, tarball: Descriptor, created: Optional[str]
         "archive_timestamp": created or EPOCH,
         "archive_compression": compression_of(tarball.media_type),
     }
+
+
+def _known_time(created: Optional[str]) -> Optional[str]:
+    """None for the epoch, which stands for "unknown": no image should be shown as 50 years old."""
+    return None if created == EPOCH else created
 
 
 def _check_base(base: Base, platform: Tuple[str, str]) -> None:
@@ -295,7 +341,6 @@ def _config_document(
     layers: Sequence[Layer],
     settings: Mapping[str, Any],
     base: Base,
-    document: Mapping[str, Any],
     created: Optional[str],
 ) -> Dict[str, Any]:
     config = {key: copy.deepcopy(value) for key, value in base.config.items() if key not in _NOT_INHERITED}
@@ -305,8 +350,7 @@ def _config_document(
     config["config"] = dict(settings)
     config["rootfs"] = {"type": "layers", "diff_ids": [*base.diff_ids, *(layer.diff_id for layer in layers)]}
     config["history"] = [*_base_history(base), *(_history_entry(layer, created) for layer in layers)]
-    # the image's own fields win: a document cannot claim another root file system
-    return {**document, **config}
+    return config
 
 
 def _history_entry(layer: Layer, created: Optional[str]) -> Dict[str, Any]:
@@ -347,13 +391,28 @@ def _layer_entry(descriptor: Descriptor, docker: bool) -> Dict[str, Any]:
     }
 
 
-def _base_annotations(base: Base) -> Dict[str, str]:
-    notes = {}
-    if base.name:
-        notes["org.opencontainers.image.base.name"] = base.name
-    if base.digest:
-        notes["org.opencontainers.image.base.digest"] = base.digest
-    return notes
+def about_image(
+    *,
+    title: str,
+    version: str = "",
+    description: str = "",
+    licenses: str = "",
+    source: str = "",
+    created: Optional[str] = None,
+    base: Optional[Base] = None,
+) -> Dict[str, str]:
+    """``org.opencontainers.image.*`` of what is known, as annotations and as labels (image-spec, annotations.md)."""
+    values = {
+        "title": title,
+        "version": version,
+        "description": description,
+        "licenses": licenses,
+        "source": source,
+        "created": _known_time(created) or "",
+        "base.name": base.name if base and not base.name.startswith("oci+file:") else "",
+        "base.digest": base.digest if base else "",
+    }
+    return {ABOUT + key: value for key, value in values.items() if value}
 
 
 def base_from_documents(manifest: Mapping[str, Any], config: Mapping[str, Any], name: str, digest: str) -> Base:

@@ -2,7 +2,7 @@
 """Platforms as Go and the image-spec name them, and which image of an index serves which platform."""
 
 from dataclasses import dataclass
-from typing import Any, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Mapping, Optional, Sequence, Tuple
 
 from ..errors import ImageError, InvalidReference
 
@@ -16,6 +16,10 @@ _VARIANTS = {
 }
 #: what an image without variant is
 _IMPLIED = {"amd64": "v1", "arm": "v7", "arm64": "v8", "ppc64le": "power8"}
+_OSES = frozenset(("linux", "darwin", "windows", "freebsd"))
+_ARCHITECTURES = frozenset(
+    ("386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64", "ppc64le", "riscv64", "s390x")
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,13 @@ class Platform:
         if self.variant:
             document["variant"] = self.variant
         return document
+
+    @property
+    def is_known(self) -> bool:
+        """Whether these are names of Go (https://go.dev/doc/install/source#environment)."""
+        variants = _VARIANTS.get(self.architecture, ())
+        known_variant = self.variant is None or self.variant in variants
+        return self.os in _OSES and self.architecture in _ARCHITECTURES and known_variant
 
     @property
     def pair(self) -> Tuple[str, str]:
@@ -82,7 +93,3 @@ def select(candidates: Sequence[Tuple[Platform, Any]], wanted: Platform, what: s
     raise ImageError(
         f"{what} has no image for {wanted}, only for {there}", remedy="choose a base image of the packages' platform"
     )
-
-
-def known_variants(architecture: str) -> List[str]:
-    return list(_VARIANTS.get(architecture, ()))
