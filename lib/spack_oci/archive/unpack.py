@@ -14,23 +14,21 @@ lists name are looked at again.
 are opened exclusively; links are made when all files are written, so nothing is written through a link.
 """
 
-import contextlib
-import errno
-import fcntl
 import os
-import secrets
-import shutil
 import stat
 from dataclasses import dataclass, field
-from typing import BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Set
 
 from ..errors import CorruptArchive, DigestMismatch, StorageError, UnsafeArchive
 from ..relocate.aliases import Aliases
 from ..relocate.build_info import BUILD_INFO, MAX_BUILD_INFO_SIZE, BuildInfo
+from ..relocate.kinds import BINARY, MAX_GZIP, TEXT, is_checked_pyc, is_gzip, unlisted_kind
 from ..relocate.mapping import PrefixMap, Relocation, build_mapping
-from ..relocate.prefix import BINARY, TEXT, FileRelocator, MachoRelocator, Relocated
+from ..relocate.other import gunzip
+from ..relocate.prefix import FileRelocator, MachoRelocator, Relocated
 from .codec import open_decompressor
 from .read_ahead import ReadAhead
+from .sibling import put_in_place, remove_stale, temporary_sibling
 from .tar_reader import DIRECTORY, FILE, HARD_LINK, Member, TarReader
 
 #: files up to this size are kept in memory if they have to be relocated ...
@@ -128,7 +126,7 @@ def install_layer(
     try:
         os.makedirs(os.path.dirname(prefix), exist_ok=True)
         remove_stale(prefix)
-        with _temporary_sibling(prefix) as directory:
+        with temporary_sibling(prefix) as directory:
             with open_decompressor(media_type, source) as stream, ReadAhead(stream, compressed_size, diff_id) as tar:
                 extraction = _Extraction(directory, policy, what)
                 extraction.run(TarReader(tar.read, max_size))
@@ -136,93 +134,10 @@ def install_layer(
                     raise DigestMismatch(f"the tarball of {what} has the digest {tar.digest}, not {diff_id}")
             facts = extraction.finish(prefix, relocation, aliases, macho)
             before_rename(facts)
-            _put_in_place(directory, prefix, replace)
+            put_in_place(directory, prefix, replace)
             return facts
     except OSError as e:
         raise StorageError.from_os_error(f"installing {what} into {prefix}", e) from e
-    finally:
-        aliases.discard()
-
-
-def _stale_pattern(prefix: str) -> Tuple[str, str]:
-    parent, name = os.path.split(prefix)
-    return parent, f".{name}.oci-"
-
-
-@contextlib.contextmanager
-def _temporary_sibling(prefix: str) -> Iterator[str]:
-    """A new directory for the caller alone, locked as long as the caller lives; removed unless it was renamed."""
-    parent, start = _stale_pattern(prefix)
-    directory = os.path.join(parent, start + secrets.token_hex(6))
-    os.mkdir(directory, 0o700)
-    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        # Spack holds a lock on the prefix; this one only tells a later run that the owner of the directory is alive
-        with contextlib.suppress(OSError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield directory
-    finally:
-        os.close(lock)
-        _remove_tree(directory)
-
-
-def remove_stale(prefix: str) -> List[str]:
-    """Remove what killed installs of ``prefix`` left behind; returns the paths. Directories in use are left alone."""
-    parent, start = _stale_pattern(prefix)
-    removed = []
-    with contextlib.suppress(FileNotFoundError):
-        for name in [n for n in os.listdir(parent) if n.startswith(start)]:
-            path = os.path.join(parent, name)
-            if _is_abandoned(path):
-                _remove_tree(path)
-                removed.append(path)
-    return removed
-
-
-def _is_abandoned(path: str) -> bool:
-    try:
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except OSError:  # held, or a file system without such locks: better left than taken from under somebody
-        return False
-    finally:
-        os.close(lock)
-
-
-def _remove_tree(path: str) -> None:
-    def make_writable(function, failed: str, _: object) -> None:
-        with contextlib.suppress(OSError):
-            os.chmod(os.path.dirname(failed), 0o700)
-            os.chmod(failed, 0o700)
-            function(failed)
-
-    if os.path.lexists(path):
-        shutil.rmtree(path, onerror=make_writable)
-
-
-def _put_in_place(directory: str, prefix: str, replace: bool) -> None:
-    try:
-        os.rename(directory, prefix)
-        return
-    except OSError as e:
-        if not replace or e.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            raise
-    parent, start = _stale_pattern(prefix)
-    old = os.path.join(parent, start + secrets.token_hex(6))
-    os.rename(prefix, old)
-    try:
-        os.rename(directory, prefix)
-    except OSError:
-        os.rename(old, prefix)
-        raise
-    if os.path.isdir(old) and not os.path.islink(old):
-        _remove_tree(old)
-    else:
-        os.unlink(old)
 
 
 class _Extraction:
@@ -382,7 +297,7 @@ class _Extraction:
             self._stream(member, reader, b"")
         elif member.size <= _LARGE_FILE:
             data = reader.content()
-            if self._needle not in data:
+            if not self._may_hold_path(member, data):
                 self._write(member, data)
             elif self._memory + len(data) <= _MEMORY:
                 self._memory += len(data)
@@ -392,6 +307,14 @@ class _Extraction:
                 self._kept.append(_Kept(member, None))
         elif self._stream(member, reader, self._needle):
             self._kept.append(_Kept(member, None))
+
+    def _may_hold_path(self, member: Member, data: bytes) -> bool:
+        if self._needle in data:
+            return not is_checked_pyc(member.name, data[:8], self._files)
+        if is_gzip(data):
+            content = gunzip(data)
+            return content is not None and self._needle in content
+        return False
 
     def _open(self, member: Member) -> int:
         try:
@@ -475,22 +398,23 @@ class _Extraction:
     def _relocate_kept(self, kept: _Kept, kind: Optional[str], relocator: FileRelocator, facts: InstalledFacts) -> None:
         member, data = kept
         name = self._relative(member.name)
-        changed = False
+        path = os.fsdecode(self._path(member.name))
+        if kind is None and not facts.mapping.is_identity:
+            kind = unlisted_kind(name, _beginning(path) if data is None else data)
         if kind is None or facts.mapping.is_identity:
-            if data is not None:
-                self._write(member, data)
-            return
-        if data is not None:
-            new = relocator.in_memory(name, kind, data)
-            changed = new is not None
-            self._write(member, data if new is None else new)
-        else:
-            path = os.fsdecode(self._path(member.name))
+            changed = False
+        elif data is None:
             changed = relocator.on_disk(name, kind, path)
             if changed and self._policy.times:
                 os.utime(path, (member.mtime, member.mtime))
-        if changed:
-            (facts.relocated.text_files if kind == TEXT else facts.relocated.binaries).append(name)
+        else:
+            new = relocator.in_memory(name, kind, data)
+            changed = new is not None
+            data = data if new is None else new
+        if data is not None:
+            self._write(member, data)
+        if changed and kind is not None:
+            facts.relocated.add(name, kind)
 
     def _make_links(self, relocator: FileRelocator, facts: InstalledFacts) -> None:
         for member in self._links:
@@ -537,6 +461,11 @@ def _write_all(descriptor: int, data) -> None:
     while written < len(data):
         data = memoryview(data)[written:]
         written = os.write(descriptor, data)
+
+
+def _beginning(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(MAX_GZIP + 1)
 
 
 def _shown(name: bytes) -> str:

@@ -6,13 +6,16 @@ architecture, name, version and a hash of 32 characters, so that this name fits 
 characters longer than the old one. The name ends like the old prefix does: what other strings of the binary
 may share with it stays the same (see ``cstring``).
 
+A link may be there before its package is, and stays when an install fails: another one that runs at the same time may
+have written its name into files already. :func:`prune_aliases` removes what leads nowhere.
+
 Spack does not look into ``.a``: its layouts and ``spack reindex`` search for names that do not begin with a dot.
 """
 
 import contextlib
 import os
 import stat
-from typing import Dict, List, Mapping, Optional, Sequence, Set
+from typing import Dict, List, Mapping, Optional, Sequence
 
 from ..errors import ConfigurationError, StorageError
 from .cstring import ALIAS_SUFFIX
@@ -33,8 +36,6 @@ class Aliases:
         self._prefixes: Mapping[str, str] = relocation.new_prefixes
         self._store_root = relocation.store_root
         self._names: Dict[str, Optional[str]] = {}
-        #: links that were made by this object
-        self.made: Set[str] = set()
 
     def names_of(self, place: Place) -> Sequence[bytes]:
         """The other names of what ``place.old`` becomes: one for a package, none for anything else.
@@ -68,13 +69,6 @@ class Aliases:
             raise StorageError.from_os_error(f"making a short name for {prefix} in {self.directory}", e) from e
         return None
 
-    def discard(self) -> None:
-        """Remove the links that this object made and that lead nowhere: the install that wanted them failed."""
-        for path in self.made:
-            if not os.path.exists(path):
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
-
     def _target(self, prefix: str) -> str:
         return os.path.relpath(prefix, self.directory) if _is_under(self.directory, self._store_root) else prefix
 
@@ -86,7 +80,6 @@ class Aliases:
                 pass
             try:
                 os.symlink(target, path)
-                self.made.add(path)
                 return True
             except FileExistsError:  # another install was faster
                 continue

@@ -10,11 +10,11 @@ from .aliases import SHORTEST, Aliases
 from .binary import apply, no_other_names, relocate_bytes, relocate_stream
 from .build_info import BuildInfo
 from .cstring import Unplaced
+from .kinds import BINARY, GZIP, OPAQUE, PYC, STRINGS, TEXT
 from .mapping import PrefixMap
+from .other import relocate_gzip, relocate_opaque, relocate_pyc_strings
 from .preflight import Shortfall, too_long
-from .text import relocate_text
-
-TEXT, BINARY = "text", "binary"
+from .text import relocate_large_text, relocate_text
 
 #: text files larger than this are rewritten in parts
 LARGE_TEXT = 32 << 20
@@ -30,6 +30,11 @@ class Relocated:
     text_files: List[str] = field(default_factory=list)
     binaries: List[str] = field(default_factory=list)
     links: List[str] = field(default_factory=list)
+    #: files that Spack would have left as they were, see ``kinds``
+    others: List[str] = field(default_factory=list)
+
+    def add(self, name: str, kind: str) -> None:
+        {TEXT: self.text_files, BINARY: self.binaries}.get(kind, self.others).append(name)
 
 
 class FileRelocator:
@@ -48,27 +53,36 @@ class FileRelocator:
         """The new content, or None if it stays as it is. Raises PrefixTooLong."""
         if kind == TEXT:
             return relocate_text(data, self.mapping)
-        changes = relocate_bytes(data, self.mapping, self._other_names)
+        if kind == GZIP:
+            return relocate_gzip(data, self.mapping)
+        if kind == PYC:
+            return relocate_pyc_strings(data, self.mapping)
+        if kind == OPAQUE:
+            changes = relocate_opaque(data, self.mapping, self._other_names)
+        else:
+            changes = relocate_bytes(data, self.mapping, self._other_names)
         self._check(path, changes.unplaced)
         return apply(data, changes.patches) if changes.patches else None
 
     def on_disk(self, path: str, kind: str, file_path: str) -> bool:
         """Rewrite a file in its place, so that all its names stay names of one file. True: it changed."""
         with open(file_path, "rb+") as file:
-            if kind == TEXT:
-                data = relocate_text(file.read(), self.mapping)
-                if data is None:
-                    return False
-                file.seek(0)
-                file.write(data)
-                file.truncate()
-                return True
-            changes = relocate_stream(file, self.mapping, self._other_names)
-            self._check(path, changes.unplaced)
-            for offset, replacement in changes.patches:
-                file.seek(offset)
-                file.write(replacement)
-            return bool(changes.patches)
+            if kind == TEXT and os.fstat(file.fileno()).st_size > LARGE_TEXT:
+                return relocate_large_text(file, self.mapping)
+            if kind in (BINARY, STRINGS):
+                changes = relocate_stream(file, self.mapping, self._other_names)
+                self._check(path, changes.unplaced)
+                for offset, replacement in changes.patches:
+                    file.seek(offset)
+                    file.write(replacement)
+                return bool(changes.patches)
+            data = self.in_memory(path, kind, file.read())
+            if data is None:
+                return False
+            file.seek(0)
+            file.write(data)
+            file.truncate()
+            return True
 
     def link_target(self, target: bytes) -> bytes:
         """The new target of a symbolic link; relative ones stay."""

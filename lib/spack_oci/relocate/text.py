@@ -7,12 +7,21 @@ it is the middle of another path (``/mnt/opt/...``) and stays.
 """
 
 import re
-from typing import Generator, List, Optional, Tuple
+import shutil
+import tempfile
+from typing import BinaryIO, Generator, List, Optional, Tuple
 
 from .mapping import Buffer, Place, PrefixMap
 
+#: large files are rewritten in parts of this size
+CHUNK = 4 << 20
+#: a run of bytes without a break that is longer than this may be cut
+_LONGEST_RUN = 16 << 20
+
 Search = Generator[Tuple[int, Place], Optional[int], None]
 
+#: ends every path that old paths can be part of
+_BREAK = re.compile(rb"[^\w\-/.+@~:=,]")
 _WORD = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-")
 #: the rest of a path, in which another old path does not start
 _REST = re.compile(rb"[\w\-/]*")
@@ -40,6 +49,41 @@ def relocate_text(data: Buffer, mapping: PrefixMap) -> Optional[bytes]:
         return None
     pieces.append(data[copied:])
     return b"".join(pieces)
+
+
+def relocate_large_text(file: BinaryIO, mapping: PrefixMap) -> bool:
+    """Relocate a text file in place, in parts of CHUNK bytes; True if it changed.
+
+    A part ends behind a byte that is in no path, so that nothing is cut in two.
+    """
+    changed = False
+    file.seek(0)
+    with tempfile.TemporaryFile() as result:
+        rest = b""
+        while True:
+            data = file.read(CHUNK)
+            part = rest + data
+            cut = len(part) if not data else _last_break(part)
+            rest = part[cut:]
+            new = relocate_text(part[:cut], mapping)
+            changed = changed or new is not None
+            result.write(part[:cut] if new is None else new)
+            if not data:
+                break
+        if changed:
+            result.seek(0)
+            file.seek(0)
+            shutil.copyfileobj(result, file, CHUNK)
+            file.truncate()
+    return changed
+
+
+def _last_break(part: bytes) -> int:
+    """Behind the last byte that is in no path; 0 if there is none, the whole part if it is absurdly long."""
+    match = _BREAK.search(part[::-1][:_LONGEST_RUN])
+    if match:
+        return len(part) - match.start()
+    return 0 if len(part) < _LONGEST_RUN else len(part)
 
 
 def _starts_path(data: Buffer, at: int) -> bool:

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What kind of file holds an old path, and so how it has to be rewritten.
+
+``.spack/binary_distribution`` lists text files and binaries (ELF, Mach-O). Spack leaves everything else as it is, and
+so wrong: compressed man pages, compiled terminfo entries, static archives, text in encodings other than UTF-8. The
+kinds here are for these; a file that fits none of them stays untouched.
+"""
+
+import re
+from typing import Container, Optional
+
+TEXT = "text"
+BINARY = "binary"
+#: C strings, any of which may be a path: static archives, compiled terminfo
+STRINGS = "strings"
+#: some other binary: whole strings that end with NUL are replaced by equally long ones, the rest is left alone
+OPAQUE = "opaque"
+#: one or more gzip members of text
+GZIP = "gzip"
+#: compiled Python that is not checked against its source
+PYC = "pyc"
+
+#: larger compressed files are data
+MAX_GZIP = 1 << 20
+
+_GZIP_MAGIC = b"\x1f\x8b\x08"
+_AR_MAGIC = b"!<arch>\n"
+#: term(5): legacy and 32-bit number formats
+_TERMINFO_MAGICS = (b"\x1a\x01", b"\x1e\x02")
+_ELF_MAGIC = b"\x7fELF"
+#: formats whose content is covered by a checksum, or is compressed
+_SEALED = (
+    *(b"PK\x03\x04", b"PK\x05\x06", b"7z\xbc\xaf", b"Rar!", b"MSCF", b"\xfd7zXZ", b"BZh", b"(\xb5/\xfd", b"\x1f\x9d"),
+    *(b"\x89PNG", b"%PDF", b"SQLite format 3", b"hsqs"),
+)
+#: no text in any encoding that contains ASCII has these; ESC and the like do occur
+_NOT_TEXT = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f\x7f]")
+_PYC_SUFFIX = b".pyc"
+#: PEP 552: hash-based and not checked, so that the source does not matter
+_UNCHECKED_HASH = 0b01
+
+
+def is_gzip(data: bytes) -> bool:
+    return data.startswith(_GZIP_MAGIC) and len(data) <= MAX_GZIP
+
+
+def unlisted_kind(name: str, data: bytes, sealed_pyc: bool = False) -> Optional[str]:
+    """The kind of a file that holds an old path and is in no list; None: leave it.
+
+    ``data``: the file, or its beginning if it is large. ``sealed_pyc``: the file is compiled Python with its source.
+    """
+    if data.startswith(_ELF_MAGIC):
+        return BINARY
+    if data.startswith(_AR_MAGIC) or (data.startswith(_TERMINFO_MAGICS) and "terminfo" in name):
+        return STRINGS
+    if name.endswith(".pyc"):
+        return None if sealed_pyc else PYC
+    if is_gzip(data):
+        return GZIP
+    if data.startswith(_SEALED) or data.startswith(_GZIP_MAGIC):
+        return None
+    return OPAQUE if _NOT_TEXT.search(data) else TEXT
+
+
+def is_checked_pyc(name: bytes, head: bytes, files: Container[bytes]) -> bool:
+    """True for compiled Python that is never used without a look at its source, which is one of ``files``.
+
+    Such files hold old paths only as names of their source, which Python puts right on import (``_fix_co_filename``);
+    and the source has another time, and where it holds a path another text, so that it is compiled anew.
+    ``head``: the first eight bytes.
+    """
+    if not name.endswith(_PYC_SUFFIX) or len(head) < 8:
+        return False
+    if int.from_bytes(head[4:8], "little") & 0b11 == _UNCHECKED_HASH:
+        return False
+    directory, _, base = name.rpartition(b"/")
+    if directory.endswith(b"/__pycache__"):
+        directory = directory[: -len(b"/__pycache__")]
+    return directory + b"/" + base.split(b".")[0] + b".py" in files
