@@ -145,7 +145,7 @@ def test_other_mirrors_behave_as_before(source, destination, tmp_path, built):
 
 
 def test_without_hooks_spack_is_alone(filled, destination):
-    """`oci:hooks:enabled:false`: a directory is no mirror for Spack then, and a registry is read by Spack's own code."""
+    """`oci:hooks:enabled:false`: a directory is no mirror for Spack then, a registry is read by Spack itself."""
     consumer = destination(name="off")
     consumer.use(filled("ours", "layout"))
     consumer.write_config("oci", {"hooks": {"enabled": False}})

@@ -279,7 +279,7 @@ class SpackInstance:
         check: bool = True,
         input: str = "",
         env: Optional[Mapping[str, str]] = None,
-        timeout: float = 240,
+        timeout: float = 120,
     ) -> "subprocess.CompletedProcess[str]":
         """Run ``spack ARGUMENTS``. ``check``: raise SpackFailed, with the output, when it fails."""
         with self.popen(*arguments, env=env) as process:
@@ -297,7 +297,9 @@ class SpackInstance:
 
     def script(self, text: str, **kwargs: Any) -> str:
         """Run Python inside Spack and return what it printed."""
-        return self.run("python", "-c", text, **kwargs).stdout
+        file = self.home / "script.py"
+        file.write_text(text)
+        return self.run("python", file, **kwargs).stdout
 
     def install_from_cache(self, *specs: str, **kwargs: Any) -> "subprocess.CompletedProcess[str]":
         """``spack install --cache-only``, as far as the installer has it; whatever happens, nothing is built."""

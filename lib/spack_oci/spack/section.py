@@ -11,6 +11,7 @@ import spack.schema.env
 import spack.schema.merged
 
 from ..resources import read_schema
+from .children import ActivateOnUnpickling
 
 SECTION = "oci"
 _SCOPE = "oci-defaults"
@@ -63,6 +64,7 @@ def push_defaults(defaults: Dict[str, Any]) -> None:
     from the singleton; in 1.0 it is only seen by the next call of ``push_scope``.
     """
     scope = spack.config.InternalConfigScope(_SCOPE, {SECTION: defaults})
+    scope.spack_oci = ActivateOnUnpickling()  # type: ignore[attr-defined]
     unfinished = getattr(spack.config.CONFIG, "_instance", None)
     if unfinished is not None:
         unfinished.push_scope(scope, priority=_lowest_priority())
