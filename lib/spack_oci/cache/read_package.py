@@ -15,6 +15,8 @@ from .package import package_tag
 
 #: a spec of 120 nodes has some 300 kB
 MAX_CONFIG_SIZE = 64 << 20
+#: annotation: program and version that pushed a package
+PUSHER = "org.spack-oci.pusher"
 
 
 class IndexedPackage(NamedTuple):
@@ -62,6 +64,7 @@ def package_from_documents(
         diff_id=_last_diff_id(config),
         prefix_length=facts.pop("prefix_length", None),
         relocation=facts,
+        pusher=annotations.get(PUSHER),
         signed=signed,
     )
     return IndexedPackage(nodes, entry)

@@ -45,8 +45,6 @@ class PackageEntry:
     prefix_length: Optional[int] = None
     #: what the pusher recorded for relocation, as it recorded it
     relocation: Mapping[str, Any] = field(default_factory=dict)
-    #: size of the uncompressed layer
-    unpacked_size: Optional[int] = None
     #: version of the program that pushed it
     pusher: Optional[str] = None
     #: a signature was seen in the tags, or reported by the pusher
@@ -58,7 +56,7 @@ class PackageEntry:
             "manifest": _bare(self.manifest),
             "layer": _bare(self.layer),
         }
-        for key in ("diff_id", "prefix_length", "unpacked_size", "pusher"):
+        for key in ("diff_id", "prefix_length", "pusher"):
             value = getattr(self, key)
             if value is not None:
                 result[key] = value
@@ -77,7 +75,6 @@ class PackageEntry:
                 diff_id=data.get("diff_id"),
                 prefix_length=data.get("prefix_length"),
                 relocation=data.get("relocation") or {},
-                unpacked_size=data.get("unpacked_size"),
                 pusher=data.get("pusher"),
                 signed=bool(data["signed"]),
             )

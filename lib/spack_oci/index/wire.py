@@ -35,9 +35,9 @@ DOCUMENT_TAG = "spack-oci.index"
 ARTIFACT_TYPE = "application/vnd.spack-oci.index.v1"
 DOCUMENT_TYPE = "application/vnd.spack-oci.index.v1.jsonl+zstd"
 
-NAMED_MANIFEST = "io.github.spack-oci.index.spack"
-NAMED_DATABASE = "io.github.spack-oci.index.database"
-PACKAGES = "io.github.spack-oci.index.packages"
+NAMED_MANIFEST = "org.spack-oci.index.spack"
+NAMED_DATABASE = "org.spack-oci.index.database"
+PACKAGES = "org.spack-oci.index.packages"
 
 #: more than a hundred times what 20,000 packages need
 MAX_DOCUMENT_SIZE = 1 << 30
