@@ -47,13 +47,17 @@ def view_entries(view: str, prefixes: Sequence[str], mount: str = VIEW) -> Dict[
 
 
 def _files(root: str) -> Iterator[str]:
-    for directory, names, files in os.walk(root):
+    for directory, names, files in os.walk(root, onerror=_raise):
         if directory == root and _METADATA in names:
             names.remove(_METADATA)
         for name in sorted(files + [n for n in names if os.path.islink(os.path.join(directory, n))]):
             path = os.path.join(directory, name)
             if stat.S_ISREG(os.lstat(path).st_mode) or os.path.islink(path):
                 yield path
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _entry(path: str, relative: str, roots: Sequence[str], mount: str, prefixes: Sequence[str]) -> FileEntry:
