@@ -17,7 +17,7 @@ are opened exclusively; links are made when all files are written, so nothing is
 import os
 import stat
 from dataclasses import dataclass, field
-from typing import BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Set
+from typing import BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ..errors import CorruptArchive, DigestMismatch, StorageError, UnsafeArchive
 from ..relocate.aliases import Aliases
@@ -157,6 +157,8 @@ class _Extraction:
         self._kept: List[_Kept] = []
         self._memory = 0
         self._build_info: Optional[bytes] = None
+        #: (member, prefix as it seemed) that made the prefix shorter, if any did
+        self._outside: Optional[Tuple[bytes, bytes]] = None
         self._count = 0
         self._size = 0
 
@@ -217,10 +219,9 @@ class _Extraction:
         depth = names.index(self._prefix) + 1
         while depth and not name.startswith(names[depth - 1] + b"/"):
             depth -= 1
+        self._outside = self._outside or (name, self._prefix)
         if depth < 1:
-            raise UnsafeArchive(
-                f"the tarball of {self._what} holds {_shown(name)}, which is outside of {_shown(self._prefix)}"
-            )
+            raise self._outside_error()
         below = self._prefix[len(names[depth - 1]) + 1 :].split(b"/")
         self._prefix = None
         aside = self._root + b".up"
@@ -232,6 +233,10 @@ class _Extraction:
         os.rename(aside, os.path.join(self._root, *below))
         for member in self._leading[depth:]:
             self._directories[member.name] = member
+
+    def _outside_error(self) -> UnsafeArchive:
+        name, prefix = self._outside or (b"", b"")
+        return UnsafeArchive(f"the tarball of {self._what} holds {_shown(name)}, which is outside of {_shown(prefix)}")
 
     def _take(self, member: Member, reader: TarReader) -> None:
         assert self._prefix is not None
@@ -361,6 +366,8 @@ class _Extraction:
         self, prefix: str, relocation: Relocation, aliases: Aliases, macho: Optional[MachoRelocator]
     ) -> InstalledFacts:
         assert self._prefix is not None
+        if self._build_info is None and self._outside is not None:
+            raise self._outside_error()
         if self._build_info is None:
             raise CorruptArchive(f"the tarball of {self._what} is no Spack package: it has no {BUILD_INFO}")
         info = BuildInfo.parse(self._build_info)
