@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 from spack_oci.cache.read_package import package_from_push, read_package
 from spack_oci.cache.update_index import update_index
-from spack_oci.descriptor import OCI_LAYER_GZIP, Descriptor
+from spack_oci.descriptor import OCI_LAYER_GZIP, Descriptor, sha256_digest
 from spack_oci.errors import InvalidContent, NotAPackage
 from spack_oci.image.manifest import Layer
 from spack_oci.index.document import PackageEntry, PackageIndex, database_from_lines, entries_from_lines
@@ -57,7 +57,7 @@ def test_lines_follow_the_schema():
     for line in lines:
         validator.validate(line)
     assert not validator.is_valid({**lines[0], "version": 2})
-    assert not validator.is_valid({"hash": "abc", "spec": {}})
+    assert not validator.is_valid({"hash": "abc", "record": {}})
 
 
 def test_document_survives_a_round_trip():
@@ -85,7 +85,7 @@ def test_names_that_are_not_ascii_survive():
         (lambda lines: [lines[0].replace(b'"version":1', b'"version":2', 1), *lines[1:]], "update spack-oci"),
         (lambda lines: [lines[0].replace(b"spack-oci.index", b"other"), *lines[1:]], "format"),
         (lambda lines: [lines[0], lines[1], lines[1], *lines[3:]], "announced"),
-        (lambda lines: [lines[0], b'{"hash":"abc","spec":{}}\n', *lines[2:]], "line that is none"),
+        (lambda lines: [lines[0], b'{"hash":"abc","record":{"spec":{}}}\n', *lines[2:]], "line that is none"),
     ],
 )
 def test_damaged_document_is_refused(damage, message):
@@ -103,6 +103,17 @@ def test_missing_node_is_refused():
     rest[0] = json.dumps({**header, "nodes": header["nodes"] - 1}).encode()
     with pytest.raises(InvalidContent, match="needs"):
         PackageIndex.from_lines(rest)
+
+
+def test_database_is_cut_out_of_the_lines():
+    index = index_of(chain("p", 3), chain("q", 1), [node("r", parameters={"a": ',"package":{}', "b": '","record":'})])
+    data = b"".join(index.database())
+    assert database_from_lines(index.lines(), sha256_digest(data)) == data
+    lines = list(index.lines())
+    for number in range(1, len(lines)):
+        for damaged in (b"\n", lines[number][:120], lines[number][:60] + b" " + lines[number][60:]):
+            with pytest.raises(InvalidContent):
+                database_from_lines([*lines[:number], damaged, *lines[number + 1 :]], sha256_digest(data))
 
 
 def test_database_must_be_the_one_that_was_announced():

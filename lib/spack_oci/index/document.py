@@ -30,6 +30,12 @@ FORMAT_VERSION = 1
 HASH_LENGTH = 32
 _WHAT = "the package index"
 
+_DATABASE_START = b'{"database":{"version":"%s","installs":{'
+_DATABASE_END = b"}}}"
+#: between the parts of a line; no string of JSON contains them, as their quotes would be escaped in it
+_RECORD_MEMBER = b'","record":'
+_PACKAGE_MEMBER = b',"package":'
+
 
 @dataclass(frozen=True)
 class PackageEntry:
@@ -223,23 +229,25 @@ class PackageIndex:
 
     def database(self) -> Iterator[bytes]:
         """The bytes of Spack's database, in pieces."""
+        yield _DATABASE_START % DATABASE_VERSION.encode()
+        separator = b""
+        for dag_hash, record in self._spack_records():
+            yield b'%s"%s":%s' % (separator, dag_hash.encode(), record)
+            separator = b","
+        yield _DATABASE_END
+
+    def _spack_records(self) -> Iterator[Tuple[str, bytes]]:
         counts: Dict[str, int] = dict.fromkeys(self._records, 0)
         for record in self._records.values():
             for dag_hash in record.dependencies:
                 counts[dag_hash] += 1
-        yield b'{"database":{"version":"%s","installs":{' % DATABASE_VERSION.encode()
-        separator = b""
         for dag_hash in sorted(self._records):
             record = self._records[dag_hash]
-            yield b'%s"%s":{"spec":%s,"ref_count":%d,"in_buildcache":%s}' % (
-                separator,
-                dag_hash.encode(),
-                record.spec,
-                counts[dag_hash],
-                b"false" if record.package is None else b"true",
+            in_buildcache = b"false" if record.package is None else b"true"
+            yield (
+                dag_hash,
+                b'{"spec":%s,"ref_count":%d,"in_buildcache":%s}' % (record.spec, counts[dag_hash], in_buildcache),
             )
-            separator = b","
-        yield b"}}}"
 
     # Our own document
 
@@ -262,10 +270,10 @@ class PackageIndex:
             },
         }
         yield canonical_json(header) + b"\n"
-        for dag_hash in sorted(self._records):
-            record = self._records[dag_hash]
-            package = b"" if record.package is None else b',"package":' + record.package
-            yield b'%s","spec":%s%s}\n' % (_line_start(dag_hash), record.spec, package)
+        for dag_hash, record in self._spack_records():
+            package = self._records[dag_hash].package
+            rest = b"" if package is None else _PACKAGE_MEMBER + package
+            yield _line_start(dag_hash) + _RECORD_MEMBER + record + rest + b"}\n"
 
     @classmethod
     def from_lines(cls, lines: Iterable[bytes]) -> "PackageIndex":
@@ -283,7 +291,7 @@ class PackageIndex:
     def _add_line(self, line: bytes) -> None:
         entry = parse_json(line, _WHAT)
         try:
-            node = node_of_entry(entry["hash"], entry["spec"])
+            node = node_of_entry(entry["hash"], entry["record"]["spec"])
         except (KeyError, TypeError, NotAPackage) as e:
             raise InvalidContent(f"{_WHAT} has a line that is none: {e}") from None
         package = entry.get("package")
@@ -319,9 +327,21 @@ def parse_header(line: bytes) -> Header:
 def database_from_lines(lines: Iterable[bytes], digest: str) -> bytes:
     """Spack's database out of our document: what ``index.spack`` holds, byte for byte.
 
-    Raises InvalidContent when the result does not have ``digest``.
+    The records are cut out of the lines, not parsed: this is on the way of every ``spack install``. A line that is not
+    as we write it gives other bytes than those with ``digest``, and then InvalidContent is raised.
     """
-    data = b"".join(PackageIndex.from_lines(lines).database())
+    iterator = iter(lines)
+    header = parse_header(next(iterator, b""))
+    pieces = [_DATABASE_START % header.database_version.encode()]
+    separator = b""
+    for line in iterator:
+        start = line.find(_RECORD_MEMBER)
+        end = line.rfind(_PACKAGE_MEMBER)
+        # 8: behind {"hash":
+        pieces += separator, line[8 : start + 1], b":", line[start + len(_RECORD_MEMBER) : end if end > 0 else -2]
+        separator = b","
+    pieces.append(_DATABASE_END)
+    data = b"".join(pieces)
     if sha256_digest(data) != digest:
         raise InvalidContent(f"{_WHAT} does not give the database {digest} that it announces")
     return data
