@@ -333,10 +333,8 @@ def test_challenge_of_another_host_is_not_answered():
 
 
 def test_signed_address_that_refuses_head():
-    with (
-        fault_registry(refuse_head_after_redirect=True) as storage,
-        fault_registry(redirect_blobs=storage.url) as registry,
-    ):
+    with fault_registry(refuse_head_after_redirect=True) as storage, fault_registry() as registry:
+        registry.behaviour.redirect_blobs = storage.url
         keep(storage, LARGE)
         assert store_at(registry).has_blob(sha256_digest(LARGE))
         assert registry.methods() == ["HEAD 307", "GET 307"]

@@ -10,16 +10,20 @@ from ..reference import Repository
 from .challenge import Challenge, choose, parse_challenges
 from .credentials import Credentials, find_credentials
 from .settings import RegistrySettings
-from .tokens import Scopes, TokenCache, TokenRequest, TokenServer, check_realm
+from .tokens import Scopes, Token, TokenCache, TokenRequest, TokenServer, check_realm
 from .transport import Transport
 
 
 @dataclass(frozen=True)
 class Grant:
-    """What was sent along with a request: to know, after a 401, what has been tried. ``header`` is a secret."""
+    """What is sent along with a request. ``header`` is a secret.
+
+    ``fresh``: it cannot be had any newer, so that a 401 is final: the password, or a token that was just made.
+    """
 
     header: Optional[str]
     token: str = ""
+    fresh: bool = False
 
     def __repr__(self) -> str:
         return "<Grant>" if self.header else "<no Grant>"
@@ -81,23 +85,33 @@ class Authorizer:
             if challenge is None or (challenge is basic and self.credentials is None):
                 continue
             grant = self._grant(challenge, scopes, tried.token)
-            if grant.header is not None and grant != tried:
-                self._challenge = challenge
+            if grant.header is not None and grant.header != tried.header:
+                self._challenge = about_all(challenge)
                 return grant
         return None
 
     def _grant(self, challenge: Challenge, scopes: Scopes, refused: str) -> Grant:
         credentials = self.credentials
         if credentials and credentials.registry_token:
-            return Grant("Bearer " + credentials.registry_token)
+            return Grant("Bearer " + credentials.registry_token, fresh=True)
         if challenge.scheme == "basic":
             return self._basic_grant(credentials)
         check_realm(challenge.realm, self._repository.endpoint, self._settings.allow_http_realm)
         request = TokenRequest(
-            self._repository.host, challenge.realm, challenge.service, self._wanted(challenge, scopes), credentials
+            self._repository.host,
+            challenge.realm,
+            challenge.service,
+            merge_scopes(scopes, challenge.scopes),
+            credentials,
         )
-        token = self._tokens.get(request, self._server.fetch, refused)
-        return Grant(token.header, token.value)
+        made = []
+
+        def make(request: TokenRequest) -> Token:
+            made.append(self._server.fetch(request))
+            return made[0]
+
+        token = self._tokens.get(request, make, refused)
+        return Grant(token.header, token.value, fresh=bool(made))
 
     def _basic_grant(self, credentials: Optional[Credentials]) -> Grant:
         if credentials is None:
@@ -106,23 +120,26 @@ class Authorizer:
             raise ConfigurationError(
                 f"{self._repository.host} wants a user and password, but {credentials.origin} has only a token"
             )
-        return Grant(credentials.basic_header())
+        return Grant(credentials.basic_header(), fresh=True)
 
-    def _wanted(self, challenge: Challenge, scopes: Scopes) -> Scopes:
-        """Our own scopes say what we are about to do; a registry that asks for something else is asked for both.
 
-        The scopes of an earlier challenge are about another request, so only those that are not about a repository
-        are carried over.
-        """
-        return merge_scopes(scopes, challenge.scopes)
+def about_all(challenge: Challenge) -> Challenge:
+    """A challenge without what it said about the repository of one request, to be reused for others."""
+    scopes = (scope for scope in challenge.scopes if not scope.startswith("repository:"))
+    return Challenge(challenge.scheme, {**challenge.parameters, "scope": " ".join(scopes)})
 
 
 def merge_scopes(ours: Iterable[str], asked: Iterable[str]) -> Scopes:
-    """``ours`` and those of ``asked`` that name no repository of ours.
+    """``ours``, which say what we are about to do, and what the registry asks for beyond them.
 
     >>> sorted(merge_scopes(["repository:a:pull,push"], ["repository:a:pull", "registry:catalog:*"]))
     ['registry:catalog:*', 'repository:a:pull,push']
     """
-    ours = list(ours)
-    names = {scope.rpartition(":")[0] for scope in ours}
-    return frozenset(ours) | {scope for scope in asked if scope.rpartition(":")[0] not in names}
+    wanted = frozenset(ours)
+    actions = {scope.rpartition(":")[0]: set(scope.rpartition(":")[2].split(",")) for scope in wanted}
+
+    def covered(scope: str) -> bool:
+        name, _, asked_actions = scope.rpartition(":")
+        return set(asked_actions.split(",")) <= actions.get(name, set())
+
+    return wanted | {scope for scope in asked if not covered(scope)}

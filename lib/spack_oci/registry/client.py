@@ -83,18 +83,18 @@ class RegistryClient:
         body: Optional[BodyFactory],
         read_timeout: Optional[float],
     ) -> Answer:
-        """One answer; a 401 of the registry itself is answered once."""
-        at_home = self.is_registry(url)
-        grant = self.authorizer.known_grant(scopes) if at_home else NOTHING
-        answer, home = self._redirected(method, url, grant, headers, body, read_timeout)
-        if answer.status != 401 or not home:
-            return answer
-        challenge = ", ".join(_all_values(answer.headers, "WWW-Authenticate"))
-        renewed = self.authorizer.answer(challenge, scopes, grant)
-        if renewed is None:
-            return answer
-        answer.discard()
-        return self._redirected(method, url, renewed, headers, body, read_timeout)[0]
+        """One answer; a 401 of the registry itself is answered until there is nothing new to show."""
+        grant = self.authorizer.known_grant(scopes) if self.is_registry(url) else NOTHING
+        while True:
+            answer, home = self._redirected(method, url, grant, headers, body, read_timeout)
+            if answer.status != 401 or not home or grant.fresh:
+                return answer
+            challenge = ", ".join(_all_values(answer.headers, "WWW-Authenticate"))
+            renewed = self.authorizer.answer(challenge, scopes, grant)
+            if renewed is None:
+                return answer
+            answer.discard()
+            grant = renewed
 
     def _redirected(
         self,

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Challenges, token servers and what is (not) sent to them, against the fault-injecting registry."""
+
+import threading
+import time
+import urllib.parse
+
+import pytest
+from spack_oci.content import BytesSource, put_bytes, read_blob
+from spack_oci.descriptor import OCI_LAYER, Descriptor, sha256_digest
+from spack_oci.errors import ConfigurationError, InvalidContent, ServerFailure, Unauthorized, UnexpectedResponse
+from spack_oci.reference import Repository
+from spack_oci.registry import (
+    Credentials,
+    RegistrySettings,
+    RetryPolicy,
+    StaticCredentials,
+    UploadPolicy,
+    open_repository,
+)
+from support.fault_registry import Fault, fault_registry
+
+NAME = "test/auth"
+DATA = b"guarded content"
+DIGEST = sha256_digest(DATA)
+ALICE = Credentials("alice", "correct-horse-battery")
+QUICK = RetryPolicy(attempts=3, base=0.01)
+
+
+def store_at(registry, credentials=ALICE, **kwargs):
+    registry.repository(NAME).blobs[DIGEST] = DATA
+    sources = [StaticCredentials(registry.host, credentials, "the test")] if credentials else []
+    settings = RegistrySettings(sources, retry=QUICK, ca_bundle=registry.ca, **kwargs)
+    return open_repository(Repository(registry.host, NAME, registry.scheme), settings)
+
+
+def token_queries(registry):
+    return [urllib.parse.parse_qs(p.partition("?")[2]) for m, p, _ in registry.seen if p.startswith("/token")]
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        "",
+        'BEARER REALM="{realm}",SERVICE="test",SCOPE="{scope}"',
+        'Bearer realm="{realm}",scope="{scope}"',
+        'Bearer realm="{realm}",service="test"',
+        'Bearer realm="{realm}"',
+        'Bearer realm="{realm}", scope="{scope}", note="a, quoted=\\"comma\\""',
+        'Negotiate YII=, Digest realm="x", qop="auth,auth-int", Bearer realm="{realm}",scope="{scope}"',
+        'Basic realm="x", Bearer realm="{realm}",scope="{scope}"',
+        'Basic realm="x"\nBearer realm="{realm}",scope="{scope}"',
+        "Bearer realm={realm},service=test",
+    ],
+)
+def test_challenges(challenge):
+    with fault_registry(auth="bearer", challenge=challenge) as registry:
+        store = store_at(registry)
+        assert store.has_blob(DIGEST)
+        assert store.has_blob(DIGEST)
+        assert registry.methods() == ["HEAD 401", "token 200", "HEAD 200", "HEAD 200"]
+        (query,) = token_queries(registry)
+        assert query["scope"] == [f"repository:{NAME}:pull"]
+        assert ("service" in query) == ("service" in challenge.lower() or not challenge)
+
+
+@pytest.mark.parametrize("kwargs", [{"token_field": "access_token"}, {"expires_in": False}, {"tls": True}])
+def test_token_answers(kwargs):
+    with fault_registry(auth="bearer", **kwargs) as registry:
+        assert store_at(registry).has_blob(DIGEST)
+
+
+def test_anonymous_token():
+    with fault_registry(auth="bearer", anonymous_actions="pull") as registry:
+        store = store_at(registry, None)
+        assert store.has_blob(DIGEST)
+        assert all("Authorization" not in h for _, p, h in registry.seen if p.startswith("/token"))
+        with pytest.raises(Unauthorized, match="anonymous: no credentials for .* were found.*spack oci login"):
+            put_bytes(store, b"new", OCI_LAYER)
+
+
+def test_a_refused_token_is_not_asked_for_again_and_again():
+    with fault_registry(auth="bearer", users={"alice": (ALICE.password, "pull")}) as registry:
+        store = store_at(registry)
+        with pytest.raises(Unauthorized, match="credentials from the test"):
+            store.uploader.start(DIGEST)
+        assert registry.methods() == ["POST 401", "token 200", "POST 401"]
+
+
+def test_wrong_password_is_asked_for_once():
+    with fault_registry(auth="bearer") as registry:
+        with pytest.raises(Unauthorized, match="token server.*wrong password"):
+            store_at(registry, Credentials("alice", "wr0ng")).has_blob(DIGEST)
+        assert registry.methods() == ["HEAD 401", "token 401"]
+    with fault_registry(auth="basic") as registry:
+        with pytest.raises(Unauthorized, match="credentials from the test"):
+            store_at(registry, Credentials("alice", "wr0ng")).has_blob(DIGEST)
+        assert registry.methods() == ["HEAD 401", "HEAD 401"]
+
+
+def test_token_that_expires():
+    with fault_registry(auth="bearer", token_lifetime=2) as registry:
+        store = store_at(registry)
+        assert store.has_blob(DIGEST)
+        time.sleep(1.9)  # a tenth of its life before the end, it is renewed without running into a 401
+        assert store.has_blob(DIGEST)
+        assert registry.methods() == ["HEAD 401", "token 200", "HEAD 200", "token 200", "HEAD 200"]
+
+
+def test_token_that_the_registry_forgets():
+    with fault_registry(auth="bearer") as registry:
+        store = store_at(registry)
+        assert store.has_blob(DIGEST)
+        registry.tokens.clear()
+        assert store.has_blob(DIGEST)
+        assert registry.methods()[3:] == ["HEAD 401", "token 200", "HEAD 200"]
+
+
+@pytest.mark.parametrize("monolithic", [True, False])
+def test_401_in_the_middle_of_an_upload(monolithic):
+    """After the body was read: it is sent again, from its start, with a new token."""
+    data = b"0123456789abcdef" * (1 << 16)
+    with fault_registry(auth="bearer") as registry:
+        challenge = {"WWW-Authenticate": f'Bearer realm="{registry.url}/token",error="invalid_token"'}
+        registry.faults.append(Fault("PUT" if monolithic else "PATCH", "/uploads/", status=401, headers=challenge))
+        policy = UploadPolicy(monolithic=monolithic, chunk_size=1 << 19)
+        assert store_at(registry, upload=policy).put_blob(Descriptor.of(data, OCI_LAYER), BytesSource(data))
+        assert registry.repository(NAME).blobs[sha256_digest(data)] == data
+        start = ["HEAD 401", "token 200", "HEAD 404", "token 200", "POST 202"]
+        if monolithic:
+            assert registry.methods() == [*start, "PUT 401", "token 200", "PUT 201"]
+        else:
+            assert registry.methods() == [*start, "PATCH 401", "token 200", "PATCH 202", "PATCH 202", "PUT 201"]
+
+
+def test_many_threads_ask_for_one_token():
+    with fault_registry(Fault("GET", "/token", dribble=0.001), auth="bearer") as registry:
+        store = store_at(registry)
+        results = []
+        threads = [threading.Thread(target=lambda: results.append(store.has_blob(DIGEST))) for _ in range(8)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert results == [True] * 8
+        assert sum(m.startswith("token") for m in registry.methods()) == 1
+
+
+def test_tokens_of_other_repositories_and_users_are_not_used():
+    with fault_registry(auth="bearer", users={"alice": (ALICE.password, "pull"), "bob": ("b0b", "pull")}) as registry:
+        assert store_at(registry).has_blob(DIGEST)
+        assert store_at(registry, Credentials("bob", "b0b")).has_blob(DIGEST)
+        other = open_repository(Repository(registry.host, "test/other", "http"), store_at(registry).settings)
+        assert not other.has_blob(DIGEST)
+        assert [q["account"] for q in token_queries(registry)] == [["alice"], ["bob"], ["alice"]]
+
+
+def test_identity_token():
+    with fault_registry(auth="bearer", identity_tokens={"1dentity": "alice"}) as registry:
+        assert store_at(registry, Credentials(identity_token="1dentity")).has_blob(DIGEST)
+        assert registry.methods() == ["HEAD 401", "token 200", "HEAD 200"]
+        assert [m for m, p, _ in registry.seen if "token" in p] == ["POST"]
+
+
+@pytest.mark.parametrize("username", ["", "00000000-0000-0000-0000-000000000000"])
+def test_identity_token_where_there_is_no_post(username):
+    with fault_registry(auth="bearer", identity_tokens={"1dentity": "alice"}, oauth_post=False) as registry:
+        assert store_at(registry, Credentials(username, identity_token="1dentity")).has_blob(DIGEST)
+        assert registry.methods() == ["HEAD 401", "token 405", "token 200", "HEAD 200"]
+
+
+def test_identity_token_that_is_over():
+    with fault_registry(auth="bearer") as registry:
+        with pytest.raises(Unauthorized, match="token server") as error:
+            store_at(registry, Credentials(identity_token="1dentity")).has_blob(DIGEST)
+        assert "1dentity" not in str(error.value)
+
+
+def test_registry_token_goes_to_the_registry_as_it_is():
+    with fault_registry(auth="bearer") as registry:
+        registry.tokens["ready-made"] = (time.monotonic() + 60, {NAME: "pull"})
+        assert store_at(registry, Credentials(registry_token="ready-made")).has_blob(DIGEST)
+        assert registry.methods() == ["HEAD 401", "HEAD 200"]
+
+
+def test_basic_with_a_token_only():
+    with fault_registry(auth="basic") as registry, pytest.raises(ConfigurationError, match="has only a token"):
+        store_at(registry, Credentials(identity_token="1dentity")).has_blob(DIGEST)
+
+
+@pytest.mark.parametrize(
+    "realm",
+    [
+        "http://evil.example/token",
+        "http://user:pw@127.0.0.1/token",
+        "ftp://127.0.0.1/token",
+        "file:///etc/passwd",
+        "//evil.example/token",
+        "https://a@evil.example/token",
+        "evil",
+    ],
+)
+def test_hostile_realm_gets_nothing(realm):
+    with fault_registry(auth="bearer", challenge=f'Bearer realm="{realm}"') as registry:
+        with pytest.raises(Unauthorized, match="nothing was sent there"):
+            store_at(registry).has_blob(DIGEST)
+        assert registry.methods() == ["HEAD 401"]
+
+
+def test_http_realm_of_an_https_registry():
+    with fault_registry(auth="bearer") as tokens, fault_registry(auth="bearer", tls=True) as registry:
+        registry.behaviour.challenge = f'Bearer realm="{tokens.url}/token"'
+        with pytest.raises(Unauthorized, match="which is not https"):
+            store_at(registry).has_blob(DIGEST)
+        assert tokens.requests() == []
+        with pytest.raises(Unauthorized):  # its tokens are good for itself only, but it was asked
+            store_at(registry, allow_http_realm=True).has_blob(DIGEST)
+        assert tokens.methods() == ["token 200"]
+
+
+def test_no_credentials_over_a_redirect_of_the_token_server():
+    with fault_registry() as elsewhere:
+        moved = Fault("GET", "/token", status=302, headers={"Location": f"{elsewhere.url}/token"})
+        with fault_registry(moved, auth="bearer") as registry:
+            with pytest.raises(UnexpectedResponse, match="redirects, which is not followed"):
+                store_at(registry).has_blob(DIGEST)
+            assert elsewhere.requests() == []
+
+
+def test_token_server_in_trouble():
+    with fault_registry(Fault("GET", "/token", status=503, times=2), auth="bearer") as registry:
+        assert store_at(registry).has_blob(DIGEST)
+        assert registry.methods() == ["HEAD 401", "token 503", "token 503", "token 200", "HEAD 200"]
+        registry.faults.append(Fault("GET", "/token", status=503, times=99))
+        registry.tokens.clear()
+        with pytest.raises(ServerFailure, match=r"token server .* answered 503 \(3 tries\)"):
+            store_at(registry).has_blob(DIGEST)
+
+
+@pytest.mark.parametrize("fault", [{"endless": True}, {"status": 200, "body": b"{}"}, {"status": 200, "body": b"no"}])
+def test_token_answers_that_are_none(fault):
+    with fault_registry(Fault("GET", "/token", **fault), auth="bearer") as registry:
+        with pytest.raises(InvalidContent):
+            store_at(registry).has_blob(DIGEST)
+        assert registry.methods() == ["HEAD 401", "token 200"]
+
+
+def test_challenge_without_a_way_that_we_know():
+    with fault_registry(auth="bearer", challenge="Negotiate") as registry:
+        with pytest.raises(Unauthorized):
+            store_at(registry).has_blob(DIGEST)
+        assert registry.methods() == ["HEAD 401"]
+
+
+def test_what_the_registry_echoes_is_not_shown():
+    body = b'{"errors":[{"code":"DENIED","message":"password correct-horse-battery is not good enough"}]}'
+    with fault_registry(Fault("HEAD"), Fault("GET", "/blobs/", status=403, body=body), auth="basic") as registry:
+        store = store_at(registry)
+        assert store.has_blob(DIGEST)
+        registry.faults.append(Fault("GET", "/blobs/", status=403, body=body))
+        with pytest.raises(Exception, match=r"password \*\*\* is not"):
+            read_blob(store, Descriptor.of(DATA, OCI_LAYER))
