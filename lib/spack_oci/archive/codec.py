@@ -140,11 +140,13 @@ class _Engine:
     level: int
     #: a module with zlib's functions
     module: Any
+    #: zlib's memLevel. isal's small token buffer begins a new Huffman table more often: 1.4% smaller for 6% more time
+    memory: int = 8
 
 
 def _gzip_engine(level: Optional[int]) -> _Engine:
     if isal_zlib is not None and (level is None or level <= _MAX_ISAL_LEVEL):
-        return _Engine("isal", _version("isal"), _DEFAULT_LEVEL["isal"] if level is None else level, isal_zlib)
+        return _Engine("isal", _version("isal"), _DEFAULT_LEVEL["isal"] if level is None else level, isal_zlib, 3)
     if zlib_ng is not None:
         return _Engine("zlib-ng", str(zlib_ng.ZLIBNG_VERSION), level or _DEFAULT_LEVEL["zlib-ng"], zlib_ng)
     return _Engine("zlib", zlib.ZLIB_RUNTIME_VERSION, level or _DEFAULT_LEVEL["zlib"], zlib)
@@ -158,9 +160,9 @@ def _deflate(engine: _Engine, data: bytes, window: bytes) -> bytes:
     """One block of a raw deflate stream, ending on a byte boundary."""
     zlib_ = engine.module
     if window:
-        compressor = zlib_.compressobj(engine.level, zlib_.DEFLATED, -15, 8, 0, window)
+        compressor = zlib_.compressobj(engine.level, zlib_.DEFLATED, -15, engine.memory, 0, window)
     else:
-        compressor = zlib_.compressobj(engine.level, zlib_.DEFLATED, -15, 8, 0)
+        compressor = zlib_.compressobj(engine.level, zlib_.DEFLATED, -15, engine.memory, 0)
     return compressor.compress(data) + compressor.flush(zlib_.Z_SYNC_FLUSH)
 
 
