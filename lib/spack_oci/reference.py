@@ -107,9 +107,14 @@ def is_oci_url(url: str) -> bool:
     return url.partition("://")[0] in SCHEMES
 
 
+def _shown(text: str) -> str:
+    """``text`` for a message of one line."""
+    return text if text.isprintable() else repr(text)
+
+
 def parse_repository(text: str, scheme: str = "https", url: str = "") -> Repository:
     """``HOST/NAME``, ``NAME``, ``USER/NAME``; ``url`` is what the user wrote, for the error."""
-    shown = url or text
+    shown = _shown(url or text)
     first, slash, rest = text.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost" or first != first.lower()):
         host, name = first, rest
@@ -144,12 +149,18 @@ def parse_url(url: str) -> Location:
     rest = rest.rstrip("/")
     if "@" in rest.partition("/")[0]:
         raise InvalidReference(
-            f"an OCI URL holds no user or password: {scheme}://...@{rest.rpartition('@')[2]}",
-            remedy="use `spack oci login`, or `spack mirror set` with --oci-username-variable and --oci-password-variable",
+            _shown(f"an OCI URL holds no user or password: {scheme}://...@{rest.rpartition('@')[2]}"),
+            remedy="use `spack oci login`, or `spack mirror set --oci-username-variable X --oci-password-variable Y`",
         )
     name = rest.partition("/")[2]
     if "@" in name or ":" in name:
-        raise InvalidReference(f"{url} names a single image", remedy="a mirror is a repository: leave the tag away")
+        raise InvalidReference(
+            f"{_shown(url)} names a single image", remedy="a mirror is a repository: leave the tag away"
+        )
+    if (
+        not name and "." in rest
+    ):  # container tools would look for an image of this name on Docker Hub; nobody means that
+        raise InvalidReference(f"{_shown(url)} names a registry but no repository", remedy=f"write {_shown(url)}/NAME")
     return parse_repository(rest, "https" if scheme == "oci" else "http", url)
 
 
@@ -158,7 +169,7 @@ def _parse_layout(url: str, rest: str) -> LayoutDirectory:
     if path.startswith("localhost/"):
         path = path[len("localhost") :]
     if not path.startswith("/"):
-        raise InvalidReference(f"{url}: the path is not absolute", remedy="write oci+file:///absolute/path")
+        raise InvalidReference(f"{_shown(url)}: the path is not absolute", remedy="write oci+file:///absolute/path")
     return LayoutDirectory(os.path.normpath("/" + path.lstrip("/")))
 
 

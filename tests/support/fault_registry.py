@@ -134,6 +134,7 @@ class FaultRegistry:
         self.uploads: Dict[str, bytearray] = {}
         self.tokens: Dict[str, Tuple[float, Dict[str, str]]] = {}
         self.log: List[str] = []
+        self.server: Any = None
         self.seen: List[Tuple[str, str, Dict[str, str]]] = []
 
     @property
@@ -631,6 +632,7 @@ def fault_registry(*faults: Fault, tls: bool = False, port: int = 0, **behaviour
             server.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             server.context.load_cert_chain(certificates.cert, certificates.key)
         registry.host = f"127.0.0.1:{server.server_address[1]}"
+        registry.server = server
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:

@@ -27,7 +27,8 @@ REAL_WORLD = {
     'Bearer realm="https://quay.io/v2/auth",service="quay.io"': [
         ("bearer", {"realm": "https://quay.io/v2/auth", "service": "quay.io"})
     ],
-    'Bearer realm="https://gitlab.com/jwt/auth",service="container_registry",scope="repository:g/p:pull,push",error="invalid_token"': [
+    'Bearer realm="https://gitlab.com/jwt/auth",service="container_registry",'
+    'scope="repository:g/p:pull,push",error="invalid_token"': [
         (
             "bearer",
             {

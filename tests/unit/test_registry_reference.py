@@ -96,7 +96,7 @@ NO_URLS = [
     "oci://localhost:5000",
     "oci://ghcr.io/a:tag",
     f"oci://ghcr.io/a@{D}",
-    "oci://user:password@ghcr.io/a",
+    "oci://user:s3cret@ghcr.io/a",
     "oci+file://relative",
     "https://ghcr.io/a",
     "ghcr.io/a",
@@ -126,7 +126,7 @@ def test_urls(url):
 def test_no_urls(url):
     with pytest.raises(InvalidReference) as error:
         parse_url(url)
-    assert "password" not in error.value.message
+    assert "s3cret" not in str(error.value)
 
 
 def test_hub_is_asked_under_its_other_name():
