@@ -6,7 +6,6 @@ compressor and, compressed, to the digest of the layer and to the sink. The memb
 Spack's order: the parent directories, then each directory, its files by name, its sub-directories by name.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -14,33 +13,39 @@ import re
 import stat
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, BinaryIO, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..content import Progress
 from ..descriptor import Descriptor
 from ..errors import PrefixChanged, StorageError
 from . import tar
 from .codec import Compression, open_compressor
-from .scan import BINARY, OTHER, TEXT, FileScan, PrefixSearch
-
-#: files up to this size are read as a whole, larger ones in pieces of it
-PIECE = 1 << 20
+from .scan import BINARY, OTHER, TEXT, FileScan, PrefixSearch, is_elf
+from .stream import TarStream
+from .strings import fixed_hits
+from .walk import Entry, read_error, walk
 
 BUILD_INFO = ".spack/binary_distribution"
 
 _DIRECTORY_MODE = 0o755
 _LINK_MODE = 0o755
+#: how much of a string is looked at to tell which old prefix it starts with
+_LONGEST_PREFIX = 4096
 
 
 @dataclass
 class RelocationFacts:
     """What a reader may want to know before it downloads the layer."""
 
-    #: characters of the install prefix
+    #: bytes of the install prefix
     prefix_length: int
     #: binaries that hold an old prefix, and how often they do
     binaries: int = 0
     strings: int = 0
+    #: those of ``strings`` that cannot grow: see :func:`.strings.fixed_hits`
+    fixed_strings: int = 0
+    #: length of the shortest old prefix in ``fixed_strings``; 0: there are none
+    shortest_fixed: int = 0
     #: files that are neither text nor ELF or Mach-O but hold an old prefix: Spack leaves them as they are
     unknown_files: int = 0
 
@@ -67,6 +72,9 @@ class PackedLayer:
 class Cancelled(Exception):
     """``cancelled()`` became true while a prefix was packed."""
 
+    def __init__(self) -> None:
+        super().__init__("not done, because the whole was stopped")
+
 
 def pack_prefix(
     prefix: str,
@@ -89,20 +97,17 @@ def pack_prefix(
     """
     output = _Output(sink)
     compressor = open_compressor(compression, output.write, pool=pool, threads=threads)
-    packer = _Packer(os.fsencode(prefix), PrefixSearch(old_prefixes), compressor.write, progress, cancelled)
+    stream = TarStream(compressor)
+    packer = _Packer(os.fsencode(prefix), old_prefixes, stream, progress, cancelled)
     try:
         packer.pack(build_info)
-        # several layers become one by leaving the end of each but the last away (image/compose.py)
-        compressor.next_member()
-        packer.close()
-        compressor.finish()
     except BaseException:
         compressor.abort()
         raise
     return PackedLayer(
         Descriptor(compression.media_type, f"sha256:{output.hasher.hexdigest()}", output.size),
-        f"sha256:{packer.hasher.hexdigest()}",
-        packer.size,
+        stream.diff_id,
+        stream.size,
         packer.files,
         tuple(packer.textfiles),
         tuple(packer.binaries),
@@ -128,60 +133,15 @@ class _Output:
             raise StorageError.from_os_error("writing a layer", e) from e
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A file or link of a prefix. ``path``: absolute; ``relative``: below the prefix."""
-
-    path: bytes
-    relative: bytes
-    link: bool
-
-
-def walk(prefix: bytes) -> Iterator[Tuple[bytes, List[Entry]]]:
-    """Each directory below ``prefix`` (relative; b"" first) with its files and links, in the order of the archive.
-
-    Devices, sockets and pipes are left out. Names are compared as bytes, which for UTF-8 is the order of characters
-    that Spack has.
-    """
-    pending = [b""]
-    while pending:
-        directory = pending.pop()
-        path = os.path.join(prefix, directory) if directory else prefix
-        entries, directories = [], []
-        try:
-            with os.scandir(path) as found:
-                for item in sorted(found, key=lambda item: item.name):
-                    relative = directory + b"/" + item.name if directory else item.name
-                    if item.is_symlink():
-                        entries.append(Entry(item.path, relative, True))
-                    elif item.is_dir(follow_symlinks=False):
-                        directories.append(relative)
-                    elif item.is_file(follow_symlinks=False):
-                        entries.append(Entry(item.path, relative, False))
-        except OSError as e:
-            raise read_error(path, e) from e
-        yield directory, entries
-        pending.extend(reversed(directories))
-
-
-def read_error(path: bytes, error: OSError) -> Exception:
-    """What an error while reading a prefix means."""
-    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ELOOP):
-        return PrefixChanged(f"packing {os.fsdecode(path)}: it vanished, or became something else, meanwhile")
-    return StorageError.from_os_error(f"packing {os.fsdecode(path)}", error)
-
-
 class _Packer:
     def __init__(
         self,
         prefix: bytes,
-        search: PrefixSearch,
-        sink: Callable[[Any], None],
+        old_prefixes: Sequence[str],
+        stream: TarStream,
         progress: Optional[Progress],
         cancelled: Callable[[], bool],
     ) -> None:
-        self.hasher = hashlib.sha256()
-        self.size = 0
         self.files = 0
         self.textfiles: List[str] = []
         self.binaries: List[str] = []
@@ -189,8 +149,10 @@ class _Packer:
         self.facts = RelocationFacts(len(prefix))
         self._prefix = prefix
         self._name = prefix.lstrip(b"/")
-        self._search = search
-        self._sink = sink
+        self._search = PrefixSearch(old_prefixes)
+        #: longest first, so that the first match is the one that counts
+        self._old_prefixes = tuple(sorted(map(os.fsencode, set(old_prefixes)), key=len, reverse=True))
+        self._stream = stream
         self._progress = progress or (lambda count: None)
         self._cancelled = cancelled
         #: (device, inode) -> name of the member that has the content
@@ -202,21 +164,14 @@ class _Packer:
         for directory, entries in walk(self._prefix):
             if self._cancelled():
                 raise Cancelled
-            self._write(tar.header(self._member(directory), tar.DIRECTORY, _DIRECTORY_MODE))
+            self._stream.write(tar.header(self._member(directory), tar.DIRECTORY, _DIRECTORY_MODE))
             for entry in entries:
-                if entry.link:
+                if entry.is_link:
                     self._add_link(entry)
                 else:
                     self._add_file(entry)
         self._add_build_info(build_info)
-
-    def close(self) -> None:
-        self._write(tar.end_of_archive(self.size))
-
-    def _write(self, data: bytes) -> None:
-        self.hasher.update(data)
-        self.size += len(data)
-        self._sink(data)
+        self._stream.finish(tar.end_of_archive)
 
     def _member(self, relative: bytes) -> bytes:
         return self._name + b"/" + relative if relative else self._name
@@ -232,7 +187,7 @@ class _Packer:
     def _add_parents(self) -> None:
         parts = self._name.split(b"/")
         for count in range(1, len(parts)):
-            self._write(tar.header(b"/".join(parts[:count]), tar.DIRECTORY, _DIRECTORY_MODE))
+            self._stream.write(tar.header(b"/".join(parts[:count]), tar.DIRECTORY, _DIRECTORY_MODE))
 
     def _add_link(self, entry: Entry) -> None:
         try:
@@ -241,7 +196,7 @@ class _Packer:
             raise PrefixChanged(f"packing {os.fsdecode(entry.path)}: it was a link and is none now") from e
         if self._search.matches_link(target):
             self.links.append(os.fsdecode(entry.relative))
-        self._write(tar.header(self._member(entry.relative), tar.SYMLINK, _LINK_MODE, 0, target))
+        self._stream.write(tar.header(self._member(entry.relative), tar.SYMLINK, _LINK_MODE, 0, target))
         self.files += 1
 
     def _add_file(self, entry: Entry) -> None:
@@ -250,65 +205,89 @@ class _Packer:
         except OSError as e:
             raise read_error(entry.path, e) from e
         try:
-            before = os.fstat(descriptor)
-            identity = (before.st_dev, before.st_ino)
-            if identity == self._build_info:
-                return
-            self.files += 1
-            name = self._member(entry.relative)
-            mode = 0o755 if before.st_mode & stat.S_IXUSR else 0o644
-            if before.st_nlink > 1:
-                first = self._hard_links.setdefault(identity, name)
-                if first is not name:
-                    self._write(tar.header(name, tar.HARD_LINK, mode, 0, first))
-                    return
-            self._write(tar.header(name, tar.REGULAR, mode, before.st_size))
-            scan = self._copy(descriptor, entry, before.st_size)
-            if _state(os.fstat(descriptor)) != _state(before):
-                raise PrefixChanged(f"packing {os.fsdecode(entry.path)}: it changed while it was read")
-            if scan:
-                self._note(entry, scan)
+            self._add_open_file(entry, descriptor)
         except OSError as e:
             raise read_error(entry.path, e) from e
         finally:
             os.close(descriptor)
 
-    def _copy(self, descriptor: int, entry: Entry, size: int) -> Optional[FileScan]:
-        """Content and padding of one file; the scan, unless nothing there is relocated (in ``.spack``)."""
-        scan = None if entry.relative.startswith(b".spack/") else FileScan(self._search)
-        if size <= PIECE:
-            data = _read_exactly(descriptor, size, entry)
-            if scan:
-                scan.whole(data)
-            self._write(data)
+    def _add_open_file(self, entry: Entry, descriptor: int) -> None:
+        before = os.fstat(descriptor)
+        identity = (before.st_dev, before.st_ino)
+        if identity == self._build_info:
+            return
+        self.files += 1
+        name, size = self._member(entry.relative), before.st_size
+        mode = 0o755 if before.st_mode & stat.S_IXUSR else 0o644
+        if before.st_nlink > 1:
+            first = self._hard_links.setdefault(identity, name)
+            if first is not name:
+                self._stream.write(tar.header(name, tar.HARD_LINK, mode, 0, first))
+                return
+        self._stream.write(tar.header(name, tar.REGULAR, mode, size))
+        if size:
+            scan = self._copy(descriptor, entry, size)
+            self._stream.write(tar.padding(size))
+            if scan.found:
+                self._note(entry, scan, descriptor)
+        if _state(os.fstat(descriptor)) != _state(before):
+            raise PrefixChanged(f"packing {os.fsdecode(entry.path)}: it changed while it was read")
+
+    def _copy(self, descriptor: int, entry: Entry, size: int) -> FileScan:
+        """The content of one file, into the archive and through the scan."""
+        stream, scan = self._stream, FileScan(self._search)
+        # nothing in .spack is relocated
+        scanned = not entry.relative.startswith(b".spack/")
+        if size <= stream.room:
+            start, end = stream.read_from(descriptor, size)
+            self._check_length(entry, end - start, size)
+            if scanned:
+                scan.whole(stream.buffer, start, end)
+            stream.accept(size)
             self._progress(size)
-        else:
-            left = size
-            while left:
-                if self._cancelled():
-                    raise Cancelled
-                data = _read_exactly(descriptor, min(left, PIECE), entry)
-                if scan:
-                    scan.feed(data)
-                self._write(data)
-                self._progress(len(data))
-                left -= len(data)
-            if scan:
-                scan.finish()
-        self._write(tar.padding(size))
+            return scan
+        scan.begin(os.pread(descriptor, 8, 0))
+        left = size
+        while left:
+            if self._cancelled():
+                raise Cancelled
+            count = min(left, stream.room)
+            start, end = stream.read_from(descriptor, count)
+            self._check_length(entry, end - start, count)
+            if scanned:
+                scan.feed(stream.buffer, start, end)
+            stream.accept(count)
+            self._progress(count)
+            left -= count
+        if scanned:
+            scan.finish()
         return scan
 
-    def _note(self, entry: Entry, scan: FileScan) -> None:
-        if not scan.found:
-            return
-        if scan.kind == BINARY:
-            self.binaries.append(os.fsdecode(entry.relative))
-            self.facts.binaries += 1
-            self.facts.strings += len(scan.hits)
-        elif scan.kind == TEXT:
+    @staticmethod
+    def _check_length(entry: Entry, got: int, expected: int) -> None:
+        if got < expected:
+            raise PrefixChanged(f"packing {os.fsdecode(entry.path)}: it shrank while it was read")
+
+    def _note(self, entry: Entry, scan: FileScan, descriptor: int) -> None:
+        """Add a file that holds an old prefix to its list, and to the facts."""
+        if scan.kind == TEXT:
             self.textfiles.append(os.fsdecode(entry.relative))
         elif scan.kind == OTHER:
             self.facts.unknown_files += 1
+        elif scan.kind == BINARY:
+            self.binaries.append(os.fsdecode(entry.relative))
+            self._count_strings(scan.hits, lambda offset, length: os.pread(descriptor, length, offset))
+
+    def _count_strings(self, hits: Sequence[int], read_at: Callable[[int, int], bytes]) -> None:
+        facts = self.facts
+        facts.binaries += 1
+        facts.strings += len(hits)
+        fixed = fixed_hits(read_at, hits) if is_elf(read_at(0, 8)) else list(hits)
+        facts.fixed_strings += len(fixed)
+        for at in fixed:
+            text = read_at(at, _LONGEST_PREFIX)
+            length = next(len(prefix) for prefix in self._old_prefixes if text.startswith(prefix))
+            facts.shortest_fixed = min(facts.shortest_fixed or length, length)
 
     def _add_build_info(self, build_info: Mapping[str, Any]) -> None:
         document = {
@@ -318,23 +297,13 @@ class _Packer:
             "relocate_links": self.links,
         }
         data = build_info_bytes(document)
-        self._write(tar.header(self._member(os.fsencode(BUILD_INFO)), tar.REGULAR, 0o644, len(data)))
-        self._write(data + tar.padding(len(data)))
+        self._stream.write(tar.header(self._member(os.fsencode(BUILD_INFO)), tar.REGULAR, 0o644, len(data)))
+        self._stream.write(data + tar.padding(len(data)))
         self.files += 1
 
 
 def _state(found: os.stat_result) -> Tuple[int, int, int]:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _read_exactly(descriptor: int, size: int, entry: Entry) -> bytes:
-    data = os.read(descriptor, size)
-    while len(data) < size:
-        more = os.read(descriptor, size - len(data))
-        if not more:
-            raise PrefixChanged(f"packing {os.fsdecode(entry.path)}: it shrank while it was read")
-        data += more
-    return data
 
 
 #: not printable for YAML 1.1, or a line break to it; JSON lets them stand unescaped

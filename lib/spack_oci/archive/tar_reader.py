@@ -81,6 +81,11 @@ class TarReader:
             self._padding = -member.size % BLOCK
             yield member
 
+    @property
+    def position(self) -> int:
+        """Bytes of the stream up to where the reader is: after a member was handed out, the start of its content."""
+        return self.size - (len(self._buffer) - self._at)
+
     def pieces(self) -> Iterator[Piece]:
         """The content that is left of the current member."""
         while self._content_left:
@@ -105,7 +110,7 @@ class TarReader:
         while True:
             block = self._take(BLOCK)
             if block == _ZERO_BLOCK:
-                self.end = self.size - (len(self._buffer) - self._at) - BLOCK
+                self.end = self.position - BLOCK
                 return None
             fields = _HEADER.unpack(block)
             _verify_checksum(block, fields[6])
