@@ -406,6 +406,7 @@ class _Extraction:
         member, data = kept
         name = self._relative(member.name)
         path = os.fsdecode(self._path(member.name))
+        listed = kind
         if kind is None and not facts.mapping.is_identity:
             kind = unlisted_kind(name, _beginning(path) if data is None else data)
         if kind is None or facts.mapping.is_identity:
@@ -420,8 +421,8 @@ class _Extraction:
             data = data if new is None else new
         if data is not None:
             self._write(member, data)
-        if changed and kind is not None:
-            facts.relocated.add(name, kind)
+        if changed:
+            facts.relocated.add(name, listed)
 
     def _make_links(self, relocator: FileRelocator, facts: InstalledFacts) -> None:
         for member in self._links:

@@ -33,8 +33,9 @@ class Relocated:
     #: files that Spack would have left as they were, see ``kinds``
     others: List[str] = field(default_factory=list)
 
-    def add(self, name: str, kind: str) -> None:
-        {TEXT: self.text_files, BINARY: self.binaries}.get(kind, self.others).append(name)
+    def add(self, name: str, listed: Optional[str]) -> None:
+        """``listed``: the list of the metadata that names the file, TEXT or BINARY; None if none does."""
+        {TEXT: self.text_files, BINARY: self.binaries}.get(listed or "", self.others).append(name)
 
 
 class FileRelocator:
