@@ -53,7 +53,8 @@ def test_identity():
 VANILLA = """{sbang_install_path: /o/bin/sbang, buildpath: /o, spackprefix: /s, relative_prefix: a/b,
   hash_to_prefix: {fwtx: /o/x
     y/z, '12345678': "/o/\\xE9\\u20AC"}, hardlinks_deduped: true,
-  relocate_textfiles: [bin/a b, 'lib/it''s, [ok]', "a\\nb", 'null', l', x:y, a#b], relocate_binaries: [], relocate_links: null}
+  relocate_textfiles: [bin/a b, 'lib/it''s, [ok]', "a\\nb", 'null', l', x:y, a#b],
+  relocate_binaries: [], relocate_links: null}
 """
 
 
