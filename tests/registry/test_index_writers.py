@@ -215,6 +215,15 @@ def test_index_that_spack_overwrote_is_repaired_by_the_next_push(new_url):
     assert indexed_names(fetch_index(store)) == {"first", "second"}
 
 
+def test_exactly_a_page_of_tags_is_not_listed_for_ever(registry, monkeypatch):
+    """docker-registry ignores ``n`` and ``last``: it has no second page, and gives the first again."""
+    monkeypatch.setattr("spack_oci.registry.manifests.PAGE_SIZE", 3)
+    store = open_store(registry.mirror_url(f"page-{os.urandom(4).hex()}"))
+    for number in range(3):
+        push_package(store, [node(f"p{number}")])
+    assert len(list(store.tags())) == 3
+
+
 def test_requests_of_an_incremental_update(registry):
     """Ten new packages: at most forty requests, however many the cache has (here more than a page of tags)."""
     url = registry.mirror_url(f"count-{os.urandom(4).hex()}")

@@ -251,11 +251,16 @@ def _at_home(client: RegistryClient, url: str, doing: str) -> str:
 
 
 def _next_after_last(url: str, document: Dict[str, Any]) -> Optional[str]:
-    """distribution-spec, "Listing Tags": ``n`` and ``last``. Exactly as many tags as asked for: there may be more."""
+    """distribution-spec, "Listing Tags": ``n`` and ``last``. Exactly as many tags as asked for: there may be more.
+
+    A registry that ignores ``last`` (docker-registry 2.8) answers with all of them again: they were all.
+    """
     tags = document.get("tags") or []
     if len(tags) != PAGE_SIZE or not isinstance(tags[-1], str):
         return None
     parts = urllib.parse.urlsplit(url)
+    if urllib.parse.parse_qs(parts.query).get("last") == [tags[-1]]:
+        return None
     return urllib.parse.urlunsplit(parts._replace(query=urllib.parse.urlencode({"n": PAGE_SIZE, "last": tags[-1]})))
 
 
