@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Callable, Iterable, Iterator, List, Optional, Protocol, Tuple
 
 from .descriptor import Descriptor, VerifyingReader
-from .errors import InvalidContent
+from .errors import InvalidContent, NotFound
 
 #: called with the number of bytes that were moved since the last call
 Progress = Callable[[int], None]
@@ -89,6 +89,22 @@ class ContentStore(Protocol):
 
     def close(self) -> None:
         """Give connections back."""
+
+
+@dataclass(frozen=True)
+class NothingYet:
+    """The readable part of a :class:`ContentStore` that does not exist yet: a plan for its first push reads this."""
+
+    url: str
+
+    def resolve(self, reference: str) -> Descriptor:
+        raise NotFound(f"{self.url} does not exist yet")
+
+    def get_manifest(self, reference: str) -> Tuple[Descriptor, bytes]:
+        raise NotFound(f"{self.url} does not exist yet")
+
+    def tags(self) -> Iterator[str]:
+        return iter(())
 
 
 def read_blob(store: ContentStore, descriptor: Descriptor, limit: int = MAX_MANIFEST_SIZE) -> bytes:

@@ -37,7 +37,7 @@ def list_packages(mirror_name: Optional[str], constraints: Sequence[str], args: 
     if sys.stdout.isatty():
         tty.msg(f"{len(unique)} cached packages in {', '.join(found)}")
     if not unique and not args.allarch:
-        tty.msg("Nothing for this platform and operating system; --allarch shows all.")
+        tty.msg("No package matches for this platform and operating system; --allarch searches all.")
     spack.cmd.display_specs(unique, args, all_headers=True)
     return 0
 
@@ -53,7 +53,7 @@ def _mirrors(name: Optional[str]) -> List["spack.mirrors.mirror.Mirror"]:
 
 
 def _specs_of(mirror: "spack.mirrors.mirror.Mirror") -> List["spack.spec.Spec"]:
-    store = mirrors.open_store(mirror, mirrors.FETCH)
+    store = mirrors.open_store(mirror, mirrors.FETCH)  # its NotFound says that there is no such layout
     try:
         index = fetch_index(store)
     except NotFound as e:

@@ -185,8 +185,11 @@ def _resolve(replacement: str) -> Optional[Callable]:
         except ImportError as e:
             from .plugin import _warn, missing_dependencies, pip_command
 
-            missing = missing_dependencies() or [str(e.name)]
-            _warn(f"spack-oci cannot work without {', '.join(missing)}: run {pip_command(missing)}")
+            missing = missing_dependencies()
+            if missing:
+                _warn(f"spack-oci cannot work without {', '.join(missing)}: run {pip_command(missing)}")
+            else:
+                _warn(f"spack-oci does not work with this Spack, whose own code is used: {e}")
             _resolved.update({hook.replacement: None for hook in HOOKS})
     return _resolved.get(replacement)
 

@@ -9,7 +9,7 @@ import spack.mirrors.mirror
 import spack.oci.image
 
 from ..content import ContentStore
-from ..errors import ConfigurationError, InvalidReference
+from ..errors import ConfigurationError, InvalidReference, NotFound
 from ..layout import open_layout
 from ..reference import LayoutDirectory, Location, Repository, is_oci_url, parse_url
 from ..registry import open_repository
@@ -125,8 +125,17 @@ def open_location(
 ) -> ContentStore:
     """The store at a location; ``credentials`` are asked before those of the ``oci`` section and the user's files."""
     if isinstance(location, LayoutDirectory):
+        if not create and _may_be_made(location.path):
+            raise NotFound(f"{location.url} does not exist yet", remedy="a push creates it")
         return open_layout(location, create=create)
     return open_repository(*registry_of(location, credentials))
+
+
+def _may_be_made(path: str) -> bool:
+    """Not there, while its parent is: a mirror before its first push. (No parent: perhaps a missing mount, an error.)"""
+    if os.path.lexists(path):
+        return False
+    return os.path.isdir(os.path.dirname(path)) or path == settings.read().default_layout
 
 
 def registry_of(

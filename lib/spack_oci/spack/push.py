@@ -24,8 +24,8 @@ from ..cache import push as engine
 from ..cache import push_plan
 from ..cache.package import Package
 from ..cache.progress import LiveDisplay, PlainLines, Reporter
-from ..content import ContentStore
-from ..errors import ConfigurationError
+from ..content import ContentStore, NothingYet
+from ..errors import ConfigurationError, NotFound
 from . import compat, indexes, mirrors, packages, settings
 from .output import elided, size
 
@@ -151,12 +151,11 @@ def plan(request: Request) -> engine.PushPlan:
     """What :func:`run` would do."""
     selection = select(request)
     with _push_settings(request) as how:
-        return engine.plan_push(
-            mirrors.open_store(request.mirror, mirrors.PUSH),
-            _records(selection.specs),
-            force=request.force,
-            settings=how,
-        )
+        try:
+            store = mirrors.open_store(request.mirror, mirrors.PUSH)
+        except NotFound:
+            store = NothingYet(request.mirror.push_url)
+        return engine.plan_push(store, _records(selection.specs), force=request.force, settings=how)
 
 
 def _records(specs: Sequence["spack.spec.Spec"]) -> List[Package]:
