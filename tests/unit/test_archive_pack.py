@@ -8,13 +8,14 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 import tarfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from spack_oci.archive import pack
+from spack_oci.archive import pack, stream
 from spack_oci.archive.codec import Compression
 from spack_oci.archive.pack import Cancelled, build_info_bytes, pack_prefix
 from spack_oci.archive.state import prefix_state
@@ -166,8 +167,8 @@ def test_large_files_go_in_pieces_with_the_same_result(root, monkeypatch):
     (prefix / "lib" / "large.so").write_bytes(b"\x7fELF\2\1\1\0" + bytes(5000) + str(root).encode() + b"/x\0" * 2000)
     whole, data = packed(prefix, root)
     assert "share/large.txt" in whole.relocate_textfiles and "lib/large.so" in whole.relocate_binaries
-    for piece in (64, 1000, 4096):
-        monkeypatch.setattr(pack, "PIECE", piece)
+    for block in (64, 1000, 4096):
+        monkeypatch.setattr(stream, "BLOCK_SIZE", block)
         layer, again = packed(prefix, root)
         assert again == data
         assert layer == whole
@@ -216,7 +217,7 @@ def test_build_info_is_yaml_too():
 
 
 def test_progress_adds_up_to_the_bytes_of_the_files(root, monkeypatch):
-    monkeypatch.setattr(pack, "PIECE", 1000)
+    monkeypatch.setattr(stream, "BLOCK_SIZE", 1000)
     prefix = make_prefix(root)
     counts = []
     packed(prefix, root, progress=counts.append)
@@ -228,14 +229,14 @@ def test_progress_adds_up_to_the_bytes_of_the_files(root, monkeypatch):
 def change_while_packing(prefix, root, monkeypatch, act):
     """Run ``act`` between the header and the content of the file ``lib/large``."""
     (prefix / "lib" / "large").write_bytes(b"l" * 5000)
-    read = pack._read_exactly
+    copy = pack._Packer._copy
 
-    def reading(descriptor, size, entry):
-        if entry.relative == b"lib/large" and act:
+    def copying(self, descriptor, entry, size):
+        if entry.relative == b"lib/large":
             act()
-        return read(descriptor, size, entry)
+        return copy(self, descriptor, entry, size)
 
-    monkeypatch.setattr(pack, "_read_exactly", reading)
+    monkeypatch.setattr(pack._Packer, "_copy", copying)
     with pytest.raises(PrefixChanged) as error:
         packed(prefix, root)
     assert str(prefix / "lib" / "large") in str(error.value)
@@ -340,3 +341,37 @@ class TestState:
         before = prefix_state(str(prefix), {}).size
         (prefix / "more").write_bytes(bytes(12345))
         assert prefix_state(str(prefix), {}).size == before + 12345
+
+
+class TestFacts:
+    """Counted on a real program: the C compiler decides where strings go."""
+
+    @pytest.fixture
+    def program(self, root):
+        if not shutil.which("gcc"):
+            pytest.skip("no gcc")
+        prefix = root / "linux-x86_64" / "demo-1.0-abcdef"
+        (prefix / "bin").mkdir(parents=True)
+        source = root / "demo.c"
+        source.write_text(
+            "#include <stdio.h>\n"
+            f'const char *data = "{prefix}/share/data"; const char *other = "{root}/etc";\n'
+            "int main(void) { puts(data); puts(other); return 0; }\n"
+        )
+        rpath = f"-Wl,-rpath,{prefix}/lib"
+        subprocess.run(["gcc", "-g", "-o", str(prefix / "bin" / "demo"), str(source), rpath], check=True, cwd=root)
+        return prefix
+
+    def test_what_cannot_grow(self, root, program):
+        facts = packed(program, root)[0].facts
+        assert facts.binaries == 1
+        # the two strings; neither the RPATH nor the source's directory in the debug information
+        assert facts.fixed_strings == 2
+        assert facts.strings > facts.fixed_strings + 1
+        assert facts.shortest_fixed == len(str(root))
+        assert facts.prefix_length == len(str(program))
+
+    def test_a_damaged_binary_counts_as_fixed(self, root):
+        prefix = make_prefix(root)
+        facts = packed(prefix, root)[0].facts
+        assert (facts.fixed_strings, facts.shortest_fixed) == (1, len(str(root)))

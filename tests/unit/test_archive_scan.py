@@ -37,12 +37,13 @@ def listed(scan: FileScan):
 def check(data: bytes, cuts) -> None:
     kind, found = expected(data)
     search = PrefixSearch(PREFIXES)
-    whole = FileScan(search).whole(data)
+    whole = FileScan(search).whole(b"##" + data + b"/opt/store", 2, 2 + len(data))
     assert listed(whole) == (kind if found else None)
     pieces = FileScan(search)
-    positions = sorted({0, len(data), *(cut for cut in cuts if 8 <= cut <= len(data))})
+    positions = sorted({0, len(data), *(cut for cut in cuts if cut <= len(data))})
+    pieces.begin(data[:8])
     for start, end in zip(positions, positions[1:]):
-        pieces.feed(data[start:end])
+        pieces.feed(bytearray(b"~" + data), start + 1, end + 1)
     pieces.finish()
     assert listed(pieces) == listed(whole)
     assert pieces.hits == whole.hits
@@ -77,7 +78,7 @@ fragments = st.sampled_from(
 
 
 @settings(max_examples=400)
-@given(data=st.lists(fragments, max_size=25).map(b"".join), cuts=st.lists(st.integers(8, 300), max_size=6))
+@given(data=st.lists(fragments, max_size=25).map(b"".join), cuts=st.lists(st.integers(0, 300), max_size=6))
 @example(data=b"x" * 8 + b"/opt/store", cuts=[12])
 @example(data=b"prefix=foo/opt/store is no path of ours", cuts=[9, 11, 14])
 @example(data=b"padding-/word-word" + b"/opt/store", cuts=[9, 12, 20])
@@ -91,7 +92,7 @@ def test_as_spack_would(data, cuts):
 def test_only_the_shortest_prefixes_are_searched():
     assert PrefixSearch(PREFIXES).needles == (b"/opt/spack/bin/sbang", b"/opt/store", b"/up/str/pkg-1-x")
     assert PrefixSearch([]).needles == ()
-    assert not FileScan(PrefixSearch([])).whole(b"\x7fELF" + b"/opt/store" * 3).found
+    assert not FileScan(PrefixSearch([])).whole(b"\x7fELF" + b"/opt/store" * 3, 0, 34).found
 
 
 @pytest.mark.parametrize(
@@ -112,14 +113,16 @@ def test_links(target, relocated):
 
 
 def test_a_file_that_is_neither_text_nor_binary_is_noted_but_not_listed():
-    scan = FileScan(PrefixSearch(PREFIXES)).whole(b"\x1a\x01\x00\x99 terminfo /opt/store/x\0")
+    data = b"\x1a\x01\x00\x99 terminfo /opt/store/x\0"
+    scan = FileScan(PrefixSearch(PREFIXES)).whole(data, 0, len(data))
     assert (scan.kind, scan.found) == (OTHER, True)
 
 
 def test_hits_of_a_large_binary_are_counted_once_each():
     data = b"\x7fELF\0\0\0\0" + (b"/opt/store/lib\0" * 1000)
     scan = FileScan(PrefixSearch(PREFIXES))
+    scan.begin(data[:8])
     for start in range(0, len(data), 64):
-        scan.feed(data[start : start + 64])
+        scan.feed(data, start, min(len(data), start + 64))
     scan.finish()
     assert scan.hits == [8 + 15 * number for number in range(1000)]

@@ -32,6 +32,8 @@ try:
 except ImportError:
     zlib_ng = None  # type: ignore[assignment]
 
+Block = Union[bytes, bytearray, memoryview]
+
 #: bytes of input in one deflate block; part of what makes the output reproducible
 BLOCK_SIZE = 1 << 20
 _WINDOW = 32 << 10
@@ -97,7 +99,7 @@ class Compression:
 class Compressor(Protocol):
     """``write`` as often as there is input, then ``finish`` once; or ``abort``, which never raises."""
 
-    def write(self, data: Union[bytes, bytearray, memoryview]) -> None: ...
+    def write(self, data: Block) -> None: ...
 
     def next_member(self) -> None:
         """What follows goes into a gzip member or zstd frame of its own, and can be cut off without decompressing."""
@@ -156,7 +158,7 @@ def _version(module: str) -> str:
     return str(getattr(__import__(module), "__version__", "?"))
 
 
-def _deflate(engine: _Engine, data: bytes, window: bytes) -> bytes:
+def _deflate(engine: _Engine, data: Block, window: bytes) -> bytes:
     """One block of a raw deflate stream, ending on a byte boundary."""
     zlib_ = engine.module
     if window:
@@ -167,30 +169,36 @@ def _deflate(engine: _Engine, data: bytes, window: bytes) -> bytes:
 
 
 class _Blocks:
-    """Cuts what is written into blocks of one size, so that the output does not depend on how it was written."""
+    """Cuts what is written into blocks of one size, so that the output does not depend on how it was written.
+
+    ``emit`` gets buffers that belong to the writer, and are his again when it returns.
+    """
 
     def __init__(self, size: int, emit: Callable[[bytes], Any]) -> None:
         self._size = size
         self._emit = emit
         self._pending = bytearray()
 
-    def write(self, data: Union[bytes, bytearray, memoryview]) -> None:
+    def write(self, data: Block) -> None:
         pending = self._pending
+        if not pending and len(data) == self._size:
+            self._emit(data)
+            return
         if len(pending) + len(data) < self._size:
             pending += data
             return
         view = memoryview(data)
         taken = self._size - len(pending)
         pending += view[:taken]
-        self._emit(bytes(pending))
+        self._emit(pending)
         while len(view) - taken >= self._size:
-            self._emit(bytes(view[taken : taken + self._size]))
+            self._emit(view[taken : taken + self._size])
             taken += self._size
         self._pending = bytearray(view[taken:])
 
     def flush(self) -> None:
         if self._pending:
-            self._emit(bytes(self._pending))
+            self._emit(self._pending)
             self._pending = bytearray()
 
 
@@ -208,17 +216,17 @@ class _GzipCompressor:
         self._crc32 = engine.module.crc32
         sink(_GZIP_HEADER)
 
-    def write(self, data: Union[bytes, bytearray, memoryview]) -> None:
+    def write(self, data: Block) -> None:
         self._blocks.write(data)
 
-    def _compress(self, block: bytes) -> None:
+    def _compress(self, block: Block) -> None:
         self._crc = self._crc32(block, self._crc)
         self._length += len(block)
-        window, self._window = self._window, block[-_WINDOW:]
+        window, self._window = self._window, bytes(block[-_WINDOW:])
         if self._pool is None:
             self._sink(_deflate(self._engine, block, window))
             return
-        self._under_way.append(self._pool.submit(_deflate, self._engine, block, window))
+        self._under_way.append(self._pool.submit(_deflate, self._engine, bytes(block), window))
         while len(self._under_way) > self._ahead or (self._under_way and self._under_way[0].done()):
             self._sink(self._under_way.popleft().result())
 
@@ -246,10 +254,10 @@ class _ZstdCompressor:
         self._sink = sink
         self._blocks = _Blocks(BLOCK_SIZE, self._compress)
 
-    def write(self, data: Union[bytes, bytearray, memoryview]) -> None:
+    def write(self, data: Block) -> None:
         self._blocks.write(data)
 
-    def _compress(self, block: bytes) -> None:
+    def _compress(self, block: Block) -> None:
         compressed = self._object.compress(block)
         if compressed:
             self._sink(compressed)
@@ -268,9 +276,9 @@ class _ZstdCompressor:
 
 class _Verbatim:
     def __init__(self, sink: Callable[[bytes], Any]) -> None:
-        self._blocks = _Blocks(BLOCK_SIZE, sink)
+        self._blocks = _Blocks(BLOCK_SIZE, lambda block: sink(bytes(block)))
 
-    def write(self, data: Union[bytes, bytearray, memoryview]) -> None:
+    def write(self, data: Block) -> None:
         self._blocks.write(data)
 
     def finish(self) -> None:

@@ -161,6 +161,7 @@ class _Packer:
 
     def pack(self, build_info: Mapping[str, Any]) -> None:
         self._add_parents()
+        self._stream.next_member()
         for directory, entries in walk(self._prefix):
             if self._cancelled():
                 raise Cancelled
@@ -286,8 +287,10 @@ class _Packer:
         facts.fixed_strings += len(fixed)
         for at in fixed:
             text = read_at(at, _LONGEST_PREFIX)
-            length = next(len(prefix) for prefix in self._old_prefixes if text.startswith(prefix))
-            facts.shortest_fixed = min(facts.shortest_fixed or length, length)
+            for prefix in self._old_prefixes:
+                if text.startswith(prefix):
+                    facts.shortest_fixed = min(facts.shortest_fixed or len(prefix), len(prefix))
+                    break
 
     def _add_build_info(self, build_info: Mapping[str, Any]) -> None:
         document = {

@@ -14,8 +14,9 @@ The search is for the few shortest prefixes that all others begin with (mostly t
 """
 
 import codecs
+import os
 import re
-from typing import Iterable, List, Optional, Tuple, Union
+from typing import Iterable, List, Optional, Sequence, Tuple, Union
 
 BINARY = "binary"
 TEXT = "text"
@@ -29,6 +30,9 @@ _ELF_MAGIC = b"\x7fELF"
 _MACHO_MAGICS = (b"\xcf\xfa\xed\xfe", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xfe\xed\xfa\xce")
 _NOT_LATIN1_TEXT = re.compile(b"[\x00\x7f-\x9f]")
 _WORD = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-")
+
+#: a common start of all prefixes that is at least so long is worth looking for first
+_RARE = 8
 
 #: hits of one file that are remembered with their place
 MAX_HITS = 10_000
@@ -48,7 +52,12 @@ def is_macho(magic: Buffer) -> bool:
     return head == b"\xbe\xba\xfe\xca" and int.from_bytes(magic[4:8], "little") < 10
 
 
-def is_text(data: Buffer) -> bool:
+def is_binary(magic: Buffer) -> bool:
+    """``magic``: the first 8 bytes of a file."""
+    return len(magic) >= _MIN_SIZE and (is_elf(magic) or is_macho(magic))
+
+
+def is_text(data: Union[Buffer, memoryview]) -> bool:
     """Spack's rule for a whole file: UTF-8, or ISO 8859-1 without control characters."""
     if len(data) < _MIN_SIZE:
         return False
@@ -60,37 +69,48 @@ def is_text(data: Buffer) -> bool:
 
 
 class PrefixSearch:
-    """Looks for any of ``old_prefixes`` (absolute paths) in bytes."""
+    """Looks for any of ``old_prefixes`` (absolute paths) in bytes.
+
+    All methods take a part of ``data``, from ``start`` to ``end``, so that nothing has to be copied.
+    """
 
     def __init__(self, old_prefixes: Iterable[str]) -> None:
         prefixes = sorted({prefix.encode("utf-8", "surrogateescape") for prefix in old_prefixes if prefix})
         self.needles: Tuple[bytes, ...] = _shortest(prefixes)
         self.longest = max(map(len, self.needles), default=0)
+        common = os.path.commonprefix(self.needles) if self.needles else b""
+        #: what is looked for first, if it is long enough to be rare
+        self._gate: Sequence[bytes] = [common] if len(common) >= _RARE else self.needles
 
-    def holds(self, data: Buffer) -> bool:
-        return any(needle in data for needle in self.needles)
+    def holds(self, data: Buffer, start: int, end: int) -> bool:
+        for gate in self._gate:
+            if data.find(gate, start, end) >= 0:
+                return any(data.find(needle, start, end) >= 0 for needle in self.needles)
+        return False
 
-    def hits(self, data: Buffer, seen: int = 0, limit: int = MAX_HITS) -> List[int]:
-        """Where prefixes stand, in ascending order, at most ``limit``; not those within the first ``seen`` bytes."""
+    def hits(self, data: Buffer, start: int, end: int, limit: int = MAX_HITS) -> List[int]:
+        """Where prefixes stand in ``data``, in ascending order, at most ``limit``."""
         result: List[int] = []
+        if not self.holds(data, start, end):
+            return result
         for needle in self.needles:
-            at = data.find(needle, max(0, seen - len(needle) + 1))
+            at = data.find(needle, start, end)
             while at >= 0 and len(result) < limit:
                 result.append(at)
-                at = data.find(needle, at + len(needle))
+                at = data.find(needle, at + len(needle), end)
         return sorted(result)
 
-    def starts_path(self, data: Buffer, seen: int = 0, behind_slash: bool = False) -> bool:
-        """True if a prefix, not within the first ``seen`` bytes, stands in ``data`` as the start of a path.
+    def starts_path(self, data: Buffer, start: int, end: int, behind_slash: bool = False) -> bool:
+        """True if a prefix stands in that part of ``data`` as the start of a path.
 
-        ``behind_slash``: whether the word that ``data`` may begin in the middle of follows a ``/``.
+        ``behind_slash``: whether the word that the part may begin in the middle of follows a ``/``.
         """
         for needle in self.needles:
-            at = data.find(needle, max(0, seen - len(needle) + 1))
+            at = data.find(needle, start, end)
             while at >= 0:
-                if not follows_slash(data, at, behind_slash):
+                if not follows_slash(data, start, at, behind_slash):
                     return True
-                at = data.find(needle, at + 1)
+                at = data.find(needle, at + 1, end)
         return False
 
     def matches_link(self, target: bytes) -> bool:
@@ -98,11 +118,11 @@ class PrefixSearch:
         return target.startswith(self.needles) if target.startswith(b"/") else False
 
 
-def follows_slash(data: Buffer, at: int, behind_slash: bool = False) -> bool:
+def follows_slash(data: Buffer, start: int, at: int, behind_slash: bool = False) -> bool:
     """True if the word (letters, digits, ``_``, ``-``; perhaps none) that ends at ``at`` is preceded by ``/``."""
-    while at > 0 and data[at - 1] in _WORD:
+    while at > start and data[at - 1] in _WORD:
         at -= 1
-    return data[at - 1] == 0x2F if at > 0 else behind_slash
+    return data[at - 1] == 0x2F if at > start else behind_slash
 
 
 def _shortest(prefixes: List[bytes]) -> Tuple[bytes, ...]:
@@ -115,7 +135,7 @@ def _shortest(prefixes: List[bytes]) -> Tuple[bytes, ...]:
 
 
 class FileScan:
-    """Scans one file: as a :meth:`whole`, or piece by piece with :meth:`feed` and :meth:`finish`.
+    """Scans one file: as a :meth:`whole`, or piece by piece with :meth:`begin`, :meth:`feed` and :meth:`finish`.
 
     Afterwards: ``kind`` (BINARY, TEXT or OTHER), ``found`` (it has to be relocated; of OTHER: it holds an old prefix,
     which no reader of Spack's will relocate), ``hits`` (offsets in a BINARY, at most MAX_HITS).
@@ -128,42 +148,70 @@ class FileScan:
         self._search = search
         self._size = 0
         self._text: Optional[_TextCheck] = None
-        #: the end of the last piece, for prefixes that cross the seam
+        #: the end of what was seen, for prefixes that cross the seam
         self._tail = b""
         self._behind_slash = False
         self._held = False
 
-    def whole(self, data: Buffer) -> "FileScan":
-        binary = len(data) >= _MIN_SIZE and (is_elf(data) or is_macho(data))
-        if binary:
-            self.kind = BINARY
-            self.hits = self._search.hits(data)
-            self.found = bool(self.hits)
-        elif self._search.holds(data):
-            self.kind = TEXT if is_text(data) else OTHER
-            self.found = self.kind == OTHER or self._search.starts_path(data)
+    def whole(self, data: Buffer, start: int, end: int) -> "FileScan":
+        """Scan a file that is in ``data`` from ``start`` to ``end``."""
+        if self._search.holds(data, start, end):
+            if is_binary(data[start : start + _MIN_SIZE]):
+                self.kind = BINARY
+                self.hits = [at - start for at in self._search.hits(data, start, end)]
+                self.found = True
+            else:
+                self.kind = TEXT if is_text(memoryview(data)[start:end]) else OTHER
+                self.found = self.kind == OTHER or self._search.starts_path(data, start, end)
         return self
 
-    def feed(self, piece: Buffer) -> None:
-        """The next piece; the first one has at least 8 bytes, or is all there is."""
-        if not self._size and len(piece) >= _MIN_SIZE:
-            if is_elf(piece) or is_macho(piece):
-                self.kind = BINARY
-            else:
-                self._text = _TextCheck()
+    def begin(self, magic: bytes) -> None:
+        """``magic``: the first 8 bytes, or all there are."""
+        if is_binary(magic):
+            self.kind = BINARY
+        elif len(magic) >= _MIN_SIZE:
+            self._text = _TextCheck()
+
+    def feed(self, data: Buffer, start: int, end: int) -> None:
+        """The next piece of the file."""
         if self._text and self._text.possible:
-            self._text.feed(piece)
-        window, seen = self._tail + bytes(piece), len(self._tail)
+            self._text.feed(memoryview(data)[start:end])
+        reach = max(self._search.longest - 1, 0)
+        seam = self._tail + bytes(data[start : min(end, start + reach)])
         if self.kind == BINARY:
-            start = self._size - seen
-            self.hits += [start + at for at in self._search.hits(window, seen, MAX_HITS - len(self.hits))]
+            in_front = self._size - len(self._tail)
+            across = [at for at in self._search.hits(seam, 0, len(seam)) if self._crosses(seam, at)]
+            self.hits += [in_front + at for at in across]
+            inside = self._search.hits(data, start, end, MAX_HITS - len(self.hits))
+            self.hits += [self._size + at - start for at in inside]
         elif not self.found:
-            self._held = self._held or bool(self._search.hits(window, seen, 1))
-            self.found = self._held and self._search.starts_path(window, seen, self._behind_slash)
-        cut = max(0, len(window) - self._search.longest + 1)
-        self._behind_slash = follows_slash(window, cut, self._behind_slash)
-        self._tail = window[cut:]
-        self._size += len(piece)
+            behind_slash = follows_slash(self._tail, 0, len(self._tail), self._behind_slash)
+            if self._search.holds(seam, 0, len(seam)):
+                self._held = True
+                self.found = self._search.starts_path(seam, 0, len(seam), self._behind_slash)
+            if not self.found and self._search.holds(data, start, end):
+                self._held = True
+                self.found = self._search.starts_path(data, start, end, behind_slash)
+        self._keep_tail(data, start, end, reach)
+        self._size += end - start
+
+    def _crosses(self, seam: bytes, at: int) -> bool:
+        """A hit in the seam counts only if it begins in front of it and ends behind."""
+        cut = len(self._tail)
+        length = next(len(needle) for needle in self._search.needles if seam.startswith(needle, at))
+        return at < cut < at + length
+
+    def _keep_tail(self, data: Buffer, start: int, end: int, reach: int) -> None:
+        if end - start >= reach:
+            cut = end - reach
+            before = follows_slash(self._tail, 0, len(self._tail), self._behind_slash)
+            self._behind_slash = follows_slash(data, start, cut, before)
+            self._tail = bytes(data[cut:end])
+        else:
+            window = self._tail + bytes(data[start:end])
+            cut = max(0, len(window) - reach)
+            self._behind_slash = follows_slash(window, 0, cut, self._behind_slash)
+            self._tail = window[cut:]
 
     def finish(self) -> None:
         if self.kind == BINARY:
@@ -185,14 +233,18 @@ class _TextCheck:
     def possible(self) -> bool:
         return self._utf8 is not None or self._latin1
 
-    def feed(self, piece: Buffer) -> None:
+    def feed(self, piece: memoryview) -> None:
+        data = bytes(piece)
         if self._utf8 is not None:
             try:
-                self._utf8.decode(bytes(piece))
+                self._utf8.decode(data)
             except UnicodeDecodeError:
                 self._utf8 = None
-        if self._latin1 and _NOT_LATIN1_TEXT.search(piece):
-            self._latin1 = False
+        if self._latin1:
+            if data.isascii():  # two searches for one byte are much quicker than one for a class
+                self._latin1 = b"\0" not in data and b"\x7f" not in data
+            else:
+                self._latin1 = not _NOT_LATIN1_TEXT.search(data)
 
     def finish(self) -> bool:
         if self._utf8 is not None:

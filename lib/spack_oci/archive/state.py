@@ -8,7 +8,7 @@ import stat
 from dataclasses import dataclass
 from typing import Any, Mapping
 
-from .pack import read_error, walk
+from .walk import read_error, walk
 
 
 @dataclass(frozen=True)

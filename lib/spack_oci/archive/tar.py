@@ -6,6 +6,7 @@ leading slash. Everything that could differ between two machines is fixed: uid, 
 user or group names.
 """
 
+from functools import lru_cache
 from typing import List, Tuple
 
 BLOCK = 512
@@ -44,10 +45,9 @@ def header(name: bytes, kind: bytes, mode: int, size: int = 0, link: bytes = b""
     if not records:
         return _ustar(name, kind, mode, size, link)
     content = _pax_content(records)
-    extended = _ustar(b"././@PaxHeader", _PAX, 0, len(content), b"")
     return b"".join(
         (
-            extended,
+            _pax_header(len(content)),
             content,
             padding(len(content)),
             _ustar(_ascii(name), kind, mode, 0 if size > _MAX_OCTAL_SIZE else size, _ascii(link)),
@@ -81,6 +81,11 @@ def _ustar(name: bytes, kind: bytes, mode: int, size: int, link: bytes) -> bytes
         link.ljust(_NAME_LENGTH, b"\0"),
         _TAIL,
     )
+
+
+@lru_cache(maxsize=1024)
+def _pax_header(size: int) -> bytes:
+    return _ustar(b"././@PaxHeader", _PAX, 0, size, b"")
 
 
 def _records(name: bytes, link: bytes, size: int) -> List[Tuple[bytes, bytes]]:

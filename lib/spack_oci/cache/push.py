@@ -236,7 +236,7 @@ class _Push:
 
     def _check(self) -> None:
         if self._stop.is_set():
-            raise Cancelled("not pushed, because the push was stopped")
+            raise Cancelled
 
     def _prepare(self, job: _Job) -> None:
         self._check()
