@@ -85,11 +85,10 @@ def test_layers_of_ours_are_joined_without_compressing_them(tmp_path, algorithm)
     data = sink.getvalue()
     check(composed.layer, data)
     assert composed.layer.label == "three"
-    assert composed.compressed < 100, "only the end of the archive"
+    assert composed.compressed < 600, "only parent directories and the end of the archive"
     assert len(data) <= sum(s.descriptor.size for s in sources)
-    assert data.startswith(sources[0].open().read()[:1000])
-    expected = [n for s in sources for n in names(s.open().read(), s.descriptor.media_type)]
-    assert names(data, compression.media_type) == expected
+    expected = dict.fromkeys(n for s in sources for n in names(s.open().read(), s.descriptor.media_type))
+    assert names(data, compression.media_type) == list(expected), "no name twice: podman refuses that"
     again = io.BytesIO()
     compose_layers(sources, compression, again)
     assert again.getvalue() == data
@@ -131,7 +130,8 @@ def test_other_layers_are_compressed_again(tmp_path, data, media_type):
         composed = compose_layers(sources, compression, sink)
         check(composed.layer, sink.getvalue())
         assert composed.copied and composed.compressed > 100
-        assert "x/one" in names(sink.getvalue(), d.OCI_LAYER_GZIP)
+        found = names(sink.getvalue(), d.OCI_LAYER_GZIP)
+        assert "x/one" in found and len(found) == len(set(found))
         assert any(n.endswith("bin/a") for n in names(sink.getvalue(), d.OCI_LAYER_GZIP))
 
 
@@ -203,7 +203,7 @@ def test_leaving_files_out(tmp_path):
         assert archive.extractfile(prefix.lstrip("/") + "/bin/app").read() == NOISE[:9000]
     # it can be joined as it is
     joined = io.BytesIO()
-    assert compose_layers([source(sink.getvalue(), d.OCI_LAYER_GZIP)], compression, joined).compressed < 100
+    assert compose_layers([source(sink.getvalue(), d.OCI_LAYER_GZIP)], compression, joined).compressed < 600
 
 
 def test_a_hard_link_takes_over_what_is_left_out(tmp_path):

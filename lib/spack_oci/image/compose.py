@@ -1,32 +1,38 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """One layer made of several, by concatenation.
 
-A tar ends with blocks of zeros, at which every reader stops, so tars cannot simply be put one behind
-the other. Our packages' layers hold these blocks in a gzip member (zstd frame) of their own: leaving that member away
-and copying the rest as it is joins compressed layers without compressing anything again; one member with the end of the
-archive follows the last. Gzip members and zstd frames in a row are one stream by definition (RFC 1952, 2.2; RFC 8878,
-3.1). A layer that is made otherwise, by Spack itself or with another algorithm, is compressed again. Either way every
-layer is decompressed once: the diff ID is the digest of the joined tar.
+Tars cannot simply be put one behind the other: every reader stops at the zeros that end the first, and podman refuses a
+tar that names a directory twice ("duplicates of file paths not supported"), as packages do with the parents of their
+prefixes. Our packages' layers are therefore written as three gzip members (zstd frames): the parent directories, the
+prefix, the end of the archive. Copying the middle ones as they are joins compressed layers without compressing anything
+again but a few headers. Gzip members and zstd frames in a row are one stream by definition (RFC 1952, 2.2; RFC 8878,
+3.1).
+
+A layer that is made otherwise, by Spack itself or with another algorithm, is compressed again. Either way every layer
+is decompressed once: the diff ID is the digest of the joined tar.
 """
 
 import hashlib
 import io
-import re
+import zlib
 from dataclasses import dataclass
-from typing import BinaryIO, Callable, Iterable, Iterator, Optional, Sequence, Tuple
+from typing import BinaryIO, Callable, Iterable, Iterator, List, Sequence, Set, Tuple
+
+import zstandard
 
 from ..archive import tar
-from ..archive.codec import Compression, open_compressor, open_decompressor
-from ..archive.tar_reader import TarReader
+from ..archive.codec import Compression, Decompressor, open_compressor, open_decompressor
+from ..archive.tar_reader import DIRECTORY, Member, TarReader
 from ..descriptor import Descriptor
-from ..errors import CorruptArchive, ImageError
+from ..errors import CorruptArchive, ImageError, UnsafeArchive
 from .manifest import Layer, compression_of
 
 _CHUNK = 1 << 18
-#: an end of archive of at most this many bytes is found; ours takes some 40
+#: an end of archive of at most this many compressed bytes is found; ours takes some 40
 _TAIL = 256
+#: the same of the parent directories
+_HEAD = 4096
 _MAGIC = {"gzip": b"\x1f\x8b\x08", "zstd": b"\x28\xb5\x2f\xfd"}
-_ZERO_END = re.compile(rb"\0*\Z")
 
 
 @dataclass(frozen=True)
@@ -51,27 +57,15 @@ def compose_layers(
 ) -> Composed:
     """Write to ``sink`` (a new file that can seek) one layer with the members of ``sources`` in their order.
 
-    Deterministic. Raises CorruptArchive for a source that is no tar, and what reading raises.
+    Directories that several sources have are there once. Deterministic. Raises CorruptArchive for a source that is no
+    tar, and what reading raises.
     """
     if not sources:
         raise ImageError("a layer needs at least one package")
-    tar_hasher = hashlib.sha256()
-    tar_size = copied = compressed = 0
+    joined = _Joined(compression, sink)
     for source in sources:
-        start = sink.tell()
-        written, end = _copy_as_is(source, compression.algorithm, sink, tar_hasher)
-        if written:
-            copied += written
-        else:
-            sink.seek(start)
-            sink.truncate()
-            compressed += _compress_again(source, end, compression, sink)
-        tar_size += end
-    end_of_archive = tar.end_of_archive(tar_size)
-    tar_hasher.update(end_of_archive)
-    compressed += _compressed(compression, [end_of_archive], sink)
-    descriptor = describe_file(sink, compression.media_type)
-    return Composed(Layer(descriptor, "sha256:" + tar_hasher.hexdigest(), label), copied, compressed)
+        joined.add(source)
+    return joined.finish(label)
 
 
 def describe_file(file: BinaryIO, media_type: str) -> Descriptor:
@@ -86,84 +80,173 @@ def describe_file(file: BinaryIO, media_type: str) -> Descriptor:
     return Descriptor(media_type, "sha256:" + hasher.hexdigest(), size)
 
 
-def _copy_as_is(source: LayerSource, algorithm: str, sink: BinaryIO, hasher: "hashlib._Hash") -> Tuple[int, int]:
-    """Copy the compressed bytes without the end of the archive. Hashes the members' part of the tar in any case.
-
-    (compressed bytes written, bytes of the tar before its end); 0 written: this layer has to be compressed again.
-    """
-    same = compression_of(source.descriptor.media_type) == algorithm
-    with source.open() as stream:
-        tee = _Tee(stream, sink if same else None)
-        archive = _HashedTar(open_decompressor(source.descriptor.media_type, tee), hasher)
-        end = archive.read_to_end()
-        tee.drain()
-    separate = same and _zeros_of(tee.tail, algorithm, archive.size - end)
-    if not separate:
-        return 0, end
-    sink.write(tee.tail[:-separate])
-    return tee.size - separate, end
+class _NotSeparate(Exception):
+    """The source is not made of members that can be copied."""
 
 
-def _zeros_of(tail: bytes, algorithm: str, expected: int) -> int:
-    """How many compressed bytes at the end are nothing but ``expected`` zeros in a member of their own; 0 if none."""
-    if algorithm == "none":
-        # the zeros themselves; they are longer than what is held back
-        return 0
-    at = tail.rfind(_MAGIC[algorithm])
+class _Joined:
+    """The layer so far."""
+
+    def __init__(self, compression: Compression, sink: BinaryIO) -> None:
+        self._compression = compression
+        self._sink = sink
+        self._hasher = hashlib.sha256()
+        self._size = 0
+        self._directories: Set[bytes] = set()
+        self._copied = 0
+        self._compressed = 0
+
+    def add(self, source: LayerSource) -> None:
+        start, hasher, directories = self._sink.tell(), self._hasher.copy(), set(self._directories)
+        size, compressed = self._size, self._compressed
+        try:
+            self._copied += self._copy_as_is(source)
+        except _NotSeparate:
+            self._sink.seek(start)
+            self._sink.truncate()
+            self._hasher, self._directories = hasher, directories
+            self._size, self._compressed = size, compressed
+            self._write_member(self._members_of(source))
+
+    def finish(self, label: str) -> Composed:
+        end_of_archive = tar.end_of_archive(self._size)
+        self._write_member([end_of_archive])
+        descriptor = describe_file(self._sink, self._compression.media_type)
+        layer = Layer(descriptor, "sha256:" + self._hasher.hexdigest(), label)
+        return Composed(layer, self._copied, self._compressed)
+
+    def _copy_as_is(self, source: LayerSource) -> int:
+        """Returns the number of compressed bytes that were copied."""
+        algorithm = self._compression.algorithm
+        if compression_of(source.descriptor.media_type) != algorithm or algorithm == "none":
+            raise _NotSeparate
+        with source.open() as stream:
+            tee = _Tee(stream, self._sink)
+            head_length, parents = _head(tee.peek(), algorithm)
+            others = self._directories - set(parents)
+            self._write_parents(parents)
+            tee.skip = head_length
+            archive = _HashedTar(open_decompressor(source.descriptor.media_type, tee), self._hasher, _tar_size(parents))
+            for position, member in enumerate(archive):
+                if position >= len(parents) and member.kind == DIRECTORY and member.name.rstrip(b"/") in others:
+                    raise _NotSeparate
+            tee.drain()
+        tail = _tail(tee.tail, algorithm, archive.size - archive.end)
+        self._sink.write(tee.tail[:-tail])
+        self._size += archive.end - archive.start
+        return tee.size - head_length - tail
+
+    def _write_parents(self, parents: Sequence[bytes]) -> None:
+        new = [name for name in parents if name not in self._directories]
+        self._directories.update(new)
+        if new:
+            self._write_member(tar.header(name, DIRECTORY, 0o755) for name in new)
+
+    def _write_member(self, chunks: Iterable[bytes]) -> None:
+        """A gzip member or zstd frame of its own."""
+        start = self._sink.tell()
+        compressor = open_compressor(self._compression, self._sink.write)
+        for chunk in chunks:
+            self._hasher.update(chunk)
+            self._size += len(chunk)
+            compressor.write(chunk)
+        compressor.finish()
+        self._compressed += self._sink.tell() - start
+
+    def _members_of(self, source: LayerSource) -> Iterator[bytes]:
+        """The source's members, written anew, without the directories that are there."""
+        with source.open() as stream:
+            content = open_decompressor(source.descriptor.media_type, stream)
+            reader = TarReader(lambda: content.read(_CHUNK))
+            for member in reader:
+                name = member.name.rstrip(b"/")
+                if member.kind == DIRECTORY:
+                    if name in self._directories:
+                        continue
+                    self._directories.add(name)
+                yield tar.header(member.name, member.kind, member.mode, member.size, member.link)
+                for data, start, end in reader.pieces():
+                    yield data[start:end]
+                yield tar.padding(member.size)
+
+
+def _head(start: bytes, algorithm: str) -> Tuple[int, List[bytes]]:
+    """The first member of a layer: its compressed length and the names in it, which must be directories only."""
+    try:
+        if algorithm == "gzip":
+            gzip_object = zlib.decompressobj(31)
+            data, complete = gzip_object.decompress(start, _HEAD * 16), gzip_object.eof
+            length = len(start) - len(gzip_object.unused_data)
+        else:
+            zstd_object = zstandard.ZstdDecompressor().decompressobj()
+            data, complete = zstd_object.decompress(start), zstd_object.eof
+            length = len(start) - len(zstd_object.unused_data)
+        if not complete:
+            raise _NotSeparate
+        return length, _directories_of(data)
+    except (zlib.error, zstandard.ZstdError, CorruptArchive, UnsafeArchive) as e:
+        raise _NotSeparate from e
+
+
+def _directories_of(data: bytes) -> List[bytes]:
+    """The names in a piece of a tar that holds nothing but directories, written as we write them."""
+    chunks = iter([data + bytes(2 * tar.BLOCK), b""])
+    members = list(TarReader(lambda: next(chunks)))
+    names = [member.name.rstrip(b"/") for member in members]
+    if b"".join(tar.header(name, DIRECTORY, 0o755) for name in names) != data:
+        raise _NotSeparate
+    return names
+
+
+def _tar_size(directories: Sequence[bytes]) -> int:
+    return sum(len(tar.header(name, DIRECTORY, 0o755)) for name in directories)
+
+
+def _tail(held: bytes, algorithm: str, expected: int) -> int:
+    """How many compressed bytes at the end are nothing but ``expected`` zeros in a member of their own."""
+    at = held.rfind(_MAGIC[algorithm])
     while at >= 0:
-        candidate = tail[at:]
+        candidate = held[at:]
         try:
             content = open_decompressor(candidate[:4], io.BytesIO(candidate)).read(expected + 1)
         except CorruptArchive:
             content = b""
-        if len(content) == expected and _ZERO_END.match(content):
+        if len(content) == expected and not content.strip(b"\0"):
             return len(candidate)
-        at = tail.rfind(_MAGIC[algorithm], 0, at)
-    return 0
-
-
-def _compress_again(source: LayerSource, size: int, compression: Compression, sink: BinaryIO) -> int:
-    """The first ``size`` bytes of the tar, in a member of their own. Bytes written."""
-
-    def members() -> Iterator[bytes]:
-        left = size
-        with source.open() as stream:
-            content = open_decompressor(source.descriptor.media_type, stream)
-            while left:
-                chunk = content.read(min(_CHUNK, left))
-                left -= len(chunk)
-                yield chunk
-            while content.read(_CHUNK):  # to the end, for the digest of the source
-                pass
-
-    return _compressed(compression, members(), sink)
-
-
-def _compressed(compression: Compression, chunks: Iterable[bytes], sink: BinaryIO) -> int:
-    start = sink.tell()
-    compressor = open_compressor(compression, sink.write)
-    for chunk in chunks:
-        compressor.write(chunk)
-    compressor.finish()
-    return sink.tell() - start
+        at = held.rfind(_MAGIC[algorithm], 0, at)
+    raise _NotSeparate
 
 
 class _Tee:
-    """A stream whose bytes go on to ``sink``, all but the last few, which are in ``tail`` when it was read."""
+    """A stream whose bytes go on to ``sink``: not the first ``skip``, and not the last few, which are in ``tail``."""
 
-    def __init__(self, stream: BinaryIO, sink: Optional[BinaryIO]) -> None:
+    def __init__(self, stream: BinaryIO, sink: BinaryIO) -> None:
         self._stream = stream
         self._sink = sink
+        self._peeked = b""
+        self.skip = 0
         self.tail = b""
         self.size = 0
 
+    def peek(self) -> bytes:
+        """The first bytes, which will be read again."""
+        while len(self._peeked) < _HEAD:
+            data = self._stream.read(_HEAD - len(self._peeked))
+            if not data:
+                break
+            self._peeked += data
+        return self._peeked
+
     def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
+        if self._peeked:
+            cut = len(self._peeked) if size < 0 else size
+            data, self._peeked = self._peeked[:cut], self._peeked[cut:]
+        else:
+            data = self._stream.read(size)
+        held = self.tail + data[max(0, self.skip - self.size) :]
         self.size += len(data)
-        if self._sink is not None and data:
-            held = self.tail + data
-            self._sink.write(held[:-_TAIL])
-            self.tail = held[-_TAIL:]
+        self._sink.write(held[:-_TAIL])
+        self.tail = held[-_TAIL:]
         return data
 
     def drain(self) -> None:
@@ -180,18 +263,24 @@ class _Tee:
 
 
 class _HashedTar:
-    """Reads a tar and hashes it up to the end of its members."""
+    """Iterates over the members of a tar, and hashes it from ``start`` to the end of its members."""
 
-    def __init__(self, content, hasher: "hashlib._Hash") -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, content: Decompressor, hasher: "hashlib._Hash", start: int) -> None:
         self._content = content
         self._hasher = hasher
+        self.start = start
         self._pending = b""
-        self._hashed = 0
+        self._seen = 0
         self._reader = TarReader(self._next)
 
     @property
     def size(self) -> int:
         return self._reader.size
+
+    @property
+    def end(self) -> int:
+        assert self._reader.end is not None  # the iteration is over
+        return self._reader.end
 
     def _next(self) -> bytes:
         self._flush()
@@ -200,15 +289,11 @@ class _HashedTar:
 
     def _flush(self) -> None:
         """Where the members end is known only after the chunk that it is in was handed out."""
-        end = self._reader.end
-        part = self._pending if end is None else self._pending[: max(0, end - self._hashed)]
-        self._hasher.update(part)
-        self._hashed += len(self._pending)
+        end = self._seen + len(self._pending) if self._reader.end is None else self._reader.end
+        self._hasher.update(self._pending[max(0, self.start - self._seen) : max(0, end - self._seen)])
+        self._seen += len(self._pending)
         self._pending = b""
 
-    def read_to_end(self) -> int:
-        for _ in self._reader:
-            pass
+    def __iter__(self) -> Iterator[Member]:
+        yield from self._reader
         self._flush()
-        assert self._reader.end is not None  # the iteration is over
-        return self._reader.end

@@ -37,8 +37,11 @@ class _TarWriter:
             self.write(chunk)
         self.write(tar.padding(member.size))
 
-    def finish(self, label: str) -> Layer:
+    def next_member(self) -> None:
         self._compressor.next_member()
+
+    def finish(self, label: str) -> Layer:
+        self.next_member()
         self.write(tar.end_of_archive(self._size))
         self._compressor.finish()
         descriptor = describe_file(self._sink, self._compression.media_type)
@@ -161,7 +164,11 @@ def filter_layer(
 
     heirs = _heirs_of_hard_links(source, is_out)
     writer = _TarWriter(compression, sink)
+    in_parents = True
     for reader, member in _members(source):
+        if in_parents and not (member.kind == DIRECTORY and root.startswith(member.name.rstrip(b"/") + b"/")):
+            in_parents = False
+            writer.next_member()
         kept = _kept_as(member, heirs, is_out)
         if kept is not None:
             writer.add(kept, (data[start:end] for data, start, end in reader.pieces()))

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""podman with a storage of its own, and small base images made of this machine's shell and C library."""
+
+import contextlib
+import gzip
+import io
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional, Sequence
+
+import pytest
+from spack_oci import descriptor as d
+from spack_oci.content import ContentStore, put_bytes
+
+
+class Podman:
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        config = directory / "containers.conf"
+        config.write_text(
+            '[engine]\nruntime="runc"\ncgroup_manager="cgroupfs"\nevents_logger="file"\n'
+            '[containers]\ndefault_ulimits=["nofile=20000:20000","nproc=30000:30000"]\n'
+        )
+        self._environment = {**os.environ, "CONTAINERS_CONF": str(config)}
+        self._base = ["podman", "--root", str(directory / "root"), "--runroot", str(directory / "run")]
+
+    def __call__(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run(
+            [*self._base, *arguments], capture_output=True, text=True, env=self._environment, timeout=600
+        )
+        if check and done.returncode:
+            raise AssertionError(f"podman {' '.join(arguments)}: {done.stderr}")
+        return done
+
+    def pull(self, image: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        return self("pull", "--quiet", "--tls-verify=false", image, check=check)
+
+    def run(self, image: str, *command: str, check: bool = True, options: Sequence[str] = ()) -> str:
+        """What the container prints, standard output and errors."""
+        done = self("run", "--rm", "--network=none", "--pull=never", *options, image, *command, check=check)
+        return done.stdout + done.stderr
+
+
+@contextlib.contextmanager
+def podman(directory: Path) -> Iterator[Podman]:
+    """A podman that can run containers here, or a skipped test."""
+    if os.geteuid() != 0 or not shutil.which("podman") or not shutil.which("runc"):
+        pytest.skip("needs root, podman and runc")
+    directory.mkdir(parents=True, exist_ok=True)
+    engine = Podman(directory)
+    if engine("info", check=False).returncode:
+        pytest.skip("podman does not work here")
+    try:
+        yield engine
+    finally:
+        engine("rmi", "--all", "--force", check=False)
+        engine("system", "reset", "--force", check=False)
+
+
+def skopeo(*arguments: str) -> str:
+    if not shutil.which("skopeo"):
+        pytest.skip("needs skopeo")
+    done = subprocess.run(["skopeo", *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def libraries_of(program: str) -> List[str]:
+    """Files that ``program`` needs to start, as ldd finds them."""
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    words = [word for line in listed.splitlines() for word in line.split() if word.startswith("/")]
+    return sorted(set(words))
+
+
+def shell_root_file_system() -> bytes:
+    """A tar with this machine's ``/bin/sh`` and ``env``, their libraries, and two users."""
+    files: Dict[str, str] = {"/bin/sh": "/bin/sh", "/usr/bin/env": "/usr/bin/env", "/usr/bin/id": "/usr/bin/id"}
+    for program in list(files.values()):
+        files.update({path: path for path in libraries_of(program)})
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name in ("tmp", "etc"):
+            member = tarfile.TarInfo(name)
+            member.type, member.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
+            archive.addfile(member)
+        passwd = b"root:x:0:0:root:/:/bin/sh\nworker:x:1234:1234::/tmp:/bin/sh\n"
+        for name, data in [("etc/passwd", passwd), ("etc/group", b"root:x:0:\nworker:x:1234:\n")]:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+        for name, path in sorted(files.items()):
+            with open(os.path.realpath(path), "rb") as f:
+                data = f.read()
+            member = tarfile.TarInfo(name.lstrip("/"))
+            member.size, member.mode = len(data), 0o755
+            archive.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
+def push_base(
+    store: ContentStore, tag: str, root: bytes, *, docker: bool = False, config: Optional[dict] = None
+) -> d.Descriptor:
+    """A base image of one layer."""
+    layer = put_bytes(store, gzip.compress(root, 1, mtime=0), d.DOCKER_LAYER_GZIP if docker else d.OCI_LAYER_GZIP)
+    document = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Env": ["PATH=/usr/local/bin:/usr/bin:/bin"], "Cmd": ["sh"], **(config or {})},
+        "rootfs": {"type": "layers", "diff_ids": [d.sha256_digest(root)]},
+        "history": [{"created_by": "a test"}],
+    }
+    blob = put_bytes(store, json.dumps(document).encode(), d.DOCKER_CONFIG if docker else d.OCI_CONFIG)
+    media_type = d.DOCKER_MANIFEST if docker else d.OCI_MANIFEST
+    manifest = {"schemaVersion": 2, "mediaType": media_type, "config": blob.to_dict(), "layers": [layer.to_dict()]}
+    return store.put_manifest(d.canonical_json(manifest), media_type, tag)
