@@ -13,7 +13,7 @@ from ..errors import NotFound, SpackOciError
 from ..index.read import NotModified, fetch_index
 from ..reference import is_oci_url
 from . import compat, mirrors, settings
-from .output import elided
+from .output import counted, elided
 
 
 def update(mirror: "spack.mirrors.mirror.Mirror", *, full: bool = False) -> IndexUpdate:
@@ -33,9 +33,9 @@ def update_after_push(mirror: "spack.mirrors.mirror.Mirror", result: PushResult)
 
 def print_update(mirror: "spack.mirrors.mirror.Mirror", update: IndexUpdate) -> None:
     changes = f"{update.added} added, {update.removed} removed" if update.added or update.removed else "nothing new"
-    tty.info(f"Index of {mirror.push_url}: {update.total} packages ({changes})")
+    tty.info(f"Index of {mirror.push_url}: {counted(update.total, 'package')} ({changes})")
     if update.unreadable:
-        tty.warn(f"{len(update.unreadable)} tags could not be read: {elided(sorted(update.unreadable))}")
+        tty.warn(f"{counted(len(update.unreadable), 'tag')} could not be read: {elided(sorted(update.unreadable))}")
 
 
 def update_document(update: IndexUpdate) -> Dict[str, Any]:

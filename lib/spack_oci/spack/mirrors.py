@@ -132,7 +132,7 @@ def open_location(
 
 
 def _may_be_made(path: str) -> bool:
-    """Not there, while its parent is: a mirror before its first push. (No parent: perhaps a missing mount, an error.)"""
+    """Not there, while its parent is: a mirror before its first push. (No parent: perhaps a mount is missing.)"""
     if os.path.lexists(path):
         return False
     return os.path.isdir(os.path.dirname(path)) or path == settings.read().default_layout

@@ -13,6 +13,11 @@ def size(count: float) -> str:
     return ""
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 package``, ``2 packages``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> List[str]:
     """Lines with aligned columns."""
     rows = [tuple(str(c) for c in row) for row in ([header, *rows] if header else rows)]

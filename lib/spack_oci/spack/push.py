@@ -27,7 +27,7 @@ from ..cache.progress import LiveDisplay, PlainLines, Reporter
 from ..content import ContentStore, NothingYet
 from ..errors import ConfigurationError, NotFound
 from . import compat, indexes, mirrors, packages, settings
-from .output import elided, size
+from .output import counted, elided, size
 
 #: `/abcdefg`, a spec by its hash; anything longer or with a second slash is a path
 _HASH_SPEC = re.compile(r"/[a-z0-9]{1,32}\Z")
@@ -238,14 +238,15 @@ def print_outcome(outcome: Outcome) -> None:
     if result.pushed:
         saved = f", {size(result.bytes_saved)} saved" if result.bytes_saved else ""
         tty.info(
-            f"Pushed {len(result.pushed)} packages to {outcome.request.mirror.push_url} in {result.seconds:.1f} s: "
+            f"Pushed {counted(len(result.pushed), 'package')} to {outcome.request.mirror.push_url} in {result.seconds:.1f} s: "
             f"{size(result.bytes_read)} read, {size(result.bytes_sent)} sent{saved}"
         )
     if outcome.index:
         indexes.print_update(outcome.request.mirror, outcome.index)
     if outcome.failed:
         tty.error(
-            f"{len(outcome.failures)} packages were not pushed:", *(f"{who}: {why}" for who, why in outcome.failures)
+            f"{counted(len(outcome.failures), 'package')} not pushed:",
+            *(f"{who}: {why}" for who, why in outcome.failures),
         )
 
 
