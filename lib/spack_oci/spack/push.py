@@ -238,8 +238,8 @@ def print_outcome(outcome: Outcome) -> None:
     if result.pushed:
         saved = f", {size(result.bytes_saved)} saved" if result.bytes_saved else ""
         tty.info(
-            f"Pushed {counted(len(result.pushed), 'package')} to {outcome.request.mirror.push_url} in {result.seconds:.1f} s: "
-            f"{size(result.bytes_read)} read, {size(result.bytes_sent)} sent{saved}"
+            f"Pushed {counted(len(result.pushed), 'package')} to {outcome.request.mirror.push_url} "
+            f"in {result.seconds:.1f} s: {size(result.bytes_read)} read, {size(result.bytes_sent)} sent{saved}"
         )
     if outcome.index:
         indexes.print_update(outcome.request.mirror, outcome.index)
