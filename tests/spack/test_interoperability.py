@@ -137,6 +137,8 @@ def test_autopush(kind, installer, new_cache, destination):
     """A mirror with `autopush` gets what is built from source; another tree installs it."""
     cache = new_cache(kind)
     builder = destination(name="builder", installer=installer)
+    if builder.version == (1, 1) and installer == "new":
+        pytest.skip("the new installer of Spack 1.1 builds no package that has no sources, without this package too")
     builder.use(cache, autopush=True)
     builder.run("install", "oci-app")  # the cache is empty, so everything is built
     tags = cache.tags()
