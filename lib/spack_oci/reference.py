@@ -61,9 +61,14 @@ class Repository:
         return "registry-1.docker.io" if self.host in (DOCKER_HUB, "docker.io") else self.host
 
     @property
+    def api_root(self) -> str:
+        """The base URL of the registry's API, without a trailing slash."""
+        return f"{self.scheme}://{self.api_host}/v2"
+
+    @property
     def endpoint(self) -> str:
         """The API's base URL of this repository, without a trailing slash."""
-        return f"{self.scheme}://{self.api_host}/v2/{self.name}"
+        return f"{self.api_root}/{self.name}"
 
     def __str__(self) -> str:
         return self.url

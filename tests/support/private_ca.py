@@ -42,7 +42,7 @@ def _make(paths: Certificates, names: tuple) -> None:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=2))
+            .not_valid_after(now + datetime.timedelta(days=30))
         )
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical)

@@ -61,6 +61,11 @@ class Authorizer:
                 self._looked_up = True
         return self._found
 
+    @property
+    def was_asked(self) -> bool:
+        """Whether the registry has wanted to see credentials so far."""
+        return self._challenge is not None
+
     def identity(self) -> str:
         """For errors: who asked."""
         credentials = self.credentials

@@ -100,14 +100,14 @@ def _mirror_client(mirror: Mirror, origin: RegistrySettings) -> RegistryClient:
     settings = mirror.settings or replace(origin, mirrors=())
     policy = replace(settings.retry, attempts=min(2, settings.retry.attempts), max_retry_after=0.0)
     settings = replace(settings, retry=policy)
-    return RegistryClient(mirror.repository, settings, _transport_for(settings))
+    return RegistryClient(mirror.repository, settings, transport_for(settings))
 
 
 _transports: Dict[Tuple[object, ...], Transport] = {}
 _guard = threading.Lock()
 
 
-def _transport_for(settings: RegistrySettings) -> Transport:
+def transport_for(settings: RegistrySettings) -> Transport:
     """Connections are shared by all repositories with the same network settings."""
     key = (
         settings.verify_tls,
@@ -131,4 +131,4 @@ def open_repository(repository: Repository, settings: Optional[RegistrySettings]
     ``settings`` default to no credentials, the system's certificates and the usual timeouts.
     """
     settings = settings or RegistrySettings()
-    return RegistryStore(repository, settings, _transport_for(settings))
+    return RegistryStore(repository, settings, transport_for(settings))

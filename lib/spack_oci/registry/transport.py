@@ -185,7 +185,7 @@ class Transport:
         if scheme == "https":
             options["ssl_context"] = self._tls()
         url = f"{scheme}://{netloc}"
-        proxy = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url, no_proxy=None))
+        proxy = proxy_for(url)
         if not proxy:
             pool = POOL_CLASSES[scheme](parts.hostname, parts.port, **options)
             pool.ConnectionCls = type(
@@ -216,6 +216,11 @@ class Transport:
             pools, self._pools = self._pools, {}
         for pool, _ in pools.values():
             pool.close()
+
+
+def proxy_for(url: str) -> Optional[str]:
+    """The proxy that the environment names for a URL, ``no_proxy`` considered."""
+    return requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url, no_proxy=None))
 
 
 #: all of this process, to be emptied in a forked child

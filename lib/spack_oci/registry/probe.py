@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What a registry can do and what we may do there, found out without leaving a trace: for ``spack oci doctor``.
+
+Uploads that are opened to test the permission to push are cancelled; the only blob that is mounted is one that the
+repository has already; and what is deleted does not exist.
+"""
+
+import base64
+import datetime
+import email.utils
+import json
+import socket
+import ssl
+import time
+import urllib.parse
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, FrozenSet, List, Optional
+
+from ..descriptor import Descriptor, parse_json, sha256_digest
+from ..errors import (
+    Forbidden,
+    InvalidContent,
+    InvalidReference,
+    NotFound,
+    SpackOciError,
+    Unauthorized,
+)
+from .manifests import fallback_tag
+from .store import RegistryStore
+from .transport import Answer, name_failure, proxy_for, tls_context
+from .uploads import Session, range_end
+
+OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
+
+#: seconds; tokens are not accepted by servers whose clock differs by more
+TOLERATED_SKEW = 60
+#: days
+CERTIFICATE_ENDS_SOON = 14
+#: a digest that nobody has
+NOWHERE = sha256_digest(b"spack oci doctor looks for something that is not there")
+_EVERY_STATUS = frozenset(range(200, 600))
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the doctor's table. ``status``: ``ok``; ``warn``: works, but; ``fail``: would fail; ``skip``."""
+
+    name: str
+    status: str
+    detail: str
+
+    def to_dict(self) -> Dict[str, str]:
+        return {"name": self.name, "status": self.status, "detail": self.detail}
+
+
+def probe_repository(store: RegistryStore, push: bool = True) -> List[Check]:
+    """All checks, in the order in which they build on one another.
+
+    ``push``: the mirror is meant to be pushed to, so not being allowed to is a failure. Never raises an error of ours:
+    that is what a check reports.
+    """
+    checks = _connection(store)
+    if any(c.status == FAIL for c in checks):
+        return checks
+    sample = _Sample(store)
+    checks.append(_guarded("clock", lambda: _clock(store)))
+    checks.append(_guarded("tags", sample.list_tags))
+    checks.append(_guarded("credentials", lambda: _credentials(store)))
+    checks.append(_guarded("scopes", lambda: _scopes(store, push)))
+    checks.extend(_uploads(store, push))
+    checks.append(_guarded("mount", lambda: _mount(store, sample)))
+    checks.append(_guarded("ranges", lambda: _ranges(store, sample)))
+    checks.append(_guarded("referrers", lambda: _referrers(store)))
+    checks.append(_guarded("delete", lambda: _delete(store)))
+    return checks
+
+
+def _guarded(name: str, check: Callable[[], Check]) -> Check:
+    try:
+        return check()
+    except SpackOciError as e:
+        return Check(name, FAIL, str(e))
+
+
+# -- the way there -----------------------------------------------------------------------------------------------------
+
+
+def _connection(store: RegistryStore) -> List[Check]:
+    endpoint = urllib.parse.urlsplit(store.repository.endpoint)
+    shown = f"{endpoint.scheme}://{endpoint.netloc}, repository {store.repository.name}"
+    checks = [Check("url", OK if endpoint.scheme == "https" else WARN, shown + _plain_http(endpoint.scheme))]
+    proxy = proxy_for(f"{endpoint.scheme}://{endpoint.netloc}")
+    if proxy:
+        return [*checks, Check("network", OK, f"through the proxy {urllib.parse.urlsplit(proxy).hostname}")]
+    host, port = endpoint.hostname or "", endpoint.port or (443 if endpoint.scheme == "https" else 80)
+    try:
+        addresses = sorted({str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
+    except OSError as e:
+        return [*checks, Check("network", FAIL, f"{host} has no address: {e.strerror or e}")]
+    checks.append(Check("network", OK, f"{host} is {', '.join(addresses)}"))
+    if endpoint.scheme == "https":
+        checks.append(_tls(store, host, port))
+    return checks
+
+
+def _plain_http(scheme: str) -> str:
+    return "" if scheme == "https" else "; not encrypted, anybody on the way can read and change what is sent"
+
+
+def _tls(store: RegistryStore, host: str, port: int) -> Check:
+    settings = store.settings
+    try:
+        context = tls_context(settings)
+        raw = socket.create_connection((host, port), settings.connect_timeout)
+        with raw, context.wrap_socket(raw, server_hostname=host) as sock:
+            version, certificate = sock.version(), sock.getpeercert() or {}
+    except SpackOciError as e:
+        return Check("tls", FAIL, str(e))
+    except OSError as e:
+        return Check("tls", FAIL, str(name_failure(e, f"connecting to {host}:{port}")))
+    if not settings.verify_tls:
+        return Check("tls", WARN, f"{version}; certificates are not verified (config:verify_ssl)")
+    by = settings.ca_bundle or "the system's certificates"
+    days = _days_left(certificate)
+    ends = "" if days is None else f", the certificate is good for {days} days"
+    soon = days is not None and days < CERTIFICATE_ENDS_SOON
+    return Check("tls", WARN if soon else OK, f"{version}, verified by {by}{ends}")
+
+
+def _days_left(certificate: Any) -> Optional[int]:
+    end = certificate.get("notAfter")
+    return int((ssl.cert_time_to_seconds(end) - time.time()) // 86400) if end else None
+
+
+def _clock(store: RegistryStore) -> Check:
+    answer = _ask(store, "GET", f"{store.repository.api_root}/", store.client.scopes("pull"))
+    date = answer.headers.get("Date")
+    try:
+        theirs = email.utils.parsedate_to_datetime(date or "")
+    except (TypeError, ValueError, IndexError):
+        return Check("clock", SKIP, "the registry does not tell its time")
+    skew = (datetime.datetime.now(datetime.timezone.utc) - theirs).total_seconds()
+    if abs(skew) <= TOLERATED_SKEW:
+        return Check("clock", OK, f"within {TOLERATED_SKEW} s of the registry's")
+    ahead = "ahead of" if skew > 0 else "behind"
+    return Check("clock", WARN, f"this machine is {abs(skew):.0f} s {ahead} the registry: tokens may be refused")
+
+
+# -- who we are --------------------------------------------------------------------------------------------------------
+
+
+def _credentials(store: RegistryStore) -> Check:
+    found = store.client.authorizer.credentials
+    if found is None:
+        asked = ", ".join(s.describe() for s in store.settings.credentials) or "no place to look"
+        return Check("credentials", OK, f"none, requests are anonymous (looked in: {asked})")
+    user = f"user {found.username}" if found.username and found.password else "a token"
+    return Check("credentials", OK, f"{user}, from {found.origin}")
+
+
+def _scopes(store: RegistryStore, push: bool) -> Check:
+    """What a token that was asked for everything really carries."""
+    grant = store.client.authorizer.known_grant(store.client.scopes("pull", "push", "delete"))
+    if not grant.token:
+        kind = "user and password go with every request" if grant.header else "the registry asks for nothing"
+        return Check("scopes", OK, f"no tokens: {kind}")
+    actions = token_actions(grant.token, store.repository.name)
+    if actions is None:
+        return Check("scopes", OK, "the token cannot be read by clients; see push and delete")
+    carried = ", ".join(a for a in ("pull", "push", "delete") if a in actions or "*" in actions) or "nothing"
+    enough = {"pull", "push"} if push else {"pull"}
+    status = OK if "*" in actions or enough <= actions else FAIL
+    return Check("scopes", status, f"the token carries {carried} for {store.repository.name}")
+
+
+def token_actions(token: str, repository: str) -> Optional[FrozenSet[str]]:
+    """The actions that a JSON web token grants on a repository; None if it is no such token."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        access = claims.get("access") or []
+        granted = [e.get("actions") or [] for e in access if e.get("type") == "repository" and e["name"] == repository]
+        return frozenset(action for actions in granted for action in actions)
+    except (ValueError, AttributeError, KeyError, TypeError):
+        return None
+
+
+# -- what we may do ----------------------------------------------------------------------------------------------------
+
+
+def _uploads(store: RegistryStore, push: bool) -> List[Check]:
+    """Open an upload, send a piece, cancel."""
+    try:
+        session = store.uploader.start(NOWHERE)
+    except (Unauthorized, Forbidden) as e:
+        return [Check("push", FAIL if push else OK, f"not allowed: {e.message}")]
+    except SpackOciError as e:
+        return [Check("push", FAIL, str(e))]
+    if session is None:
+        return [Check("push", WARN, "the registry took an upload without content for done")]
+    pieces = _guarded("chunked upload", lambda: _piece(store, session))
+    cancelled = store.uploader.cancel(session)
+    left = "" if cancelled else "; the registry cannot cancel uploads, it will forget the one opened here"
+    return [Check("push", OK, f"allowed (an upload was opened and cancelled){left}"), pieces]
+
+
+def _piece(store: RegistryStore, session: Session) -> Check:
+    """PATCH as the uploader does it; without it, uploads work in one piece only."""
+    data = b"spack oci doctor"
+    if session.min_chunk > len(data):
+        return Check("chunked upload", OK, f"in pieces of at least {session.min_chunk} bytes (not tried)")
+    headers = {
+        "Content-Length": str(len(data)),
+        "Content-Range": f"0-{len(data) - 1}",
+        "Content-Type": "application/octet-stream",
+    }
+    scopes = store.client.scopes("pull", "push")
+    answer = _ask(store, "PATCH", session.url, scopes, headers, data)
+    if answer.headers.get("Location"):
+        session.url = store.client.location(answer)
+    if answer.status not in (202, 204):
+        return Check("chunked upload", WARN, f"answered {answer.status}: large layers cannot be resumed")
+    if range_end(answer.headers.get("Range")) != len(data):
+        return Check("chunked upload", WARN, "works, but the registry does not say what it has received")
+    return Check("chunked upload", OK, "works, uploads can be resumed")
+
+
+class _Sample:
+    """A blob that is there already, to try things with: the first layer of any tag."""
+
+    def __init__(self, store: RegistryStore) -> None:
+        self._store = store
+        self._tags: List[str] = []
+        self._found: Optional[Descriptor] = None
+
+    def list_tags(self) -> Check:
+        self._tags = list(self._store.tags())
+        if not self._tags:
+            return Check("tags", OK, "none: the repository is empty or does not exist yet")
+        packages = sum(tag.endswith(".spack") and tag != "index.spack" for tag in self._tags)
+        return Check("tags", OK, f"{len(self._tags)}, of which {packages} are packages")
+
+    def blob(self) -> Optional[Descriptor]:
+        if self._found is None:
+            self._found = self._look()
+        return self._found
+
+    def _look(self) -> Optional[Descriptor]:
+        for tag in self._tags[:3]:
+            try:
+                _, data = self._store.get_manifest(tag)
+                document = parse_json(data, tag)
+                found = [Descriptor.from_dict(d) for d in document.get("layers") or []]
+            except (NotFound, InvalidContent, InvalidReference):
+                continue
+            if found:
+                return found[-1]
+        return None
+
+
+def _mount(store: RegistryStore, sample: _Sample) -> Check:
+    blob = sample.blob()
+    if blob is None:
+        return Check("mount", SKIP, "nothing here yet to try it with")
+    if store.mount_blob(blob, store.repository.name):
+        return Check("mount", OK, "works, layers of other repositories of this registry are not sent again")
+    store.close()  # the upload that was opened instead
+    return Check("mount", WARN, "not done by this registry (or not allowed): layers are sent again to each repository")
+
+
+def _ranges(store: RegistryStore, sample: _Sample) -> Check:
+    blob = sample.blob()
+    if blob is None:
+        return Check("ranges", SKIP, "nothing here yet to try it with")
+    url = f"{store.repository.endpoint}/blobs/{blob.digest}"
+    answer = _ask(store, "GET", url, store.client.scopes("pull"), {"Range": "bytes=0-0"})
+    if answer.status == 206:
+        return Check("ranges", OK, "obeyed, downloads can be resumed")
+    if answer.status == 200:
+        return Check("ranges", WARN, "ignored: a download that breaks starts again")
+    return Check("ranges", FAIL, f"a layer that is in use, {blob.digest}, cannot be read: {answer.status}")
+
+
+def _referrers(store: RegistryStore) -> Check:
+    answer = _ask(store, "GET", f"{store.repository.endpoint}/referrers/{NOWHERE}", store.client.scopes("pull"))
+    if answer.status == 200:
+        return Check("referrers", OK, "the registry lists them")
+    tag = fallback_tag(NOWHERE)[:12]
+    return Check("referrers", OK, f"no such API ({answer.status}): signatures are listed under tags like {tag}...")
+
+
+def _delete(store: RegistryStore) -> Check:
+    """Of something that does not exist."""
+    scopes = store.client.scopes("pull", "push", "delete")
+    answer = _ask(store, "DELETE", f"{store.repository.endpoint}/manifests/{NOWHERE}", scopes)
+    if answer.status in (401, 403):
+        return Check("delete", WARN, "not allowed: `spack oci prune` will not work")
+    if answer.status in (400, 405, 501):
+        return Check("delete", WARN, f"switched off ({answer.status}): `spack oci prune` will not work")
+    return Check("delete", OK, "allowed")
+
+
+def _ask(
+    store: RegistryStore,
+    method: str,
+    url: str,
+    scopes: FrozenSet[str],
+    headers: Optional[Dict[str, str]] = None,
+    data: bytes = b"",
+) -> Answer:
+    """Any answer; only a failure on the way, or a registry in trouble, is an error."""
+    body = (lambda: [data]) if data else None
+    answer = store.client.call(
+        method,
+        url,
+        doing=f"{method} {urllib.parse.urlsplit(url).path}",
+        scopes=scopes,
+        accept=_EVERY_STATUS - store.settings.retry.statuses,
+        headers=headers,
+        body=body,
+    )
+    answer.abort() if answer.status == 200 and method == "GET" else answer.discard()
+    return answer
+
+
+def worst(checks: List[Check]) -> str:
+    """The gravest status."""
+    order = (OK, SKIP, WARN, FAIL)
+    return max((c.status for c in checks), key=order.index, default=OK)
