@@ -193,7 +193,7 @@ def tell(spack_root: Path, python: Path, registry_url: Optional[str]) -> None:
 
     title("Remove every install")
     show(first, "uninstall", "--all", "--yes-to-all", quiet=True)
-    show(first, "find")
+    say(f"    installed packages: {len(first.installed())}")
 
     for word, root in (("longer", run / "another-and-longer-tree"), ("shorter", run / "t")):
         title(f"Install from the cache into a different, {word} tree: {short(root)}")
@@ -255,7 +255,7 @@ def show(spack: SpackInstance, *arguments: str, quiet: bool = False) -> str:
     say(f"$ spack {' '.join(arguments)}")
     done = spack.run(*arguments)
     output = done.stdout + done.stderr
-    if not quiet:
+    if output.strip() and not quiet:
         say(indented(output))
     return output
 
