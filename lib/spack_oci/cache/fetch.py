@@ -5,14 +5,18 @@ A package is a manifest behind a tag whose config blob is also Spack's spec file
 the prefix (FORMAT.md, "One tag a package").
 """
 
+import contextlib
+import fcntl
 import os
 import secrets
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, List, Mapping, Optional
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Mapping, Optional
 
 from ..content import ContentStore, Progress, read_blob
-from ..descriptor import MANIFEST_TYPES, Descriptor, parse_json
+from ..descriptor import MANIFEST_TYPES, Descriptor, VerifyingReader, parse_json
 from ..errors import InvalidContent, NotAPackage, StorageError
+from .blobs import BlobCache
+from .facts import facts_from_annotations
 
 #: the newest ``buildcache_layout_version`` known; Spack 1.0 and 1.1 write 3, all others 2 (Spack's get_valid_spec_file)
 MAX_LAYOUT_VERSION = 3
@@ -39,6 +43,8 @@ class RemotePackage:
     document: Mapping[str, Any] = field(repr=False)
     #: URL of the store that it is in
     url: str = ""
+    #: what its pusher told about relocation, see :class:`spack_oci.archive.pack.RelocationFacts`; empty: nothing
+    facts: Mapping[str, int] = field(default_factory=dict, repr=False)
 
 
 def find_package(store: ContentStore, tag: str, *, expected_hash: Optional[str] = None) -> RemotePackage:
@@ -55,7 +61,9 @@ def find_package(store: ContentStore, tag: str, *, expected_hash: Optional[str] 
     config, layers = _descriptors(manifest, what)
     document = parse_json(read_blob(store, config, MAX_CONFIG_SIZE), f"the config of {what}")
     dag_hash = check_document(document, what, expected_hash)
-    return RemotePackage(tag, dag_hash, descriptor, layers[-1], _diff_id(document, layers), document, store.url)
+    annotations = manifest.get("annotations")
+    facts: Dict[str, int] = facts_from_annotations(annotations) if isinstance(annotations, dict) else {}
+    return RemotePackage(tag, dag_hash, descriptor, layers[-1], _diff_id(document, layers), document, store.url, facts)
 
 
 def check_document(document: Mapping[str, Any], what: str, expected_hash: Optional[str] = None) -> str:
@@ -99,38 +107,130 @@ def _diff_id(document: Mapping[str, Any], layers: List[Descriptor]) -> Optional[
     return diff_ids[-1]
 
 
+#: called with the first bytes of a blob that is being fetched; what it raises stops the download
+Peek = Callable[[bytes], None]
+
+
 def fetch_layer(
-    store: ContentStore, remote: RemotePackage, destination_path: str, progress: Optional[Progress] = None
+    store: ContentStore,
+    remote: RemotePackage,
+    destination_path: str,
+    progress: Optional[Progress] = None,
+    peek: Optional[Peek] = None,
 ) -> None:
     """Download the layer of ``remote`` to a file, verified, and there only when complete.
 
     Raises DigestMismatch, NotFound (a manifest whose layer is gone), StorageError, and the errors of the store.
     """
-    fetch_blob(store, remote.layer, destination_path, progress)
+    fetch_blob(store, remote.layer, destination_path, progress, peek)
 
 
 def fetch_blob(
-    store: ContentStore, descriptor: Descriptor, destination_path: str, progress: Optional[Progress] = None
+    store: ContentStore,
+    descriptor: Descriptor,
+    destination_path: str,
+    progress: Optional[Progress] = None,
+    peek: Optional[Peek] = None,
 ) -> None:
     """Download any blob to a file; see :func:`fetch_layer`."""
     temporary = f"{destination_path}.{secrets.token_hex(6)}.part"
     try:
         with open(temporary, "xb") as file:
-            _copy(store, descriptor, file, progress)
+            _copy(store, descriptor, file, progress, peek)
         os.replace(temporary, destination_path)
     except OSError as e:
         raise StorageError.from_os_error(f"writing {destination_path}", e) from e
     finally:
-        if os.path.lexists(temporary):
+        with contextlib.suppress(OSError):
             os.unlink(temporary)
 
 
-def _copy(store: ContentStore, descriptor: Descriptor, file: BinaryIO, progress: Optional[Progress]) -> None:
+def _copy(
+    store: ContentStore, descriptor: Descriptor, file: BinaryIO, progress: Optional[Progress], peek: Optional[Peek]
+) -> None:
     with store.open_blob(descriptor) as reader:
         while True:
             chunk = reader.read(_READ)
             if not chunk:
                 return
+            if peek is not None:
+                peek(chunk)
+                peek = None
             file.write(chunk)
             if progress is not None:
                 progress(len(chunk))
+
+
+def fetch_into_cache(
+    store: ContentStore,
+    descriptor: Descriptor,
+    cache: BlobCache,
+    progress: Optional[Progress] = None,
+    peek: Optional[Peek] = None,
+) -> bool:
+    """Make sure that the blob cache has a blob. True: it was downloaded; False: it was there.
+
+    However many threads and processes want the same blob at the same time, one of them downloads it and the others wait
+    for it. Raises what :func:`fetch_blob` raises.
+    """
+    if cache.get(descriptor.digest) is not None:
+        return False
+    with _only_one(cache, descriptor) as path:
+        if cache.get(descriptor.digest) is not None:
+            return False
+        fetch_blob(store, descriptor, path, progress, peek)
+        cache.add(descriptor.digest, path)
+        return True
+
+
+@contextlib.contextmanager
+def _only_one(cache: BlobCache, descriptor: Descriptor) -> Iterator[str]:
+    """Holds the lock on the download of a blob; the path is a place for it, which nobody else uses."""
+    directory = os.path.join(cache.root, "fetching")
+    name = descriptor.digest.replace(":", "-")
+    path = os.path.join(directory, name)
+    try:
+        lock = _lock(directory, path + ".lock")
+        try:
+            for left in os.listdir(directory):
+                if left.startswith(name) and left.endswith(".part"):  # of a process that was killed
+                    os.unlink(os.path.join(directory, left))
+            yield path
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(path + ".lock")
+            os.close(lock)
+    except OSError as e:
+        raise StorageError.from_os_error("fetching into the blob cache", e) from e
+
+
+def _lock(directory: str, path: str) -> int:
+    """An open, locked file that is still the one at ``path``: who held the lock before removes it."""
+    while True:
+        os.makedirs(directory, exist_ok=True)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        with contextlib.suppress(OSError):  # a file system without locks: then two may download the same
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock), os.stat(path)):
+                return lock
+        os.close(lock)
+
+
+def open_cached(store: ContentStore, descriptor: Descriptor, cache: BlobCache) -> VerifyingReader:
+    """A blob from the cache, where it is put if it is not there; whoever reads it to its end has verified it.
+
+    A reader that raises DigestMismatch has found a damaged entry: :meth:`BlobCache.drop` it and try once more.
+    """
+    for _ in range(3):
+        fetch_into_cache(store, descriptor, cache)
+        try:
+            return VerifyingReader(open(cache.path(descriptor.digest), "rb"), descriptor, "the blob cache")
+        except FileNotFoundError:  # another process made room
+            continue
+        except OSError as e:
+            raise StorageError.from_os_error("reading from the blob cache", e) from e
+    raise StorageError(
+        f"the blob cache does not keep {descriptor.digest} ({descriptor.size} bytes)",
+        remedy="make oci:cache:max_size larger than the packages that are installed at the same time",
+    )

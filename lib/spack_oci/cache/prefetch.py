@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Fetches the packages that an install will need, ahead of it, into the blob cache.
+
+Spack's installers ask for one package at a time; while they extract it, the network is idle. A process of its own (no
+thread: the installers fork, and a forked copy of a process with threads may hang) downloads what is to come, in the
+order in which it will be needed, and never more than the limits ahead of it. It shares nothing with the installer but
+the blob cache, whose locks see to it that nothing is fetched twice, and a package counts as consumed when its prefix is
+there. Whatever goes wrong here is silent: the installer will ask again, and say what there is to say.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Optional, Sequence
+
+from ..errors import SpackOciError
+
+#: seconds between two looks at what was consumed
+_INTERVAL = 0.05
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """``prefix``: exists when the package is installed; ``size``: compressed bytes, 0 if not known."""
+
+    prefix: str
+    size: int
+    #: brings the package into the cache; runs in a thread of the process that fetches ahead
+    fetch: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class AheadLimits:
+    """``size``: bytes fetched and not yet installed; ``count``: packages; ``transfers``: at the same time."""
+
+    size: int = 2 << 30
+    count: int = 64
+    transfers: int = 4
+
+
+class Prefetch:
+    """A process that fetches ahead; :meth:`stop` ends it, and so does the end of the process that started it."""
+
+    def __init__(self, wanted: Sequence[Wanted], limits: Optional[AheadLimits] = None) -> None:
+        parent = os.getpid()
+        # not multiprocessing: every forked child of the installer would end this process when it exits
+        self._pid = os.fork()
+        if not self._pid:
+            try:
+                _serve(wanted, limits or AheadLimits(), parent)
+            finally:
+                # threads may be in the middle of a download; nobody waits for what they have to say
+                os._exit(0)
+
+    def stop(self) -> None:
+        """End it now; what is half downloaded is removed by whoever fetches it next."""
+        if self._pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+            self.wait()
+
+    def wait(self) -> None:
+        """Until it has nothing left to do."""
+        if self._pid:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._pid, 0)
+            self._pid = 0
+
+    def __enter__(self) -> "Prefetch":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.stop()
+
+
+def _serve(wanted: Sequence[Wanted], limits: AheadLimits, parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    silence = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(silence, stream)
+    fetch_ahead(wanted, limits, lambda: os.getppid() != parent)
+
+
+def fetch_ahead(wanted: Sequence[Wanted], limits: AheadLimits, stopped: Callable[[], bool]) -> None:
+    """Fetch ``wanted`` in order, within the limits, until all is fetched or ``stopped()``."""
+    pool = ThreadPoolExecutor(limits.transfers, "prefetch")
+    ahead: Dict[int, Wanted] = {}
+    running: set[Future] = set()
+    queue = list(reversed([item for item in wanted if not os.path.lexists(item.prefix)]))
+    try:
+        while (queue or running) and not stopped():
+            for key in [k for k, item in ahead.items() if os.path.lexists(item.prefix)]:
+                del ahead[key]
+            while queue and len(running) < limits.transfers and _fits(queue[-1], ahead, limits):
+                item = queue.pop()
+                if os.path.lexists(item.prefix):
+                    continue
+                ahead[id(item)] = item
+                running.add(pool.submit(_quietly, item))
+            if running:
+                running = wait(running, timeout=_INTERVAL).not_done
+            else:
+                time.sleep(_INTERVAL)
+    finally:
+        pool.shutdown(wait=False)
+
+
+def _fits(item: Wanted, ahead: Dict[int, Wanted], limits: AheadLimits) -> bool:
+    if not ahead:
+        return True
+    return len(ahead) < limits.count and sum(i.size for i in ahead.values()) + item.size <= limits.size
+
+
+def _quietly(item: Wanted) -> None:
+    with contextlib.suppress(SpackOciError):
+        item.fetch()
