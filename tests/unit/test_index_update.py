@@ -441,3 +441,19 @@ def test_relocation_facts_come_from_the_manifest(store):
     update_index(store, backoff=QUICK)
     entry = fetch_index(store).entries()[node("p")["hash"]]
     assert (entry.prefix_length, entry.relocation) == (63, {"binaries": 2})
+
+
+def test_signature_tags_are_seen(store):
+    """cosign tags the signature of a manifest ``sha256-HEX.sig``; no request for it."""
+    signed, other = node("signed"), node("other")
+    descriptor = push_package(store, [signed])
+    push_package(store, [other])
+    update_index(store, backoff=QUICK)
+    assert not any(entry.signed for entry in fetch_index(store).entries().values())
+    store.put_manifest(b'{"schemaVersion":2}', OCI_MANIFEST, descriptor.digest.replace(":", "-") + ".sig")
+    store.reset()
+    update_index(store, backoff=QUICK)
+    assert store.calls["referrers"] == 0
+    entries = fetch_index(store).entries()
+    assert {h: entry.signed for h, entry in entries.items()} == {signed["hash"]: True, other["hash"]: False}
+    assert update_index(store, backoff=QUICK).writes == 0

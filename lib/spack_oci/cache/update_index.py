@@ -35,9 +35,10 @@ its packages by that, until the next write.
 """
 
 import random
+import re
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
 
 from ..content import ContentStore
@@ -52,7 +53,7 @@ from ..errors import (
     SpackOciError,
     UnexpectedResponse,
 )
-from ..index.document import PackageIndex
+from ..index.document import PackageEntry, PackageIndex
 from ..index.wire import (
     DATABASE_TAG,
     DOCUMENT_TAG,
@@ -69,6 +70,9 @@ from .package import is_package_tag
 from .read_package import IndexedPackage, package_from_push, read_package
 
 Warn = Callable[[str], None]
+
+#: where cosign stores the signature of a manifest
+_SIGNATURE_TAG = re.compile(r"sha256-([0-9a-f]{64})\.sig\Z")
 
 #: what makes one tag unreadable; everything else would befall the others too and ends the update
 _UNREADABLE = (ContentError, ServerFailure, UnexpectedResponse)
@@ -175,7 +179,10 @@ class _Look(NamedTuple):
     #: of ``index.spack``
     database: Optional[Descriptor]
     packages: PackageIndex
+    #: those of packages
     tags: Set[str]
+    #: digests of manifests that have a signature, as far as tags tell (cosign's ``sha256-HEX.sig``)
+    signed: Set[str]
 
 
 class _Writer:
@@ -234,7 +241,8 @@ class _Writer:
                 f"{self._store.url} has {DOCUMENT_TAG}, but does not list it among its {len(listed)} tags",
                 remedy="its listing is incomplete, and packages would be lost by believing it; try again later",
             )
-        return _Look(document, database, index, {tag for tag in listed if is_package_tag(tag)})
+        signed = {f"sha256:{match.group(1)}" for match in map(_SIGNATURE_TAG.match, listed) if match}
+        return _Look(document, database, index, {tag for tag in listed if is_package_tag(tag)}, signed)
 
     def _read_index(self) -> Tuple[Optional[DocumentManifest], PackageIndex]:
         try:
@@ -262,7 +270,7 @@ class _Writer:
             found = look.packages.entry(package.dag_hash)
             if found is None or found.tag != tag or found.manifest.digest != package.entry.manifest.digest:
                 return False
-        return not self._missing(look) and not self._gone(look)
+        return not self._missing(look) and not self._gone(look) and not _newly_signed(look.packages, look.signed)
 
     def _missing(self, look: _Look) -> Set[str]:
         return look.tags - look.packages.tags.keys() - self._unreadable.keys()
@@ -283,6 +291,8 @@ class _Writer:
             self._read(sorted(missing), fall_back_on)
         for tag in list(self._known.tags.keys() - look.tags - self._own.keys()):
             self._known.remove(tag)
+        for dag_hash, entry in _newly_signed(self._known, look.signed):
+            self._known.replace_entry(dag_hash, replace(entry, signed=True))
         self._known.prune()
         published = publish(self._store, self._known)
         written = PackageIndex()
@@ -333,6 +343,13 @@ class _Writer:
             database_size=published.database.size if published else 0,
             document_size=published.document.size if published else 0,
         )
+
+
+def _newly_signed(index: PackageIndex, signed: Set[str]) -> List[Tuple[str, PackageEntry]]:
+    """Packages whose signature the index does not know yet."""
+    if not signed:
+        return []
+    return [(h, entry) for h, entry in index.packages() if not entry.signed and entry.manifest.digest in signed]
 
 
 def _read_all(
