@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""`spack oci push` and `update-index`: the words and flags of `spack buildcache push` (issue 1, points 4 and 5)."""
+
+import json
+import re
+import tarfile
+
+import pytest
+from support.stack_checks import STACK
+
+
+@pytest.fixture(params=["layout", "http"])
+def cache(request, new_cache):
+    return new_cache(request.param)
+
+
+@pytest.fixture
+def layout(new_cache):
+    return new_cache("layout")
+
+
+@pytest.fixture
+def spack(source, layout):
+    """An instance of ours whose only mirror is ``layout``."""
+    instance = source()
+    instance.use(layout)
+    return instance
+
+
+def packages(cache):
+    """Names of the packages in a cache."""
+    return {re.sub(r"-\d[\d.]*-[a-z0-9]{32}\.spack$", "", tag) for tag in cache.tags() if tag.endswith(".spack")} - {
+        "index.spack"
+    }
+
+
+def test_push_is_reproducible(source, cache, new_cache):
+    """Same input, same digest: two pushes into two caches of different kinds make the same manifests."""
+    other = new_cache("layout")
+    spack = source()
+    for target in (cache, other):
+        spack.use(target)
+        spack.run("oci", "push", "cache", "oci-stack")
+    assert packages(cache) == {*STACK, "oci-codegen"}
+    for tag in cache.tags():
+        assert cache.raw_manifest(tag) == other.raw_manifest(tag), tag
+
+
+def test_what_is_there_is_skipped_and_force_sends_it_again(spack, layout):
+    spack.run("oci", "push", "cache", "oci-app")
+    first = {tag: layout.raw_manifest(tag) for tag in layout.tags()}
+    again = spack.run("oci", "push", "cache", "oci-app")
+    assert re.search(r"\b4\b.*already", again.stdout + again.stderr)
+
+    forced = json.loads(spack.run("oci", "push", "--force", "--json", "cache", "oci-app").stdout)
+    assert len(forced["packages"]) == 4
+    assert {tag: layout.raw_manifest(tag) for tag in layout.tags()} == first
+
+
+@pytest.mark.parametrize(
+    "flags, expected",
+    [
+        (["--only", "package"], {"oci-app"}),
+        (["--only", "dependencies"], {"oci-middle", "oci-leaf", "oci-codegen"}),
+        (["--only", "package,dependencies"], {"oci-app", "oci-middle", "oci-leaf", "oci-codegen"}),
+        (["--without-build-dependencies"], {"oci-app", "oci-middle", "oci-leaf"}),
+        (["--with-build-dependencies"], {"oci-app", "oci-middle", "oci-leaf", "oci-codegen"}),
+    ],
+)
+def test_what_is_pushed_is_what_spack_pushes(flags, expected, source, new_cache, tmp_path):
+    """Externals never are; the same words select the same packages as in `spack buildcache push`."""
+    cache = new_cache("layout")
+    spack = source()
+    spack.use(cache)
+    spack.run("oci", "push", *flags, "cache", "oci-app")
+    assert packages(cache) == expected
+
+    vanilla = source(ours=False)
+    vanilla.mirrors(cache=(tmp_path / "plain").as_uri())
+    vanilla.run("buildcache", "push", "--unsigned", *flags, "cache", "oci-app")
+    found = {p.name for p in (tmp_path / "plain" / "v3" / "manifests" / "spec").iterdir()}
+    assert found == expected
+
+
+def test_dry_run_changes_nothing_and_says_what_a_run_does(spack, layout):
+    spack.run("oci", "push", "--only", "package", "cache", "oci-leaf@2.0")
+    before = layout.tags()
+    plan = json.loads(spack.run("oci", "push", "--dry-run", "--json", "cache", "oci-app").stdout)
+    assert layout.tags() == before
+    actions = {entry["name"]: entry["action"] for entry in plan["packages"]}
+    assert actions.pop("oci-leaf") == "skip"
+    assert set(actions) == {"oci-app", "oci-middle", "oci-codegen"} and set(actions.values()) == {"pack"}
+
+    text = spack.run("oci", "push", "--dry-run", "cache", "oci-app")
+    assert "oci-middle" in text.stdout and layout.tags() == before
+
+
+def test_private_packages_are_pushed_when_asked_for(spack, layout):
+    """`redistribute(binary=False)`: left out with a word, unless --private."""
+    done = spack.run("oci", "push", "cache", "oci-private")
+    assert "oci-private" not in packages(layout)
+    assert "oci-private" in done.stdout + done.stderr
+    spack.run("oci", "push", "--private", "cache", "oci-private")
+    assert "oci-private" in packages(layout)
+
+
+@pytest.mark.parametrize("word", ["name", "url", "path"])
+def test_a_mirror_can_be_a_name_a_url_or_a_path(word, spack, layout):
+    path = layout.url[len("oci+file://") :]
+    spack.run(
+        "oci", "push", "--only", "package", {"name": "cache", "url": layout.url, "path": path}[word], "oci-leaf@2.0"
+    )
+    assert packages(layout) == {"oci-leaf"}
+
+
+def test_without_a_mirror_the_first_oci_mirror_is_taken(source, layout, tmp_path):
+    spack = source()
+    spack.mirrors(plain=(tmp_path / "plain").as_uri(), cache=layout.url)
+    done = spack.run("oci", "push", "--only", "package", "oci-leaf@2.0")
+    assert layout.url in done.stdout + done.stderr
+    assert packages(layout) == {"oci-leaf"}
+
+
+def test_without_any_mirror_there_is_the_embedded_default(source, destination):
+    """A layout under Spack's user cache, which one line names, and which `spack oci list` reads as well."""
+    spack = source()
+    spack.mirrors()
+    done = spack.run("oci", "push", "--update-index", "oci-leaf@2.0")
+    said = [line for line in (done.stdout + done.stderr).splitlines() if "No OCI mirror is configured" in line]
+    assert len(said) == 1 and str(spack.user_cache) in said[0]
+    assert "oci-leaf" in spack.run("oci", "list", "--allarch").stdout
+
+
+def test_the_roots_of_the_active_environment(spack, layout):
+    directory = spack.home / "env"
+    directory.mkdir()
+    (directory / "spack.yaml").write_text("spack:\n  specs: [oci-middle]\n  view: false\n")
+    spack.run("-e", directory, "concretize")
+    spack.run("-e", directory, "oci", "push")
+    assert packages(layout) == {"oci-middle", "oci-leaf"}
+    assert "environment" in spack.run("oci", "push", check=False).stderr, "without one there is nothing to push"
+
+
+def test_one_failure_does_not_stop_the_others(spack, layout, built):
+    """What is not installed is named in the last table with its reason, and in the exit code."""
+    directory = spack.home / "env"
+    directory.mkdir()
+    specs = "[oci-files, 'oci-codegen cflags=-g']"  # never built like this
+    (directory / "spack.yaml").write_text(f"spack:\n  specs: {specs}\n  view: false\n")
+    spack.run("-e", directory, "concretize")
+    done = spack.run("-e", directory, "oci", "push", "cache", check=False)
+    assert done.returncode == 1
+    assert packages(layout) == {"oci-files", "oci-leaf"}
+    assert re.search(r"oci-codegen@1.0/\w{7}: .*not installed", done.stderr), done.stderr
+
+    failed = spack.run("-e", directory, "oci", "push", "--fail-fast", "cache", check=False)
+    assert failed.returncode != 0 and "not installed" in failed.stderr
+
+
+def test_update_index_follows_the_cache(spack, layout, destination):
+    def listed():
+        return {p["name"] for p in json.loads(spack.run("oci", "list", "--allarch", "--json", "cache").stdout)}
+
+    spack.run("oci", "push", "--only", "package", "cache", "oci-leaf@2.0")
+    assert spack.run("oci", "list", "cache", check=False).returncode != 0, "there is no index yet"
+    spack.run("oci", "update-index", "cache")
+    assert listed() == {"oci-leaf"}
+    spack.run("oci", "push", "--update-index", "--only", "package", "cache", "oci-files")
+    assert listed() == {"oci-leaf", "oci-files"}
+
+
+def test_list(spack, built):
+    spack.run("oci", "push", "--update-index", "cache", "oci-app")
+    hashes = built.hashes()
+    out = spack.run("oci", "list", "--long", "--allarch", "cache").stdout
+    assert f"{hashes['oci-app'][:7]} oci-app@1.0" in out
+    assert "oci-app" not in spack.run("oci", "list", "cache", "oci-leaf").stdout
+    entry = json.loads(spack.run("oci", "list", "--json", "cache", "oci-app").stdout)[0]
+    assert entry["hash"] == hashes["oci-app"] and entry["tag"] == f"oci-app-1.0-{hashes['oci-app']}.spack"
+
+
+def test_the_layer_holds_the_prefix_as_it_is(spack, layout, built, tmp_path):
+    """Modes, kinds and names of members against the file system; owner and times are the same for everybody."""
+    spack.run("oci", "push", "--only", "package", "cache", "oci-files")
+    tag = next(tag for tag in layout.tags() if tag.startswith("oci-files"))
+    layer = layout.copy_to_directory(tag, tmp_path / "image")[-1]
+    prefix = built.prefix("oci-files")
+    relative = str(prefix).lstrip("/")
+    with tarfile.open(layer) as tar:
+        members = {m.name: m for m in tar.getmembers()}
+    inside = {name[len(relative) + 1 :] for name in members if name.startswith(f"{relative}/")}
+    on_disk = {str(p.relative_to(prefix)) for p in prefix.rglob("*")}
+    assert inside == on_disk | {".spack/binary_distribution"}
+    assert all((m.uid, m.gid, m.mtime) == (0, 0, 0) for m in members.values())
+    share = f"{relative}/share/files"
+    assert members[f"{share}/mode-0711"].mode & 0o777 == 0o711
+    assert members[f"{share}/empty"].isdir()
+    assert members[f"{share}/zero-length"].size == 0
+    assert members[f"{share}/link-relative"].linkname == "data"
+    linked = [members[f"{share}/data"], members[f"{share}/data-again"], members[f"{relative}/data-at-the-top"]]
+    assert sorted(m.islnk() for m in linked) == [False, True, True]

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What we push is what the OCI specifications say: skopeo reads every tag, the schemas accept every document."""
+
+import gzip
+import hashlib
+import json
+import shutil
+
+import pytest
+from support.image_spec import check_config, check_manifest
+
+pytestmark = pytest.mark.skipif(not shutil.which("skopeo"), reason="skopeo is not installed")
+
+
+@pytest.fixture(scope="module", params=["layout", "http", "tls"])
+def cache(request, built, our_python, new_cache, tmp_path_factory):
+    cache = new_cache(request.param)
+    spack = built.sibling(tmp_path_factory.mktemp("pusher"), python=our_python)
+    spack.use(cache)
+    spack.run("oci", "push", "--update-index", "cache", "oci-stack")
+    return cache
+
+
+def test_every_tag_is_inspected_and_valid(cache, built):
+    tags = cache.tags()
+    assert "index.spack" in tags and len(tags) == 8, tags
+    for tag in tags:
+        manifest = json.loads(cache.raw_manifest(tag))
+        check_manifest(manifest)
+        if tag == "index.spack":
+            continue
+        config = cache.config(tag)
+        check_config(config)
+        assert config["architecture"] and config["os"]
+        assert len(config["rootfs"]["diff_ids"]) == len(manifest["layers"])
+        assert config["spec"]["nodes"][0]["hash"] in tag
+
+
+def test_every_tag_is_copied_with_matching_digests(cache, tmp_path):
+    """``skopeo copy`` checks the blobs' digests; the diff ids are checked here."""
+    for tag in cache.tags():
+        if tag == "index.spack":
+            continue
+        layers = cache.copy_to_directory(tag, tmp_path / tag)
+        diff_ids = [f"sha256:{hashlib.sha256(gzip.decompress(p.read_bytes())).hexdigest()}" for p in layers]
+        assert diff_ids == cache.config(tag)["rootfs"]["diff_ids"], tag
+
+
+def test_the_index_tag_is_copied(cache, tmp_path):
+    """Its layer is JSON, whatever its media type says: the wire format of Spack."""
+    layer = cache.copy_to_directory("index.spack", tmp_path / "index")[-1]
+    assert "installs" in json.loads(layer.read_bytes())["database"]
