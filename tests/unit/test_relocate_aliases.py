@@ -7,7 +7,8 @@ import pytest
 from spack_oci.errors import ConfigurationError, PrefixTooLong
 from spack_oci.relocate.aliases import Aliases, check_directory, prune_aliases, remove_aliases
 from spack_oci.relocate.mapping import Place, Relocation
-from spack_oci.relocate.preflight import check_lengths, expected_old_prefixes
+from spack_oci.relocate.preflight import check_facts, check_lengths, expected_old_prefixes, old_prefix_in
+from support.layers import Layer
 
 HASH = "abcdefghijklmnopqrstuvwxyz234567"
 TWIN = "zzzzzzzzzzzzzzzzzzzzzzzzz" + HASH[-7:]
@@ -112,3 +113,33 @@ def test_what_cannot_work_is_known_from_the_old_prefix_alone(longer, fits):
 def test_an_alias_root_helps():
     where = relocation("/o" + "n" * 90, alias_root="/a")
     check_lengths(f"{OLD_ROOT}/linux/tool-1-{HASH}", HASH, where, "tool@1")
+
+
+@pytest.mark.parametrize(
+    "facts, fits",
+    [
+        ({}, True),
+        ({"prefix_length": 51, "fixed_strings": 0, "shortest_fixed": 0}, True),
+        ({"prefix_length": 51, "fixed_strings": 3, "shortest_fixed": 49}, False),
+        ({"prefix_length": 51, "fixed_strings": 3, "shortest_fixed": 60}, True),
+        ({"prefix_length": 51, "fixed_strings": 3, "shortest_fixed": 2}, True),
+        ({"prefix_length": 200, "fixed_strings": 3, "shortest_fixed": 49}, True),
+    ],
+)
+def test_what_the_pusher_counted_decides_without_a_download(facts, fits):
+    """Strings of the old root alone (2 characters here) are dead, and a package without strings always fits."""
+    where = relocation("/o" + "n" * 46)
+    if fits:
+        check_facts(facts, HASH, where, "tool@1")
+    else:
+        with pytest.raises(PrefixTooLong, match="49 characters"):
+            check_facts(facts, HASH, where, "tool@1")
+
+
+def test_the_old_prefix_in_the_first_bytes_of_a_tarball():
+    old = f"/opt/store/linux/tool-1-{HASH}"
+    layer = Layer(old_prefix=old).file(".spack/spec.json", b"").file("lib/x", os.urandom(200_000))
+    assert old_prefix_in(layer.gzip()[:5000]) == old
+    assert old_prefix_in(Layer(old_prefix=old).file(".spack/spec.json", b"").gzip()) == old
+    assert old_prefix_in(Layer().gzip()) is None, "so long that nothing needs to be known"
+    assert old_prefix_in(b"no gzip") is None and old_prefix_in(b"") is None

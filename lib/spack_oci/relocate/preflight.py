@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Whether a package can be relocated at all, asked before it is downloaded.
 
-Only C strings in binaries cannot grow, and each of them has two names to choose from: the new prefix and its alias.
-So an install can fail only if both are longer than the old prefix.
+Only strings in binaries cannot grow, and each of them has two names to choose from: the new prefix and its alias. So an
+install can fail only if both are longer than the old prefix.
 """
 
 import os
+import zlib
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional
 
@@ -16,9 +17,10 @@ from .mapping import Relocation
 
 @dataclass(frozen=True)
 class Shortfall:
-    """A package whose old prefix is too short for both of its new names; lengths in characters."""
+    """A package whose old prefix is too short for both of its new names; lengths in bytes."""
 
     dag_hash: str
+    #: old prefix, if it is known
     old_prefix: str
     new_prefix: str
     has: int
@@ -28,14 +30,14 @@ class Shortfall:
 def expected_old_prefixes(old_prefix: str, dag_hash: str, relocation: Relocation) -> Dict[str, str]:
     """Dag hash -> old prefix, as far as it can be told from the package's own: same projection, same old root.
 
-    Empty if the old prefix does not end like the new one (another projection).
+    Only the package itself if its old prefix does not end like the new one (another projection); empty if it is not
+    part of ``relocation``.
     """
     own = relocation.new_prefixes.get(dag_hash)
     if own is None:
         return {}
     inside = os.path.relpath(own, relocation.store_root)
     if not old_prefix.endswith("/" + inside):
-        # another architecture string or projection: only the package itself is known
         return {dag_hash: old_prefix}
     old_root = old_prefix[: -len(inside) - 1]
     result = {}
@@ -48,16 +50,20 @@ def expected_old_prefixes(old_prefix: str, dag_hash: str, relocation: Relocation
 
 def shortfalls(old_prefixes: Mapping[str, str], relocation: Relocation) -> List[Shortfall]:
     """The packages of ``old_prefixes`` (dag hash -> old prefix) that neither new name fits, the worst first."""
-    alias_length = len(os.fsencode(alias_directory(relocation))) + 1 + SHORTEST
     result = []
     for dag_hash, old in old_prefixes.items():
         new = relocation.new_prefixes.get(dag_hash)
         if new is None:
             continue
-        has, needs = len(os.fsencode(old)), min(alias_length, len(os.fsencode(new)))
+        has, needs = len(os.fsencode(old)), min(shortest_alias(relocation), len(os.fsencode(new)))
         if needs > has:
             result.append(Shortfall(dag_hash, old, new, has, needs))
     return sorted(result, key=lambda s: s.has - s.needs)
+
+
+def shortest_alias(relocation: Relocation) -> int:
+    """Bytes of the shortest alias that can be made."""
+    return len(os.fsencode(alias_directory(relocation))) + 1 + SHORTEST
 
 
 def check_lengths(old_prefix: str, dag_hash: str, relocation: Relocation, what: str) -> None:
@@ -67,13 +73,49 @@ def check_lengths(old_prefix: str, dag_hash: str, relocation: Relocation, what: 
         raise too_long(found[0], what, alias_directory(relocation))
 
 
+def check_facts(facts: Mapping[str, int], dag_hash: str, relocation: Relocation, what: str) -> None:
+    """The same for a package whose pusher counted the strings: see :class:`spack_oci.archive.pack.RelocationFacts`."""
+    own = relocation.new_prefixes.get(dag_hash, "")
+    old_length, shortest = facts.get("prefix_length", 0), facts.get("shortest_fixed", 0)
+    if not facts.get("fixed_strings") or not own or len(os.fsencode(own)) <= old_length:
+        return
+    inside = os.path.relpath(own, relocation.store_root)
+    if shortest <= old_length - len(os.fsencode(inside)):
+        return  # the old root itself: a dead path, which needs no room
+    needs = shortest_alias(relocation)
+    if needs > shortest:
+        raise too_long(Shortfall(dag_hash, "", own, shortest, needs), what, alias_directory(relocation))
+
+
 def too_long(shortfall: Shortfall, what: str, alias_root: str, where: Optional[str] = None) -> PrefixTooLong:
     short = shortfall.needs - shortfall.has
     in_file = f" in {where}" if where else ""
+    old = shortfall.old_prefix or "a prefix"
     return PrefixTooLong(
-        f"{what} cannot be relocated{in_file}: it was built with {shortfall.old_prefix} ({shortfall.has} characters), "
+        f"{what} cannot be relocated{in_file}: it was built with {old} ({shortfall.has} characters), "
         f"and the shortest name here, {alias_root}/{shortfall.dag_hash[-SHORTEST:]}, has {shortfall.needs}",
         remedy=f"use an install tree that is {short} characters shorter, set oci:relocation:alias_root to a short "
         f"directory of yours (at most {shortfall.has - SHORTEST - 1} characters), use another mirror, or build from "
         "source (--no-cache)",
     )
+
+
+def old_prefix_in(data: bytes) -> Optional[str]:
+    """The old prefix of a package, from the first bytes of its compressed (gzip) tarball; None if they do not tell."""
+    names: List[bytes] = []
+    try:
+        tar = zlib.decompressobj(31).decompress(data, 1 << 16)
+    except zlib.error:
+        return None
+    for at in range(0, len(tar) - 511, 512):
+        header = tar[at : at + 512]
+        name = header[:100].partition(b"\0")[0].rstrip(b"/")
+        kind = header[156:157]
+        if header[257:262] != b"ustar" or header[345:346] != b"\0" or len(name) >= 99 or kind in b"xgLK":
+            return None  # a long name: told in another way, and long enough
+        if kind != b"5" or (names and os.path.dirname(name) != names[-1]):
+            break
+        names.append(name)
+    if names and os.path.basename(names[-1]) == b".spack":
+        names.pop()
+    return "/" + os.fsdecode(names[-1]) if len(names) > 1 else None
