@@ -6,6 +6,7 @@ import argparse
 from spack.cmd.common import arguments
 
 from .common import DEFAULT_MIRROR_HELP, add_json, examples, print_json
+from .image_options import add_base_image, add_image_options, image_options
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -19,6 +20,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
             "spack oci push mymirror hdf5 ^openmpi",
             "spack oci push oci://ghcr.io/org/cache --only package zlib",
             "spack oci push ./cache --dry-run      # a directory, and only show what would be done",
+            "spack oci push mymirror --base-image debian:12 --tag tools   # and an image of the environment's roots",
         ),
     )
     parser.add_argument(
@@ -47,6 +49,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--compression", metavar="ALGORITHM[:LEVEL]", help="gzip[:1-9] or zstd[:1-22] for new layers")
     parser.add_argument("-n", "--dry-run", action="store_true", help="print what would be done, and do nothing")
+    add_base_image(parser)
+    parser.add_argument(
+        "-t",
+        "--tag",
+        action="append",
+        default=[],
+        metavar="NAME",
+        dest="tags",
+        help="make an image of the named specs, or of the environment's roots, with all that they need (repeatable)",
+    )
+    add_image_options(parser)
     add_json(parser)
     arguments.add_common_arguments(parser, ["jobs"])
     parser.set_defaults(run=push)
@@ -73,6 +86,7 @@ def push(args: argparse.Namespace) -> int:
         update_index=args.update_index,
         jobs=args.jobs,
         compression=Compression.parse(args.compression) if args.compression else None,
+        image=image_options(args, args.tags),
     )
     if args.dry_run:
         plan = push.plan(request)

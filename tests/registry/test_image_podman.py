@@ -174,6 +174,7 @@ def test_joined_layers_run(registry, store, engine: Podman, packages, tmp_path, 
     assert engine.run(image, "other") == "other works\n"
 
 
+@pytest.mark.slow
 def test_two_hundred_packages_in_one_image(registry, store, engine: Podman, tmp_path_factory):
     """One layer a package is more than an overlay file system mounts; grouped, the same environment runs."""
     root = tmp_path_factory.mktemp("many")

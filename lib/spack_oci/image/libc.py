@@ -223,17 +223,18 @@ def check_libc(base_name: str, available: Sequence[Libc], needs: Mapping[str, Op
     )
 
 
-def _list_of_needs(unmet: Mapping[str, Need], shown: int = 5) -> str:
+def _list_of_needs(unmet: Mapping[str, Need], shown: int = 6) -> str:
+    """``htop@3 (bin/htop) needs glibc 2.38; nano@8 (bin/nano), tmux@3 (bin/tmux) need glibc 2.34``, newest first."""
+    ordered = sorted(unmet.items(), key=lambda item: ([-number for number in item[1].libc.version], item[0]))
     by_libc: Dict[Libc, List[str]] = {}
-    for label, need in sorted(unmet.items()):
+    for label, need in ordered[:shown]:
         by_libc.setdefault(need.libc, []).append(f"{label} ({need.file})" if need.file else label)
-    parts = []
-    for libc in sorted(by_libc, key=lambda libc: libc.version, reverse=True):
-        packages = by_libc[libc]
-        more = f" and {len(packages) - shown} more" if len(packages) > shown else ""
-        verb = "need" if len(packages) > 1 else "needs"
-        parts.append(f"{', '.join(packages[:shown])}{more} {verb} {libc}")
-    return "; ".join(parts)
+    parts = [
+        f"{', '.join(packages)} {'needs' if len(packages) == 1 else 'need'} {libc}"
+        for libc, packages in by_libc.items()
+    ]
+    hidden = len(ordered) - shown
+    return "; ".join(parts + ([f"and {hidden} more packages need a newer one, too"] if hidden > 0 else []))
 
 
 def _suggestion(need: Libc) -> str:

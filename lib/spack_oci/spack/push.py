@@ -6,8 +6,8 @@ import os
 import re
 import sys
 import tempfile
-from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from dataclasses import dataclass, field, replace
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import spack.cmd
 import spack.environment
@@ -26,7 +26,8 @@ from ..cache.package import Package
 from ..cache.progress import LiveDisplay, PlainLines, Reporter
 from ..content import ContentStore, NothingYet
 from ..errors import ConfigurationError, NotFound
-from . import compat, indexes, mirrors, packages, settings
+from ..image.manifest import Layer
+from . import compat, images, indexes, mirrors, packages, settings
 from .output import counted, elided, size
 
 #: `/abcdefg`, a spec by its hash; anything longer or with a second slash is a path
@@ -47,7 +48,7 @@ class Request:
     fail_fast: bool = False
     update_index: bool = False
     compression: Optional[Compression] = None
-    base_image: Optional[str] = None
+    image: images.ImageOptions = field(default_factory=images.ImageOptions)
     #: packages that are packed at the same time; None: as oci:jobs:pack says
     jobs: Optional[int] = None
 
@@ -173,21 +174,37 @@ def run(request: Request) -> "Outcome":
     if len(selection.specs) > 1:
         tty.info(f"Selected {len(selection.specs)} specs to push to {request.mirror.push_url}")
     store = mirrors.open_store(request.mirror, mirrors.PUSH, create=True)
-    result = push_records(store, request, _records(selection.specs))
+    result = push_specs(store, request, selection.specs)
     outcome = Outcome(request, result, selection.not_installed)
+    if request.image.tags and not outcome.failed:
+        outcome.images = tag_images(store, request, request.roots, result.layers)
     if request.update_index:
         outcome.index = indexes.update_after_push(request.mirror, result)
     return outcome
 
 
-def push_records(store: ContentStore, request: Request, records: Sequence[Package]) -> engine.PushResult:
-    """Plan and push package records, telling about it on Spack's output."""
+def push_specs(store: ContentStore, request: Request, specs: Sequence["spack.spec.Spec"]) -> engine.PushResult:
+    """Plan and push installed specs, telling about it on Spack's output."""
+    records = _records(specs)
     with _push_settings(request) as how:
         plan = engine.plan_push(store, records, force=request.force, settings=how)
-        to_push = len(plan.to_push)
-        if 0 < to_push < len(records):
-            tty.info(f"{to_push} specs need to be pushed to {store.url}")
+        to_push = [item.package for item in plan.to_push]
+        if 0 < len(to_push) < len(records):
+            tty.info(f"{len(to_push)} specs need to be pushed to {store.url}")
+        if to_push:
+            how = replace(how, base=images.prepare_base(store, request.image, specs, to_push))
         return engine.execute_push(plan, store, settings=how, reporter=reporter())
+
+
+def tag_images(
+    store: ContentStore, request: Request, roots: Sequence["spack.spec.Spec"], known: Mapping[str, Layer]
+) -> List[Dict[str, Any]]:
+    """Make the image of ``roots`` and give it its tags; what was made, as ``--json`` prints it."""
+    closure = packages.runtime_closure(*roots)
+    with _push_settings(request) as how:
+        base = images.prepare_base(store, request.image, closure, _records(closure))
+        made = images.push_tags(store, request.image, roots, base, known, how)
+    return [images.image_document(store, tag, image) for tag, image in zip(request.image.tags, made)]
 
 
 def reporter() -> Reporter:
@@ -202,6 +219,8 @@ class Outcome:
     result: engine.PushResult
     not_installed: Sequence["spack.spec.Spec"] = ()
     index: Optional[indexes.IndexUpdate] = None
+    #: images that were tagged, as ``--json`` prints them
+    images: Sequence[Dict[str, Any]] = ()
 
     @property
     def failures(self) -> List[Tuple[str, str]]:
@@ -258,6 +277,8 @@ def plan_document(plan: engine.PushPlan) -> Dict[str, Any]:
 def outcome_document(outcome: Outcome) -> Dict[str, Any]:
     """For ``--json``."""
     document = {"mirror": outcome.request.mirror.push_url, **outcome.result.to_dict()}
+    if outcome.images:
+        document["images"] = list(outcome.images)
     document["not_installed"] = [packages.label(s) for s in outcome.not_installed]
     if outcome.index:
         document["index"] = indexes.update_document(outcome.index)

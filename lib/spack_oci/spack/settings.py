@@ -26,6 +26,11 @@ class Settings:
     cache_root: str
     #: bytes
     cache_max_size: int
+    #: "": none
+    base_image: str
+    max_layers: int
+    #: oci:image as it is in the configuration
+    image: Mapping[str, Any]
 
     @property
     def default_layout(self) -> str:
@@ -44,6 +49,9 @@ def read() -> Settings:
         transfer_jobs=data["jobs"]["transfer"],
         cache_root=compat.canonicalize_path(data["cache"]["root"]),
         cache_max_size=parse_size(data["cache"]["max_size"]),
+        base_image=data["base_image"],
+        max_layers=data["max_layers"],
+        image=data["image"],
     )
 
 

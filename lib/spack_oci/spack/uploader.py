@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What `spack buildcache push`, autopush and `spack ci` get from Spack's ``make_uploader`` for an OCI mirror."""
 
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 import spack.binary_distribution
 import spack.error
-import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
 import spack.spec
 
 from ..cache.outcome import PushResult
 from ..errors import SpackOciError
 from ..reference import is_oci_url
-from . import compat, indexes, mirrors, packages, push
+from . import compat, images, indexes, mirrors, push
 
 
 def make_uploader(
@@ -37,7 +36,6 @@ class OciUploader(spack.binary_distribution.Uploader):
     ) -> None:
         super().__init__(mirror, force, update_index)
         self.base_image = base_image
-        self.request = push.Request(mirror, roots=(), force=force, update_index=update_index, base_image=base_image)
         self.result: Optional[PushResult] = None
 
     # Spack's own opens a pool of processes and a directory here; the engine has its own
@@ -47,12 +45,16 @@ class OciUploader(spack.binary_distribution.Uploader):
     def __exit__(self, *args: Any) -> None:
         pass
 
+    def _request(self, tags: Sequence[str] = ()) -> push.Request:
+        wanted = images.options(base_image=self.base_image, tags=tags)
+        return push.Request(self.mirror, (), force=self.force, update_index=self.update_index, image=wanted)
+
     def push(self, specs: List["spack.spec.Spec"]) -> Tuple[List["spack.spec.Spec"], List[Tuple[Any, BaseException]]]:
         """(specs that were there already, [(spec, error)]); never raises for a single package."""
         by_hash = {s.dag_hash(): s for s in specs}
         try:
             store = mirrors.open_store(self.mirror, mirrors.PUSH, create=True)
-            self.result = push.push_records(store, self.request, [packages.package_of(s) for s in specs])
+            self.result = push.push_specs(store, self._request(), specs)
             if self.update_index and self.result.pushed:
                 indexes.update_after_push(self.mirror, self.result)
         except SpackOciError as e:
@@ -63,10 +65,10 @@ class OciUploader(spack.binary_distribution.Uploader):
     def tag(self, tag: str, roots: List["spack.spec.Spec"]) -> None:
         """An image of several roots and what they need, under a name."""
         try:
-            image = push.tag_image(self.request, tag, roots)
+            store = mirrors.open_store(self.mirror, mirrors.PUSH, create=True)
+            push.tag_images(store, self._request([tag]), roots, self.result.layers if self.result else {})
         except SpackOciError as e:
             raise compat.OciError(e) from e
-        tty.info(f"Tagged {image}")
 
 
 def _spack_error(error: Optional[BaseException]) -> BaseException:

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Images as Spack's users ask for them: base image, tags of environments, run-time settings, views and lock files."""
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import spack.environment
+import spack.llnl.util.tty as tty
+import spack.spec
+
+from ..archive.codec import Compression
+from ..cache import images as engine
+from ..cache.package import Package
+from ..cache.push import PushSettings, created_from_environment
+from ..content import ContentStore
+from ..copy import mountable_repository
+from ..errors import ConfigurationError, ImageError, NotFound
+from ..image import layers
+from ..image.base import copy_layers, resolve_base
+from ..image.contents import VIEW, lock_entry, path_entries, view_entries
+from ..image.files import BUILD_INFO, Exclusions
+from ..image.manifest import EMPTY_BASE, Base, Layer
+from ..image.platform import Platform
+from ..image.results import ResultDirectory
+from ..image.runtime import RuntimeSettings
+from ..reference import Repository, parse_image_reference
+from . import mirrors, packages, settings
+from .output import counted, elided, size
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """What a user asked for; :func:`options` adds the configuration."""
+
+    base_image: Optional[str] = None
+    tags: Sequence[str] = ()
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+    max_layers: int = layers.DEFAULT_MAX_LAYERS
+    strategy: layers.Strategy = layers.VOLATILITY
+    squash: bool = False
+    exclusions: Exclusions = field(default_factory=Exclusions)
+    multi_arch: bool = False
+    skip_libc_check: bool = False
+    views: bool = True
+
+
+def options(
+    *,
+    base_image: Optional[str] = None,
+    tags: Sequence[str] = (),
+    runtime: Optional[RuntimeSettings] = None,
+    strategy: Optional[str] = None,
+    squash: bool = False,
+    strip_build_info: bool = False,
+    exclude: Sequence[str] = (),
+    multi_arch: bool = False,
+    skip_libc_check: bool = False,
+) -> ImageOptions:
+    """Options of a command line on top of ``oci:base_image``, ``oci:max_layers`` and ``oci:image``."""
+    configured = settings.read()
+    section = configured.image
+    for tag in tags:
+        engine.check_image_tag(tag)
+    patterns = (*(section.get("exclude") or ()), *exclude, *(BUILD_INFO if strip_build_info else ()))
+    made = ImageOptions(
+        base_image=base_image if base_image is not None else configured.base_image or None,
+        tags=tuple(tags),
+        runtime=(runtime or RuntimeSettings()).over(_configured_runtime(section)),
+        max_layers=configured.max_layers,
+        strategy=layers.strategy_named(strategy or section["strategy"]),
+        squash=squash,
+        exclusions=Exclusions(patterns),
+        multi_arch=multi_arch,
+        skip_libc_check=skip_libc_check,
+        views=section["view"],
+    )
+    if not tags and (runtime not in (None, RuntimeSettings()) or squash or strip_build_info or exclude or multi_arch):
+        raise ConfigurationError(
+            "entrypoint, env, squash and the like are for the image of an environment, and none is asked for",
+            remedy="name the image with --tag NAME; the images of single packages keep Spack's form",
+        )
+    return made
+
+
+def _configured_runtime(section: Mapping[str, Any]) -> RuntimeSettings:
+    return RuntimeSettings.create(
+        entrypoint=section.get("entrypoint"),
+        cmd=section.get("cmd"),
+        env=section.get("env"),
+        labels=section.get("labels"),
+        user=section.get("user"),
+        workdir=section.get("workdir"),
+        ports=section.get("ports") or (),
+        volumes=section.get("volumes") or (),
+    )
+
+
+def platform_of(specs: Sequence["spack.spec.Spec"]) -> Platform:
+    """The platform that runs all ``specs``, with the microarchitecture level that they are built for."""
+    pairs = sorted({packages.go_platform(s) for s in specs})
+    if len(pairs) > 1:
+        raise ImageError(
+            f"the packages are for several platforms: {', '.join('/'.join(pair) for pair in pairs)}",
+            remedy="push those of one platform at a time",
+        )
+    variants = [v for v in map(_microarchitecture_level, specs) if v]
+    return Platform(*pairs[0], max(variants, default=None))
+
+
+def _microarchitecture_level(spec: "spack.spec.Spec") -> Optional[str]:
+    """``v3`` for x86_64_v3 and all that can run it."""
+    target = spec.target
+    names = {target.name, *(ancestor.name for ancestor in target.ancestors)}
+    return max((name[len("x86_64_") :] for name in names if name.startswith("x86_64_v")), default=None)
+
+
+#: (store, base image, platform) -> what was made of it in this process
+_prepared: Dict[Tuple[str, str, Platform], Base] = {}
+
+
+def prepare_base(
+    store: ContentStore, wanted: ImageOptions, specs: Sequence["spack.spec.Spec"], records: Sequence[Package]
+) -> Base:
+    """The base image for ``specs``, its C library checked against ``records``, its layers in ``store``."""
+    if not wanted.base_image or not specs:
+        return EMPTY_BASE
+    key = (store.url, wanted.base_image, platform_of(specs))
+    source = _open_source(wanted.base_image)
+    base = _prepared.get(key) or resolve_base(source, parse_image_reference(wanted.base_image), key[2])
+    if not wanted.skip_libc_check:
+        configured = settings.read()
+        results = ResultDirectory(os.path.join(configured.cache_root, "results"))
+        engine.check_base_libc(source, base, records, cache=results, jobs=configured.pack_jobs)
+    if key not in _prepared:
+        _copy_base(source, base, store)
+        _prepared[key] = base
+    return base
+
+
+def _open_source(image: str) -> ContentStore:
+    try:
+        return mirrors.open_location(parse_image_reference(image).location)
+    except NotFound as e:
+        raise ImageError(f"base image {image} is not there: {e.message}", remedy="check its name") from e
+
+
+def _copy_base(source: ContentStore, base: Base, store: ContentStore) -> None:
+    moved = copy_layers(
+        base, source, store, mount_from=mountable_repository(source, store), jobs=settings.read().transfer_jobs
+    )
+    if moved.sent or moved.mounted:
+        tty.info(
+            f"Base image {base.name}: {counted(len(base.layers), 'layer')}, "
+            f"{moved.mounted} mounted, {moved.sent} copied ({size(moved.sent_bytes)})"
+        )
+
+
+def environment_of(roots: Sequence["spack.spec.Spec"]) -> Optional["spack.environment.Environment"]:
+    """The active environment, if ``roots`` are its roots."""
+    active = spack.environment.active_environment()
+    if active is None or {s.dag_hash() for s in active.concrete_roots()} != {s.dag_hash() for s in roots}:
+        return None
+    return active
+
+
+def image_request(
+    wanted: ImageOptions, roots: Sequence["spack.spec.Spec"], base: Base, compression: Compression
+) -> engine.ImageRequest:
+    """What the image of ``roots`` is to be: of the active environment with its views and lock file, or of specs."""
+    environment = environment_of(roots)
+    records = [packages.package_of(s) for s in roots]
+    request = engine.ImageRequest(
+        roots=records,
+        environment=packages.run_environment(*roots),
+        title=_title(roots, environment),
+        version=str(roots[0].version) if len(roots) == 1 else "",
+        description=" ".join(packages.label(s) for s in roots),
+        licenses=_licenses(roots),
+        source=_source(roots),
+        base=base,
+        runtime=wanted.runtime,
+        max_layers=wanted.max_layers,
+        strategy=wanted.strategy,
+        squash=wanted.squash,
+        exclusions=wanted.exclusions,
+        compression=compression,
+        platform=Platform(*packages.go_platform(roots[0]), base.config.get("variant")),
+        created=created_from_environment(),
+    )
+    return _with_environment(request, environment, wanted) if environment else request
+
+
+def _with_environment(
+    request: engine.ImageRequest, environment: "spack.environment.Environment", wanted: ImageOptions
+) -> engine.ImageRequest:
+    files: Dict[str, Any] = {}
+    mounts: List[str] = []
+    if wanted.views:
+        prefixes = sorted({prefix for root in request.roots for prefix in root.build_info["hash_to_prefix"].values()})
+        prefixes += [root.prefix for root in request.roots]
+        for name, view in environment.views.items():
+            if os.path.isdir(view.root):
+                mounts.append(VIEW if name == "default" else f"/views/{name}")
+                files.update(view_entries(view.root, prefixes, mounts[-1]))
+    if os.path.exists(environment.lock_path):
+        with open(environment.lock_path, "rb") as f:
+            files.update(lock_entry(f.read()))
+    return replace(request, files=files, path_first=path_entries(files, mounts))
+
+
+def _title(roots: Sequence["spack.spec.Spec"], environment: Optional["spack.environment.Environment"]) -> str:
+    if environment is None:
+        return elided([s.name for s in roots], keep=3)
+    # an environment in a directory has the directory's path as its name, which is of this machine
+    return os.path.basename(environment.name.rstrip("/"))
+
+
+def _licenses(roots: Sequence["spack.spec.Spec"]) -> str:
+    found = set()
+    for spec in roots:
+        for condition, licenses in getattr(spec.package, "licenses", {}).items():
+            if spec.satisfies(condition):
+                found.add(str(licenses))
+    return " AND ".join(f"({one})" if " OR " in one and len(found) > 1 else one for one in sorted(found))
+
+
+def _source(roots: Sequence["spack.spec.Spec"]) -> str:
+    """Where the source code of a single root is."""
+    if len(roots) != 1:
+        return ""
+    package = roots[0].package
+    return next(
+        (v for v in (getattr(package, key, None) for key in ("git", "homepage", "url")) if isinstance(v, str)), ""
+    )
+
+
+def push_tags(
+    store: ContentStore,
+    wanted: ImageOptions,
+    roots: Sequence["spack.spec.Spec"],
+    base: Base,
+    known: Mapping[str, Layer],
+    how: PushSettings,
+) -> List[engine.PushedImage]:
+    """Give the image of ``roots`` every tag that was asked for."""
+    plan = engine.plan_image(store, image_request(wanted, roots, base, how.compression), known)
+    making = engine.ImageSettings(how.stage, how.cache, how.packers)
+    result = []
+    for tag in wanted.tags:
+        image = engine.push_environment_image(store, plan, tag, settings=making, multi_arch=wanted.multi_arch)
+        result.append(image)
+        tty.info(describe(store, tag, image))
+    return result
+
+
+def describe(store: ContentStore, tag: str, image: engine.PushedImage) -> str:
+    shared = f", {counted(image.plan.shared_layers, 'layer')} shared" if image.plan.shared_layers else ""
+    return (
+        f"Tagged {image_name(store, tag)}: {counted(sum(len(g) for g in image.plan.groups), 'package')} in "
+        f"{counted(image.plan.layer_count, 'layer')}{shared}, {size(image.size)}"
+    )
+
+
+def image_name(store: ContentStore, tag: str) -> str:
+    """As `podman pull` and `skopeo` take it."""
+    location = mirrors.parse_url(store.url)
+    if isinstance(location, Repository):
+        return f"{location.host}/{location.name}:{tag}"
+    return f"oci:{location.path}:{tag}"
+
+
+def image_document(store: ContentStore, tag: str, image: engine.PushedImage) -> Dict[str, Any]:
+    """For ``--json``."""
+    return {
+        "image": image_name(store, tag),
+        "manifest": image.manifest.to_dict(),
+        **({"index": image.index.to_dict()} if image.index else {}),
+        "size": image.size,
+        "sent": image.sent,
+        **image.plan.to_dict(),
+    }
