@@ -5,6 +5,7 @@ Three values: :class:`BuildInfo` says where the package was built, :class:`Reloc
 and :class:`PrefixMap`, made of both by :func:`build_mapping`, is what the functions of this package work with.
 """
 
+import os
 import re
 from dataclasses import dataclass, field
 from typing import Dict, Generator, List, Mapping, NamedTuple, Optional, Tuple, Union
@@ -63,6 +64,10 @@ class PrefixMap:
     @property
     def is_identity(self) -> bool:
         return all(place.old == place.new for place in self.places)
+
+    def changes(self) -> Dict[str, str]:
+        """Old path -> new path, without those that stay: the form in which Spack's own functions take it."""
+        return {os.fsdecode(p.old): os.fsdecode(p.new) for p in self.places if p.old != p.new}
 
     def match(self, data: Buffer, at: int = 0) -> Optional[Place]:
         """The old path that stands in ``data`` at ``at``, if any."""

@@ -2,9 +2,7 @@
 """What `spack install` gets from us: a package's layer, and its extraction into the prefix."""
 
 import os
-import shutil
-import tempfile
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional
 
 import spack.binary_distribution
 import spack.config
@@ -12,34 +10,20 @@ import spack.deptypes as dt
 import spack.hooks.sbang
 import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
+import spack.platforms
+import spack.relocate
 import spack.spec
-import spack.stage
 import spack.store
 import spack.util.timer
 
 from ..archive.unpack import install_layer
-from ..cache.fetch import RemotePackage, fetch_layer, find_package
-from ..cache.package import package_tag
-from ..errors import NotFound, SpackOciError, StorageError
+from ..cache.fetch import find_package
+from ..errors import DigestMismatch, NotFound, SpackOciError
 from ..reference import is_oci_url
-from ..relocate.mapping import Relocation
-from . import compat, packages
+from ..relocate.mapping import PrefixMap, Relocation
+from ..relocate.prefix import MachoRelocator
+from . import compat, fetching, packages, settings
 from .mirrors import FETCH, open_store
-
-
-class FetchedPackage:
-    """What our ``download_tarball`` returns in the place of a stage: a verified layer on the disk."""
-
-    def __init__(self, remote: RemotePackage, directory: str) -> None:
-        self.remote = remote
-        self.directory = directory
-
-    @property
-    def save_filename(self) -> str:
-        return os.path.join(self.directory, "layer")
-
-    def destroy(self) -> None:
-        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def download_tarball(
@@ -53,27 +37,21 @@ def download_tarball(
     Mirrors are asked in Spack's order: those whose index names the package, then all others. Only "not found" is a
     miss; any other failure is shown with its remedy before the next mirror is asked.
     """
-    candidates = _candidates(spec, mirrors_for_spec or [])
-    if not any(is_oci_url(m.fetch_url) for m in candidates):
+    asked = fetching.candidates(spec, mirrors_for_spec or [])
+    if not any(is_oci_url(m.fetch_url) for m in asked):
         return original(spec, unsigned, mirrors_for_spec)
-    for mirror in candidates:
+    failures: List[SpackOciError] = []
+    for mirror in asked:
         if is_oci_url(mirror.fetch_url):
-            found = _try_mirror(mirror, spec)
+            found = _try_mirror(mirror, spec, failures)
         else:
             with _only(mirror):
                 found = original(spec, unsigned, None)
         if found is not None:
             return found
+    if failures and settings.read().on_error == "fail":
+        raise failures[-1]
     return None
-
-
-def _candidates(spec: "spack.spec.Spec", indexed: Sequence[Any]) -> List["spack.mirrors.mirror.Mirror"]:
-    configured = list(spack.mirrors.mirror.MirrorCollection(binary=True).values())
-    by_url = {m.fetch_url: m for m in reversed(configured)}
-    urls = [compat.indexed_url(m) for m in indexed]
-    first = [by_url.get(url) or spack.mirrors.mirror.Mirror(url) for url in urls]
-    ordered = {m.fetch_url: m for m in [*first, *configured]}
-    return [m for m in ordered.values() if compat.matches_binary(m, spec, "fetch")]
 
 
 def _only(*mirrors: "spack.mirrors.mirror.Mirror") -> Any:
@@ -82,30 +60,17 @@ def _only(*mirrors: "spack.mirrors.mirror.Mirror") -> Any:
     return spack.config.override(scope)
 
 
-def _try_mirror(mirror: "spack.mirrors.mirror.Mirror", spec: "spack.spec.Spec") -> Optional[FetchedPackage]:
+def _try_mirror(
+    mirror: "spack.mirrors.mirror.Mirror", spec: "spack.spec.Spec", failures: List[SpackOciError]
+) -> Optional[fetching.FetchedPackage]:
     try:
-        store = open_store(mirror, FETCH)
-        remote = find_package(store, _tag(spec), expected_hash=spec.dag_hash())
-        directory = _stage_directory()
-        try:
-            fetched = FetchedPackage(remote, directory)
-            fetch_layer(store, remote, fetched.save_filename)
-            return fetched
-        except BaseException:
-            shutil.rmtree(directory, ignore_errors=True)
-            raise
+        return fetching.fetch(mirror, spec, relocation_of(spec))
     except NotFound:
         return None
     except SpackOciError as e:
         tty.warn(f"{packages.label(spec)} cannot be had from the mirror {mirror.name}: {e}")
+        failures.append(e)
         return None
-
-
-def _stage_directory() -> str:
-    try:
-        return tempfile.mkdtemp(prefix="spack-oci-", dir=spack.stage.get_stage_root())
-    except OSError as e:
-        raise StorageError.from_os_error("making a directory for downloads in config:build_stage", e) from e
 
 
 def extract_tarball(
@@ -116,15 +81,14 @@ def extract_tarball(
     timer: Any = spack.util.timer.NULL_TIMER,
 ) -> None:
     """Hook of ``extract_tarball``: extract and relocate in one pass; the prefix appears when it is complete."""
-    if not isinstance(tarball_stage, FetchedPackage):
+    if not isinstance(tarball_stage, fetching.FetchedPackage):
         original(spec, tarball_stage, force, timer)
         return
     try:
         timer.start("extract")
         if os.path.exists(spec.prefix) and not force:
             raise spack.binary_distribution.NoOverwriteException(str(spec.prefix))
-        _make_parents(str(spec.prefix))
-        _install(spec, tarball_stage, force)
+        install_fetched(spec, tarball_stage, force)
         timer.stop("extract")
         timer.start("relocate")  # done on the way
         timer.stop("relocate")
@@ -132,11 +96,24 @@ def extract_tarball(
         tarball_stage.destroy()
 
 
-def _install(spec: "spack.spec.Spec", fetched: FetchedPackage, replace: bool) -> None:
+def install_fetched(spec: "spack.spec.Spec", fetched: fetching.FetchedPackage, replace: bool = False) -> None:
+    """Extract and relocate a package that is in the blob cache; the prefix appears when it is complete."""
+    make_parents(str(spec.prefix))
+    try:
+        _extract(spec, fetched, replace)
+    except DigestMismatch as e:
+        tty.debug(f"fetching {packages.label(spec)} again: {e}")
+        fetched.drop()
+        _extract(spec, fetched, replace)
+    if spec.spliced:
+        _write_spliced_metadata(spec)
+
+
+def _extract(spec: "spack.spec.Spec", fetched: fetching.FetchedPackage, replace: bool) -> None:
     remote = fetched.remote
-    with open(fetched.save_filename, "rb") as layer:
+    with fetched.open() as layer:
         install_layer(
-            layer,
+            layer,  # type: ignore[arg-type]
             remote.layer.media_type,
             str(spec.prefix),
             relocation_of(spec),
@@ -144,12 +121,22 @@ def _install(spec: "spack.spec.Spec", fetched: FetchedPackage, replace: bool) ->
             compressed_size=remote.layer.size,
             replace=replace,
             what=packages.label(spec),
+            macho=_macho_relocator(spec),
         )
-    if spec.spliced:
-        _write_spliced_metadata(spec)
 
 
-def _make_parents(prefix: str) -> None:
+def _macho_relocator(spec: "spack.spec.Spec") -> Optional[MachoRelocator]:
+    """Spack's own functions for Mach-O, where this platform has such files."""
+    if "macho" not in spack.platforms.by_name(spec.platform).binary_formats:
+        return None
+
+    def relocate(paths: List[str], mapping: PrefixMap) -> None:
+        spack.relocate.relocate_macho_binaries(paths, mapping.changes())
+
+    return relocate
+
+
+def make_parents(prefix: str) -> None:
     """The directories above the prefix, with the permissions and group of the one that is there (as Spack does)."""
     parent = os.path.dirname(prefix)
     existing = parent
@@ -171,6 +158,7 @@ def relocation_of(spec: "spack.spec.Spec") -> Relocation:
         new_prefixes=new_prefixes,
         store_root=str(spack.store.STORE.layout.root),
         sbang_path=spack.hooks.sbang.sbang_install_path(),
+        alias_root=settings.read().alias_root,
     )
 
 
@@ -209,14 +197,10 @@ def _has_package(mirror: "spack.mirrors.mirror.Mirror", spec: "spack.spec.Spec")
     if not is_oci_url(mirror.fetch_url):
         return False
     try:
-        find_package(open_store(mirror, FETCH), _tag(spec), expected_hash=spec.dag_hash())
+        find_package(open_store(mirror, FETCH), fetching.tag_of(spec), expected_hash=spec.dag_hash())
     except NotFound:
         return False
     except SpackOciError as e:
         tty.warn(f"cannot look for {packages.label(spec)} in the mirror {mirror.name}: {e}")
         return False
     return True
-
-
-def _tag(spec: "spack.spec.Spec") -> str:
-    return package_tag(spec.name, str(spec.version), spec.dag_hash())

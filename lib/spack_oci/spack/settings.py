@@ -3,7 +3,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, Optional
 
 import spack.config
 from spack.util.cpus import cpus_available
@@ -26,6 +26,13 @@ class Settings:
     cache_root: str
     #: bytes
     cache_max_size: int
+    #: "source" or "fail": what happens when no mirror can give a package, for another reason than not having it
+    on_error: str
+    #: directory for the short names of packages; None: in the store
+    alias_root: Optional[str]
+    #: bytes and packages that are fetched ahead of the installer; 0 packages: none
+    ahead_size: int
+    ahead_count: int
     #: "": none
     base_image: str
     max_layers: int
@@ -49,10 +56,18 @@ def read() -> Settings:
         transfer_jobs=data["jobs"]["transfer"],
         cache_root=compat.canonicalize_path(data["cache"]["root"]),
         cache_max_size=parse_size(data["cache"]["max_size"]),
+        on_error=data["install"]["on_error"],
+        alias_root=_alias_root(data["relocation"]["alias_root"]),
+        ahead_size=parse_size(data["install"]["ahead"]["size"]),
+        ahead_count=data["install"]["ahead"]["packages"],
         base_image=data["base_image"],
         max_layers=data["max_layers"],
         image=data["image"],
     )
+
+
+def _alias_root(value: str) -> Optional[str]:
+    return compat.canonicalize_path(value) if value else None
 
 
 def _with_defaults(data: Mapping[str, Any]) -> Dict[str, Any]:

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""From a spec to a verified layer on this machine: which mirror, which package, is there room for its strings."""
+
+import os
+from typing import Any, Callable, List, Optional, Sequence
+
+import spack.mirrors.mirror
+import spack.spec
+
+from ..cache.blobs import BlobCache
+from ..cache.fetch import RemotePackage, fetch_into_cache, open_cached
+from ..cache.locate import fetch_package
+from ..cache.package import package_tag
+from ..content import ContentStore
+from ..descriptor import VerifyingReader
+from ..index.cache import IndexCache
+from ..relocate.mapping import Relocation
+from ..relocate.preflight import check_facts, check_lengths, old_prefix_in
+from . import compat, mirrors, packages, settings
+
+
+class FetchedPackage:
+    """What our ``download_tarball`` returns in the place of a stage: a layer in the blob cache."""
+
+    def __init__(self, remote: RemotePackage, store: ContentStore, cache: BlobCache) -> None:
+        self.remote = remote
+        self._store = store
+        self._cache = cache
+
+    @property
+    def save_filename(self) -> str:
+        return self._cache.path(self.remote.layer.digest)
+
+    def open(self) -> VerifyingReader:
+        """The layer; fetched again if another process made room in the cache meanwhile."""
+        return open_cached(self._store, self.remote.layer, self._cache)
+
+    def drop(self) -> None:
+        """The entry of the cache is damaged."""
+        self._cache.drop(self.remote.layer.digest)
+
+    def destroy(self) -> None:
+        """The cache has its own rules for what goes."""
+
+
+def candidates(spec: "spack.spec.Spec", indexed: Sequence[Any]) -> List["spack.mirrors.mirror.Mirror"]:
+    """The mirrors to ask, in Spack's order: those whose index names the package, then all others as configured."""
+    configured = list(spack.mirrors.mirror.MirrorCollection(binary=True).values())
+    by_url = {m.fetch_url: m for m in reversed(configured)}
+    urls = [compat.indexed_url(m) for m in indexed]
+    first = [by_url.get(url) or spack.mirrors.mirror.Mirror(url) for url in urls]
+    ordered = {m.fetch_url: m for m in [*first, *configured]}
+    return [m for m in ordered.values() if compat.matches_binary(m, spec, "fetch")]
+
+
+def blob_cache() -> BlobCache:
+    return settings.blob_cache(settings.read())
+
+
+def index_cache() -> IndexCache:
+    """What was last known of the indexes of OCI mirrors."""
+    return IndexCache(os.path.join(settings.read().cache_root, "indexes"))
+
+
+def tag_of(spec: "spack.spec.Spec") -> str:
+    return package_tag(spec.name, str(spec.version), spec.dag_hash())
+
+
+def fetch(
+    mirror: "spack.mirrors.mirror.Mirror",
+    spec: "spack.spec.Spec",
+    relocation: Optional[Relocation] = None,
+    cache: Optional[BlobCache] = None,
+) -> FetchedPackage:
+    """The package of ``spec`` from ``mirror``, in the blob cache.
+
+    ``relocation``: where it will be installed; a package whose strings cannot fit there is not downloaded
+    (PrefixTooLong). Raises NotFound only if the mirror says so, and every other error as it is.
+    """
+    store = mirrors.open_store(mirror, mirrors.FETCH)
+    cache = cache or blob_cache()
+
+    def into_cache(remote: RemotePackage) -> bool:
+        return fetch_into_cache(store, remote.layer, cache, peek=_preflight(remote, spec, relocation))
+
+    remote, _ = fetch_package(store, tag_of(spec), spec.dag_hash(), into_cache, index_cache())
+    return FetchedPackage(remote, store, cache)
+
+
+def _preflight(
+    remote: RemotePackage, spec: "spack.spec.Spec", relocation: Optional[Relocation]
+) -> Optional[Callable[[bytes], None]]:
+    """Raise PrefixTooLong if the package is known not to fit; else, what to ask the first bytes of the download."""
+    if relocation is None:
+        return None
+    label, dag_hash = packages.label(spec), spec.dag_hash()
+    if remote.facts:
+        check_facts(remote.facts, dag_hash, relocation, label)
+        return None
+    if not _has_binaries(spec):
+        return None
+
+    def peek(data: bytes) -> None:
+        """Spack says only in the first bytes of its tarballs where a package was built."""
+        old_prefix = old_prefix_in(data)
+        if old_prefix is not None:
+            check_lengths(old_prefix, dag_hash, relocation, label)
+
+    return peek
+
+
+def _has_binaries(spec: "spack.spec.Spec") -> bool:
+    """Whether a compiler made it: then it holds programs or libraries, whose RPATH names its own prefix."""
+    return any(edge.virtuals and set(edge.virtuals) & {"c", "cxx", "fortran"} for edge in spec.edges_to_dependencies())
