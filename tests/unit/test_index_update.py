@@ -417,6 +417,18 @@ def test_stale_document_still_tells_where_layers_are(store):
     assert index.entries([package["hash"]])[package["hash"]].tag == tag_of(package)
 
 
+def test_stale_document_that_is_damaged_is_left_away(store):
+    push_package(store, [node("p")])
+    update_index(store, backoff=QUICK)
+    manifest = json.loads(store.manifests[store.tagged[DOCUMENT_TAG]][1])
+    manifest["layers"] = [put_bytes(store, b"no zstd", manifest["layers"][0]["mediaType"]).to_dict()]
+    store.put_manifest(json.dumps(manifest).encode(), OCI_MANIFEST, DOCUMENT_TAG)
+    overwrite_as_spack(store)
+    index = fetch_index(store)
+    assert (index.source, index.document, index.entries()) == (DATABASE_TAG, None, {})
+    assert "zstd" in index.fallback
+
+
 def test_ours_alone_is_an_index(store):
     push_package(store, [node("p")])
     update_index(store, backoff=QUICK)

@@ -25,7 +25,7 @@ from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple, Unio
 from ..content import ContentStore
 from ..descriptor import canonical_json, parse_json
 from ..errors import InvalidContent, NotFound, SpackOciError, StorageError
-from .document import PackageEntry, database_from_lines
+from .document import PackageEntry, database_from_lines, package_lines
 from .read import IndexDocument, NotModified, fetch_index
 from .wire import DOCUMENT_TAG, decompress
 
@@ -93,6 +93,7 @@ class IndexCache:
         # ours gives the database, unless it is older than the database
         database = "" if index.source == DOCUMENT_TAG else f"{stem}.json"
         entries = f"{stem}.entries"
+        packages = b"".join(package_lines(decompress(index.document))) if index.document is not None else b""
         meta = {
             "url": url,
             "digest": index.digest,
@@ -109,7 +110,7 @@ class IndexCache:
                 self._write(url, document, index.document or b"")
             if database:
                 self._write(url, database, index.data)
-            self._write(url, entries, b"".join(_entry_lines(index)))
+            self._write(url, entries, packages)
             self._write(url, _META, canonical_json(meta))
             self._remove_others(url, {document, database, entries, _META})
 
@@ -237,11 +238,6 @@ def describe_age(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{int(seconds // length)} {unit}"
     return f"{int(seconds)} seconds"
-
-
-def _entry_lines(index: IndexDocument) -> Iterator[bytes]:
-    for dag_hash, entry in index.entries().items():
-        yield canonical_json({"hash": dag_hash, "package": entry.to_dict()}) + b"\n"
 
 
 @contextlib.contextmanager

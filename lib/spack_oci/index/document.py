@@ -347,6 +347,16 @@ def database_from_lines(lines: Iterable[bytes], digest: str) -> bytes:
     return data
 
 
+def package_lines(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """``{"hash":...,"package":{...}}`` and a newline for each package, cut out of the lines of our document."""
+    iterator = iter(lines)
+    parse_header(next(iterator, b""))
+    for line in iterator:
+        package = line.rfind(_PACKAGE_MEMBER)
+        if package > 0:
+            yield line[: line.find(_RECORD_MEMBER) + 1] + line[package:]
+
+
 def entries_from_lines(lines: Iterable[bytes], hashes: Optional[Set[str]] = None) -> Dict[str, PackageEntry]:
     """The packages with these hashes (None: all) out of our document. Raises InvalidContent.
 

@@ -108,8 +108,9 @@ def _fetch_database(
     if ours is not None:
         try:
             document = read_document(store, ours)
+            entries_of_document(document, ())  # readable from the first line to the last
         except (NotFound, InvalidContent, DigestMismatch) as e:
-            reason = e.message
+            document, reason = None, e.message
     return IndexDocument(data, database.digest, manifest.digest, DATABASE_TAG, document, reason)
 
 
