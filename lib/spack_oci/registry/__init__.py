@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """The distribution protocol.
 
-From the bottom up: ``retry``, ``credentials``, ``settings`` (policies and values); ``sockets``, ``transport`` (one
-request, one answer); ``failures``, ``challenge``, ``tokens``, ``auth``; ``client`` (a request with authorization,
+From the bottom up: ``retry``, ``credentials``, ``settings`` (policies and values); ``connections``, ``proxies``,
+``transport`` (one request, one answer); ``failures``, ``challenge``, ``tokens``, ``auth``; ``client`` (a request with authorization,
 redirects and retries); ``uploads``, ``downloads``, ``manifests`` (the verbs); ``store`` (the ContentStore).
 """
 

@@ -89,7 +89,7 @@ class RegistryClient:
             answer, home = self._redirected(method, url, grant, headers, body, read_timeout)
             if answer.status != 401 or not home or grant.fresh:
                 return answer
-            challenge = ", ".join(_all_values(answer.headers, "WWW-Authenticate"))
+            challenge = ", ".join(answer.headers.get_all("WWW-Authenticate"))
             renewed = self.authorizer.answer(challenge, scopes, grant)
             if renewed is None:
                 return answer
@@ -217,11 +217,6 @@ def origin_of(url: str) -> Tuple[str, str, Optional[int]]:
     except ValueError:
         port = -1
     return parts.scheme, (parts.hostname or "").lower(), port or _DEFAULT_PORTS.get(parts.scheme)
-
-
-def _all_values(headers: Mapping[str, str], name: str) -> Iterable[str]:
-    getlist = getattr(headers, "getlist", None)
-    return getlist(name) if getlist else [headers.get(name, "")]
 
 
 _clients: "weakref.WeakSet[RegistryClient]" = weakref.WeakSet()

@@ -26,8 +26,9 @@ from ..errors import (
     Unauthorized,
 )
 from .manifests import fallback_tag
+from .proxies import proxy_for
 from .store import RegistryStore
-from .transport import Answer, name_failure, proxy_for, tls_context
+from .transport import Answer, name_failure, tls_context
 from .uploads import Session, range_end
 
 OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"

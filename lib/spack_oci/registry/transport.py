@@ -1,11 +1,5 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""One request, one answer: pooled connections, TLS, proxies, and failures named by kind. No retries, no redirects.
-
-``requests`` lends its rules for proxies; the requests themselves go to the connection pools of urllib3, on which
-``requests`` is built. A push or an install is thousands of small requests, and ``requests`` spends more on each
-(merging of environment, cookies and hooks, parsing the URL again) than can be spared: tests/bench/bench_registry.py
-shows both.
-"""
+"""One request, one answer: TLS, proxies, and failures named by kind. No retries, no redirects."""
 
 import http.client
 import os
@@ -14,7 +8,7 @@ import ssl
 import threading
 import urllib.parse
 import weakref
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Set, Tuple, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Set, Tuple
 
 import requests.utils
 import urllib3
@@ -30,14 +24,13 @@ from ..errors import (
     TransportError,
     Unreachable,
 )
+from .connections import Body, ConnectFailed, ConnectionPool, ConnectTimeout, Headers
+from .proxies import ProxiedPool, proxy_for
 from .settings import RegistrySettings
-from .sockets import POOL_CLASSES
 
 #: an answer that is thrown away is read up to this many bytes, to keep its connection; beyond, closing is cheaper
 _DRAIN_LIMIT = 64 << 10
 _READ_SIZE = 1 << 20
-
-Body = Union[None, bytes, Iterable[bytes]]
 
 
 def host_of(url: str) -> str:
@@ -59,12 +52,12 @@ class Answer:
         self.method = method
         self.url = url
         self.status: int = response.status
-        self.headers: Mapping[str, str] = response.headers
+        self.headers: Headers = response.headers
 
     def read(self, size: int) -> bytes:
         """Up to ``size`` bytes; empty at the end. ConnectionLost if the connection ends before the content."""
         try:
-            return self._response.read(size, decode_content=False)
+            return self._response.read(size)
         except (urllib3.exceptions.HTTPError, OSError, http.client.HTTPException) as e:
             raise name_failure(e, f"reading {without_query(self.url)}") from e
 
@@ -98,16 +91,12 @@ class Answer:
 
     def discard(self) -> None:
         """Give the connection back; closes it if much of the body would have to be read for that."""
-        try:
-            if len(self.start_of_body(_DRAIN_LIMIT)) == _DRAIN_LIMIT:
-                self.abort()
-        finally:
-            self._response.release_conn()
+        if len(self.start_of_body(_DRAIN_LIMIT)) == _DRAIN_LIMIT:
+            self.abort()
 
     def abort(self) -> None:
         """Close the connection: what is left of the body is not wanted."""
         self._response.close()
-        self._response.release_conn()
 
     def read_nothing(self) -> "Answer":
         self.discard()
@@ -141,23 +130,10 @@ class Transport:
     ) -> Answer:
         """Send once. Raises Unreachable, TLSFailure, TimedOut or ConnectionLost; every status is an answer."""
         parts = urllib.parse.urlsplit(url)
-        pool, full_url = self._pool(parts.scheme, parts.netloc)
-        target = url if full_url else (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        pool = self._pool(parts.scheme, parts.netloc)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         try:
-            response = pool.urlopen(
-                method,
-                target,
-                body=body,
-                headers=headers,
-                retries=False,
-                redirect=False,
-                assert_same_host=False,
-                preload_content=False,
-                decode_content=False,
-                timeout=urllib3.Timeout(
-                    connect=self._settings.connect_timeout, read=read_timeout or self._settings.read_timeout
-                ),
-            )
+            response = pool.exchange(method, target, headers, body, read_timeout or self._settings.read_timeout)
         except (urllib3.exceptions.HTTPError, OSError, http.client.HTTPException) as e:
             failure = name_failure(e, f"{method} {without_query(url)}")
             if isinstance(failure, Unreachable) and (parts.scheme, parts.netloc) in self._answered:
@@ -167,8 +143,7 @@ class Transport:
         self._answered.add((parts.scheme, parts.netloc))
         return Answer(response, method, url)
 
-    def _pool(self, scheme: str, netloc: str) -> Tuple[Any, bool]:
-        """The pool for a host, and whether it wants the whole URL (a proxy for plain http does)."""
+    def _pool(self, scheme: str, netloc: str) -> Any:
         found = self._pools.get((scheme, netloc))
         if found is None:
             with self._lock:
@@ -177,34 +152,23 @@ class Transport:
                     found = self._pools[scheme, netloc] = self._make_pool(scheme, netloc)
         return found
 
-    def _make_pool(self, scheme: str, netloc: str) -> Tuple[Any, bool]:
+    def _make_pool(self, scheme: str, netloc: str) -> Any:
         parts = urllib.parse.urlsplit(f"{scheme}://{netloc}")
-        if scheme not in POOL_CLASSES or not parts.hostname:
+        if scheme not in ("http", "https") or not parts.hostname:
             raise Unreachable(f"cannot speak to {scheme}://{netloc}")
-        options: Dict[str, Any] = {"maxsize": self._settings.connections, "block": False}
-        if scheme == "https":
-            options["ssl_context"] = self._tls()
-        url = f"{scheme}://{netloc}"
-        proxy = proxy_for(url)
-        if not proxy:
-            pool = POOL_CLASSES[scheme](parts.hostname, parts.port, **options)
-            pool.ConnectionCls = type(
-                "Connection", (pool.ConnectionCls,), {"minimum_rate": self._settings.minimum_rate}
-            )
-            return pool, False
-        return self._proxied_pool(proxy, parts, options), scheme == "http"
-
-    def _proxied_pool(self, proxy: str, parts: urllib.parse.SplitResult, options: Dict[str, Any]) -> Any:
-        proxy = requests.utils.prepend_scheme_if_needed(proxy, "http")
-        scheme = urllib.parse.urlsplit(proxy).scheme
-        if scheme not in ("http", "https"):
-            raise ConfigurationError(f"cannot use a {scheme} proxy", remedy="set an http or https proxy, or no_proxy")
-        user, password = requests.utils.get_auth_from_url(proxy)
-        headers = urllib3.make_headers(proxy_basic_auth=f"{user}:{password}") if user else {}
-        bare = without_query(proxy)
-        manager = urllib3.ProxyManager(bare, proxy_headers=headers, **options)
-        manager.pool_classes_by_scheme = POOL_CLASSES
-        return manager.connection_from_host(parts.hostname, parts.port, parts.scheme)
+        settings = self._settings
+        context = self._tls() if scheme == "https" else None
+        proxy = proxy_for(f"{scheme}://{netloc}")
+        if proxy:
+            return ProxiedPool(proxy, parts, context, settings.connect_timeout, settings.connections)
+        return ConnectionPool(
+            parts.hostname,
+            parts.port,
+            context,
+            settings.connect_timeout,
+            settings.connections,
+            settings.minimum_rate,
+        )
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:
@@ -214,13 +178,8 @@ class Transport:
     def close(self) -> None:
         with self._lock:
             pools, self._pools = self._pools, {}
-        for pool, _ in pools.values():
+        for pool in pools.values():
             pool.close()
-
-
-def proxy_for(url: str) -> Optional[str]:
-    """The proxy that the environment names for a URL, ``no_proxy`` considered."""
-    return requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url, no_proxy=None))
 
 
 #: all of this process, to be emptied in a forked child
@@ -273,10 +232,11 @@ def name_failure(error: BaseException, doing: str) -> SpackOciError:
     if any(isinstance(e, (ssl.SSLError, ssl.CertificateError)) for e in chain):
         return TLSFailure(f"{doing}: TLS failed: {detail}")
     # before the timeouts: urllib3 derives its "refused" from its connection timeout
-    if any(isinstance(e, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProxyError)) for e in chain):
+    refused = (ConnectFailed, urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProxyError)
+    if any(isinstance(e, refused) for e in chain):
         return Unreachable(f"{doing}: no connection: {detail}")
     if any(isinstance(e, (urllib3.exceptions.TimeoutError, socket.timeout, TimeoutError)) for e in chain):
-        connecting = any(isinstance(e, urllib3.exceptions.ConnectTimeoutError) for e in chain)
+        connecting = any(isinstance(e, (ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)) for e in chain)
         return TimedOut(f"{doing}: no {'connection' if connecting else 'answer'} in time")
     return ConnectionLost(f"{doing}: the connection was lost: {detail}")
 
