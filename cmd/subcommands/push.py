@@ -5,7 +5,7 @@ import argparse
 
 from spack.cmd.common import arguments
 
-from .common import DEFAULT_MIRROR_HELP, add_json, examples, print_json
+from .common import DEFAULT_MIRROR_HELP, add_json, examples, messages_apart, print_json
 from .image_options import add_base_image, add_image_options, image_options
 
 
@@ -70,34 +70,34 @@ def push(args: argparse.Namespace) -> int:
     from spack_oci.archive.codec import Compression
     from spack_oci.spack import mirrors, push
 
-    mirror_name, spec_args = push.split_arguments(args.arguments)
-    mirror, note = mirrors.find(mirror_name, mirrors.PUSH)
-    if note:
-        tty.info(note)
-    request = push.Request(
-        mirror=mirror,
-        roots=push.roots_of(spec_args),
-        package="package" in args.things_to_push,
-        dependencies="dependencies" in args.things_to_push,
-        build_dependencies=not args.without_build_dependencies,
-        force=args.force,
-        private=args.private,
-        fail_fast=args.fail_fast,
-        update_index=args.update_index,
-        jobs=args.jobs,
-        compression=Compression.parse(args.compression) if args.compression else None,
-        image=image_options(args, args.tags),
-    )
+    with messages_apart(args.json):
+        mirror_name, spec_args = push.split_arguments(args.arguments)
+        mirror, note = mirrors.find(mirror_name, mirrors.PUSH)
+        if note:
+            tty.info(note)
+        request = push.Request(
+            mirror=mirror,
+            roots=push.roots_of(spec_args),
+            package="package" in args.things_to_push,
+            dependencies="dependencies" in args.things_to_push,
+            build_dependencies=not args.without_build_dependencies,
+            force=args.force,
+            private=args.private,
+            fail_fast=args.fail_fast,
+            update_index=args.update_index,
+            jobs=args.jobs,
+            compression=Compression.parse(args.compression) if args.compression else None,
+            image=image_options(args, args.tags),
+        )
+        result = push.plan(request) if args.dry_run else push.run(request)
     if args.dry_run:
-        plan = push.plan(request)
         if args.json:
-            print_json(push.plan_document(plan))
+            print_json(push.plan_document(result))
         else:
-            push.print_plan(plan)
+            push.print_plan(result)
         return 0
-    outcome = push.run(request)
     if args.json:
-        print_json(push.outcome_document(outcome))
+        print_json(push.outcome_document(result))
     else:
-        push.print_outcome(outcome)
-    return 1 if outcome.failed else 0
+        push.print_outcome(result)
+    return 1 if result.failed else 0

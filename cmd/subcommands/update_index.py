@@ -3,7 +3,7 @@
 
 import argparse
 
-from .common import DEFAULT_MIRROR_HELP, add_json, examples, print_json
+from .common import DEFAULT_MIRROR_HELP, add_json, examples, messages_apart, print_json
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -26,10 +26,11 @@ def update_index(args: argparse.Namespace) -> int:
     import spack.llnl.util.tty as tty
     from spack_oci.spack import indexes, mirrors
 
-    mirror, note = mirrors.find(args.mirror, mirrors.PUSH)
-    if note:
-        tty.info(note)
-    update = indexes.update(mirror, full=args.full)
+    with messages_apart(args.json):
+        mirror, note = mirrors.find(args.mirror, mirrors.PUSH)
+        if note:
+            tty.info(note)
+        update = indexes.update(mirror, full=args.full)
     if args.json:
         print_json(indexes.update_document(update))
     else:
