@@ -234,6 +234,8 @@ def load_indexes(
 
 def describe_age(seconds: float) -> str:
     """``"3 minutes"``."""
+    if seconds == float("inf"):
+        return "an unknown time"
     for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{int(seconds // length)} {unit}"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Indexes of OCI mirrors: written by our commands, read by Spack's concretizer and installers."""
 
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional, Union
 
 import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
@@ -9,10 +9,12 @@ import spack.mirrors.mirror
 from ..cache.outcome import PushResult
 from ..cache.update_index import IndexUpdate, merge_pushed, update_index
 from ..content import ContentStore
-from ..errors import NotFound, SpackOciError
-from ..index.read import NotModified, fetch_index
-from ..reference import is_oci_url
+from ..errors import NotFound, SpackOciError, StorageError
+from ..index.cache import describe_age
+from ..index.read import IndexDocument, NotModified, fetch_index
+from ..reference import is_oci_url, parse_url
 from . import compat, mirrors, settings
+from .fetching import index_cache
 from .output import counted, elided
 
 
@@ -60,18 +62,41 @@ def fetch_and_cache_index(original: Callable, self: Any, metadata: Any, cache_en
     cache_entry = cache_entry or {}
     if not is_oci_url(metadata.url):
         return original(self, metadata, cache_entry)
-    known = cache_entry.get("index_hash")
+    index_hash = cache_entry.get("index_hash")
     try:
         store = mirrors.open_store(mirror_of_url(metadata.url), mirrors.FETCH)
-        index = fetch_index(store, known_digest=f"sha256:{known}" if known else None)
+        index = _fetch(store, f"sha256:{index_hash}" if index_hash else None)
     except NotFound:
         return compat.no_index(metadata.url)
     except SpackOciError as e:
+        if cache_entry.get("index_path"):
+            age = describe_age(index_cache().known(parse_url(metadata.url).url)[2])
+            tty.warn(f"the index of {metadata.url} cannot be had; the copy of {age} ago is used: {e}")
+            return False
         raise compat.index_error(f"the index of {metadata.url} cannot be had: {e}") from e
     if isinstance(index, NotModified):
         return False
     _keep(self, metadata, cache_entry, index.data, index.digest.partition(":")[2])
     return True
+
+
+def _fetch(store: ContentStore, known_digest: Optional[str]) -> Union[IndexDocument, NotModified]:
+    """The index, unless it is the one with ``known_digest``; our own copy, which tells where layers are, follows."""
+    cache = index_cache()
+    digest, manifest, _ = cache.known(store.url)
+    index = fetch_index(store, known_digest, manifest if digest == known_digest else None)
+    try:
+        if isinstance(index, IndexDocument):
+            cache.keep(store.url, index)
+        elif digest == known_digest:
+            cache.confirm(store.url)
+        else:  # only Spack's copy is there
+            whole = fetch_index(store)
+            if isinstance(whole, IndexDocument):
+                cache.keep(store.url, whole)
+    except StorageError as e:
+        tty.warn(str(e))
+    return index
 
 
 def mirror_of_url(url: str) -> "spack.mirrors.mirror.Mirror":
