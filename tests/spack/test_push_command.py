@@ -217,7 +217,7 @@ def test_the_layer_has_what_vanilla_spack_would_put_there(name, source, built, n
     (ours, our_hard_links), (theirs, their_hard_links) = (members_of(layer, prefix) for layer in layers)
     info = ".spack/binary_distribution"
     assert set(ours) == {str(p.relative_to(prefix)) for p in prefix.rglob("*")} | {info}
-    our_info, their_info = (json.loads(content_of(layer, prefix, info)) for layer in layers)
+    our_info, their_info = (read_yaml(built, content_of(layer, prefix, info)) for layer in layers)
     assert {k: v for k, v in ours.items() if k != info} == {k: v for k, v in theirs.items() if k != info}
     assert our_hard_links == their_hard_links
     assert set(our_info) >= set(their_info)
@@ -231,3 +231,14 @@ def test_the_layer_has_what_vanilla_spack_would_put_there(name, source, built, n
 def content_of(layer, prefix, path):
     with tarfile.open(layer) as tar:
         return tar.extractfile(f"{str(prefix).lstrip('/')}/{path}").read()
+
+
+def read_yaml(spack, data):
+    """As Spack reads it."""
+    (spack.home / "document.yaml").write_bytes(data)
+    return json.loads(
+        spack.script(
+            "import json, spack.util.spack_yaml as syaml\n"
+            f"print(json.dumps(syaml.load(open({str(spack.home / 'document.yaml')!r}, encoding='utf-8'))))"
+        )
+    )
