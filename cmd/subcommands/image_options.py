@@ -17,7 +17,7 @@ def add_base_image(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_image_options(parser: argparse.ArgumentParser) -> None:
+def add_image_options(parser: argparse.ArgumentParser, multi_arch: bool = True) -> None:
     run = parser.add_argument_group("how the image is run (default: oci:image, then as the base image)")
     run.add_argument("--entrypoint", metavar="WORDS", help="program that is run: words, or a JSON list")
     run.add_argument("--cmd", metavar="WORDS", help="its arguments when none are given: words, or a JSON list")
@@ -28,7 +28,10 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--port", action="append", default=[], metavar="PORT[/udp]", help="port that is listened on")
     run.add_argument("--volume", action="append", default=[], metavar="DIR", help="directory for data that stays")
     made = parser.add_argument_group("how the image is made")
-    made.add_argument("--multi-arch", action="store_true", help="add the image to what the tag has for other platforms")
+    if multi_arch:
+        made.add_argument(
+            "--multi-arch", action="store_true", help="add the image to what the tag has for other platforms"
+        )
     made.add_argument(
         "--layer-strategy",
         choices=["size", "popularity", "volatility"],
@@ -65,6 +68,6 @@ def image_options(args: argparse.Namespace, tags: Sequence[str]) -> Any:
         squash=args.squash,
         strip_build_info=args.strip_build_info,
         exclude=args.exclude,
-        multi_arch=args.multi_arch,
+        multi_arch=getattr(args, "multi_arch", False),
         skip_libc_check=args.skip_libc_check,
     )

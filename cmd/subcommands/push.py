@@ -20,7 +20,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
             "spack oci push mymirror hdf5 ^openmpi",
             "spack oci push oci://ghcr.io/org/cache --only package zlib",
             "spack oci push ./cache --dry-run      # a directory, and only show what would be done",
-            "spack oci push mymirror --base-image debian:12 --tag tools   # and an image of the environment's roots",
+            "spack oci push --base-image debian:12 --tag tools mymirror   # and an image of the environment's roots",
         ),
     )
     parser.add_argument(

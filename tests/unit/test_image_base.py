@@ -149,7 +149,7 @@ def test_a_base_that_is_not_there(source):
 
 def test_a_base_that_may_not_be_read_keeps_its_error(source):
     source.fail("get_manifest", Forbidden("reading: 403", status=403))
-    with pytest.raises(Forbidden):
+    with pytest.raises(Forbidden, match="reading base image registry.example/library/debian:12: reading: 403"):
         b.resolve_base(source, REFERENCE, AMD64)
 
 

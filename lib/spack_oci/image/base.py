@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 from ..content import ContentStore, Progress, read_blob
 from ..copy import StoredBlob, mountable_repository
 from ..descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
-from ..errors import ImageError, NotFound
+from ..errors import ImageError, NotFound, ResponseError, TransportError
 from ..reference import ImageReference, Repository
 from .manifest import Base, base_from_documents, is_foreign
 from .platform import Platform, select
@@ -64,6 +64,9 @@ def resolve_base(store: ContentStore, reference: ImageReference, platform: Platf
             f"base image {name} is not there: {e.message}",
             remedy="check its name and tag, for example with `skopeo inspect`; a private one needs `spack oci login`",
         ) from e
+    except (TransportError, ResponseError) as e:
+        e.message = f"reading base image {name}: {e.message}"
+        raise
     if descriptor.media_type in INDEX_TYPES:
         candidates = list(_images_of_index(store, parse_json(data, name), name, _MAX_DEPTH))
         descriptor = select(candidates, platform, f"base image {name}")
