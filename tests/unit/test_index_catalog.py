@@ -4,7 +4,7 @@
 import json
 
 import pytest
-from spack_oci.cache.catalog import describe, records
+from spack_oci.cache.catalog import describe, records, subset
 from spack_oci.cache.update_index import update_index
 from spack_oci.content import put_bytes
 from spack_oci.descriptor import OCI_CONFIG, OCI_EMPTY, OCI_LAYER_GZIP, OCI_MANIFEST, canonical_json
@@ -56,6 +56,18 @@ def test_records_of_an_index_without_ours(store):
     (record,) = records(fetch_index(store))
     assert (record.name, record.tag) == ("p", tag_of(node("p")))
     assert record.size is record.signed is record.prefix_length is None
+
+
+def test_subset_has_what_is_wanted_and_what_that_needs(store):
+    p, q = chain("p", 3), chain("q", 2)
+    for nodes in (p, p[1:], q):
+        push_package(store, nodes)
+    update_index(store)
+    data = subset(fetch_index(store).data, lambda n: n["name"] == p[0]["name"])
+    database = json.loads(data)["database"]
+    assert database["version"] == "8"
+    found = {h: record["in_buildcache"] for h, record in database["installs"].items()}
+    assert found == {p[0]["hash"]: True, p[1]["hash"]: False, p[2]["hash"]: False}
 
 
 def test_target_with_features_is_named(store):
