@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""`spack oci fetch`"""
+
+import argparse
+
+from .common import add_json, examples, print_json
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "fetch",
+        help="fetch packages from OCI mirrors without installing them",
+        description="Fetch packages and their dependencies from OCI mirrors into the blob cache of this machine, from "
+        "where `spack install` and `spack oci install` take them.",
+        **examples("spack oci fetch hdf5 ^openmpi", "spack oci fetch                       # the active environment"),
+    )
+    parser.add_argument("specs", nargs="*", metavar="SPEC", help="default: the roots of the active environment")
+    add_json(parser)
+    parser.set_defaults(run=fetch)
+
+
+def fetch(args: argparse.Namespace) -> int:
+    import spack.llnl.util.tty as tty
+    from spack_oci.spack import bulk
+
+    planned, outcomes = bulk.fetch_closure(bulk.roots_of(args.specs))
+    for outcome in outcomes:
+        if outcome.error is not None:
+            tty.error(f"{outcome.item.label}: {outcome.error}")
+    if args.json:
+        print_json(bulk.outcome_document(planned, outcomes))
+    else:
+        bulk.print_outcome(planned, outcomes, "Fetched")
+    return 1 if any(o.error for o in outcomes) else 0
