@@ -58,6 +58,11 @@ def test_round_trip(compression, size):
         assert reader.read() == data
 
 
+@pytest.mark.parametrize("compression", ALL)
+def test_memory_is_known_and_bounded(compression):
+    assert codec.BLOCK_SIZE < codec.memory_of(Compression.parse(compression)) < 64 << 20
+
+
 def test_gzip_is_one_plain_member_that_every_reader_takes():
     data = sample(2_500_000)
     packed = compress("gzip", data)
@@ -71,7 +76,7 @@ def test_gzip_is_one_plain_member_that_every_reader_takes():
 
 @pytest.mark.parametrize("compression", ALL)
 def test_same_bytes_however_it_is_written_and_by_however_many_threads(compression):
-    data = sample(5_000_000)
+    data = sample(9_000_000)
     expected = compress(compression, data, 1 << 20)
     assert compress(compression, data, 7777) == expected
     assert compress(compression, data) == expected

@@ -4,6 +4,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -328,3 +330,94 @@ def test_the_result_as_a_document(packages, settings):
     assert document["packages"][2]["layer"]["digest"].startswith("sha256:")
     assert document["packages"][2]["manifest"]["size"] > 0
     assert "error" in document["packages"][1]
+
+
+class Warnings(Silent):
+    def __init__(self):
+        self.seen = []
+
+    def warn(self, message):
+        self.seen.append(message)
+
+
+def test_short_prefixes_are_warned_of_once(tmp_path, packages, settings):
+    from dataclasses import replace
+
+    length = max(len(package.prefix) for package in packages)
+    for short_prefix, expected in ((0, 0), (length + 1, 1)):
+        reporter = Warnings()
+        push(MemoryStore(), packages, replace(settings, short_prefix=short_prefix), reporter=reporter)
+        assert len(reporter.seen) == expected
+    assert "padded_length" in reporter.seen[0]
+
+
+def test_who_pushed_is_in_the_manifest(packages, settings):
+    store = MemoryStore()
+    push(store, packages[:1], settings)
+    assert image(store, packages[0])[0]["annotations"]["org.spack-oci.pusher"].startswith("spack-oci ")
+
+
+def test_memory_limits_the_number_of_packers():
+    assert PushSettings(pack_jobs=64, compression=Compression("zstd", 19)).packers <= 3
+    assert PushSettings(pack_jobs=16, compression=Compression("zstd")).packers >= 12
+    assert PushSettings(pack_jobs=16).packers == 16
+    assert PushSettings(pack_jobs=4, memory=1).packers == 1
+
+
+SIGTERM_IN_A_PUSH = """
+import os, signal, sys, time
+from pathlib import Path
+from support.memory_store import MemoryStore
+from support.prefixes import make_package
+from spack_oci.cache.push import PushSettings, execute_push, plan_push
+
+root = Path(sys.argv[1])
+packages = [make_package(root / "store", f"package{number}") for number in range(8)]
+store = MemoryStore()
+
+
+def terminate(digest):
+    if len(store.blobs) >= 4:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.2)
+
+
+store.before["put_blob"] = terminate
+settings = PushSettings(stage=str(root / "stage"))
+try:
+    execute_push(plan_push(store, packages, settings=settings), store, settings=settings)
+finally:
+    print("handler restored" if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL else "handler left")
+"""
+
+
+def test_sigterm_leaves_nothing_behind(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    found = subprocess.run(
+        [sys.executable, "-c", SIGTERM_IN_A_PUSH, str(tmp_path)], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert found.returncode == 128 + 15
+    assert found.stdout == "handler restored\n"
+    assert os.listdir(tmp_path / "stage") == []
+
+
+def test_a_transfer_that_is_under_way_is_cut_off(tmp_path):
+    """An interruption does not wait for the end of a large upload."""
+    package = make_package(tmp_path / "store", "large", files={"data": os.urandom(3 << 20)})
+    other = make_package(tmp_path / "store", "small")
+    read = []
+
+    class Slow(MemoryStore):
+        def put_blob(self, descriptor, source, progress=None):
+            if descriptor.size < 1 << 20:
+                raise Forbidden("no", status=403)
+            with source.open() as stream:
+                while stream.read(1 << 16):
+                    read.append(1)
+                    time.sleep(0.1)
+            return True
+
+    settings = PushSettings(stage=str(tmp_path / "stage"), fail_fast=True, pack_jobs=1, transfer_jobs=2)
+    result = push(Slow(), [other, package], settings)
+    assert len(result.failed) == 2
+    assert len(read) < 40

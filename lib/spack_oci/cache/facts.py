@@ -3,6 +3,8 @@
 
 from typing import Any, Dict, Mapping
 
+#: annotation: program and version that pushed a package
+PUSHER = "org.spack-oci.pusher"
 #: annotation of each fact of :class:`spack_oci.archive.pack.RelocationFacts`; values are decimal numbers
 _PREFIX = "org.spack-oci.relocation."
 

@@ -16,19 +16,22 @@ import tempfile
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
+from .. import __version__
 from ..archive.pack import Cancelled, PackedLayer, pack_prefix
 from ..content import BlobSource, BytesSource, ContentStore, FileSource
 from ..descriptor import Descriptor
 from ..errors import DigestMismatch, SpackOciError, StorageError
 from ..image.manifest import EPOCH, Layer, build_package_image
 from .blobs import CachedBlob, KnownLayer
-from .facts import facts_annotations
+from .facts import PUSHER, facts_annotations
 from .outcome import FAILED, PUSHED, SKIPPED, PackageOutcome, PushResult
+from .package import Package
 from .progress import Reporter, Silent
 from .push_plan import PlannedPackage, PushPlan, PushSettings, plan_push
+from .stopping import Stoppable, termination_is_an_exit
 
 __all__ = ["PushPlan", "PushResult", "PushSettings", "execute_push", "plan_push"]
 
@@ -66,10 +69,9 @@ class _Job:
     packed: bool = False
     sent: int = 0
     read: int = 0
-    steps: List[str] = field(default_factory=list)
 
     @property
-    def package(self):
+    def package(self) -> Package:
         return self.plan.package
 
 
@@ -104,8 +106,10 @@ class _Push:
         for warning in self._plan.warnings:
             self._reporter.warn(warning)
         try:
-            if jobs:
-                self._work(jobs)
+            with termination_is_an_exit():
+                if jobs:
+                    self._work(jobs)
+                    self._warn_of_short_prefixes()
         finally:
             self._reporter.end()
         outcomes = [
@@ -137,6 +141,9 @@ class _Push:
         #: layers that are being packed, or packed and not yet sent
         self._in_flight = 0
         self._max_in_flight = packers + senders
+        # a single large package may use the whole pool, many share it
+        large = sum(job.plan.size > _LARGE for job in jobs)
+        self._blocks_ahead = max(2, 2 * packers // max(1, min(large, packers)))
         try:
             while self._prepare_more() or len(self._outcomes) < len(jobs):
                 event = self._events.get()
@@ -146,6 +153,19 @@ class _Push:
             for pool in (self._pack_pool, self._deflate_pool, self._send_pool):
                 pool.shutdown(wait=True)
             shutil.rmtree(stage, ignore_errors=True)
+
+    def _warn_of_short_prefixes(self) -> None:
+        """Once for all packages: only what is in the store counts, and only if something in it cannot grow."""
+        short = [
+            outcome.facts["prefix_length"]
+            for outcome in self._outcomes.values()
+            if outcome.status == PUSHED and outcome.facts.get("fixed_strings")
+        ]
+        if short and min(short) < self._settings.short_prefix:
+            self._reporter.warn(
+                f"prefixes of {min(short)} characters were pushed with binaries whose strings cannot grow: to install "
+                "them into longer paths may not be possible; build with config:install_tree:padded_length"
+            )
 
     def _make_stage(self) -> str:
         try:
@@ -257,6 +277,7 @@ class _Push:
         package, settings = job.package, self._settings
         path = os.path.join(self._stage, f"{package.dag_hash}.layer")
         large = job.plan.size > _LARGE
+        ahead = self._blocks_ahead if large else 1
 
         def moved(count: int) -> None:
             job.read += count
@@ -271,7 +292,7 @@ class _Push:
                     compression=settings.compression,
                     sink=sink,
                     pool=self._deflate_pool if large else None,
-                    threads=settings.packers if large else 1,
+                    threads=ahead,
                     progress=moved,
                     cancelled=self._stop.is_set,
                 )
@@ -301,7 +322,7 @@ class _Push:
             self._reporter.moved(job.package, sent=count)
 
         assert job.layer is not None
-        if self._store.put_blob(job.layer.descriptor, source, moved):
+        if self._store.put_blob(job.layer.descriptor, Stoppable(source, self._check), moved):
             job.sent = job.layer.descriptor.size
 
     def _keep(self, job: _Job, layer: KnownLayer, path: str) -> None:
@@ -330,7 +351,11 @@ class _Push:
             package=package,
             layers=layers,
             base=self._settings.base,
-            annotations={**facts_annotations(job.layer.facts), **self._settings.annotations},
+            annotations={
+                PUSHER: f"spack-oci {__version__}",
+                **facts_annotations(job.layer.facts),
+                **self._settings.annotations,
+            },
             created=self._created,
         )
         self._store.put_blob(image.config_descriptor, BytesSource(image.config))

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
-from ..archive.codec import Compression
+from ..archive.codec import Compression, memory_of
 from ..archive.state import prefix_state
 from ..content import ContentStore, read_blob
 from ..descriptor import MANIFEST_TYPES, Descriptor, parse_json
@@ -22,6 +22,9 @@ REUSE = "reuse"
 
 #: one answer of a tag list (registries give 100 to 1000 tags a page) costs about as much as two HEAD requests
 _TAGS_PER_HEAD = 250
+#: bytes that a packer has besides the compressor: its part of the tar, names, lists
+_PER_PACKER = 4 << 20
+
 #: below this many packages, asking for each is as quick as the shortest list
 _FEW = 3
 
@@ -53,7 +56,12 @@ class PushSettings:
 
     @property
     def packers(self) -> int:
-        return self.pack_jobs or available_cores()
+        """How many packages are packed at the same time, so that ``memory`` suffices.
+
+        Each has a block of its own in the compressor, and may have two more under way in the pool.
+        """
+        affordable = self.memory // (3 * memory_of(self.compression) + _PER_PACKER)
+        return max(1, min(self.pack_jobs or available_cores(), affordable))
 
 
 def available_cores() -> int:
