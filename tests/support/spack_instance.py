@@ -303,10 +303,15 @@ class SpackInstance:
 
     def install_from_cache(self, *specs: str, **kwargs: Any) -> "subprocess.CompletedProcess[str]":
         """``spack install --cache-only``, as far as the installer has it; whatever happens, nothing is built."""
-        # "Dependencies cache-only installs are not implemented" in the first release of the new installer
-        cache_only = [] if self.installer == "new" and self.version == (1, 1) else ["--cache-only"]
         env = {"OCITEST_NO_BUILD": "1", **kwargs.pop("env", {})}
-        return self.run("install", *cache_only, "--no-check-signature", *specs, env=env, **kwargs)
+        return self.run("install", *self.cache_only, *specs, env=env, **kwargs)
+
+    @property
+    def cache_only(self) -> List[str]:
+        """Options of ``spack install``."""
+        # "Dependencies cache-only installs are not implemented" in the first release of the new installer
+        has_it = self.installer != "new" or self.version != (1, 1)
+        return [*(["--cache-only"] if has_it else []), "--no-check-signature"]
 
     @property
     def version(self) -> Tuple[int, int]:

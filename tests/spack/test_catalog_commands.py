@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""`spack oci list` and `spack oci show`."""
+
+import json
+
+import pytest
+from support.docker_registry import free_port
+
+
+@pytest.fixture(scope="module")
+def filled(built, our_python, new_cache, tmp_path_factory):
+    """A cache with two versions of one package and what the stack needs."""
+    cache = new_cache("http")
+    spack = built.sibling(tmp_path_factory.mktemp("pusher"), python=our_python)
+    spack.use(cache)
+    spack.run("oci", "push", "cache", "oci-app")
+    spack.run("oci", "push", "--only", "package", "--update-index", "cache", "oci-leaf@1.0")
+    return cache
+
+
+@pytest.fixture
+def spack(filled, destination):
+    consumer = destination()
+    consumer.use(filled)
+    return consumer
+
+
+def listed(spack, *arguments):
+    return json.loads(spack.run("oci", "list", "--json", "cache", *arguments).stdout)
+
+
+def test_records_have_what_the_index_knows(spack, filled):
+    (record,) = listed(spack, "oci-leaf@1.0")
+    manifest = json.loads(filled.raw_manifest(record["tag"]))
+    assert (record["name"], record["version"], record["mirror"]) == ("oci-leaf", "1.0", filled.url)
+    assert (record["size"], record["layer"]) == (manifest["layers"][-1]["size"], manifest["layers"][-1]["digest"])
+    assert record["prefix_length"] > 100  # it was built in a padded tree
+    assert record["spec"].startswith("oci-leaf@1.0")
+
+
+def test_constraints_choose(spack):
+    assert {r["version"] for r in listed(spack, "oci-leaf")} == {"1.0", "2.0"}
+    assert [r["version"] for r in listed(spack, "oci-leaf@2:")] == ["2.0"]
+    assert {r["name"] for r in listed(spack, "oci-app", "oci-leaf@1.0")} == {"oci-app", "oci-leaf"}
+    by_hash = listed(spack, "/" + listed(spack, "oci-app")[0]["hash"][:7])
+    assert [r["name"] for r in by_hash] == ["oci-app"]
+    assert "oci-app" in {r["name"] for r in listed(spack, "^oci-leaf")}
+    assert listed(spack, "oci-app platform=darwin") == []
+
+
+def test_shown_like_find(spack):
+    plain = spack.run("oci", "list", "cache", "oci-leaf").stdout
+    assert "oci-leaf@1.0" in plain and "oci-leaf@2.0" in plain
+    first = listed(spack, "oci-leaf@1.0")[0]["hash"][:7]
+    assert first in spack.run("oci", "list", "--long", "cache", "oci-leaf").stdout
+    assert "build_system=" in spack.run("oci", "list", "--variants", "cache", "oci-leaf").stdout
+
+
+def test_sizes(spack):
+    lines = spack.run("oci", "list", "--sizes", "cache", "oci-leaf").stdout.splitlines()
+    assert [line.split()[-1] for line in lines[:2]] == ["oci-leaf@1.0", "oci-leaf@2.0"]
+    assert "in 2 packages" in lines[2]
+
+
+def test_unchanged_index_is_not_fetched_again(spack, http_registry):
+    listed(spack)
+    before = len(http_registry.requests())
+    listed(spack)
+    assert [r.split()[0] for r in http_registry.requests()[before:]] == ["HEAD"]
+
+
+def test_mirror_that_is_down_is_named_and_the_others_are_listed(spack, filled):
+    spack.mirrors(dead=f"oci+http://127.0.0.1:{free_port()}/nothing", cache=filled.mirror)
+    done = spack.run("oci", "list")
+    assert "oci-app" in done.stdout
+    assert "leaving oci+http://127.0.0.1" in done.stderr
+    assert spack.run("oci", "list", "dead", check=False).returncode != 0
+
+
+def test_show(spack, filled):
+    (record,) = listed(spack, "oci-app")
+    found = json.loads(spack.run("oci", "show", "--json", "cache", "oci-app").stdout)
+    assert found["tag"] == record["tag"]
+    assert found["layer"] == record["layer"] == found["layers"][-1]["digest"]
+    assert found["prefix_length"] == record["prefix_length"]
+    text = spack.run("oci", "show", "cache", "/" + record["hash"]).stdout
+    for expected in (record["tag"], record["layer"], record["digest"], "none found", "characters"):
+        assert expected in text
+    assert spack.run("oci", "show", "cache", record["tag"]).stdout == text
+
+
+def test_show_needs_one_package(spack):
+    done = spack.run("oci", "show", "cache", "oci-leaf", check=False)
+    assert done.returncode != 0
+    assert "oci-leaf@1.0" in done.stderr and "oci-leaf@2.0" in done.stderr
+    done = spack.run("oci", "show", "cache", "oci-leaf@7", check=False)
+    assert done.returncode != 0
+    assert "no package that matches" in done.stderr

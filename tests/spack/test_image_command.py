@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Images through Spack's commands: `spack oci push --base-image --tag`, `spack buildcache push`, `spack oci export`."""
+
+import io
+import json
+import subprocess
+import tarfile
+
+import pytest
+from spack_oci.reference import parse_url
+from spack_oci.registry.store import open_repository
+from support.containers import podman, push_base, shell_root_file_system
+from support.stack_checks import STACK
+
+pytestmark = pytest.mark.spack
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory):
+    with podman(tmp_path_factory.mktemp("podman")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def base_image(http_registry):
+    """A base image with this machine's C library, and one whose C library is far too old."""
+    name = http_registry.mirror_url("base/debian")
+    with open_repository(parse_url(name)) as store:
+        push_base(store, "new", shell_root_file_system())
+        push_base(store, "old", _ancient_root())
+    return name
+
+
+def _ancient_root() -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        member = tarfile.TarInfo("lib/x86_64-linux-gnu/libc.so.6")
+        data = b"\x7fELF GNU C Library (Ancient) stable release version 2.2."
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
+@pytest.fixture
+def cache(new_cache):
+    return new_cache("http")
+
+
+@pytest.fixture
+def spack(source, cache):
+    instance = source()
+    instance.use(cache)
+    return instance
+
+
+def name_of(cache, tag):
+    return cache.image(tag).partition("docker://")[2]
+
+
+def test_the_story_of_the_tutorial(spack, cache, base_image, engine):
+    """Pushed without a base image a program has no loader; with --force --base-image it runs."""
+    spack.run("oci", "push", "cache", "oci-app")
+    (tag,) = [tag for tag in cache.tags() if tag.startswith("oci-app-")]
+    engine.pull(name_of(cache, tag))
+    assert "no such file or directory" in engine.run(name_of(cache, tag), "hello", check=False)
+    done = spack.run("oci", "push", "--force", "--base-image", f"{base_image}:new", "cache", "oci-app")
+    assert "1 mounted, 0 copied" in done.stdout + done.stderr
+    engine.pull(name_of(cache, tag))
+    assert "greeting: hello from leaf" in engine.run(name_of(cache, tag), "hello")
+
+
+@pytest.mark.parametrize("words", [["oci", "push"], ["buildcache", "push", "--unsigned"]])
+def test_two_applications_under_one_tag(words, spack, cache, base_image, engine):
+    """Our command, and Spack's own through the hook."""
+    spack.run(*words, "--base-image", f"{base_image}:new", "--tag", "both", "cache", "oci-app", "oci-script")
+    engine.pull(name_of(cache, "both"))
+    assert "greeting: hello from leaf" in engine.run(name_of(cache, "both"), "hello")
+    assert "says: from" in engine.run(name_of(cache, "both"), "greet")
+
+
+def test_the_packages_of_an_image_install_with_vanilla_spack(destination, spack, cache, base_image):
+    """Base layers in front, and a layer that is made of several gzip members."""
+    spack.run("oci", "push", "--base-image", f"{base_image}:new", "cache", "oci-app")
+    vanilla = destination(ours=False)
+    vanilla.use(cache)
+    # a plain http mirror has no index in vanilla Spack, but the classic installer asks for the package itself
+    hashes = spack.hashes()
+    document = json.dumps({name: hashes[name] for name in ("oci-leaf", "oci-middle", "oci-app")})
+    printed = vanilla.script(_EXTRACT.format(url=cache.url, hashes=document), check=True)
+    assert "share/leaf/greeting.txt" in printed and "bin/hello" in printed
+
+
+#: fetch and list a package's tarball with Spack's own code
+_EXTRACT = """
+import json, tarfile, spack.oci.oci as oci, spack.oci.image as image
+reference = image.ImageReference.from_url({url!r})
+for name, dag_hash in json.loads({hashes!r}).items():
+    (tag,) = [t for t in oci.list_tags(reference) if t.startswith(name) and dag_hash in t]
+    manifest, config = oci.get_manifest_and_config(reference.with_tag(tag))
+    layer = manifest["layers"][-1]
+    assert config["binary_cache_checksum"]["hash"] == layer["digest"].partition(":")[2]
+    digest = image.Digest.from_string(layer["digest"])
+    with oci.make_stage(reference.blob_url(digest), digest) as stage:
+        stage.fetch()
+        stage.check()
+        with tarfile.open(stage.save_filename, "r") as archive:
+            print("\n".join(archive.getnames()))
+"""
+
+
+def test_the_image_of_an_environment(spack, cache, base_image, engine, tmp_path):
+    """`oci:image` in spack.yaml, the view on PATH, the lock file, labels, a user that is not root."""
+    environment = tmp_path / "my-env"
+    environment.mkdir()
+    (environment / "spack.yaml").write_text(
+        "spack:\n"
+        "  specs: [oci-app, oci-script]\n"
+        "  view: true\n"
+        "  concretizer: {unify: true}\n"
+        "  oci:\n"
+        f"    base_image: '{base_image}:new'\n"
+        "    image:\n"
+        "      entrypoint: [hello]\n"
+        "      user: worker\n"
+        "      labels: {team: us}\n"
+        "      env: {COLOR: blue}\n"
+    )
+    spack.run("-e", environment, "install")
+    done = spack.run("-e", environment, "oci", "push", "--json", "--tag", "env", "cache")
+    (image,) = json.loads(done.stdout)["images"]
+    assert image["image"] == name_of(cache, "env") and image["base"].endswith("base/debian:new")
+    engine.pull(image["image"])
+    assert "greeting: hello from leaf" in engine.run(image["image"])
+    script = "id -u; echo $COLOR; greet; case $PATH in /view/bin:*) echo first;; esac"
+    shell = ["--entrypoint", '["/bin/sh", "-c"]']
+    printed = engine.run(image["image"], script, options=shell)
+    assert printed.startswith("1234\nblue\n") and "says: from" in printed and printed.endswith("first\n")
+    read = "while read -r line; do echo $line; done < /opt/spack-environment/spack.lock"
+    lock = engine.run(image["image"], read, options=shell)
+    assert "spack-lockfile" in lock or "_meta" in lock
+    config = cache.config("env")["config"]
+    assert config["Labels"]["team"] == "us" and config["Labels"]["org.opencontainers.image.title"] == "my-env"
+    again = spack.run("-e", environment, "oci", "push", "--json", "--tag", "env", "cache")
+    assert json.loads(again.stdout)["images"][0]["manifest"] == image["manifest"]
+
+
+def test_a_base_image_whose_c_library_is_too_old(spack, cache, base_image):
+    done = spack.run("oci", "push", "--base-image", f"{base_image}:old", "cache", "oci-app", check=False)
+    assert done.returncode == 1
+    assert "base/debian:old has glibc 2.2, but" in done.stderr and "--skip-libc-check" in done.stderr
+    spack.run("oci", "push", "--base-image", f"{base_image}:old", "--skip-libc-check", "cache", "oci-app")
+    assert [tag for tag in cache.tags() if tag.startswith("oci-app-")]
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--tag", "x.spack", "cache", "oci-leaf@2.0"], "cannot have the tag x.spack"),
+        (["--tag", "a b", "cache", "oci-leaf@2.0"], "not a tag: 'a b'"),
+        (["--tag", "x", "cache"], "nothing to push: no spec is given and no environment is active"),
+        (["--squash", "cache", "oci-leaf@2.0"], "name the image with --tag"),
+        (["--tag", "x", "--env", "API_TOKEN=1", "cache", "oci-leaf@2.0"], "API_TOKEN looks like a secret"),
+        (["--base-image", "{base}:none", "cache", "oci-leaf@2.0"], "base/debian:none is not there"),
+        (["--base-image", "{base}@sha256:" + "0" * 64, "cache", "oci-leaf@2.0"], "is not there"),
+        (["--base-image", "docker:x", "cache", "oci-leaf@2.0"], "not an image reference"),
+    ],
+)
+def test_bad_input_is_one_line_and_pushes_nothing(words, message, spack, cache, base_image):
+    done = spack.run("oci", "push", *(word.format(base=base_image) for word in words), check=False)
+    assert done.returncode == 1 and message in done.stderr
+    assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_export(spack, base_image, engine, tmp_path):
+    for destination, pull in (
+        (f"{tmp_path}/layout:app", f"oci:{tmp_path}/layout:app"),
+        (f"{tmp_path}/image.tar:app", f"oci-archive:{tmp_path}/image.tar:app"),
+    ):
+        spack.run("oci", "export", "--base-image", f"{base_image}:new", destination, "oci-app")
+        image = engine("pull", "--quiet", pull).stdout.strip()
+        assert "greeting: hello from leaf" in engine.run(image, "hello")
+        engine("rmi", "--force", image)
+    docker = tmp_path / "docker.tar"
+    words = ["--entrypoint", "hello", "--squash", "--strip-build-info", "--base-image", f"{base_image}:new"]
+    done = spack.run("oci", "export", *words, "--json", f"docker-archive:{docker}:v1", "oci-app")
+    assert json.loads(done.stdout)["format"] == "docker-archive"
+    engine("load", "--quiet", "--input", str(docker))
+    assert "greeting: hello from leaf" in engine.run("localhost/oci-app:v1")
+    with tarfile.open(docker) as archive:
+        (entry,) = json.load(archive.extractfile("manifest.json"))
+    assert len(entry["Layers"]) == 3, "base, packages, sbang"
+
+
+def test_more_packages_than_layers(spack, cache, base_image, engine):
+    spack.write_config("oci", {"max_layers": 4})
+    words = ["--base-image", f"{base_image}:new", "--tag", "few", "cache", "oci-app", "oci-script"]
+    done = spack.run("oci", "push", *words)
+    assert "shared" in done.stdout + done.stderr
+    assert len(json.loads(cache.raw_manifest("few"))["layers"]) == 4
+    engine.pull(name_of(cache, "few"))
+    assert "says: from" in engine.run(name_of(cache, "few"), "greet")
+    (tag,) = [tag for tag in cache.tags() if tag.startswith("oci-script-")]
+    assert len(json.loads(cache.raw_manifest(tag))["layers"]) == 5, "the packages' own tags stay as they are"
+
+
+def test_skopeo_reads_all_of_it(spack, cache, base_image):
+    spack.run("oci", "push", "--base-image", f"{base_image}:new", "--tag", "all", "cache", "oci-stack")
+    assert len([tag for tag in cache.tags() if tag.endswith(".spack")]) == len(STACK) + 1
+    subprocess.run(
+        ["skopeo", "inspect", *cache.skopeo_flags, cache.image("all")], check=True, stdout=subprocess.DEVNULL
+    )
