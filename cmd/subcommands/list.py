@@ -27,6 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "-a", "--allarch", action="store_true", help="list all architectures, not only this one's platform and OS"
     )
+    parser.add_argument("--sizes", action="store_true", help="show how large the packages are, compressed")
     add_json(parser)
     parser.set_defaults(run=list_packages)
 

@@ -34,7 +34,7 @@ def test_records_of_an_index(store):
     push_package(store, nodes, annotations=NOTES)
     push_package(store, [node("a", "2.0")])
     update_index(store)
-    found = records(fetch_index(store))
+    found = list(records(fetch_index(store)).values())
     assert [(r.name, r.version) for r in found] == [("a", "2.0"), ("p-1", "1.0")]
     record = found[1]
     layer = json.loads(store.get_manifest(tag_of(nodes[0]))[1])["layers"][-1]
@@ -46,6 +46,7 @@ def test_records_of_an_index(store):
     assert (record.prefix_length, record.relocation) == (63, {"strings": 4})
     assert record.pusher == "spack-oci 1.0"
     json.dumps([r.to_dict() for r in found])
+    assert list(records(fetch_index(store), {record.hash})) == [record.hash]
 
 
 def test_records_of_an_index_without_ours(store):
@@ -53,7 +54,7 @@ def test_records_of_an_index_without_ours(store):
     push_package(store, [node("p")])
     update_index(store)
     del store.tagged[DOCUMENT_TAG]
-    (record,) = records(fetch_index(store))
+    (record,) = records(fetch_index(store)).values()
     assert (record.name, record.tag) == ("p", tag_of(node("p")))
     assert record.size is record.signed is record.prefix_length is None
 
@@ -74,7 +75,7 @@ def test_target_with_features_is_named(store):
     target = {"name": "zen4", "vendor": "AuthenticAMD", "features": [], "parents": ["zen3"], "generation": 0}
     push_package(store, [node("p", arch={"platform": "linux", "platform_os": "rhel9", "target": target})])
     update_index(store)
-    assert records(fetch_index(store))[0].arch == "linux-rhel9-zen4"
+    assert next(iter(records(fetch_index(store)).values())).arch == "linux-rhel9-zen4"
 
 
 def sign(store, subject):

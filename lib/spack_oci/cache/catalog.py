@@ -5,7 +5,7 @@ No Spec objects and no Spack: the index holds the node of every package as JSON.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Container, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..content import ContentStore, read_blob
 from ..descriptor import Descriptor, canonical_json, parse_json
@@ -51,16 +51,16 @@ class CatalogRecord:
         return {**vars(self), "variants": dict(self.variants), "relocation": dict(self.relocation)}
 
 
-def records(index: IndexDocument) -> List[CatalogRecord]:
-    """The packages that an index names, sorted by name, version and hash."""
+def records(index: IndexDocument, hashes: Optional[Container[str]] = None) -> Dict[str, CatalogRecord]:
+    """DAG hash -> record of the packages that an index names (only those among ``hashes``), by name, version, hash."""
     entries = index.entries()
     installs = parse_json(index.data, "the index")["database"]["installs"]
     found = [
         _record(dag_hash, install["spec"], entries.get(dag_hash))
         for dag_hash, install in installs.items()
-        if install.get("in_buildcache")
+        if install.get("in_buildcache") and (hashes is None or dag_hash in hashes)
     ]
-    return sorted(found, key=lambda record: (record.name, record.version, record.hash))
+    return {r.hash: r for r in sorted(found, key=lambda record: (record.name, record.version, record.hash))}
 
 
 def subset(data: bytes, wanted: Callable[[Mapping[str, Any]], bool]) -> bytes:
