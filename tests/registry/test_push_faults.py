@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""A push into a real registry that is killed, interrupted or abandoned by the registry, and then run again."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from spack_oci.cache.blobs import BlobCache
+from spack_oci.cache.outcome import FAILED, PUSHED
+from spack_oci.cache.progress import Silent
+from spack_oci.cache.push import PushSettings, execute_push, plan_push
+from spack_oci.errors import PrefixChanged, SpackOciError
+from spack_oci.reference import parse_url
+from spack_oci.registry.retry import RetryPolicy
+from spack_oci.registry.settings import RegistrySettings
+from spack_oci.registry.store import open_repository
+from support.docker_registry import docker_registry, free_port
+from support.prefixes import make_package
+
+pytestmark = pytest.mark.registry
+
+
+def make_stack(root, count=12):
+    """Packages of different sizes, each depending on the one before."""
+    generator = random.Random(1)
+    packages = []
+    for number in range(count):
+        data = generator.randbytes(generator.choice([1000, 30_000, 400_000, 3_000_000]))
+        packages.append(make_package(root, f"package{number}", packages[-1:], files={"share/data": data}))
+    return packages
+
+
+def open_store(url, **kwargs):
+    return open_repository(parse_url(url), RegistrySettings(**kwargs) if kwargs else None)
+
+
+def no_dangling_tags(store):
+    """Every tag's manifest names blobs that are there. Returns the number of tags."""
+    tags = list(store.tags())
+    for tag in tags:
+        manifest = json.loads(store.get_manifest(tag)[1])
+        for blob in [manifest["config"], *manifest["layers"]]:
+            assert store.has_blob(blob["digest"]), f"{tag} names {blob['digest']}, which is missing"
+    return len(tags)
+
+
+PUSH = """
+import sys
+from pathlib import Path
+sys.path.insert(0, str(Path(sys.argv[4]).parent))
+from test_push_faults import make_stack, open_store
+from spack_oci.cache.blobs import BlobCache
+from spack_oci.cache.push import PushSettings, execute_push, plan_push
+
+root = Path(sys.argv[1])
+settings = PushSettings(stage=str(root / "stage"), cache=BlobCache(str(root / "cache")) if sys.argv[3] else None)
+store = open_store(sys.argv[2])
+packages = make_stack(root / "store")
+print("ready", flush=True)
+result = execute_push(plan_push(store, packages, settings=settings), store, settings=settings)
+sys.exit(len(result.failed))
+"""
+
+
+def start_push(root, url, cached):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-c", PUSH, str(root), url, "cached" if cached else "", __file__]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_sigkill_at_random_moments(tmp_path, cached):
+    """Ten kills in a row: no tag names a missing blob, what was tagged is not sent again, and the end is complete."""
+    generator = random.Random(2 + cached)
+    with docker_registry() as registry:
+        url = registry.mirror_url("killed")
+        store = open_store(url)
+        started = time.monotonic()
+        process = start_push(tmp_path / "timing", registry.mirror_url("timing"), cached)
+        assert process.wait(120) == 0
+        usual = time.monotonic() - started
+        tagged = 0
+        for _ in range(10):
+            process = start_push(tmp_path, url, cached)
+            time.sleep(generator.uniform(0, usual / 3))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            now = no_dangling_tags(store)
+            assert now >= tagged
+            tagged = now
+        before = len(registry.requests())
+        assert start_push(tmp_path, url, cached).wait(120) == 0
+        manifests = [line for line in registry.requests()[before:] if line.startswith("PUT") and "/manifests/" in line]
+        assert len(manifests) == 12 - tagged
+        assert no_dangling_tags(store) == 12
+
+
+def test_a_push_goes_on_where_it_was_killed(tmp_path):
+    """Layers that arrived are not sent again, although no tag names them yet."""
+    with docker_registry() as registry:
+        store = open_store(registry.mirror_url("resumed"))
+        packages = make_stack(tmp_path / "store")
+
+        class Dying(Silent):
+            def finished(self, outcome):
+                raise KeyboardInterrupt
+
+        settings = PushSettings(stage=str(tmp_path / "stage"), transfer_jobs=2)
+        with pytest.raises(KeyboardInterrupt):
+            execute_push(plan_push(store, packages, settings=settings), store, settings=settings, reporter=Dying())
+        assert os.listdir(tmp_path / "stage") == []
+        there = {line.split("digest=")[1].split(" ")[0] for line in registry.requests() if "digest=" in line}
+        before = len(registry.requests())
+        result = execute_push(plan_push(store, packages, settings=settings), store, settings=settings)
+        assert not result.failed and no_dangling_tags(store) == 12
+        again = {line.split("digest=")[1].split(" ")[0] for line in registry.requests()[before:] if "digest=" in line}
+        assert there and not there & again
+
+
+def test_the_registry_restarts_during_a_push(tmp_path):
+    packages = make_stack(tmp_path / "store", 20)
+    port, directory = free_port(), tmp_path / "registry"
+    directory.mkdir()
+    settings = PushSettings(stage=str(tmp_path / "stage"), pack_jobs=1, transfer_jobs=1)
+    with docker_registry(port=port, directory=directory) as registry:
+        store = open_store(registry.mirror_url("restarted"), retry=RetryPolicy(attempts=8, base=0.3, cap=2))
+        restarted = threading.Event()
+
+        class Restarting(Silent):
+            """Stops the registry when the third package is done, and starts it again a little later."""
+
+            seen = 0
+
+            def finished(self, outcome):
+                self.seen += 1
+                if self.seen == 3:
+                    registry.stop()
+                    threading.Thread(target=restart).start()
+
+        def restart():
+            time.sleep(0.5)
+            with docker_registry(port=port, directory=directory):
+                restarted.set()
+                done.wait(60)
+
+        done = threading.Event()
+        result = execute_push(
+            plan_push(store, packages, settings=settings), store, settings=settings, reporter=Restarting()
+        )
+        assert restarted.wait(30)
+        # what could not wait for the registry is reported; the next run does the rest
+        assert all(isinstance(outcome.error, SpackOciError) for outcome in result.failed)
+        again = execute_push(plan_push(store, packages, settings=settings), store, settings=settings)
+        assert not again.failed
+        assert len(again.pushed) == len(result.failed)
+        assert no_dangling_tags(store) == 20
+        done.set()
+
+
+def test_a_prefix_that_vanishes_meanwhile(tmp_path):
+    packages = make_stack(tmp_path / "store")
+    with docker_registry() as registry:
+        store = open_store(registry.mirror_url("vanished"))
+
+        class Removing(Silent):
+            def begin(self, count, read):
+                shutil.rmtree(packages[5].prefix)
+
+        settings = PushSettings(stage=str(tmp_path / "stage"))
+        result = execute_push(
+            plan_push(store, packages, settings=settings), store, settings=settings, reporter=Removing()
+        )
+        assert [outcome.status for outcome in result.outcomes].count(FAILED) == 1
+        assert isinstance(result.outcomes[5].error, PrefixChanged)
+        assert no_dangling_tags(store) == 11
+
+
+def test_sigterm_during_an_upload(tmp_path):
+    """A process that is told to end does so at once and leaves nothing in its stage."""
+    with docker_registry() as registry:
+        process = start_push(tmp_path, registry.mirror_url("terminated"), False)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(10)
+        assert code in (128 + signal.SIGTERM, 0)
+        assert os.listdir(tmp_path / "stage") == []
+        no_dangling_tags(open_store(registry.mirror_url("terminated")))
+
+
+def test_requests_of_a_push(tmp_path):
+    """Bounds: 7 a package to push it, none of them when it is there, 3 to push it again unchanged."""
+    packages = make_stack(tmp_path / "store")
+    cache = BlobCache(str(tmp_path / "cache"))
+    settings = PushSettings(stage=str(tmp_path / "stage"), cache=cache)
+    with docker_registry() as registry:
+        store = open_store(registry.mirror_url("counted"))
+        counts = []
+        for force in (False, False, True):
+            before = len(registry.requests())
+            result = execute_push(plan_push(store, packages, force=force, settings=settings), store, settings=settings)
+            assert not result.failed
+            time.sleep(0.1)
+            counts.append(len(registry.requests()) - before)
+    assert counts[0] <= 7 * 12 + 2
+    assert counts[1] == 1
+    assert counts[2] <= 3 * 12
+    assert {outcome.status for outcome in result.outcomes} == {PUSHED}
+    assert result.bytes_read == result.bytes_sent == 0
