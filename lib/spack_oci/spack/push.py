@@ -133,7 +133,7 @@ def select(request: Request) -> Selection:
 def _push_settings(request: Request) -> Iterator[engine.PushSettings]:
     """The engine's settings; its temporary files live in a directory of Spack's stage and go with it."""
     options = settings.read()
-    with tempfile.TemporaryDirectory(prefix="spack-oci-", dir=spack.stage.get_stage_root()) as stage:
+    with tempfile.TemporaryDirectory(prefix="spack-stage-oci-", dir=spack.stage.get_stage_root()) as stage:
         yield engine.PushSettings(
             compression=request.compression or options.compression,
             pack_jobs=request.jobs or options.pack_jobs,
