@@ -6,7 +6,6 @@ Everything else is refused, not guessed: sparse members, continued volumes, unkn
 bytes. Nothing is checked here that depends on where the members go; see ``unpack``.
 """
 
-import re
 import struct
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -27,7 +26,6 @@ _MAX_EXTENSION = 4 * MAX_NAME
 #: name, mode, uid, gid, size, mtime, checksum, type, link name, magic (with version), (users, devices), name prefix
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s80s155s12x")
 _ZERO_BLOCK = bytes(BLOCK)
-_OCTAL = re.compile(rb"[ ]*([0-7]*)[ \0]*\Z")
 
 
 class Member(NamedTuple):
@@ -197,10 +195,12 @@ def _number(field: bytes, what: str) -> int:
         if field[0] != 0x80:
             raise CorruptArchive(f"a header in a tarball has a negative {what}")
         return int.from_bytes(field[1:], "big")
-    match = _OCTAL.match(field.partition(b"\0")[0])
-    if not match:
+    digits = field.partition(b"\0")[0].strip(b" ")
+    if not digits:
+        return 0
+    if not digits.isdigit() or b"8" in digits or b"9" in digits:
         raise CorruptArchive(f"a header in a tarball has no valid {what}: {field!r}")
-    return int(match.group(1) or b"0", 8)
+    return int(digits, 8)
 
 
 def _mtime(field: bytes) -> int:
