@@ -32,8 +32,9 @@ class _PatientRaw(io.RawIOBase):
     """``in_body``: set when the headers were read. A break is then first told as an end, so that the bytes before it
     reach the caller, who resumes behind them; reading again raises it."""
 
-    def __init__(self, raw: Any, patience: float, minimum_rate: int) -> None:
-        self._raw = raw
+    def __init__(self, sock: Any, patience: float, minimum_rate: int) -> None:
+        self._raw = sock.makefile("rb", buffering=0)  # keeps the socket open as long as the answer is read
+        self._receive = sock.recv_into
         self._left = patience
         self._rate = minimum_rate
         self._broken: Optional[OSError] = None
@@ -55,7 +56,7 @@ class _PatientRaw(io.RawIOBase):
 
     def _read_patiently(self, buffer: Any) -> int:
         started = time.monotonic()
-        count = self._raw.readinto(buffer) or 0
+        count = self._receive(buffer)
         self._left += count / self._rate - (time.monotonic() - started)
         if self._left < 0:
             raise socket.timeout("the answer trickles in too slowly")
@@ -76,7 +77,7 @@ class _PatientSocket:
         self._rate = minimum_rate
 
     def makefile(self, mode: str, *_: Any, **__: Any) -> io.BufferedReader:
-        self.raw = _PatientRaw(self._sock.makefile("rb", buffering=0), self._patience, self._rate)
+        self.raw = _PatientRaw(self._sock, self._patience, self._rate)
         return io.BufferedReader(self.raw, _BUFFER)
 
 

@@ -3,10 +3,12 @@
 
 import hashlib
 import io
+import queue
+import threading
 from typing import Any, BinaryIO, Dict, Optional, Sequence, Tuple
 
 from ..content import Progress
-from ..descriptor import Descriptor, VerifyingReader
+from ..descriptor import Descriptor, VerifyingReader, hasher_for
 from ..errors import (
     ConnectionLost,
     ContentError,
@@ -67,14 +69,67 @@ class Downloader:
             Downloader(self._places[1:] or self._places)._copy(descriptor, target, None)
 
     def _copy(self, descriptor: Descriptor, target: BinaryIO, progress: Optional[Progress]) -> None:
-        with self.open(descriptor) as reader:
-            while True:
-                chunk = reader.read(MIB)
+        if descriptor.size <= SMALL_BLOB:
+            with self.open(descriptor) as reader:
+                target.write(reader.read())
+            return
+        stream = ResumingStream(self._places, descriptor)
+        check = BackgroundCheck(descriptor, self._source)
+        try:
+            while check.size <= descriptor.size:  # one byte too many is enough to know
+                chunk = stream.read(min(MIB, descriptor.size - check.size + 1))
                 if not chunk:
-                    return
+                    break
+                check.add(chunk)
                 target.write(chunk)
                 if progress:
                     progress(len(chunk))
+            check.finish()
+        finally:
+            check.stop()
+            stream.close()
+
+
+class BackgroundCheck:
+    """Checks digest and size in a thread of its own: hashing takes as long as receiving and writing together."""
+
+    def __init__(self, descriptor: Descriptor, source: str) -> None:
+        self.size = 0
+        self._descriptor = descriptor
+        self._source = source
+        self._hasher = hasher_for(descriptor.digest)
+        self._queue: queue.Queue[Optional[bytes]] = queue.Queue(maxsize=8)  # MiB, as chunks have one at most
+        self._thread: Optional[threading.Thread] = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        while True:
+            chunk = self._queue.get()
+            if chunk is None:
+                return
+            self._hasher.update(chunk)
+
+    def add(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        self._queue.put(chunk)
+
+    def stop(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._queue.put(None)
+            thread.join()
+
+    def finish(self) -> None:
+        """Raises DigestMismatch."""
+        self.stop()
+        expected = self._descriptor
+        found = f"{self._hasher.name}:{self._hasher.hexdigest()}"
+        if self.size == expected.size and found == expected.digest:
+            return
+        what = f"the digest {found}" if self.size == expected.size else f"{self.size} bytes"
+        if self.size > expected.size:
+            what = f"more than {expected.size} bytes"
+        raise DigestMismatch(f"{expected.digest} ({expected.size} bytes) from {self._source} came back with {what}")
 
 
 class _VerifiedReader(VerifyingReader):
