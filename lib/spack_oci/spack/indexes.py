@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Indexes of OCI mirrors: written by our commands, read by Spack's concretizer and installers."""
 
+import functools
 from typing import Any, Callable, Dict, Optional, Union
 
 import spack.llnl.util.tty as tty
@@ -73,11 +74,19 @@ def fetch_and_cache_index(original: Callable, self: Any, metadata: Any, cache_en
             age = describe_age(index_cache().known(parse_url(metadata.url).url)[2])
             tty.warn(f"the index of {metadata.url} cannot be had; the copy of {age} ago is used: {e}")
             return False
-        raise compat.index_error(f"the index of {metadata.url} cannot be had: {e}") from e
+        message = f"the index of {metadata.url} cannot be had: {e}"
+        _warn_once(message)
+        raise compat.index_error(message) from e
     if isinstance(index, NotModified):
         return False
     _keep(self, metadata, cache_entry, index.data, index.digest.partition(":")[2])
     return True
+
+
+@functools.lru_cache(maxsize=None)
+def _warn_once(message: str) -> None:
+    """Since 1.2, the concretizer and the new installer go on without a word when no index can be had."""
+    tty.warn(message)
 
 
 def _fetch(store: ContentStore, known_digest: Optional[str]) -> Union[IndexDocument, NotModified]:
