@@ -3,7 +3,7 @@
 
 import argparse
 
-from .common import add_json, examples, print_json
+from .common import add_json, examples, messages_apart, print_json
 from .image_options import add_base_image, add_image_options, image_options
 
 
@@ -43,7 +43,8 @@ def export(args: argparse.Namespace) -> int:
     destination = parse_destination(args.destination, args.format)
     wanted = image_options(args, [destination.tag or "latest"])
     compression = Compression.parse(args.compression) if args.compression else None
-    done = export.export(destination, push.roots_of(args.specs), wanted, compression)
+    with messages_apart(args.json):
+        done = export.export(destination, push.roots_of(args.specs), wanted, compression)
     if args.json:
         print_json(done.to_dict())
     else:

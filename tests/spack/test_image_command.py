@@ -104,7 +104,7 @@ for name, dag_hash in json.loads({hashes!r}).items():
         stage.fetch()
         stage.check()
         with tarfile.open(stage.save_filename, "r") as archive:
-            print("\n".join(archive.getnames()))
+            print(*archive.getnames())
 """
 
 
@@ -135,7 +135,7 @@ def test_the_image_of_an_environment(spack, cache, base_image, engine, tmp_path)
     shell = ["--entrypoint", '["/bin/sh", "-c"]']
     printed = engine.run(image["image"], script, options=shell)
     assert printed.startswith("1234\nblue\n") and "says: from" in printed and printed.endswith("first\n")
-    read = "while read -r line; do echo $line; done < /opt/spack-environment/spack.lock"
+    read = "read -r line < /opt/spack-environment/spack.lock; echo $line"
     lock = engine.run(image["image"], read, options=shell)
     assert "spack-lockfile" in lock or "_meta" in lock
     config = cache.config("env")["config"]

@@ -5,7 +5,7 @@ import os
 
 import pytest
 from spack_oci.errors import ConfigurationError, ImageError, StorageError
-from spack_oci.image.contents import LOCK_FILE, lock_entry, path_entries, view_entries
+from spack_oci.image.contents import LOCK_FILE, lock_entry, path_entries, sbang_entries, view_entries
 from spack_oci.image.files import FileEntry
 from spack_oci.image.manifest import Base
 from spack_oci.image.runtime import RuntimeSettings, check_conflicts, image_settings
@@ -186,6 +186,12 @@ def test_the_view_in_the_image(view):
 def test_a_view_that_is_not_there(tmp_path):
     with pytest.raises(StorageError, match="reading the view"):
         view_entries(str(tmp_path / "gone"), [])
+
+
+def test_sbang(tmp_path):
+    (tmp_path / "sbang").write_bytes(b"#!/bin/sh\n")
+    found = sbang_entries([str(tmp_path / "sbang"), str(tmp_path / "none")])
+    assert found == {str(tmp_path / "sbang"): FileEntry(b"#!/bin/sh\n", 0o755)}
 
 
 def test_the_lock_file():

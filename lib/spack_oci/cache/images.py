@@ -32,8 +32,8 @@ from .blobs import BlobCache, CachedBlob, KnownLayer, LayerKey
 from .package import Package, package_tag
 from .push_plan import read_layer
 
-#: label of the layer with view and lock file in the image's history
-_FILES_LABEL = "environment: view and lock file"
+#: in the image's history, of the layer with what is in no package
+_FILES_LABEL = "sbang, and the view and lock file of the environment"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""What an environment's image holds besides packages: its view, as links, and its lock file.
+"""What an image holds besides packages: sbang, which no package has; an environment's view, as links; its lock file.
 
 A view is a directory that merges the prefixes of an environment. In the image it is mounted at ``/view``; the links in
 it lead to the prefixes, whose paths are the same in the image as on this machine.
@@ -24,6 +24,19 @@ _TEXT_PROBE = 8192
 
 def lock_entry(lock: bytes) -> Dict[str, FileEntry]:
     return {LOCK_FILE: FileEntry(lock)}
+
+
+def sbang_entries(paths: Sequence[str]) -> Dict[str, FileEntry]:
+    """The sbang script at each of ``paths`` that is there: scripts with long shebang lines name it."""
+    entries = {}
+    for path in paths:
+        if os.path.isfile(path):
+            try:
+                with open(path, "rb") as f:
+                    entries[path] = FileEntry(f.read(), 0o755)
+            except OSError as e:
+                raise StorageError.from_os_error(f"reading {path}", e) from e
+    return entries
 
 
 def view_entries(view: str, prefixes: Sequence[str], mount: str = VIEW) -> Dict[str, FileEntry]:

@@ -18,7 +18,7 @@ from ..copy import mountable_repository
 from ..errors import ConfigurationError, ImageError, NotFound
 from ..image import layers
 from ..image.base import copy_layers, resolve_base
-from ..image.contents import VIEW, lock_entry, path_entries, view_entries
+from ..image.contents import VIEW, lock_entry, path_entries, sbang_entries, view_entries
 from ..image.files import BUILD_INFO, Exclusions
 from ..image.manifest import EMPTY_BASE, Base, Layer
 from ..image.platform import Platform
@@ -187,6 +187,7 @@ def image_request(
         compression=compression,
         platform=Platform(*packages.go_platform(roots[0]), base.config.get("variant")),
         created=created_from_environment(),
+        files=sbang_entries(sorted({root.build_info["sbang_install_path"] for root in records})),
     )
     return _with_environment(request, environment, wanted) if environment else request
 
@@ -194,7 +195,7 @@ def image_request(
 def _with_environment(
     request: engine.ImageRequest, environment: "spack.environment.Environment", wanted: ImageOptions
 ) -> engine.ImageRequest:
-    files: Dict[str, Any] = {}
+    files = dict(request.files)
     mounts: List[str] = []
     if wanted.views:
         prefixes = sorted({prefix for root in request.roots for prefix in root.build_info["hash_to_prefix"].values()})
