@@ -83,7 +83,7 @@ def fetch_and_cache_index(original: Callable, self: Any, metadata: Any, cache_en
     return True
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _warn_once(message: str) -> None:
     """Since 1.2, the concretizer and the new installer go on without a word when no index can be had."""
     tty.warn(message)
