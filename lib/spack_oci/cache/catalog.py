@@ -12,9 +12,9 @@ from ..descriptor import Descriptor, canonical_json, parse_json
 from ..errors import InvalidContent, NotAPackage, NotFound
 from ..index.document import PackageEntry
 from ..index.read import IndexDocument
-from .facts import facts_from_annotations
+from .facts import PUSHER, facts_from_annotations
 from .package import package_tag
-from .read_package import MAX_CONFIG_SIZE, PUSHER, IndexedPackage, package_from_documents
+from .read_package import MAX_CONFIG_SIZE, IndexedPackage, package_from_documents
 
 #: names of compiler flags among the parameters of a node; the other parameters are variants
 _FLAGS = ("cflags", "cppflags", "cxxflags", "fflags", "ldflags", "ldlibs")

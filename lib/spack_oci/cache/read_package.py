@@ -4,19 +4,18 @@
 import json
 from typing import Any, List, Mapping, NamedTuple, Optional
 
+from .. import __version__
 from ..content import ContentStore, read_blob
 from ..descriptor import MANIFEST_TYPES, Descriptor, parse_json
 from ..errors import NotAPackage
 from ..image.manifest import Layer
 from ..index.document import PackageEntry
 from ..index.nodes import Node, nodes_of_document
-from .facts import facts_from_annotations
+from .facts import PUSHER, facts_from_annotations
 from .package import package_tag
 
 #: a spec of 120 nodes has some 300 kB
 MAX_CONFIG_SIZE = 64 << 20
-#: annotation: program and version that pushed a package
-PUSHER = "org.spack-oci.pusher"
 
 
 class IndexedPackage(NamedTuple):
@@ -89,6 +88,7 @@ def package_from_push(
         diff_id=layer.diff_id,
         prefix_length=facts.get("prefix_length"),
         relocation=others,
+        pusher=f"spack-oci {__version__}",
         signed=signed,
     )
     return IndexedPackage(nodes, entry)

@@ -67,7 +67,7 @@ class PackageEntry:
             if value is not None:
                 result[key] = value
         if self.relocation:
-            result["relocation"] = dict(self.relocation)
+            result["relocation"] = dict(sorted(self.relocation.items()))
         result["signed"] = self.signed
         return result
 
