@@ -32,5 +32,5 @@ def test_merging_a_push_equals_reading_the_cache(tmp_path):
     for package in packages:
         entry = entries[package.dag_hash]
         assert entry.prefix_length == len(package.prefix)
-        assert entry.relocation.keys() == {"binaries", "strings", "unknown_files"}
+        assert {"binaries", "strings", "unknown_files"} <= entry.relocation.keys()
         assert entry.pusher.startswith("spack-oci ")

@@ -238,6 +238,8 @@ def _relocation(record: CatalogRecord) -> str:
     text = f"a prefix of {record.prefix_length} characters"
     if "strings" in facts:
         text += f"; {counted(facts['strings'], 'string')} in {counted(facts.get('binaries', 0), 'binary file')}"
+    if "fixed_strings" in facts:
+        text += f", {facts['fixed_strings'] or 'none'} of which cannot grow"
     if facts.get("unknown_files"):
         text += f"; {counted(facts['unknown_files'], 'other file')} with it"
     return text
