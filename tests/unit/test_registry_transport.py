@@ -3,15 +3,18 @@
 
 import base64
 import contextlib
+import http.client
 import os
 import select
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
-import urllib3
+import spack_oci
 from spack_oci.descriptor import sha256_digest
 from spack_oci.errors import (
     ConfigurationError,
@@ -25,9 +28,12 @@ from spack_oci.errors import (
 )
 from spack_oci.reference import Repository
 from spack_oci.registry import RegistrySettings, RetryPolicy, open_repository
+from spack_oci.registry.connections import ConnectFailed, ConnectTimeout
+from spack_oci.registry.proxies import as_socket_error
 from spack_oci.registry.retry import parse_retry_after
 from spack_oci.registry.transport import Transport, name_failure, tls_context
 from support.fault_registry import Fault, fault_registry
+from urllib3 import exceptions
 
 DATA = b"some bytes"
 DIGEST = sha256_digest(DATA)
@@ -281,12 +287,22 @@ def test_retry_after(value, seconds):
 @pytest.mark.parametrize(
     "error, kind",
     [
-        (urllib3.exceptions.SSLError(ssl.SSLCertVerificationError("self-signed")), TLSFailure),
-        (urllib3.exceptions.ProtocolError("aborted", ConnectionResetError(104, "reset")), ConnectionLost),
-        (urllib3.exceptions.SSLError(ssl.SSLEOFError("EOF occurred")), ConnectionLost),
+        (ssl.SSLCertVerificationError("self-signed"), TLSFailure),
+        (ConnectionResetError(104, "reset"), ConnectionLost),
+        (ssl.SSLEOFError("EOF occurred"), ConnectionLost),
+        (ssl.SSLZeroReturnError("closed"), ConnectionLost),
+        (http.client.IncompleteRead(b"", 7), ConnectionLost),
+        (ConnectTimeout("timed out"), TimedOut),
+        (ConnectFailed("refused"), Unreachable),
+        # the same, by way of a proxy
+        (as_socket_error(exceptions.SSLError(ssl.SSLCertVerificationError("self-signed"))), TLSFailure),
+        (as_socket_error(exceptions.SSLError("pyOpenSSL")), TLSFailure),
+        (as_socket_error(exceptions.ProtocolError("aborted", ConnectionResetError(104, "reset"))), ConnectionLost),
+        (as_socket_error(exceptions.ReadTimeoutError(None, None, "slow")), TimedOut),
+        (as_socket_error(exceptions.ConnectTimeoutError(None, "slow")), TimedOut),
+        (as_socket_error(exceptions.ProxyError("no", OSError("no"))), Unreachable),
         (socket.timeout("timed out"), TimedOut),
         (BrokenPipeError(32, "Broken pipe"), ConnectionLost),
-        (socket.gaierror(-2, "Name or service not known"), ConnectionLost),
     ],
 )
 def test_failures_are_named_by_kind(error, kind):
@@ -296,6 +312,14 @@ def test_failures_are_named_by_kind(error, kind):
 def test_no_such_host():
     with pytest.raises(Unreachable, match="no-such-host.invalid"):
         open_repository(Repository("no-such-host.invalid", "a/b"), RegistrySettings()).has_blob(DIGEST)
+
+
+def test_start_up_cost():
+    """Nobody pays for requests and urllib3, 70 ms, without a proxy."""
+    code = "import sys, spack_oci.registry as r; print([m for m in ('requests', 'urllib3') if m in sys.modules])"
+    library = os.path.dirname(os.path.dirname(spack_oci.__file__))
+    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": library}, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_fault_is_consumed_once():

@@ -15,12 +15,11 @@ seconds is a timeout. The time in which the caller does something else, such as 
 import functools
 import http.client
 import io
+import select
 import socket
 import ssl
 import time
 from typing import Any, Iterable, List, Mapping, Optional, Union
-
-from urllib3.util.wait import wait_for_read
 
 #: read from the socket in pieces of up to this many bytes, where the caller asks for little
 _BUFFER = 64 << 10
@@ -199,7 +198,7 @@ class ConnectionPool:
             except IndexError:
                 return None
             # nothing is due on an idle connection: what can be read is its end
-            if not wait_for_read(connection.sock, timeout=0.0):
+            if not can_be_read(connection.sock):
                 return connection
             connection.close()
 
@@ -235,6 +234,15 @@ class ConnectionPool:
     def close(self) -> None:
         while self._idle:
             self._idle.pop().close()
+
+
+def can_be_read(sock: socket.socket) -> bool:
+    """Whether there is something to read, or the end, right now."""
+    if hasattr(select, "poll"):  # has no limit on the number of the descriptor
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([sock], [], [], 0)[0])
 
 
 class ConnectFailed(OSError):

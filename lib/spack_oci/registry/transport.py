@@ -8,11 +8,7 @@ import ssl
 import threading
 import urllib.parse
 import weakref
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Set, Tuple
-
-import requests.utils
-import urllib3
-import urllib3.exceptions
+from typing import Any, Dict, List, Mapping, Optional, Set, Tuple
 
 from ..errors import (
     ConfigurationError,
@@ -58,7 +54,7 @@ class Answer:
         """Up to ``size`` bytes; empty at the end. ConnectionLost if the connection ends before the content."""
         try:
             return self._response.read(size)
-        except (urllib3.exceptions.HTTPError, OSError, http.client.HTTPException) as e:
+        except (OSError, http.client.HTTPException) as e:
             raise name_failure(e, f"reading {without_query(self.url)}") from e
 
     def read_all(self, limit: int) -> bytes:
@@ -134,7 +130,7 @@ class Transport:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         try:
             response = pool.exchange(method, target, headers, body, read_timeout or self._settings.read_timeout)
-        except (urllib3.exceptions.HTTPError, OSError, http.client.HTTPException) as e:
+        except (OSError, http.client.HTTPException) as e:
             failure = name_failure(e, f"{method} {without_query(url)}")
             if isinstance(failure, Unreachable) and (parts.scheme, parts.netloc) in self._answered:
                 # a registry that restarts, not a wrong address: this is worth another try
@@ -198,16 +194,17 @@ if hasattr(os, "register_at_fork"):
 def tls_context(settings: RegistrySettings) -> ssl.SSLContext:
     """``ca_bundle``, else $REQUESTS_CA_BUNDLE or $CURL_CA_BUNDLE, else what OpenSSL knows (also $SSL_CERT_FILE)."""
     bundle = settings.ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if bundle else ssl.create_default_context()
     try:
         if bundle:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             if os.path.isdir(bundle):
                 context.load_verify_locations(capath=bundle)
             else:
                 context.load_verify_locations(cafile=bundle)
         elif not context.cert_store_stats()["x509_ca"] and not ssl.get_default_verify_paths().capath:
-            context.load_verify_locations(cafile=requests.utils.DEFAULT_CA_BUNDLE_PATH)
+            import certifi  # comes with requests
+
+            context.load_verify_locations(cafile=certifi.where())
     except (OSError, ssl.SSLError) as e:
         raise ConfigurationError(f"cannot read the CA certificates in {bundle}: {e}") from e
     if settings.client_cert:
@@ -219,37 +216,20 @@ def tls_context(settings: RegistrySettings) -> ssl.SSLContext:
     if not settings.verify_tls:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     return context
 
 
 def name_failure(error: BaseException, doing: str) -> SpackOciError:
-    """The error of ours for what urllib3, http.client or the socket raised while ``doing`` something."""
-    chain = list(_causes(error))
-    detail = str(chain[-1]) or type(chain[-1]).__name__
-    if any(isinstance(e, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) for e in chain):
+    """The error of ours for what a socket or http.client raised while ``doing`` something."""
+    detail = str(error) or type(error).__name__
+    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return ConnectionLost(f"{doing}: the connection was cut: {detail}")
-    if any(isinstance(e, (ssl.SSLError, ssl.CertificateError)) for e in chain):
+    if isinstance(error, ConnectTimeout):
+        return TimedOut(f"{doing}: no connection in time")
+    if isinstance(error, (socket.timeout, TimeoutError)):
+        return TimedOut(f"{doing}: no answer in time")
+    if isinstance(error, (ssl.SSLError, ssl.CertificateError)):
         return TLSFailure(f"{doing}: TLS failed: {detail}")
-    # before the timeouts: urllib3 derives its "refused" from its connection timeout
-    refused = (ConnectFailed, urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProxyError)
-    if any(isinstance(e, refused) for e in chain):
+    if isinstance(error, ConnectFailed):
         return Unreachable(f"{doing}: no connection: {detail}")
-    if any(isinstance(e, (urllib3.exceptions.TimeoutError, socket.timeout, TimeoutError)) for e in chain):
-        connecting = any(isinstance(e, (ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)) for e in chain)
-        return TimedOut(f"{doing}: no {'connection' if connecting else 'answer'} in time")
     return ConnectionLost(f"{doing}: the connection was lost: {detail}")
-
-
-def _causes(error: BaseException) -> Iterable[BaseException]:
-    """The error and what it wraps, the outermost first."""
-    seen = set()
-    todo = [error]
-    while todo:
-        current = todo.pop(0)
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        inner = [getattr(current, "reason", None), *current.args, current.__cause__, current.__context__]
-        todo.extend(e for e in inner if isinstance(e, BaseException))
