@@ -2,6 +2,8 @@
 """What goes wrong is said in one line that names the remedy, and leaves nothing behind (issue 1, "Bad input")."""
 
 import contextlib
+import gzip
+import hashlib
 import http.server
 import io
 import json
@@ -125,7 +127,7 @@ def server_that_says(status: int, code: str):
             if self.command != "HEAD":
                 self.wfile.write(body)
 
-        do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = answer  # noqa: N815
+        do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = answer
 
         def log_message(self, *arguments):
             pass
@@ -143,10 +145,16 @@ def server_that_says(status: int, code: str):
 
 @pytest.mark.parametrize("command", [["push", "cache", "oci-leaf@2.0"], ["list", "cache"], ["update-index", "cache"]])
 def test_403(spack, command):
+    """To a stranger: log in. To somebody who is known: ask for the permission."""
     with server_that_says(403, "DENIED") as host:
-        spack.use(http_cache(host, "some/cache"))
-        said = error_of(spack.run("oci", *command, check=False))
-    assert "403" in said and "lack" in said
+        cache = http_cache(host, "some/cache")
+        spack.use(cache)
+        anonymous = error_of(spack.run("oci", *command, check=False))
+        spack.use(cache, access_pair={"id": "bob", "secret_variable": SECRET_VARIABLE})
+        known = error_of(spack.run("oci", *command, check=False, env={SECRET_VARIABLE: "secret-of-bob"}))
+    assert "403" in anonymous and "DENIED" in anonymous and "log in" in anonymous
+    assert "403" in known and "mirror cache" in known and "secret-of-bob" not in known
+    assert "do not allow this" in known or "lack" in known
 
 
 @pytest.mark.parametrize("failure", ["unreachable", "403"])
@@ -189,18 +197,32 @@ def blob_path(cache: Cache, digest: str) -> Path:
     return Path(cache.url[len("oci+file://") :], "blobs", *digest.split(":"))
 
 
+def logs_of(spack) -> str:
+    """The build logs, which the new installer of Spack 1.1 does not show."""
+    return "".join(p.read_text(errors="replace") for p in spack.home.glob("stage/**/spack-build-out.txt"))
+
+
 def fails_to_install(spack, cache, expected: str, **kwargs) -> None:
     """The install fails with a message that matches ``expected`` on one line, and leaves nothing."""
     spack.use(cache)
     done = spack.install_from_cache("oci-leaf@2.0", check=False, **kwargs)
     assert done.returncode != 0
-    output = done.stdout + done.stderr
+    output = done.stdout + done.stderr + logs_of(spack)
     assert any(re.search(expected, line) for line in output.splitlines()), output
     nothing_of(spack, "oci-leaf")
 
 
+def forget_layers(cache: Cache) -> None:
+    """Leave Spack's index only, so that an install has to ask for the manifest of a package."""
+    store = store_of(cache)
+    for tag in cache.tags():
+        if not tag.endswith(".spack"):
+            store.delete_manifest(tag)
+
+
 def test_a_tag_that_is_not_a_package(layout, destination, installer):
-    """Somebody pushed an image of another kind with a name that ends in `.spack`."""
+    """Somebody pushed an image of another kind under the name of a package."""
+    forget_layers(layout)
     store = store_of(layout)
     _, manifest = store.get_manifest("index.spack")
     store.put_manifest(manifest, "application/vnd.oci.image.manifest.v1+json", tag_of(layout, "oci-leaf"))
@@ -244,9 +266,6 @@ def replace_layer(cache: Cache, tag: str, change) -> None:
             target.addfile(member, source.extractfile(member) if member.isreg() else None)
         prefix = next(m.name for m in source.getmembers() if m.name.endswith("/.spack")).rpartition("/")[0]
         change(target, prefix)
-    import gzip
-    import hashlib
-
     layer = Descriptor.of(new.getvalue(), manifest["layers"][-1]["mediaType"])
     store.put_blob(layer, BytesSource(new.getvalue()))
     config["rootfs"]["diff_ids"][-1] = f"sha256:{hashlib.sha256(gzip.decompress(new.getvalue())).hexdigest()}"
@@ -290,6 +309,7 @@ def test_a_member_outside_its_prefix(how, layout, destination, installer, tmp_pa
             add_link(tar, f"{prefix}/evil", str(tmp_path / "theirs").lstrip("/"), tarfile.LNKTYPE)
 
     replace_layer(layout, tag_of(layout, "oci-leaf"), change)
+    forget_layers(layout)
     spack = destination(installer=installer)
     fails_to_install(spack, layout, "outside|leaves|through|link")
     assert not target.exists() and not list(spack.tree.rglob("*evil*"))
@@ -310,7 +330,7 @@ def test_disk_full_while_extracting(new_cache, source, destination, installer, b
     spack.use(cache)
     spack.tree.mkdir()
     spack.run("find")  # sets up what the tree needs for itself
-    # a file system of 200 kB over the tree, for this process alone; afterwards, what is left on it is listed
+    # a file system of 48 kB over the tree, for this process alone; afterwards, what is left on it is listed
     command = " ".join(f"'{word}'" for word in spack.argv("install", *spack.cache_only, "oci-files"))
     script = (
         f"mount -t tmpfs -o size=48k tmpfs '{spack.tree}' || exit 99\n"
@@ -328,7 +348,8 @@ def test_disk_full_while_extracting(new_cache, source, destination, installer, b
     if done.returncode == 99:
         pytest.skip(f"no tmpfs in a user namespace here: {done.stderr.strip()}")
     assert "exit=0" not in done.stdout, done.stdout
-    assert re.search("No space left on device.*free some space", done.stdout), done.stdout
+    output = done.stdout + logs_of(spack)
+    assert re.search(r"No space left on device.*free\s+some\s+space", output, re.DOTALL), output
     left = [line for line in done.stdout.splitlines() if line.startswith("left:") and "oci-files" in line]
     assert left == []
     assert "oci-files" not in spack.installed()
