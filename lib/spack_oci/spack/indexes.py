@@ -39,6 +39,8 @@ def print_update(mirror: "spack.mirrors.mirror.Mirror", update: IndexUpdate) -> 
     tty.info(f"Index of {mirror.push_url}: {counted(update.total, 'package')} ({changes})")
     if update.unreadable:
         tty.warn(f"{counted(len(update.unreadable), 'tag')} could not be read: {elided(sorted(update.unreadable))}")
+    if update.pending:
+        tty.info(f"{counted(len(update.pending), 'package')} of other pushers came meanwhile; they add them themselves")
 
 
 def update_document(update: IndexUpdate) -> Dict[str, Any]:
