@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What the library knows of a package: everything that push and fetch need, and nothing of Spack's own classes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Callable, Dict, Mapping, Sequence, Tuple
 
 from ..reference import valid_tag
@@ -42,6 +42,11 @@ class Package:
     layout_version: int
     #: environment variables of a base image -> the same with the run environment of this package
     environment: Callable[[Dict[str, str]], Dict[str, str]] = field(repr=False, default=lambda env: env)
+
+    def complete(self) -> None:
+        """Have every part made that is made on demand (see ``spack/packages.py``): in threads, that is not safe."""
+        for part in fields(self):
+            getattr(self, part.name)
 
     @property
     def label(self) -> str:

@@ -182,6 +182,7 @@ class _Push:
         while self._to_prepare and self._in_flight < self._max_in_flight:
             job = self._to_prepare.pop()
             self._in_flight += 1
+            job.package.complete()
             self._submit(self._pack_pool, self._prepared, job, self._prepare)
         return bool(self._to_prepare)
 

@@ -2,7 +2,8 @@
 """From Spack's specs to the package records of the library, and the selection of what is pushed."""
 
 import threading
-from typing import Any, Dict, List, Sequence, Tuple
+from functools import cached_property
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import spack.binary_distribution
 import spack.deptypes as dt
@@ -34,19 +35,45 @@ def go_platform(spec: "spack.spec.Spec") -> Tuple[str, str]:
 
 def package_of(spec: "spack.spec.Spec") -> Package:
     """The record of an installed, concrete spec."""
-    return Package(
-        name=spec.name,
-        version=str(spec.version),
-        dag_hash=spec.dag_hash(),
-        prefix=str(spec.prefix),
-        spec_document=spec.to_dict(hash=ht.dag_hash),
-        description=spec.format(),
-        platform=go_platform(spec),
-        runtime=tuple((s.dag_hash(), label(s)) for s in runtime_closure(spec)),
-        build_info=spack.binary_distribution.get_buildinfo_dict(spec),
-        layout_version=compat.OCI_LAYOUT_VERSION,
-        environment=_Environment((spec,)),
-    )
+    return _SpecPackage(spec)
+
+
+class _SpecPackage(Package):
+    """A record whose expensive parts are made when they are asked for: of what is skipped, nobody asks."""
+
+    def __init__(self, spec: "spack.spec.Spec") -> None:
+        vars(self).update(
+            _spec=spec,
+            name=spec.name,
+            version=str(spec.version),
+            dag_hash=spec.dag_hash(),
+            layout_version=compat.OCI_LAYOUT_VERSION,
+            environment=_Environment((spec,)),
+        )
+
+    @cached_property
+    def prefix(self) -> str:  # type: ignore[override]
+        return str(self._spec.prefix)
+
+    @cached_property
+    def spec_document(self) -> Mapping[str, Any]:  # type: ignore[override]
+        return self._spec.to_dict(hash=ht.dag_hash)
+
+    @cached_property
+    def description(self) -> str:  # type: ignore[override]
+        return self._spec.format()
+
+    @cached_property
+    def platform(self) -> Tuple[str, str]:  # type: ignore[override]
+        return go_platform(self._spec)
+
+    @cached_property
+    def runtime(self) -> Sequence[Tuple[str, str]]:  # type: ignore[override]
+        return tuple((s.dag_hash(), label(s)) for s in runtime_closure(self._spec))
+
+    @cached_property
+    def build_info(self) -> Mapping[str, Any]:  # type: ignore[override]
+        return spack.binary_distribution.get_buildinfo_dict(self._spec)
 
 
 def runtime_closure(*specs: "spack.spec.Spec") -> List["spack.spec.Spec"]:

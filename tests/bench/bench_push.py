@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""`spack oci push` against `spack buildcache push` of the same Spack: same packages, same registry, same run.
+
+    SPACK_PYTHON=PYTHON python tests/bench/bench_push.py --spack SPACK_ROOT [--work DIR] [--rounds N] [SPEC ...]
+
+``SPACK_ROOT`` has the packages installed; its configuration and the environment's SPACK_* variables are used as they
+are, except that caches and stages go to ``--work`` (a tmpfs measures best). Nothing is written to its install tree.
+SPEC: roots to push with their dependencies; default: everything that is installed. Many small packages to push make
+``make_small_packages.py``. Every figure is beyond start-up, which is that of `push --help` of the same command.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Tuple
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
+
+from support.docker_registry import DockerRegistry, docker_registry  # noqa: E402
+
+EXTENSION = ROOT / "extension" / "spack-oci"
+
+
+@dataclass
+class Measured:
+    """One command. ``wall``, ``cpu``: seconds (of the command and its children); ``peak``: MiB of the process tree."""
+
+    wall: float
+    cpu: float
+    peak: float
+    requests: int
+    #: CPU seconds of the registry meanwhile
+    registry_cpu: float
+
+
+@dataclass
+class Series:
+    name: str
+    runs: List[Measured] = field(default_factory=list)
+
+    def median(self, attribute: str) -> float:
+        return statistics.median(getattr(run, attribute) for run in self.runs)
+
+
+class Bench:
+    def __init__(self, spack: Path, work: Path, registry: DockerRegistry, jobs: int) -> None:
+        self.spack = spack
+        self.work = work
+        self.registry = registry
+        self.jobs = jobs
+        self.number = 0
+        self.environment = dict(os.environ, SPACK_USER_CACHE_PATH=str(work / "cache"))
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        if registry.ca:
+            self.environment["SSL_CERT_FILE"] = registry.ca
+
+    def _command(self, ours: bool, *arguments: str) -> List[str]:
+        settings = {
+            "misc_cache": self.work / "misc",
+            "source_cache": self.work / "sources",
+            "build_stage": self.work / "stage",
+        }
+        command = [str(self.spack / "bin" / "spack")]
+        for name, value in settings.items():
+            command += ["-c", f"config:{name}:{value}"]
+        if ours:
+            command += ["-c", f"config:extensions:[{EXTENSION}]"]
+        return [*command, *arguments]
+
+    def roots(self) -> Tuple[List[str], int]:
+        """Installed packages that no other one needs, and how many there are in all without externals."""
+        code = (
+            "import spack.store; found = spack.store.STORE.db.query(); "
+            "used = {d.dag_hash() for s in found for d in s.dependencies()}; "
+            "roots = ['/' + s.dag_hash() for s in found if s.dag_hash() not in used]; "
+            "print(sum(not s.external for s in found), *roots)"
+        )
+        found = subprocess.run(
+            self._command(False, "python", "-c", code),
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            check=True,
+            text=True,
+        )
+        count, *roots = found.stdout.split()
+        return roots, int(count)
+
+    def new_repository(self) -> str:
+        self.number += 1
+        return self.registry.mirror_url(f"bench/push{self.number}")
+
+    def clear_cache(self) -> None:
+        subprocess.run(["rm", "-rf", str(self.work / "cache" / "oci")], check=True)
+
+    def run(self, ours: bool, *arguments: str) -> Measured:
+        before, cpu_before = len(self.registry.requests()), cpu_of(self.registry.process.pid)
+        times = os.times()
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            self._command(ours, *arguments),
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        memory = PeakMemory(process.pid)
+        output = process.communicate()[0]
+        wall = time.perf_counter() - started
+        peak = memory.stop()
+        if process.returncode:
+            raise SystemExit(f"{' '.join(arguments)} failed:\n{output}")
+        after = os.times()
+        cpu = after.children_user + after.children_system - times.children_user - times.children_system
+        time.sleep(0.1)  # the registry writes its log after its answer
+        return Measured(
+            wall,
+            cpu,
+            peak,
+            len(self.registry.requests()) - before,
+            cpu_of(self.registry.process.pid) - cpu_before,
+        )
+
+    def vanilla(self, url: str, specs: Sequence[str], *options: str) -> Measured:
+        return self.run(False, "buildcache", "push", "--unsigned", *options, url, *specs)
+
+    def ours(self, url: str, specs: Sequence[str], *options: str) -> Measured:
+        return self.run(True, "oci", "push", *options, url, *specs)
+
+
+class PeakMemory:
+    """Samples the proportional set size of a process and all its descendants."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._peak = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._thread.start()
+
+    def _sample(self) -> None:
+        while not self._stop.wait(0.1):
+            self._peak = max(self._peak, sum(pss(pid) for pid in tree(self._pid)))
+
+    def stop(self) -> float:
+        self._stop.set()
+        self._thread.join()
+        return self._peak / 1024
+
+
+def tree(pid: int) -> List[int]:
+    found, pending = [], [pid]
+    while pending:
+        current = pending.pop()
+        found.append(current)
+        try:
+            for task in os.listdir(f"/proc/{current}/task"):
+                with open(f"/proc/{current}/task/{task}/children") as children:
+                    pending += map(int, children.read().split())
+        except OSError:
+            continue
+    return found
+
+
+def pss(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as rollup:
+            return next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
+    except (OSError, StopIteration):
+        return 0
+
+
+def cpu_of(pid: int) -> float:
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def layer_bytes(registry: DockerRegistry, url: str) -> int:
+    """Bytes of all layers of all packages of a repository, each counted once."""
+    from spack_oci.reference import parse_url
+    from spack_oci.registry.settings import RegistrySettings
+    from spack_oci.registry.store import open_repository
+
+    settings = RegistrySettings(ca_bundle=registry.ca) if registry.ca else RegistrySettings()
+    store = open_repository(parse_url(url), settings)
+    sizes: Dict[str, int] = {}
+    for tag in store.tags():
+        if tag.endswith(".spack"):
+            for layer in json.loads(store.get_manifest(tag)[1])["layers"]:
+                sizes[layer["digest"]] = layer["size"]
+    return sum(sizes.values())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--spack", type=Path, required=True, help="root of the Spack whose packages are pushed")
+    parser.add_argument("--work", type=Path, help="directory for registry, caches and stages")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tls", action="store_true", help="registry with TLS")
+    parser.add_argument("--jobs", type=int, default=0)
+    parser.add_argument("--skip-vanilla", action="store_true")
+    parser.add_argument("specs", nargs="*")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=args.work, prefix="bench-push-") as directory:
+        work = Path(directory)
+        (work / "registry").mkdir()
+        with docker_registry(tls=args.tls, directory=work / "registry") as registry:
+            compare(Bench(args.spack, work, registry, args.jobs), args)
+
+
+def compare(bench: Bench, args: argparse.Namespace) -> None:
+    specs, count = (args.specs, len(args.specs)) if args.specs else bench.roots()
+    start = {False: Series("start-up, spack"), True: Series("start-up, ours")}
+    for ours, command in ((False, "buildcache"), (True, "oci")):
+        bench.run(ours, command, "push", "--help")
+        for _ in range(max(3, args.rounds)):
+            start[ours].runs.append(bench.run(ours, command, "push", "--help"))
+    print(f"{count} packages; start-up {start[False].median('wall'):.2f} s, ours {start[True].median('wall'):.2f} s")
+    names = ["cold", "cold zstd", "nothing to push", "force"]
+    series = {(name, ours): Series(name) for name in names for ours in (False, True)}
+    sizes: Dict[str, Optional[int]] = {"spack": None}
+    for _ in range(args.rounds):
+        url = bench.new_repository()
+        if not args.skip_vanilla:
+            series["cold", False].runs.append(bench.vanilla(url, specs))
+            sizes["spack"] = layer_bytes(bench.registry, url)
+            series["nothing to push", False].runs.append(bench.vanilla(url, specs))
+            series["force", False].runs.append(bench.vanilla(url, specs, "--force"))
+        for name, options in (("cold zstd", ["--compression", "zstd"]), ("cold", [])):
+            bench.clear_cache()
+            url = bench.new_repository()
+            series[name, True].runs.append(bench.ours(url, specs, *options))
+            sizes[name] = layer_bytes(bench.registry, url)
+        series["nothing to push", True].runs.append(bench.ours(url, specs))
+        series["force", True].runs.append(bench.ours(url, specs, "--force"))
+    report(series, start, sizes, count)
+
+
+def report(series, start, sizes, packages: int) -> None:
+    print(f"{'':18}{'spack':>9}{'ours':>9}{'ratio':>8}   cpu      req/pkg  peak MiB  registry cpu")
+    for name in ("cold", "cold zstd", "nothing to push", "force"):
+        ours = series[name, True]
+        theirs = series[name if name != "cold zstd" else "cold", False]
+        beyond = ours.median("wall") - start[True].median("wall")
+        line = f"{name:18}"
+        if theirs.runs:
+            reference = theirs.median("wall") - start[False].median("wall")
+            line += f"{reference:8.2f}s{beyond:8.2f}s{reference / beyond:7.1f}x"
+        else:
+            line += f"{'':9}{beyond:8.2f}s{'':8}"
+        line += f"   {ours.median('cpu'):5.2f}s  {ours.median('requests') / packages:7.2f}  {ours.median('peak'):8.0f}"
+        print(line + f"  {ours.median('registry_cpu'):.2f}s")
+    for name, size in sizes.items():
+        if size:
+            share = f" ({size / sizes['spack'] - 1:+.1%})" if sizes.get("spack") and name != "spack" else ""
+            print(f"layers, {name}: {size / 1e6:.1f} MB{share}")
+
+
+if __name__ == "__main__":
+    main()

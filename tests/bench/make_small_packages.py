@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Registers many small installed packages with a Spack: ``spack python make_small_packages.py DIRECTORY COUNT``.
+
+For the benchmarks only: specs are made without a concretizer, prefixes without a build. Each package has a program and
+a library (copies of real ones, with the prefix written into them), some text, links and a man page, 600 kB in all, and
+depends on up to three others. DIRECTORY gets the package repository, which the configuration has to name
+(``repos``); the install tree is the configured one.
+"""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import sys
+from pathlib import Path
+
+import spack.repo
+import spack.spec
+import spack.store
+
+PACKAGE = """
+from spack_repo.builtin_mock.build_systems.generic import Package
+from spack.package import *
+
+
+class {class_name}(Package):
+    homepage = "https://example.org"
+    has_code = False
+    version("1.0")
+"""
+
+
+def dag_hash_of(name):
+    digest = hashlib.sha256(name.encode()).hexdigest()[:32]
+    return digest.translate(str.maketrans("0189", "wxyz"))
+
+
+def node(name, dependencies):
+    return {
+        "name": name,
+        "version": "1.0",
+        "arch": {
+            "platform": "linux",
+            "platform_os": "debian12",
+            "target": {
+                "name": "x86_64_v3",
+                "vendor": "generic",
+                "features": [],
+                "generation": 3,
+                "parents": ["x86_64_v2"],
+            },
+        },
+        "namespace": "small",
+        "parameters": {
+            "build_system": "generic",
+            "cflags": [],
+            "cppflags": [],
+            "cxxflags": [],
+            "fflags": [],
+            "ldflags": [],
+            "ldlibs": [],
+        },
+        "package_hash": hashlib.sha256(name.encode()).hexdigest(),
+        "dependencies": [
+            {
+                "name": dependency,
+                "hash": dag_hash_of(dependency),
+                "parameters": {"deptypes": ["link", "run"], "virtuals": []},
+            }
+            for dependency in dependencies
+        ],
+        "annotations": {"original_specfile_version": 5},
+        "hash": dag_hash_of(name),
+    }
+
+
+def closure(name, dependencies):
+    result = [name]
+    for found in result:
+        result += [dependency for dependency in dependencies[found] if dependency not in result]
+    return result
+
+
+def fill(prefix, name, generator):
+    program, library = Path("/bin/bash"), Path("/bin/ls")
+    text = f"prefix={prefix}\nlibdir={prefix}/lib\n" + "some words about it\n" * 200
+    for directory in ("bin", "lib/pkgconfig", "share/man/man1", "include", "share/doc"):
+        (prefix / directory).mkdir(parents=True)
+    data = bytearray(program.read_bytes()[: 400_000 + generator.randrange(100_000)])
+    data[5000:5000] = str(prefix).encode() + b"/lib\0"
+    (prefix / "bin" / name).write_bytes(data)
+    (prefix / "bin" / name).chmod(0o755)
+    (prefix / "lib" / f"lib{name}.so.1").write_bytes(library.read_bytes() + str(prefix).encode() + b"/share\0")
+    (prefix / "lib" / f"lib{name}.so").symlink_to(f"lib{name}.so.1")
+    (prefix / "lib" / "pkgconfig" / f"{name}.pc").write_text(text)
+    (prefix / "share" / "man" / "man1" / f"{name}.1").write_text(text)
+    for number in range(10):
+        (prefix / "include" / f"{name}{number}.h").write_text(f"#define N {number}\n" * generator.randrange(1, 200))
+
+
+def main():
+    directory, count = Path(sys.argv[1]), int(sys.argv[2])
+    generator = random.Random(1)
+    names = [f"small{number:04d}" for number in range(count)]
+    packages = directory / "spack_repo" / "small"
+    for name in names:
+        (packages / "packages" / name).mkdir(parents=True)
+        (packages / "packages" / name / "package.py").write_text(PACKAGE.format(class_name=name.capitalize()))
+    (packages / "repo.yaml").write_text("repo:\n  namespace: small\n  api: v2.1\n")
+    dependencies = {
+        name: sorted(generator.sample(names[:number], min(number, generator.randrange(4))))
+        for number, name in enumerate(names)
+    }
+    nodes = {name: node(name, dependencies[name]) for name in names}
+    with spack.store.STORE.db.write_transaction():
+        for name in names:
+            document = {"spec": {"_meta": {"version": 5}, "nodes": [nodes[n] for n in closure(name, dependencies)]}}
+            spec = spack.spec.Spec.from_dict(json.loads(json.dumps(document)))
+            prefix = Path(spec.prefix)
+            shutil.rmtree(prefix, ignore_errors=True)
+            (prefix / ".spack").mkdir(parents=True)
+            spack.store.STORE.layout.write_spec(spec, os.path.join(prefix, ".spack", "spec.json"))
+            fill(prefix, name, generator)
+            spack.store.STORE.db.add(spec, explicit=True)
+
+
+if __name__ == "__main__":
+    main()
