@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import threading
+import time
 from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
 from .descriptor import OCI_INDEX, Descriptor, check_digest, parse_json
@@ -18,6 +19,9 @@ from .errors import InvalidContent, InvalidReference, NotFound, SpackOciError, S
 REF_NAME = "org.opencontainers.image.ref.name"
 #: directory in the layout that is ours alone: the lock and the files being written
 PRIVATE = ".spack-oci"
+
+#: seconds after which a file's time of change tells it from the one that replaces it
+_SETTLED = 0.1
 
 #: entries of ``index.json``
 Entries = List[Dict[str, Any]]
@@ -122,18 +126,22 @@ class ReferenceTable:
 
     def _current(self) -> Tuple[Any, Dict[str, Any], Dict[str, Dict[str, Any]]]:
         try:
-            status = os.stat(self._path)
-            identity = (status.st_ino, status.st_mtime_ns, status.st_size)
-            if identity != self._seen[0]:
+            if _identity(os.stat(self._path)) != self._seen[0]:
                 with open(self._path, "rb") as f:
                     # of the file that was opened: another writer may have replaced it since
                     status = os.fstat(f.fileno())
                     data = f.read()
-                identity = (status.st_ino, status.st_mtime_ns, status.st_size)
-                self._seen = (identity, *_parse_index(data, self._url))
+                # A file that was written just now may be replaced by one of the same size, in the same tick of the
+                # file system's clock and with the inode of its predecessor: it is read again next time.
+                settled = time.time() - status.st_mtime > _SETTLED
+                self._seen = (_identity(status) if settled else None, *_parse_index(data, self._url))
         except OSError as e:
             raise StorageError.from_os_error(f"reading index.json of {self._url}", e) from e
         return self._seen
+
+
+def _identity(status: os.stat_result) -> Tuple[int, int, int]:
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _parse_index(data: bytes, url: str) -> Tuple[Dict[str, Any], Dict[str, Dict[str, Any]]]:

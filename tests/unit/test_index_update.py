@@ -346,6 +346,26 @@ def test_endless_overwriting_is_an_error(store):
         merge_pushed(store, [mine], backoff=Backoff(attempts=3, sleep=lambda seconds: None))
 
 
+def test_what_was_just_read_is_not_replaced_by_an_older_index(store):
+    """While ``full`` reads, another writer publishes what it knew before: the old layer of a package."""
+    package, mine = node("p"), node("mine")
+    push_package(store, [package], layer=b"old")
+    update_index(store, backoff=QUICK)
+    old = read_package(store, tag_of(package))
+    push_package(store, [package], layer=b"new")
+
+    def intrude(tag):
+        if tag == DATABASE_TAG:
+            store.before.clear()
+            push_package(store, [mine])
+            merge_pushed(store, [read_package(store, tag_of(mine))], backoff=QUICK)
+
+    store.before["put_manifest"] = intrude
+    update_index(store, full=True, backoff=QUICK)
+    entry = fetch_index(store).entries()[package["hash"]]
+    assert entry.manifest == store.resolve(tag_of(package)) != old.entry.manifest
+
+
 def test_backoff_grows_with_the_cycle_and_is_bounded():
     slept = []
     backoff = Backoff(sleep=slept.append, uniform=lambda low, high: high, limit=5.0)

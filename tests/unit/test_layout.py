@@ -249,6 +249,28 @@ def _write_tags(path, start, count):
         image(store, f"t{number}", b"%d" % number)
 
 
+def test_replacement_in_the_same_tick_is_seen(store):
+    """Same inode number, size and time: two replacements within a tick of the clock may look like none."""
+    image(store, TAG, b"one")
+    assert store.resolve(TAG)
+    with open(os.path.join(store.path, "index.json"), "r+b") as f:
+        status = os.fstat(f.fileno())
+        data = f.read()
+        digest = store.resolve(TAG).digest.encode()
+        f.seek(0)
+        f.write(data.replace(digest, b"sha256:" + b"0" * 64))
+        os.utime(f.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert store.resolve(TAG).digest == "sha256:" + "0" * 64
+
+
+def test_settled_index_is_not_parsed_again(store, monkeypatch):
+    image(store, TAG)
+    os.utime(os.path.join(store.path, "index.json"), (1, 1))
+    store.resolve(TAG)
+    monkeypatch.setattr("spack_oci.layout_table._parse_index", None)
+    store.resolve(TAG)
+
+
 def test_many_processes_write_tags(store):
     workers = [multiprocessing.Process(target=_write_tags, args=(store.path, 100 * n, 20)) for n in range(6)]
     for worker in workers:

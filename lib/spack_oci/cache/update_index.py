@@ -194,6 +194,8 @@ class _Writer:
         self._backoff = backoff
         #: everything that was learnt, from any index that was seen and from tags: nothing is read twice
         self._known = PackageIndex()
+        #: tags that were read here: no index knows better
+        self._fresh: Set[str] = set()
         self._unreadable: Dict[str, str] = {}
         #: (digest of a document manifest, its packages): what was seen or written last
         self._last: Tuple[Optional[str], PackageIndex] = (None, PackageIndex())
@@ -280,7 +282,7 @@ class _Writer:
         return look.packages.tags.keys() - look.tags - self._own.keys()
 
     def _learn(self, index: PackageIndex) -> None:
-        for tag in index.tags.keys() - self._own.keys():
+        for tag in index.tags.keys() - self._own.keys() - self._fresh:
             self._known.adopt(index, tag)
 
     def _write(self, look: _Look, read_others: bool, fall_back_on: PackageIndex) -> Published:
@@ -305,6 +307,7 @@ class _Writer:
         for tag, outcome in _read_all(self._store, tags, self._jobs):
             if isinstance(outcome, IndexedPackage):
                 self._known.add(outcome.nodes, outcome.entry)
+                self._fresh.add(tag)
                 continue
             if not isinstance(outcome, ContentError) and tag in fall_back_on.tags:
                 self._known.adopt(fall_back_on, tag)
