@@ -216,6 +216,10 @@ def test_http_realm_of_an_https_registry():
         with pytest.raises(Unauthorized):  # its tokens are good for itself only, but it was asked
             store_at(registry, allow_http_realm=True).has_blob(DIGEST)
         assert tokens.methods() == ["token 200"]
+        with pytest.raises(Unauthorized, match="which is not https.*insecure_http"):
+            store_at(registry, http_hosts=["other.example"]).has_blob(DIGEST)
+        with pytest.raises(Unauthorized, match="not accepted"):
+            store_at(registry, http_hosts=[tokens.host]).has_blob(DIGEST)
 
 
 def test_no_credentials_over_a_redirect_of_the_token_server():

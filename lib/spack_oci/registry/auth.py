@@ -11,7 +11,7 @@ from .challenge import Challenge, choose, parse_challenges
 from .credentials import Credentials, find_credentials
 from .settings import RegistrySettings
 from .tokens import Scopes, Token, TokenCache, TokenRequest, TokenServer, check_realm
-from .transport import Transport
+from .transport import Transport, host_of
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,8 @@ class Authorizer:
             return Grant("Bearer " + credentials.registry_token, fresh=True)
         if challenge.scheme == "basic":
             return self._basic_grant(credentials)
-        check_realm(challenge.realm, self._repository.endpoint, self._settings.allow_http_realm)
+        allowed = self._settings.allow_http_realm or host_of(challenge.realm) in self._settings.http_hosts
+        check_realm(challenge.realm, self._repository.endpoint, allowed)
         request = TokenRequest(
             self._repository.host,
             challenge.realm,

@@ -54,19 +54,24 @@ class Check:
         return {"name": self.name, "status": self.status, "detail": self.detail}
 
 
-def probe_repository(store: RegistryStore, push: bool = True) -> List[Check]:
+def probe_repository(store: RegistryStore, push: Optional[bool] = None) -> List[Check]:
     """All checks, in the order in which they build on one another.
 
-    ``push``: the mirror is meant to be pushed to, so not being allowed to is a failure. Never raises an error of ours:
-    that is what a check reports.
+    ``push``: the mirror is meant to be pushed to, so not being allowed to is a failure; None: if there are credentials.
+    Never raises an error of ours: that is what a check reports.
     """
     checks = _connection(store)
     if any(c.status == FAIL for c in checks):
         return checks
+    credentials = _guarded("credentials", lambda: _credentials(store))
+    if credentials.status == FAIL:
+        return [*checks, credentials]
+    if push is None:
+        push = store.client.authorizer.credentials is not None
     sample = _Sample(store)
     checks.append(_guarded("clock", lambda: _clock(store)))
     checks.append(_guarded("tags", sample.list_tags))
-    checks.append(_guarded("credentials", lambda: _credentials(store)))
+    checks.append(credentials)
     checks.append(_guarded("scopes", lambda: _scopes(store, push)))
     checks.extend(_uploads(store, push))
     checks.append(_guarded("mount", lambda: _mount(store, sample)))

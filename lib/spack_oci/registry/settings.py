@@ -47,7 +47,8 @@ class RegistrySettings:
     PEM files. ``read_timeout``: the longest silence of the server; ``commit_timeout``: the same while it stores an
     uploaded blob; ``minimum_rate``: bytes per second below which an answer that trickles in counts as silence.
     ``connections``: connections kept open to a host (``oci:jobs:transfer``). ``mirrors``: asked in order by pulls, the
-    repository itself last. ``allow_http_realm``: the user accepts that credentials go to a token server over http.
+    repository itself last. ``allow_http_realm``: the user accepts that credentials go to a token server over http;
+    ``http_hosts``: the same for these ``HOST[:PORT]`` only.
     """
 
     credentials: Sequence[CredentialSource] = ()
@@ -65,3 +66,4 @@ class RegistrySettings:
     mirrors: Sequence[Mirror] = ()
     user_agent: str = USER_AGENT
     allow_http_realm: bool = False
+    http_hosts: Sequence[str] = ()

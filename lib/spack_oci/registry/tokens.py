@@ -100,7 +100,7 @@ def check_realm(realm: str, registry_url: str, allow_http: bool) -> None:
     raise Unauthorized(
         f"{host_of(registry_url)} sends to the token server {shown!r}, which is not https: nothing was sent there",
         status=401,
-        remedy="if you trust it, allow it with oci:registries:HOST:insecure_http:true",
+        remedy=f"if you trust it, allow it with oci:registries:{host_of(realm) or 'HOST'}:insecure_http:true",
     )
 
 

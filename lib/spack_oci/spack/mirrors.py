@@ -13,10 +13,16 @@ from ..errors import ConfigurationError, InvalidReference, NotFound
 from ..layout import open_layout
 from ..reference import LayoutDirectory, Location, Repository, is_oci_url, parse_url
 from ..registry import open_repository
-from ..registry.credentials import Credentials, CredentialSource, StaticCredentials, VariableCredentials
+from ..registry.credentials import (
+    Credentials,
+    CredentialSource,
+    StaticCredentials,
+    VariableCredentials,
+    matching_key,
+)
 from ..registry.docker_config import DockerConfig, default_sources
 from ..registry.helper import Helper, HelperCredentials
-from ..registry.settings import RegistrySettings
+from ..registry.settings import Mirror, RegistrySettings
 from . import compat, settings
 
 FETCH, PUSH = "fetch", "push"
@@ -139,7 +145,7 @@ def _may_be_made(path: str) -> bool:
 
 
 def registry_of(
-    repository: Repository, credentials: Sequence[CredentialSource] = ()
+    repository: Repository, credentials: Sequence[CredentialSource] = (), with_mirrors: bool = True
 ) -> Tuple[Repository, RegistrySettings]:
     """The repository (on plain http if the user allows it for that host) and all that is set for its registry."""
     options = settings.read()
@@ -155,8 +161,25 @@ def registry_of(
         client_key=_path(own.get("client_key")),
         connect_timeout=float(config.get("connect_timeout", 10)),
         connections=options.transfer_jobs,
-        allow_http_realm=repository.scheme == "http",
+        http_hosts=[key.partition("/")[0] for key, value in options.registries.items() if value.get("insecure_http")],
+        mirrors=_pull_mirrors(options.registries, repository) if with_mirrors else (),
     )
+
+
+def _pull_mirrors(registries: Mapping[str, Mapping[str, Any]], repository: Repository) -> List[Mirror]:
+    """``mirrors`` of the longest key that matches and has some; what follows the key is looked for below the mirror."""
+    known = {key.rstrip("/"): value for key, value in registries.items() if value.get("mirrors")}
+    key = matching_key(known, repository.host, repository.name)
+    if key is None:
+        return []
+    rest = repository.name.split("/")[key.count("/") :]
+    result = []
+    for url in known[key]["mirrors"]:
+        place = parse_url("/".join([url.rstrip("/"), *rest]))
+        if not isinstance(place, Repository):
+            raise ConfigurationError(f"oci:registries:{key}:mirrors: {url} is no registry", remedy="write oci://HOST")
+        result.append(Mirror(*registry_of(place, with_mirrors=False)))
+    return result
 
 
 def _path(value: Optional[str]) -> Optional[str]:

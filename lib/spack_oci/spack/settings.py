@@ -11,6 +11,7 @@ from spack.util.cpus import cpus_available
 from .. import resources
 from ..archive.codec import Compression
 from ..cache.blobs import BlobCache
+from ..registry.credentials import lookup_keys
 from . import compat, section
 
 #: more packing processes than this compete for memory bandwidth and the registry rather than help
@@ -105,9 +106,8 @@ def _pack_jobs(value: Any) -> int:
 
 def for_registry(registries: Mapping[str, Mapping[str, Any]], host: str, repository: str) -> Dict[str, Any]:
     """The settings of ``registries`` for a repository: keys HOST or HOST/NAMESPACE, a longer match overrides."""
-    path = f"{host}/{repository}"
-    matching = sorted((k for k in registries if path == k or path.startswith(k.rstrip("/") + "/")), key=len)
+    known = {key.rstrip("/"): value for key, value in registries.items()}
     result: Dict[str, Any] = {}
-    for key in matching:
-        result.update(registries[key])
+    for key in reversed(lookup_keys(host, repository)):
+        result.update(known.get(key, {}))
     return result

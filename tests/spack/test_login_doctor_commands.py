@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""`spack oci login`, `logout` and `doctor`, and what Spack's configuration does to the registry client."""
+
+import json
+import stat
+
+import pytest
+from support.docker_registry import PASSWORD, USER, docker_registry
+from support.fault_registry import fault_registry
+
+
+@pytest.fixture
+def spack(destination):
+    instance = destination()
+    instance.environment["HOME"] = str(instance.home)
+    instance.environment["XDG_RUNTIME_DIR"] = str(instance.home)
+    return instance
+
+
+@pytest.fixture(scope="module")
+def guarded():
+    with docker_registry(auth="htpasswd") as registry:
+        yield registry
+
+
+def checks_of(spack, *arguments, fails=False):
+    done = spack.run("oci", "doctor", "--json", *arguments, check=False)
+    assert done.returncode == (1 if fails else 0), done.stderr
+    report = json.loads(done.stdout)
+    return {mirror: {c["name"]: c for c in checks} for mirror, checks in report.items()}
+
+
+def test_login_push_permission_logout(spack, guarded):
+    url = guarded.mirror_url("team/cache")
+    spack.run("mirror", "add", "guarded", url)
+    assert checks_of(spack, "guarded", fails=True)["guarded"]["tags"]["status"] == "fail"
+    done = spack.run("oci", "login", "-u", USER, "--password-stdin", "guarded", input=PASSWORD)
+    assert "unencrypted" in done.stdout + done.stderr
+    file = spack.home / ".docker" / "config.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    found = checks_of(spack, "guarded")["guarded"]
+    assert found["push"]["status"] == "ok" and str(file) in found["credentials"]["detail"]
+    spack.run("oci", "logout", "guarded")
+    assert json.loads(file.read_text())["auths"] == {}
+    assert spack.run("oci", "logout", "guarded", check=False).returncode == 1
+
+
+def test_wrong_password(spack, guarded):
+    done = spack.run(
+        "-d", "oci", "login", "-u", USER, "--password-stdin", guarded.url, input="wr0ng-s3cret", check=False
+    )
+    assert done.returncode == 1 and "logging in" in done.stderr
+    assert "wr0ng" not in done.stdout + done.stderr
+    assert not (spack.home / ".docker").exists()
+
+
+def test_doctor_without_mirrors(spack):
+    report = checks_of(spack)
+    assert list(report) == ["spack-oci", "default"]
+    assert report["spack-oci"]["hooks"]["status"] == "ok"
+    assert "Spack" in report["spack-oci"]["versions"]["detail"]
+    assert "does not exist yet" in report["default"]["directory"]["detail"]
+    table = spack.run("oci", "doctor").stdout
+    assert "==> default" in table and "versions" in table
+
+
+def test_doctor_names_credentials_of_the_mirror_and_a_missing_variable(spack, guarded):
+    url = guarded.mirror_url("team/vars")
+    variables = ["--oci-username-variable", "TEST_USER", "--oci-password-variable", "TEST_SECRET"]
+    spack.run("mirror", "add", *variables, "guarded", url)
+    found = checks_of(spack, "guarded", fails=True)["guarded"]
+    assert "TEST_USER" in found["credentials"]["detail"]
+    spack.environment.update(TEST_USER=USER, TEST_SECRET=PASSWORD)
+    found = checks_of(spack, "guarded")["guarded"]
+    assert "access_pair of mirror guarded ($TEST_SECRET)" in found["credentials"]["detail"]
+    assert PASSWORD not in json.dumps(found)
+
+
+def test_doctor_unreachable(spack):
+    spack.run("mirror", "add", "gone", "oci+http://127.0.0.1:1/a/b")
+    assert checks_of(spack, "gone", fails=True)["gone"]["tags"]["status"] == "fail"
+
+
+def test_pull_mirrors_of_the_configuration(spack):
+    """A pull asks them first; the origin has the last word on what is missing."""
+    with fault_registry() as origin, fault_registry() as mirror:
+        spack.run("mirror", "add", "cache", f"oci+http://{origin.host}/team/cache")
+        spack.write_config(
+            "oci", {"registries": {origin.host: {"mirrors": [f"oci+http://{mirror.host}/proxy"]}}}, spack.scope
+        )
+        spack.run("oci", "update-index", "cache", check=False)
+        spack.run("oci", "list", "cache", check=False)
+        assert any("/v2/proxy/team/cache/manifests/" in r for r in mirror.requests())
+        assert not any(r.startswith(("PUT", "POST", "HEAD")) for r in mirror.requests())
+
+
+@pytest.mark.parametrize("name", ["login", "logout", "doctor"])
+def test_help(spack, name):
+    assert "examples:" in spack.run("oci", name, "--help").stdout
+
+
+def test_no_terminal(spack):
+    done = spack.run("oci", "login", "-u", "me", "ghcr.io", check=False)
+    assert done.returncode == 1 and "--password-stdin" in done.stderr
