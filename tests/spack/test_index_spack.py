@@ -116,3 +116,28 @@ def test_mirror_that_is_down_is_named_and_the_others_are_used(new_cache, source,
     done = consumer.run("spec", "oci-leaf")
     assert "oci-leaf@1.0" in done.stdout
     assert "nothing" in done.stderr and "cannot be had" in done.stderr
+
+
+def test_mirrors_are_asked_at_once(new_cache, source, destination):
+    """Two mirrors whose servers answer after half a second each: Spack's loop over them takes one half second."""
+    consumer = destination()
+    consumer.mirrors(one="oci+http://127.0.0.1:1/a", two="oci+http://127.0.0.1:1/b")
+    timed = """
+import time
+import spack.binary_distribution as bd
+from spack_oci.errors import Unreachable
+from spack_oci.spack import indexes
+
+def slow(store, known_digest, cache):
+    time.sleep(0.5)
+    raise Unreachable(f"{store.url} is slow")
+
+indexes._fetch = slow
+began = time.monotonic()
+try:
+    bd.BINARY_INDEX.update()
+except bd.FetchCacheError as e:
+    assert "/a is slow" in str(e) and "/b is slow" in str(e), e
+print(time.monotonic() - began)
+"""
+    assert 0.5 <= float(consumer.script(timed)) < 0.95

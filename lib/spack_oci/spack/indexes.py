@@ -2,7 +2,9 @@
 """Indexes of OCI mirrors: written by our commands, read by Spack's concretizer and installers."""
 
 import functools
-from typing import Any, Callable, Dict, Optional, Union
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
 
 import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
@@ -11,7 +13,7 @@ from ..cache.outcome import PushResult
 from ..cache.update_index import IndexUpdate, merge_pushed, update_index
 from ..content import ContentStore
 from ..errors import NotFound, SpackOciError, StorageError
-from ..index.cache import describe_age
+from ..index.cache import IndexCache, describe_age
 from ..index.read import IndexDocument, NotModified, fetch_index
 from ..reference import is_oci_url, parse_url
 from . import compat, mirrors, settings
@@ -65,10 +67,8 @@ def fetch_and_cache_index(original: Callable, self: Any, metadata: Any, cache_en
     cache_entry = cache_entry or {}
     if not is_oci_url(metadata.url):
         return original(self, metadata, cache_entry)
-    index_hash = cache_entry.get("index_hash")
     try:
-        store = mirrors.open_store(mirror_of_url(metadata.url), mirrors.FETCH)
-        index = _fetch(store, f"sha256:{index_hash}" if index_hash else None)
+        index = _at_once.fetch(metadata.url, lambda url: _known_digest(self, url))
     except NotFound:
         return compat.no_index(metadata.url)
     except SpackOciError as e:
@@ -91,9 +91,60 @@ def _warn_once(message: str) -> None:
     tty.warn(message)
 
 
-def _fetch(store: ContentStore, known_digest: Optional[str]) -> Union[IndexDocument, NotModified]:
+def _known_digest(cache: Any, url: str) -> Optional[str]:
+    """Of the copy of an index that Spack has."""
+    entry = cache._local_index_cache.get(str(compat.mirror_metadata(url))) or {}
+    return f"sha256:{entry['index_hash']}" if entry.get("index_hash") else None
+
+
+_Outcome = Union[IndexDocument, NotModified, SpackOciError]
+
+
+class _AtOnce:
+    """Asks all OCI mirrors when Spack asks the first, which would wait for one after the other."""
+
+    #: seconds for which an answer is the one to the question that Spack is going to ask
+    _LIFETIME = 10.0
+
+    def __init__(self) -> None:
+        self._outcomes: Dict[str, Tuple[float, _Outcome]] = {}
+
+    def fetch(self, url: str, known_digest: Callable[[str], Optional[str]]) -> Union[IndexDocument, NotModified]:
+        """The index of the mirror at ``url``, unless it is the one with ``known_digest(url)``. Raises SpackOciError."""
+        asked, outcome = self._outcomes.pop(url, (0.0, None))
+        if outcome is None or time.monotonic() - asked > self._LIFETIME:
+            self._ask([url, *(m.fetch_url for m in mirrors.configured(mirrors.FETCH))], known_digest)
+            _, outcome = self._outcomes.pop(url)
+        if isinstance(outcome, SpackOciError):
+            raise outcome
+        return outcome
+
+    def _ask(self, urls: Sequence[str], known_digest: Callable[[str], Optional[str]]) -> None:
+        self._outcomes.clear()
+        cache, asked = index_cache(), time.monotonic()
+        urls = list(dict.fromkeys(urls))
+        with ThreadPoolExecutor(min(len(urls), _MIRRORS_AT_ONCE), "fetch-index") as pool:
+            running = {}
+            for url in urls:
+                try:  # in this thread: it asks Spack's configuration
+                    store = mirrors.open_store(mirror_of_url(url), mirrors.FETCH)
+                except SpackOciError as e:
+                    self._outcomes[url] = (asked, e)
+                    continue
+                running[url] = pool.submit(_fetch, store, known_digest(url), cache)
+            for url, future in running.items():
+                try:
+                    self._outcomes[url] = (asked, future.result())
+                except SpackOciError as e:
+                    self._outcomes[url] = (asked, e)
+
+
+_MIRRORS_AT_ONCE = 8
+_at_once = _AtOnce()
+
+
+def _fetch(store: ContentStore, known_digest: Optional[str], cache: IndexCache) -> Union[IndexDocument, NotModified]:
     """The index, unless it is the one with ``known_digest``; our own copy, which tells where layers are, follows."""
-    cache = index_cache()
     digest, manifest, _ = cache.known(store.url)
     index = fetch_index(store, known_digest, manifest if digest == known_digest else None)
     try:
