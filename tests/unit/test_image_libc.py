@@ -4,6 +4,7 @@
 import gzip
 import io
 import os
+import random
 import shutil
 import subprocess
 import tarfile
@@ -88,6 +89,16 @@ def test_the_uppermost_layer_counts_and_no_more_are_read():
     top = tarball({"etc/motd": b"hello"})
     assert [str(libc) for libc in lc.libcs_of_base(store, base_of(store, old, new, top))] == ["glibc 2.41"]
     assert store.calls["open_blob"] == 2
+
+
+def test_a_large_layer_is_read_up_to_its_library_only():
+    store = MemoryStore()
+    noise = random.Random(1).randbytes(1 << 20)
+    base = base_of(store, tarball({"lib/libc.so.6": BANNER, "usr/share/noise": noise * 5}))
+    opened = []
+    store.open_blob = lambda descriptor, real=store.open_blob: opened.append(real(descriptor)) or opened[-1]
+    assert [str(libc) for libc in lc.libcs_of_base(store, base)] == ["glibc 2.36"]
+    assert opened[0]._seen < base.layers[0]["size"] / 2
 
 
 def test_what_was_found_is_remembered_by_diff_id():

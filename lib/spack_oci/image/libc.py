@@ -6,15 +6,17 @@ exact than the version it was built with, since a program that uses nothing new 
 musl promise that newer versions run what older ones did, not the other way round; neither runs the other's programs.
 """
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import BinaryIO, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
 from ..content import ContentStore
+from ..descriptor import Descriptor
 from ..errors import ImageError, StorageError
 from .manifest import Base
 from .results import Results
@@ -35,6 +37,9 @@ _MUSL_VERSION = re.compile(rb"\0(1\.[0-9]+\.[0-9]+)(?:-git[-0-9a-z]*)?\0")
 _GLIBC_SYMBOL = re.compile(r"GLIBC_(2\.[0-9]+)(?:\.[0-9]+)*\Z")
 #: not a version, but a feature of the loader that came with one
 _GLIBC_FEATURES = {"GLIBC_ABI_DT_RELR": (2, 36), "GLIBC_ABI_GNU_TLS": (2, 42), "GLIBC_ABI_GNU2_TLS": (2, 42)}
+
+#: layers up to this many bytes are read to their end for another C library (and for their digest)
+_READ_ON = 4 << 20
 
 #: base images that people use, oldest first
 _DISTRIBUTIONS = {
@@ -87,8 +92,8 @@ class Need:
 def libcs_of_base(store: ContentStore, base: Base, cache: Optional[Results] = None) -> List[Libc]:
     """The C libraries of a base image whose layers are in ``store``; usually one, none in a ``static`` image.
 
-    Layers are read from the top, and only until one has a C library. What a layer has is kept in ``cache`` under its
-    diff ID. Raises :class:`~spack_oci.errors.CorruptArchive` for a layer that is no tar.
+    Layers are read from the top, and only until one has a C library; a large one only up to its glibc, about half of a
+    Debian image. What a layer has is kept in ``cache`` under its diff ID. Raises CorruptArchive for one that is no tar.
     """
     for descriptor, diff_id in layers_from_top(base):
         key = f"libc-{diff_id}"
@@ -102,17 +107,26 @@ def libcs_of_base(store: ContentStore, base: Base, cache: Optional[Results] = No
     return []
 
 
-def _libcs_of_layer(store: ContentStore, descriptor: Any) -> Iterable[Libc]:
-    for member, content in layer_members(store, descriptor, _is_libc_file):
-        if _GLIBC_FILE.match(member.name):
-            banner = _GLIBC_BANNER.search(content.read())
-            if banner:
-                yield Libc.parse(GLIBC, banner.group(1).decode())
-        else:
-            data = content.read()
-            if _MUSL_BANNER.search(data):
-                version = _MUSL_VERSION.search(data)
-                yield Libc.parse(MUSL, version.group(1).decode() if version else "")
+def _libcs_of_layer(store: ContentStore, descriptor: Descriptor) -> List[Libc]:
+    found = []
+    with contextlib.closing(layer_members(store, descriptor, _is_libc_file)) as members:
+        for member, content in members:
+            libc = _libc_in(member.name, content.read())
+            if libc:
+                found.append(libc)
+                if libc.name == GLIBC and descriptor.size > _READ_ON:
+                    break
+    return found
+
+
+def _libc_in(name: str, data: bytes) -> Optional[Libc]:
+    if _GLIBC_FILE.match(name):
+        banner = _GLIBC_BANNER.search(data)
+        return Libc.parse(GLIBC, banner.group(1).decode()) if banner else None
+    if not _MUSL_BANNER.search(data):
+        return None
+    version = _MUSL_VERSION.search(data)
+    return Libc.parse(MUSL, version.group(1).decode() if version else "")
 
 
 def _is_libc_file(name: str) -> bool:
