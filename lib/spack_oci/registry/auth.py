@@ -3,7 +3,7 @@
 
 import threading
 from dataclasses import dataclass
-from typing import Iterable, Optional, Sequence
+from typing import Iterable, Optional, Sequence, Set
 
 from ..errors import ConfigurationError
 from ..reference import Repository
@@ -48,6 +48,7 @@ class Authorizer:
         self._challenge: Optional[Challenge] = None
         self._looked_up = False
         self._found: Optional[Credentials] = None
+        self._shown: Set[str] = set()
         self.after_fork()
 
     def after_fork(self) -> None:
@@ -74,7 +75,8 @@ class Authorizer:
         return f"made with the credentials from {credentials.origin}"
 
     def secrets(self) -> Sequence[str]:
-        return self._found.secrets() if self._found else ()
+        """All that was shown to the registry and must not be shown to anybody else."""
+        return [*(self._found.secrets() if self._found else ()), *self._shown]
 
     def known_grant(self, scopes: Scopes) -> Grant:
         """What to send before being asked: nothing until the registry has shown its challenge."""
@@ -117,6 +119,7 @@ class Authorizer:
             return made[0]
 
         token = self._tokens.get(request, make, refused)
+        self._shown.add(token.value)
         return Grant(token.header, token.value, fresh=bool(made))
 
     def _basic_grant(self, credentials: Optional[Credentials]) -> Grant:

@@ -155,8 +155,7 @@ class RegistryClient:
         identity = self.authorizer.identity() if answer.status in (401, 403, 429) else ""
         if not self.is_registry(answer.url):
             doing += f" (redirected to {host_of(answer.url)})"
-        error = refusal(answer, doing, identity)
-        error.message = self._redact(error.message)
+        error = refusal(answer, doing, identity, self.authorizer.secrets())
         anonymous = identity and self.authorizer.credentials is None
         if anonymous and isinstance(error, ResponseError):
             host = self.repository.host
@@ -166,11 +165,6 @@ class RegistryClient:
         elif isinstance(error, Unauthorized):
             error.remedy = "the credentials were not accepted, or do not allow this: check them, or log in again"
         return error
-
-    def _redact(self, text: str) -> str:
-        for secret in self.authorizer.secrets():
-            text = text.replace(secret, "***")
-        return text
 
 
 def send_patiently(

@@ -40,7 +40,8 @@ class Credentials:
     def secrets(self) -> Tuple[str, ...]:
         """Every text that must not be shown."""
         texts = [self.password, self.identity_token, self.registry_token]
-        return tuple(t for t in texts if t)
+        pair = [self.basic_header().partition(" ")[2]] if self.password or self.identity_token else []
+        return tuple(t for t in texts + pair if t)
 
 
 class CredentialSource(Protocol):

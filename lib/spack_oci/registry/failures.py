@@ -3,7 +3,7 @@
 
 import email.utils
 import json
-from typing import List, Optional, Tuple
+from typing import Iterable, List, Optional, Tuple
 
 from ..errors import (
     Forbidden,
@@ -23,12 +23,13 @@ _BODY_LIMIT = 64 << 10
 _SHOWN = 200
 
 
-def refusal(answer: Answer, doing: str, identity: str = "") -> SpackOciError:
+def refusal(answer: Answer, doing: str, identity: str = "", secrets: Iterable[str] = ()) -> SpackOciError:
     """The error for an answer that is not what the caller can use. Reads (a bounded part of) its body.
 
-    ``doing``: e.g. ``"pushing sha256:... to oci://..."``; ``identity``: who asked, e.g. ``"anonymous"``.
+    ``doing``: e.g. ``"pushing sha256:... to oci://..."``; ``identity``: who asked, e.g. ``"anonymous"``;
+    ``secrets``: what is not shown should the server repeat it.
     """
-    codes, text = parse_error_body(answer.start_of_body(_BODY_LIMIT))
+    codes, text = parse_error_body(answer.start_of_body(_BODY_LIMIT), secrets)
     answer.discard()
     status = answer.status
     said = f"{status}" + (f" ({text})" if text else "")
@@ -58,8 +59,10 @@ def retry_after(answer: Answer) -> Optional[float]:
     return parse_retry_after(answer.headers.get("Retry-After"), now)
 
 
-def parse_error_body(body: bytes) -> Tuple[List[str], str]:
+def parse_error_body(body: bytes, secrets: Iterable[str] = ()) -> Tuple[List[str], str]:
     """The codes and one line of text of a distribution-spec error document; of anything else, nothing."""
+    for secret in secrets:
+        body = body.replace(secret.encode("utf-8"), b"***")
     try:
         errors = json.loads(body)["errors"]
         found = [(str(e.get("code", "")), str(e.get("message") or "")) for e in errors if isinstance(e, dict)]

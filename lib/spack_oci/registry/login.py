@@ -93,6 +93,7 @@ def verify(place: Repository, credentials: Credentials, settings: RegistrySettin
     key = key_of(place)
     only_these = replace(settings, credentials=[StaticCredentials(key, credentials, "your input")], mirrors=())
     client = RegistryClient(place, only_these, transport_for(only_these))
+    assert client.authorizer.credentials == credentials  # known from the start, so that no error shows them
     # without a repository the base of the API is all there is to ask for
     urls = [f"{place.api_root}/"] + ([f"{place.endpoint}/tags/list?n=1"] if place.name else [])
     scopes = frozenset({repository_scope(place.name, "pull")} if place.name else ())

@@ -8,7 +8,7 @@ import threading
 import time
 import urllib.parse
 from dataclasses import dataclass, field
-from typing import Callable, Dict, FrozenSet, Hashable, Optional, Tuple
+from typing import Callable, Dict, FrozenSet, Hashable, Optional, Sequence, Tuple
 
 from ..descriptor import parse_json
 from ..errors import InvalidContent, Unauthorized, UnexpectedResponse
@@ -140,7 +140,9 @@ class TokenServer:
             headers["Authorization"] = _basic(credentials)
         query.append(("client_id", CLIENT_ID))
         joint = "&" if urllib.parse.urlsplit(request.realm).query else "?"
-        return self._send("GET", request.realm + joint + urllib.parse.urlencode(query), headers, None)
+        return self._send(
+            "GET", request.realm + joint + urllib.parse.urlencode(query), headers, None, _secrets(credentials)
+        )
 
     def _post(self, request: TokenRequest, credentials: Credentials) -> Answer:
         form = {
@@ -152,18 +154,20 @@ class TokenServer:
         }
         body = urllib.parse.urlencode({k: v for k, v in form.items() if v}).encode("ascii")
         headers = {**self._headers(), "Content-Type": "application/x-www-form-urlencoded"}
-        return self._send("POST", request.realm, headers, body)
+        return self._send("POST", request.realm, headers, body, credentials.secrets())
 
     def _headers(self) -> Dict[str, str]:
         return {"User-Agent": self._settings.user_agent, "Accept": "application/json"}
 
-    def _send(self, method: str, url: str, headers: Dict[str, str], body: Optional[bytes]) -> Answer:
+    def _send(
+        self, method: str, url: str, headers: Dict[str, str], body: Optional[bytes], secrets: Sequence[str]
+    ) -> Answer:
         from .client import send_patiently  # the one loop that retries; it imports us for authorization
 
         return send_patiently(
             lambda: self._transport.send(method, url, headers, body),
             self._retry,
-            lambda refused: refusal(refused, f"asking the token server {without_query(url)}"),
+            lambda refused: refusal(refused, f"asking the token server {without_query(url)}", "", secrets),
         )
 
     def _accepted(self, answer: Answer, request: TokenRequest) -> Answer:
@@ -174,10 +178,14 @@ class TokenServer:
         if 300 <= answer.status < 400:
             answer.discard()
             raise UnexpectedResponse(f"{doing}: it redirects, which is not followed", status=answer.status)
-        error = refusal(answer, doing, who)
+        error = refusal(answer, doing, who, _secrets(request.credentials))
         if answer.status in (400, 404):  # RFC 6749, 5.2: a refresh token that is no longer good is a 400
             error = Unauthorized(f"{error.message}; the request was {who}", status=answer.status)
         raise error
+
+
+def _secrets(credentials: Optional[Credentials]) -> Sequence[str]:
+    return credentials.secrets() if credentials else ()
 
 
 def _basic(credentials: Credentials) -> str:
