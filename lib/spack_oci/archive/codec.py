@@ -57,7 +57,7 @@ MAX_WINDOW = 1 << 27
 
 _MEDIA_TYPES = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD, "none": OCI_LAYER}
 #: highest level; gzip 0 to 3 are isal's, 4 to 9 zlib's
-_MAX_LEVEL = {"gzip": 9, "zstd": 19, "none": 0}
+_MAX_LEVEL = {"gzip": 9, "zstd": 22, "none": 0}
 _MAX_ISAL_LEVEL = 3
 #: level when none is given. isal 2 makes layers some 13% larger than zlib's 6 at twelve times its speed
 _DEFAULT_LEVEL = {"zstd": 3, "isal": 2, "zlib-ng": 2, "zlib": 1}

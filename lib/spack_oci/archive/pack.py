@@ -44,7 +44,8 @@ class RelocationFacts:
     strings: int = 0
     #: those of ``strings`` that cannot grow: see :func:`.strings.fixed_hits`
     fixed_strings: int = 0
-    #: length of the shortest old prefix in ``fixed_strings``; 0: there are none
+    #: length of the shortest package's prefix in ``fixed_strings``, 0 if there is none. Paths below the store root that
+    #: are no package's do not count: they lead nowhere in another store
     shortest_fixed: int = 0
     #: files that are neither text nor ELF or Mach-O but hold an old prefix: Spack leaves them as they are
     unknown_files: int = 0
@@ -98,9 +99,9 @@ def pack_prefix(
     output = _Output(sink)
     compressor = open_compressor(compression, output.write, pool=pool, threads=threads)
     stream = TarStream(compressor)
-    packer = _Packer(os.fsencode(prefix), old_prefixes, stream, progress, cancelled)
+    packer = _Packer(os.fsencode(prefix), build_info, old_prefixes, stream, progress, cancelled)
     try:
-        packer.pack(build_info)
+        packer.pack()
     except BaseException:
         compressor.abort()
         raise
@@ -137,6 +138,7 @@ class _Packer:
     def __init__(
         self,
         prefix: bytes,
+        build_info: Mapping[str, Any],
         old_prefixes: Sequence[str],
         stream: TarStream,
         progress: Optional[Progress],
@@ -150,8 +152,8 @@ class _Packer:
         self._prefix = prefix
         self._name = prefix.lstrip(b"/")
         self._search = PrefixSearch(old_prefixes)
-        #: longest first, so that the first match is the one that counts
-        self._old_prefixes = tuple(sorted(map(os.fsencode, set(old_prefixes)), key=len, reverse=True))
+        self._head = build_info
+        self._packages = [os.fsencode(prefix) for prefix in build_info.get("hash_to_prefix", {}).values()]
         self._stream = stream
         self._progress = progress or (lambda count: None)
         self._cancelled = cancelled
@@ -159,7 +161,7 @@ class _Packer:
         self._hard_links: Dict[Tuple[int, int], bytes] = {}
         self._build_info = self._identity_of_build_info()
 
-    def pack(self, build_info: Mapping[str, Any]) -> None:
+    def pack(self) -> None:
         self._add_parents()
         self._stream.next_member()
         for directory, entries in walk(self._prefix):
@@ -171,7 +173,7 @@ class _Packer:
                     self._add_link(entry)
                 else:
                     self._add_file(entry)
-        self._add_build_info(build_info)
+        self._add_build_info()
         self._stream.finish(tar.end_of_archive)
 
     def _member(self, relative: bytes) -> bytes:
@@ -287,14 +289,14 @@ class _Packer:
         facts.fixed_strings += len(fixed)
         for at in fixed:
             text = read_at(at, _LONGEST_PREFIX)
-            for prefix in self._old_prefixes:
-                if text.startswith(prefix):
-                    facts.shortest_fixed = min(facts.shortest_fixed or len(prefix), len(prefix))
-                    break
+            # the longest that matches is the one that a reader replaces
+            length = max((len(prefix) for prefix in self._packages if text.startswith(prefix)), default=0)
+            if length:
+                facts.shortest_fixed = min(facts.shortest_fixed or length, length)
 
-    def _add_build_info(self, build_info: Mapping[str, Any]) -> None:
+    def _add_build_info(self) -> None:
         document = {
-            **build_info,
+            **self._head,
             "relocate_textfiles": self.textfiles,
             "relocate_binaries": self.binaries,
             "relocate_links": self.links,

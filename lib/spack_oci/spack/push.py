@@ -141,6 +141,7 @@ def _push_settings(request: Request) -> Iterator[engine.PushSettings]:
             stage=stage,
             cache=settings.blob_cache(options),
             fail_fast=request.fail_fast,
+            short_prefix=options.short_prefix,
         )
 
 

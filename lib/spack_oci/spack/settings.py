@@ -31,6 +31,8 @@ class Settings:
     on_error: str
     #: directory for the short names of packages; None: in the store
     alias_root: Optional[str]
+    #: a push warns of prefixes with fewer characters
+    short_prefix: int
     #: bytes and packages that are fetched ahead of the installer; 0 packages: none
     ahead_size: int
     ahead_count: int
@@ -59,6 +61,7 @@ def read() -> Settings:
         cache_max_size=parse_size(data["cache"]["max_size"]),
         on_error=data["install"]["on_error"],
         alias_root=_alias_root(data["relocation"]["alias_root"]),
+        short_prefix=data["relocation"]["short_prefix"],
         ahead_size=parse_size(data["install"]["ahead"]["size"]),
         ahead_count=data["install"]["ahead"]["packages"],
         base_image=data["base_image"],
