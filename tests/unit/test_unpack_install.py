@@ -320,6 +320,14 @@ def test_members_outside_of_the_prefix(store, name):
     fails(layer.member(outside(name), b"evil"), store, UnsafeArchive)
 
 
+def test_members_outside_of_the_prefix_at_the_end(store):
+    """After ``binary_distribution``, which Spack writes last, nothing can make the prefix another one."""
+    tar = io.BytesIO(gzip.decompress(Layer().file("first", b"").gzip()))
+    with tarfile.open(fileobj=tar, mode="a") as appended:
+        appended.addfile(outside(OLD_PREFIX[1:] + "-suffix/file"), io.BytesIO())
+    fails(gzip.compress(tar.getvalue()), store, UnsafeArchive, "outside of")
+
+
 def test_nothing_is_written_through_a_link(store, tmp_path):
     victim = tmp_path / "victim"
     victim.mkdir()

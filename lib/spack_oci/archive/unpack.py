@@ -220,7 +220,7 @@ class _Extraction:
         while depth and not name.startswith(names[depth - 1] + b"/"):
             depth -= 1
         self._outside = self._outside or (name, self._prefix)
-        if depth < 1:
+        if depth < 1 or self._build_info is not None:  # its file was where the prefix seemed to be, so that is it
             raise self._outside_error()
         below = self._prefix[len(names[depth - 1]) + 1 :].split(b"/")
         self._prefix = None
