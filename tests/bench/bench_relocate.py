@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Relocation of real prefixes: ours against the functions that Spack's ``relocate_package`` calls, file by file.
+"""Relocation of real prefixes: ours against what Spack's ``relocate_package`` does, file by file.
 
     bench_relocate.py --spack CHECKOUT STORE [--scratch DIR] [--rounds N]
 
-``STORE``: the root of an install tree with real packages, which is only read. Every prefix is copied twice; one copy is
-relocated by Spack's functions, the other by :func:`spack_oci.relocate.prefix.relocate_prefix`, to a root of the same
-length. Both get the same lists and the same map. The trees must then be equal, byte for byte; exit code 1 if not.
+``STORE``: the root of an install tree with real packages, which is only read. Every prefix is copied twice; one copy
+is relocated by Spack's functions, the other by :func:`spack_oci.relocate.prefix.relocate_prefix`, to a root of the
+same length. Both read the lists from ``.spack/binary_distribution``, as Spack writes it, and get the same map. The
+trees must then be equal, byte for byte; exit code 1 if not.
 Printed: seconds (of the fastest round for each side) and their ratio; the target is 4 (issue 5).
 """
 
@@ -24,7 +25,7 @@ from typing import Dict, List, Tuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lib"))
 sys.dont_write_bytecode = True
 
-from spack_oci.relocate.build_info import BuildInfo  # noqa: E402
+from spack_oci.relocate.build_info import BUILD_INFO, BuildInfo  # noqa: E402
 from spack_oci.relocate.mapping import PrefixMap, Relocation, build_mapping  # noqa: E402
 from spack_oci.relocate.prefix import relocate_prefix  # noqa: E402
 
@@ -70,11 +71,13 @@ def is_utf8(data: bytes) -> bool:
 
 def relocate_as_spack(prefix: str, mapping: PrefixMap, info: BuildInfo) -> None:
     """The body of ``spack.binary_distribution.relocate_package``, without what needs a Spec."""
+    import spack.binary_distribution
     import spack.relocate as relocate
 
+    lists = spack.binary_distribution.read_buildinfo_file(prefix)
     changes = mapping.changes()
     binaries, links, texts = (
-        [os.path.join(prefix, name) for name in names] for names in (info.binaries, info.links, info.text_files)
+        [os.path.join(prefix, name) for name in lists[f"relocate_{key}"]] for key in ("binaries", "links", "textfiles")
     )
     relocate.relocate_elf_binaries(binaries, changes)
     relocate.relocate_links(links, changes)
@@ -83,7 +86,26 @@ def relocate_as_spack(prefix: str, mapping: PrefixMap, info: BuildInfo) -> None:
 
 
 def relocate_ours(prefix: str, mapping: PrefixMap, info: BuildInfo) -> None:
-    relocate_prefix(prefix, mapping, info)
+    with open(os.path.join(prefix, BUILD_INFO), "rb") as f:
+        lists = BuildInfo.parse(f.read())
+    relocate_prefix(prefix, mapping, lists)
+
+
+def write_build_info(prefix: str, info: BuildInfo) -> None:
+    import spack.util.spack_yaml as syaml
+
+    document = {
+        "sbang_install_path": info.sbang_path,
+        "buildpath": info.store_root,
+        "relative_prefix": info.relative_prefix,
+        "hash_to_prefix": dict(info.hash_to_prefix),
+        "hardlinks_deduped": True,
+        "relocate_textfiles": list(info.text_files),
+        "relocate_binaries": list(info.binaries),
+        "relocate_links": list(info.links),
+    }
+    with open(os.path.join(prefix, BUILD_INFO), "w") as f:
+        f.write(syaml.dump(document, default_flow_style=True))
 
 
 def timed(function, work: List[tuple], scratch: str) -> float:
@@ -95,6 +117,7 @@ def timed(function, work: List[tuple], scratch: str) -> float:
         shutil.copytree(prefix, copy, symlinks=True)
         for name in (*info.binaries, *info.text_files):
             os.chmod(os.path.join(copy, name), 0o755)
+        write_build_info(copy, info)
         started = time.perf_counter()
         function(copy, mapping, info)
         total += time.perf_counter() - started

@@ -26,6 +26,7 @@ from ..relocate.kinds import BINARY, MAX_GZIP, TEXT, is_checked_pyc, is_gzip, un
 from ..relocate.mapping import PrefixMap, Relocation, build_mapping
 from ..relocate.other import gunzip
 from ..relocate.prefix import FileRelocator, MachoRelocator, Relocated
+from ..relocate.search import find
 from .codec import open_decompressor
 from .read_ahead import ReadAhead
 from .sibling import put_in_place, remove_stale, temporary_sibling
@@ -314,7 +315,7 @@ class _Extraction:
             self._kept.append(_Kept(member, None))
 
     def _may_hold_path(self, member: Member, data: bytes) -> bool:
-        if self._needle in data:
+        if find(data, self._needle) >= 0:
             return not is_checked_pyc(member.name, data[:8], self._files)
         if is_gzip(data):
             content = gunzip(data)

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """A whole binary: first the fields of ELF that can be rewritten freely in their place, then every other string."""
 
-from typing import BinaryIO, List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 from . import elf
 from .cstring import SUFFIX_SAFETY, OtherNames, Patch, Unplaced, bury, relocate_strings
 from .mapping import Buffer, Place, PrefixMap
 
 #: files are searched in parts of this size
-CHUNK = 8 << 20
+CHUNK = 256 << 10
 
 
 class BinaryChanges(NamedTuple):
@@ -30,13 +30,8 @@ def relocate_bytes(data: bytes, mapping: PrefixMap, other_names: OtherNames = no
     return BinaryChanges(fields.patches + strings.patches, fields.unplaced + strings.unplaced)
 
 
-def relocate_stream(file: BinaryIO, mapping: PrefixMap, other_names: OtherNames = no_other_names) -> BinaryChanges:
+def relocate_at(read_at: elf.ReadAt, mapping: PrefixMap, other_names: OtherNames = no_other_names) -> BinaryChanges:
     """The changes for a binary on disk, which is read in parts of CHUNK bytes."""
-
-    def read_at(offset: int, length: int) -> bytes:
-        file.seek(offset)
-        return file.read(length)
-
     patches, unplaced = _field_changes(read_at, read_at(0, 4), mapping, other_names)
     done = [(patch.offset, patch.offset + len(patch.data)) for patch in patches]
     overlap = mapping.longest + SUFFIX_SAFETY + 1
@@ -53,11 +48,11 @@ def relocate_stream(file: BinaryIO, mapping: PrefixMap, other_names: OtherNames 
         start += strings.next_start
 
 
-def apply(data: Buffer, patches: List[Patch]) -> bytes:
+def apply(data: Buffer, patches: List[Patch]) -> bytearray:
     result = bytearray(data)
     for offset, replacement in patches:
         result[offset : offset + len(replacement)] = replacement
-    return bytes(result)
+    return result
 
 
 def _field_changes(read_at: elf.ReadAt, magic: bytes, mapping: PrefixMap, other_names: OtherNames) -> BinaryChanges:

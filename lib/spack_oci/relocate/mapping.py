@@ -8,11 +8,10 @@ and :class:`PrefixMap`, made of both by :func:`build_mapping`, is what the funct
 import os
 import re
 from dataclasses import dataclass, field
-from typing import Dict, Generator, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Dict, Generator, List, Mapping, NamedTuple, Optional, Tuple
 
 from .build_info import BuildInfo
-
-Buffer = Union[bytes, bytearray]
+from .search import Buffer, find
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class PrefixMap:
 
         The generator may be sent the offset at which to go on, if not behind the path just found.
         """
-        hits: List[Tuple[int, bytes]] = [(data.find(anchor, start), anchor) for anchor in self.anchors]
+        hits: List[Tuple[int, bytes]] = [(find(data, anchor, start), anchor) for anchor in self.anchors]
         hits = [hit for hit in hits if hit[0] >= 0]
         while hits:
             at = min(hits)[0]
@@ -88,11 +87,11 @@ class PrefixMap:
                 return
             go_on = yield at, place
             start = at + len(place.old) if go_on is None else go_on
-            hits = [(i if i >= start else data.find(anchor, start), anchor) for i, anchor in hits]
+            hits = [(i if i >= start else find(data, anchor, start), anchor) for i, anchor in hits]
             hits = [hit for hit in hits if hit[0] >= 0]
 
     def occurs(self, data: Buffer) -> bool:
-        return any(anchor in data for anchor in self.anchors)
+        return any(find(data, anchor) >= 0 for anchor in self.anchors)
 
 
 def build_mapping(build_info: BuildInfo, relocation: Relocation) -> PrefixMap:

@@ -1,23 +1,33 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Relocates files: one that is in memory on its way to the disk, one that is there, a whole extracted prefix."""
 
+import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Callable, Iterable, Iterator, List, Optional, Set, Tuple
 
 from ..errors import PrefixTooLong, StorageError, UnsafeArchive
 from .aliases import SHORTEST, Aliases
-from .binary import apply, no_other_names, relocate_bytes, relocate_stream
+from .binary import apply, no_other_names, relocate_at, relocate_bytes
 from .build_info import BuildInfo
 from .cstring import Unplaced
 from .kinds import BINARY, GZIP, OPAQUE, PYC, STRINGS, TEXT
-from .mapping import PrefixMap
+from .mapping import Buffer, PrefixMap
 from .other import relocate_gzip, relocate_opaque, relocate_pyc_strings
 from .preflight import Shortfall, too_long
 from .text import relocate_large_text, relocate_text
 
 #: text files larger than this are rewritten in parts
 LARGE_TEXT = 32 << 20
+
+#: files that are relocated at the same time
+MAX_THREADS = 8
+#: bytes of files below which threads cost more than they save
+_WORTH_THREADS = 4 << 20
+
+#: name in the prefix, kind, path
+_Job = Tuple[str, str, str]
 
 #: relocates Mach-O files, given as paths: Spack's own functions, passed in by the adapter
 MachoRelocator = Callable[[List[str], PrefixMap], None]
@@ -50,7 +60,7 @@ class FileRelocator:
         self._aliases = aliases
         self._other_names = aliases.names_of if aliases is not None else no_other_names
 
-    def in_memory(self, path: str, kind: str, data: bytes) -> Optional[bytes]:
+    def in_memory(self, path: str, kind: str, data: bytes) -> Optional[Buffer]:
         """The new content, or None if it stays as it is. Raises PrefixTooLong."""
         if kind == TEXT:
             return relocate_text(data, self.mapping)
@@ -67,16 +77,11 @@ class FileRelocator:
 
     def on_disk(self, path: str, kind: str, file_path: str) -> bool:
         """Rewrite a file in its place, so that all its names stay names of one file. True: it changed."""
+        if kind in (BINARY, STRINGS):
+            return self._binary_on_disk(path, file_path)
         with open(file_path, "rb+") as file:
             if kind == TEXT and os.fstat(file.fileno()).st_size > LARGE_TEXT:
                 return relocate_large_text(file, self.mapping)
-            if kind in (BINARY, STRINGS):
-                changes = relocate_stream(file, self.mapping, self._other_names)
-                self._check(path, changes.unplaced)
-                for offset, replacement in changes.patches:
-                    file.seek(offset)
-                    file.write(replacement)
-                return bool(changes.patches)
             data = self.in_memory(path, kind, file.read())
             if data is None:
                 return False
@@ -84,6 +89,17 @@ class FileRelocator:
             file.write(data)
             file.truncate()
             return True
+
+    def _binary_on_disk(self, path: str, file_path: str) -> bool:
+        descriptor = os.open(file_path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            changes = relocate_at(lambda at, n: _pread(descriptor, n, at), self.mapping, self._other_names)
+            self._check(path, changes.unplaced)
+            for offset, replacement in changes.patches:
+                os.pwrite(descriptor, replacement, offset)
+            return bool(changes.patches)
+        finally:
+            os.close(descriptor)
 
     def link_target(self, target: bytes) -> bytes:
         """The new target of a symbolic link; relative ones stay."""
@@ -132,15 +148,39 @@ def relocate_prefix(
         if macho is not None:
             macho([path for _, path in binaries], mapping)
         relocated.links = [name for name, path in _inside(prefix, lists.links) if _relocate_link(relocator, path)]
-        for name, path in _once(prefix, lists.text_files, seen):
-            if relocator.on_disk(name, TEXT, path):
-                relocated.text_files.append(name)
-        for name, path in binaries:
-            if relocator.on_disk(name, BINARY, path):
-                relocated.binaries.append(name)
+        work = [(name, TEXT, path) for name, path in _once(prefix, lists.text_files, seen)]
+        work += [(name, BINARY, path) for name, path in binaries]
+        for (name, kind, _), changed in zip(work, _map(lambda job: relocator.on_disk(*job), work)):
+            if changed:
+                relocated.add(name, kind)
     except OSError as e:
         raise StorageError.from_os_error(f"relocating {what or prefix}", e) from e
     return relocated
+
+
+def _map(function: Callable[[_Job], bool], jobs: List[_Job]) -> Iterable[bool]:
+    """Like ``map``; in threads where there is much to read and search, which holds no lock of Python's."""
+    threads = min(MAX_THREADS, os.cpu_count() or 1)
+    if threads == 1 or len(jobs) < 2 or sum(os.path.getsize(path) for _, _, path in jobs) < _WORTH_THREADS:
+        return map(function, jobs)
+    with ThreadPoolExecutor(threads, "relocate") as pool:
+        return list(pool.map(function, jobs))
+
+
+def _pread(descriptor: int, length: int, offset: int) -> bytes:
+    """All ``length`` bytes, unless the file ends before."""
+    try:
+        data = os.pread(descriptor, length, offset)
+    except (OverflowError, OSError) as e:
+        if isinstance(e, OSError) and e.errno != errno.EINVAL:
+            raise
+        return b""  # an offset that no file has, from a damaged header
+    while 0 < len(data) < length:
+        more = os.pread(descriptor, length - len(data), offset + len(data))
+        if not more:
+            break
+        data += more
+    return data
 
 
 def _inside(prefix: str, names: Iterable[str]) -> Iterator[Tuple[str, str]]:

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Finding a byte string in many megabytes: the C library's ``memmem`` where it is known to be fast, else Python.
+
+glibc and musl search two to three times as fast as ``bytes.find``, and without holding Python's global lock.
+"""
+
+import ctypes
+import sys
+from typing import Any, Callable, Optional, Union
+
+Buffer = Union[bytes, bytearray]
+
+#: bytes below which the call costs more than it saves
+_SMALL = 16 << 10
+
+
+def _load() -> Optional[Callable[..., Any]]:
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        function = ctypes.CDLL(None).memmem
+    except (OSError, AttributeError):
+        return None
+    function.restype = ctypes.c_void_p
+    function.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
+    return function
+
+
+_memmem = _load()
+
+
+def find(data: Buffer, needle: bytes, start: int = 0) -> int:
+    """``data.find(needle, start)``, ``start`` not negative."""
+    size = len(data) - start
+    if _memmem is None or size < _SMALL or not isinstance(data, bytes) or not needle:
+        return data.find(needle, start)
+    begin = ctypes.cast(data, ctypes.c_void_p).value or 0
+    found = _memmem(begin + start, size, needle, len(needle))
+    return -1 if found is None else found - begin
