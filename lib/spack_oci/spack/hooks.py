@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..errors import SpackOciError
 from ..reference import SCHEMES
+from .after_import import after_import
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,15 @@ class Hook:
 
     ``targets``: ``module:attribute`` where Spack looks the function up; the first that exists is taken (classes were
     renamed between releases). ``signatures``: accepted tuples of parameter names. ``replacement``:
-    ``module:function`` below ``spack_oci.spack``; it is called with the original function first.
+    ``module:function`` below ``spack_oci.spack``; it is called with the original function first. ``later``: the module
+    is not imported for the sake of the hook, which is installed when a command imports it.
     """
 
     purpose: str
     targets: Sequence[str]
     signatures: Sequence[Tuple[str, ...]]
     replacement: str
+    later: bool = False
 
 
 _BINARY = "spack.binary_distribution"
@@ -77,6 +80,16 @@ HOOKS: Sequence[Hook] = (
         [("mirror",)],
         "mirrors:image_from_mirror",
     ),
+    *(
+        Hook(
+            f"fetch ahead of the {which} installer",
+            [f"spack.{module}:PackageInstaller.install"],
+            [("self",)],
+            "ahead:run_installer",
+            later=True,
+        )
+        for which, module in (("classic", "installer"), ("new", "new_installer"))
+    ),
     Hook(
         "carry the hooks to child processes that are not forked",
         ["spack.subprocess_context:GlobalStateMarshaler.__init__"],
@@ -108,7 +121,10 @@ def install() -> None:
         return
     _teach_url_schemes()
     _statuses.extend(_install(hook) for hook in HOOKS)
-    refused = [s for s in _statuses if not s.installed]
+    _warn_of([s for s in _statuses if not s.installed])
+
+
+def _warn_of(refused: Sequence[HookStatus]) -> None:
     if refused:
         from .plugin import _warn
 
@@ -119,6 +135,21 @@ def install() -> None:
 
 
 def _install(hook: Hook) -> HookStatus:
+    if hook.later:
+        after_import(hook.targets[0].partition(":")[0], lambda module: _install_in(hook))
+        return HookStatus(hook, True, "")
+    return _install_now(hook)
+
+
+def _install_in(hook: Hook) -> None:
+    """The module of a hook was imported just now."""
+    status = _install_now(hook)
+    if not status.installed:
+        _statuses[:] = [status if s.hook is hook else s for s in _statuses]
+        _warn_of([status])
+
+
+def _install_now(hook: Hook) -> HookStatus:
     owner, name, original = _find(hook.targets)
     if original is None:
         return HookStatus(hook, False, "not in this Spack")
