@@ -9,10 +9,12 @@ import sys
 import tarfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from spack_oci.archive.codec import Compression
+from spack_oci.cache import push as engine
 from spack_oci.cache.blobs import BlobCache
 from spack_oci.cache.outcome import FAILED, PUSHED, SKIPPED
 from spack_oci.cache.progress import Silent
@@ -222,7 +224,7 @@ def test_a_full_stage(packages, settings, monkeypatch):
             return Full(path, "w")
         return real(path, mode, *args, **kwargs)
 
-    monkeypatch.setattr("spack_oci.cache.push.open", opening, raising=False)
+    monkeypatch.setattr("spack_oci.cache.packing.open", opening, raising=False)
     store = MemoryStore()
     result = push(store, packages, settings)
     assert len(result.failed) == 3
@@ -314,7 +316,7 @@ def test_a_large_prefix_is_compressed_by_several_threads_to_the_same_bytes(tmp_p
     package = make_package(tmp_path / "store", "big", files={"data": os.urandom(1000) * 5000})
     digests = set()
     for limit in (1 << 40, 0):
-        monkeypatch.setattr("spack_oci.cache.push._LARGE", limit)
+        monkeypatch.setattr("spack_oci.cache.packing.LARGE", limit)
         result = push(MemoryStore(), [package], PushSettings(pack_jobs=3))
         digests.add(result.layers[package.dag_hash].descriptor.digest)
     assert len(digests) == 1
@@ -341,8 +343,6 @@ class Warnings(Silent):
 
 
 def test_short_prefixes_are_warned_of_once(tmp_path, packages, settings):
-    from dataclasses import replace
-
     length = max(len(package.prefix) for package in packages)
     for short_prefix, expected in ((0, 0), (length + 1, 1)):
         reporter = Warnings()
@@ -359,8 +359,8 @@ def test_who_pushed_is_in_the_manifest(packages, settings):
 
 def test_memory_limits_the_number_of_packers():
     assert PushSettings(pack_jobs=64, compression=Compression("zstd", 19)).packers <= 3
-    assert PushSettings(pack_jobs=16, compression=Compression("zstd")).packers >= 12
-    assert PushSettings(pack_jobs=16).packers == 16
+    assert PushSettings(pack_jobs=16, compression=Compression("zstd")).packers >= 8
+    assert PushSettings(pack_jobs=12).packers == 12
     assert PushSettings(pack_jobs=4, memory=1).packers == 1
 
 
@@ -421,3 +421,80 @@ def test_a_transfer_that_is_under_way_is_cut_off(tmp_path):
     result = push(Slow(), [other, package], settings)
     assert len(result.failed) == 2
     assert len(read) < 40
+
+
+class TestProcesses:
+    """The same push with worker processes."""
+
+    @pytest.fixture
+    def settings(self, tmp_path):
+        return PushSettings(stage=str(tmp_path / "stage"), processes=True, pack_jobs=2)
+
+    @pytest.mark.parametrize("compression", ["gzip", "zstd:1"])
+    def test_same_digests_as_with_threads(self, tmp_path, packages, settings, compression):
+        packages = [*packages, make_package(tmp_path / "store", "big", files={"data": os.urandom(1000) * 20_000})]
+        stores = []
+        for processes in (False, True):
+            store = MemoryStore()
+            how = replace(settings, processes=processes, compression=Compression.parse(compression))
+            result = push(store, packages, how)
+            assert not result.failed
+            stores.append((store.tagged, set(store.blobs), [outcome.facts for outcome in result.outcomes]))
+            assert result.bytes_read == sum(item.size for item in plan_push(MemoryStore(), packages).packages)
+        assert stores[0] == stores[1]
+        assert os.listdir(settings.stage) == []
+
+    def test_errors_come_back_with_their_type_and_remedy(self, packages, settings):
+        plan = plan_push(MemoryStore(), packages, settings=settings)
+        shutil.rmtree(packages[1].prefix)
+        result = execute_push(plan, MemoryStore(), settings=settings)
+        assert [outcome.status for outcome in result.outcomes] == [PUSHED, FAILED, PUSHED]
+        error = result.failed[0].error
+        assert isinstance(error, PrefixChanged) and error.remedy and packages[1].prefix in str(error)
+
+    def test_names_that_are_not_utf8(self, tmp_path, settings):
+        package = make_package(tmp_path / "store", "odd", files={"share/\udcff-é": b"0123456789"})
+        layers = []
+        for processes in (False, True):
+            store = MemoryStore()
+            layers.append(push(store, [package], replace(settings, processes=processes)).outcomes[0].layer)
+        assert layers[0] == layers[1]
+
+    def test_an_interruption_ends_the_workers(self, tmp_path, settings):
+        package = make_package(tmp_path / "store", "large", files={"data": os.urandom(1 << 20) * 60})
+        small = make_package(tmp_path / "store", "small")
+        pids = []
+
+        class Interrupting(Silent):
+            def moved(self, package, read=0, sent=0):
+                pids.extend(worker._process.pid for worker in push_of["it"]._packing._workers if worker._process)
+
+            def finished(self, outcome):
+                raise KeyboardInterrupt
+
+        store = MemoryStore()
+        plan = plan_push(store, [package, small], settings=settings)
+        push_of = {"it": engine._Push(plan, store, settings, Interrupting())}
+        with pytest.raises(KeyboardInterrupt):
+            push_of["it"].run()
+        assert os.listdir(settings.stage) == []
+        assert pids
+        for pid in set(pids):
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
+
+    def test_a_worker_that_dies_fails_one_package(self, packages, settings, monkeypatch):
+        from spack_oci.archive import worker
+
+        program = "import os, sys; sys.stdin.readline(); os._exit(9)"
+        monkeypatch.setattr(worker, "_PROGRAM", program)
+        result = push(MemoryStore(), packages, settings)
+        assert len(result.failed) == 3
+        assert "ended with 9" in str(result.failed[0].error)
+
+    def test_little_is_packed_by_threads(self, packages, tmp_path, monkeypatch):
+        monkeypatch.setattr("spack_oci.cache.packing.PackWorker", None)
+        assert not push(MemoryStore(), packages, PushSettings(stage=str(tmp_path / "stage"), pack_jobs=4)).failed
+        monkeypatch.setattr("spack_oci.cache.packing.WORTH_PROCESSES", 1)
+        with pytest.raises(TypeError):
+            push(MemoryStore(), packages, PushSettings(stage=str(tmp_path / "stage"), pack_jobs=4))

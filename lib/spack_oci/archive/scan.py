@@ -78,7 +78,7 @@ class PrefixSearch:
         prefixes = sorted({prefix.encode("utf-8", "surrogateescape") for prefix in old_prefixes if prefix})
         self.needles: Tuple[bytes, ...] = _shortest(prefixes)
         self.longest = max(map(len, self.needles), default=0)
-        common = os.path.commonprefix(self.needles) if self.needles else b""
+        common = os.path.commonprefix(list(self.needles)) or b""
         #: what is looked for first, if it is long enough to be rare
         self._gate: Sequence[bytes] = [common] if len(common) >= _RARE else self.needles
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 from .. import __version__
-from ..archive.pack import Cancelled, PackedLayer, pack_prefix
+from ..archive.pack import Cancelled, PackedLayer
 from ..content import BlobSource, BytesSource, ContentStore, FileSource
 from ..descriptor import Descriptor
 from ..errors import DigestMismatch, SpackOciError, StorageError
@@ -29,14 +29,12 @@ from .blobs import CachedBlob, KnownLayer
 from .facts import PUSHER, facts_annotations
 from .outcome import FAILED, PUSHED, SKIPPED, PackageOutcome, PushResult
 from .package import Package
+from .packing import Packing
 from .progress import Reporter, Silent
-from .push_plan import PlannedPackage, PushPlan, PushSettings, plan_push
+from .push_plan import PACK, PlannedPackage, PushPlan, PushSettings, plan_push
 from .stopping import Stoppable, termination_is_an_exit
 
 __all__ = ["PushPlan", "PushResult", "PushSettings", "execute_push", "plan_push"]
-
-#: prefixes of more bytes than this are compressed by all cores together
-_LARGE = 16 << 20
 
 
 def execute_push(
@@ -66,7 +64,6 @@ class _Job:
     path: Optional[str] = None
     #: the file is ours to remove
     temporary: bool = False
-    packed: bool = False
     sent: int = 0
     read: int = 0
 
@@ -94,7 +91,6 @@ class _Push:
         self._events: queue.Queue[_Event] = queue.Queue()
         self._layers: Dict[str, Layer] = dict(plan.layers)
         self._outcomes: Dict[str, PackageOutcome] = {}
-        self._labels = {h: label for item in plan.packages for h, label in item.package.runtime}
         #: DAG hash -> jobs that wait for its layer
         self._dependents: Dict[str, List[_Job]] = {}
         self._created = settings.created or created_from_environment()
@@ -135,23 +131,24 @@ class _Push:
         stage = self._make_stage()
         self._stage = stage
         self._pack_pool = ThreadPoolExecutor(packers, "pack")
-        self._deflate_pool = ThreadPoolExecutor(packers, "deflate")
         self._send_pool = ThreadPoolExecutor(senders, "send")
         self._to_prepare = list(reversed(jobs))
         #: layers that are being packed, or packed and not yet sent
         self._in_flight = 0
         self._max_in_flight = packers + senders
-        # a single large package may use the whole pool, many share it
-        large = sum(job.plan.size > _LARGE for job in jobs)
-        self._blocks_ahead = max(2, 2 * packers // max(1, min(large, packers)))
+        sizes = [job.plan.size for job in jobs if job.plan.action == PACK]
+        self._packing = Packing(self._settings, stage, sizes, self._stop.is_set)
         try:
             while self._prepare_more() or len(self._outcomes) < len(jobs):
                 event = self._events.get()
                 event.handle(event.job, event.future)
         finally:
             self._stop.set()
-            for pool in (self._pack_pool, self._deflate_pool, self._send_pool):
+            if len(self._outcomes) < len(jobs):
+                self._packing.stop()
+            for pool in (self._pack_pool, self._send_pool):
                 pool.shutdown(wait=True)
+            self._packing.close()
             shutil.rmtree(stage, ignore_errors=True)
 
     def _warn_of_short_prefixes(self) -> None:
@@ -247,6 +244,7 @@ class _Push:
         self._finish(PackageOutcome(job.package, FAILED, error=error, read=job.read, sent=job.sent))
         if self._settings.fail_fast and not self._stop.is_set():
             self._stop.set()
+            self._packing.stop()
         self._arrived(job.package.dag_hash)
 
     def _finish(self, outcome: PackageOutcome) -> None:
@@ -275,33 +273,13 @@ class _Push:
         self._pack(job)
 
     def _pack(self, job: _Job) -> None:
-        package, settings = job.package, self._settings
-        path = os.path.join(self._stage, f"{package.dag_hash}.layer")
-        large = job.plan.size > _LARGE
-        ahead = self._blocks_ahead if large else 1
-
         def moved(count: int) -> None:
             job.read += count
-            self._reporter.moved(package, read=count)
+            self._reporter.moved(job.package, read=count)
 
-        try:
-            with open(path, "wb", buffering=0) as sink:
-                packed = pack_prefix(
-                    package.prefix,
-                    build_info=package.build_info,
-                    old_prefixes=package.old_prefixes,
-                    compression=settings.compression,
-                    sink=sink,
-                    pool=self._deflate_pool if large else None,
-                    threads=ahead,
-                    progress=moved,
-                    cancelled=self._stop.is_set,
-                )
-        except OSError as e:
-            raise StorageError.from_os_error(f"packing {package.label}", e) from e
-        job.packed = True
+        packed, job.path = self._packing.pack(job.package, job.plan.size, moved)
         job.layer = _known(packed)
-        job.path, job.temporary = path, True
+        job.temporary = True
 
     def _send(self, job: _Job) -> None:
         self._check()

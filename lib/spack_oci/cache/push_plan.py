@@ -22,8 +22,8 @@ REUSE = "reuse"
 
 #: one answer of a tag list (registries give 100 to 1000 tags a page) costs about as much as two HEAD requests
 _TAGS_PER_HEAD = 250
-#: bytes that a packer has besides the compressor: its part of the tar, names, lists
-_PER_PACKER = 4 << 20
+#: bytes that a packer has besides the compressor: a Python process, its part of the tar, names, lists
+_PER_PACKER = 28 << 20
 
 #: below this many packages, asking for each is as quick as the shortest list
 _FEW = 3
@@ -36,6 +36,8 @@ class PushSettings:
     compression: Compression = field(default_factory=Compression)
     #: packages that are packed at the same time; 0: one for each core
     pack_jobs: int = 0
+    #: pack in worker processes (True) or threads (False); None: in processes when there is enough to do
+    processes: Optional[bool] = None
     #: connections that send at the same time
     transfer_jobs: int = 4
     #: where layers are written before they are sent; None: the system's directory for temporary files

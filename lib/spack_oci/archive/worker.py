@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Packing in a process of its own: Python runs one thread at a time, and a prefix of many small files is mostly Python.
+
+The process is a plain child that speaks JSON lines on its standard input and output. Nothing is forked or pickled, so
+it is the same on every platform, whatever start method multiprocessing has there::
+
+    > {"prefix": ..., "build_info": ..., "old_prefixes": [...], "compression": "zstd:3", "path": ..., "threads": 2}
+    < {"read": 1048576}                   bytes of files since the last line, any number of times
+    < {"layer": {...}}  or  {"error": {"type": "PrefixChanged", "message": ..., "remedy": ...}}
+
+The end of its input, or of whoever reads its output, ends it.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Type
+
+from .. import errors
+from ..content import Progress
+from ..descriptor import Descriptor
+from ..errors import ArchiveError, SpackOciError
+from .codec import Compression
+from .pack import Cancelled, PackedLayer, RelocationFacts, pack_prefix
+
+#: bytes of files between two reports
+_REPORT = 4 << 20
+
+_PROGRAM = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from spack_oci.archive.worker import serve; serve()"
+)
+
+
+class PackWorker:
+    """The parent's side. One package at a time; use it from one thread, :meth:`kill` from any."""
+
+    def __init__(self) -> None:
+        self._process: Optional[subprocess.Popen] = None
+        self._guard = threading.Lock()
+        self._killed = False
+
+    def pack(
+        self,
+        prefix: str,
+        *,
+        build_info: Mapping[str, Any],
+        old_prefixes: Sequence[str],
+        compression: Compression,
+        path: str,
+        threads: int = 1,
+        progress: Optional[Progress] = None,
+    ) -> PackedLayer:
+        """:func:`~.pack.pack_prefix` into the file ``path``. Raises what that raises, and Cancelled when killed."""
+        request = {
+            "prefix": prefix,
+            "build_info": dict(build_info),
+            "old_prefixes": list(old_prefixes),
+            "compression": str(compression),
+            "path": path,
+            "threads": threads,
+        }
+        process = self._start()
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+            for line in process.stdout:
+                answer = json.loads(line)
+                if "read" not in answer:
+                    return _result(answer)
+                if progress:
+                    progress(answer["read"])
+        except BrokenPipeError:
+            pass
+        if self._killed:
+            raise Cancelled
+        code = process.wait()
+        self._process = None
+        raise ArchiveError(
+            f"packing {prefix}: the worker process ended with {code}",
+            remedy="it may have run out of memory: try again with fewer jobs (-j)",
+        )
+
+    def _start(self) -> subprocess.Popen:
+        with self._guard:
+            if self._killed:
+                raise Cancelled
+            if self._process is None:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", _PROGRAM, json.dumps(_import_path())],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    encoding="ascii",
+                )
+            return self._process
+
+    def kill(self) -> None:
+        """End the process, also in the middle of a package."""
+        with self._guard:
+            self._killed = True
+            process = self._process
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def close(self) -> None:
+        """End the process, which has nothing to do."""
+        with self._guard:
+            self._killed = True
+            process, self._process = self._process, None
+        if process is not None:
+            process.communicate()
+
+
+def _import_path() -> List[str]:
+    """As this process has it, this package's own directory first."""
+    own = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return [own, *(path for path in sys.path if path and path != own)]
+
+
+def _result(answer: Mapping[str, Any]) -> PackedLayer:
+    if "error" in answer:
+        error = answer["error"]
+        kind: Type[SpackOciError] = getattr(errors, error["type"], SpackOciError)
+        raise kind(error["message"], remedy=error["remedy"])
+    layer = answer["layer"]
+    return PackedLayer(
+        Descriptor.from_dict(layer["descriptor"]),
+        layer["diff_id"],
+        layer["tar_size"],
+        layer["files"],
+        tuple(layer["textfiles"]),
+        tuple(layer["binaries"]),
+        tuple(layer["links"]),
+        RelocationFacts(**layer["facts"]),
+    )
+
+
+def serve() -> None:
+    """The child's side: pack what standard input asks for until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    for line in sys.stdin:
+        answer(json.loads(line), _say)
+
+
+def answer(request: Mapping[str, Any], say: Callable[[Dict[str, Any]], None]) -> None:
+    report = _Report(say)
+    try:
+        layer = _pack(request, report)
+    except SpackOciError as e:
+        say({"error": {"type": type(e).__name__, "message": e.message, "remedy": e.remedy}})
+        return
+    report.flush()
+    say(
+        {
+            "layer": {
+                "descriptor": layer.descriptor.to_dict(),
+                "diff_id": layer.diff_id,
+                "tar_size": layer.tar_size,
+                "files": layer.files,
+                "textfiles": layer.relocate_textfiles,
+                "binaries": layer.relocate_binaries,
+                "links": layer.relocate_links,
+                "facts": layer.facts.to_dict(),
+            }
+        }
+    )
+
+
+def _pack(request: Mapping[str, Any], progress: Progress) -> PackedLayer:
+    threads = request["threads"]
+    pool = ThreadPoolExecutor(threads) if threads > 1 else None
+    try:
+        with open(request["path"], "wb", buffering=0) as sink:
+            return pack_prefix(
+                request["prefix"],
+                build_info=request["build_info"],
+                old_prefixes=request["old_prefixes"],
+                compression=Compression.parse(request["compression"]),
+                sink=sink,
+                pool=pool,
+                threads=threads,
+                progress=progress,
+            )
+    except OSError as e:
+        raise errors.StorageError.from_os_error(f"packing {request['prefix']}", e) from e
+    finally:
+        if pool:
+            pool.shutdown()
+
+
+class _Report:
+    """Adds progress up, so that a small file does not cost a line."""
+
+    def __init__(self, say: Callable[[Dict[str, Any]], None]) -> None:
+        self._say = say
+        self._count = 0
+
+    def __call__(self, count: int) -> None:
+        self._count += count
+        if self._count >= _REPORT:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._count:
+            self._say({"read": self._count})
+            self._count = 0
+
+
+def _say(document: Dict[str, Any]) -> None:
+    try:
+        sys.stdout.write(json.dumps(document) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os._exit(1)  # the parent is gone; so is whoever would want the layer

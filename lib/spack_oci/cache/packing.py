@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Who packs: threads of this process for little, worker processes for much.
+
+Compression, hashing and reading release Python's lock, and are two thirds of the time of a prefix with many small
+files; the rest is Python. So threads of one process keep some three cores busy, however many there are, and processes
+all of them; but each costs 0.1 s and some 25 MiB. Both write the same bytes.
+"""
+
+import os
+import queue
+from concurrent.futures import ThreadPoolExecutor
+from typing import Callable, List, Sequence, Tuple
+
+from ..archive.pack import Cancelled, PackedLayer, pack_prefix
+from ..archive.worker import PackWorker
+from ..content import Progress
+from ..errors import StorageError
+from .package import Package
+from .push_plan import PushSettings
+
+#: prefixes of more bytes than this are compressed by all cores together
+LARGE = 16 << 20
+#: processes are started for so many bytes
+WORTH_PROCESSES = 128 << 20
+
+
+class Packing:
+    """Packs prefixes into files of ``stage``; :meth:`pack` may be called from ``settings.packers`` threads at once."""
+
+    def __init__(self, settings: PushSettings, stage: str, sizes: Sequence[int], cancelled: Callable[[], bool]) -> None:
+        """``sizes``: of the prefixes that will be packed."""
+        self._settings = settings
+        self._stage = stage
+        self._cancelled = cancelled
+        packers = settings.packers
+        # a single large package may use the whole pool, many share it
+        large = sum(size > LARGE for size in sizes)
+        self._ahead = max(2, 2 * packers // max(1, min(large, packers)))
+        self._processes = settings.processes
+        if self._processes is None:
+            self._processes = packers > 1 and len(sizes) > 1 and sum(sizes) >= WORTH_PROCESSES
+        self._pool = None if self._processes else ThreadPoolExecutor(packers, "deflate")
+        self._workers: List[PackWorker] = []
+        self._idle: queue.SimpleQueue[PackWorker] = queue.SimpleQueue()
+
+    def pack(self, package: Package, size: int, progress: Progress) -> Tuple[PackedLayer, str]:
+        """The layer, and the file that holds it. Raises as :func:`spack_oci.archive.pack.pack_prefix`."""
+        path = os.path.join(self._stage, f"{package.dag_hash}.layer")
+        if self._processes:
+            return self._in_process(package, size, path, progress), path
+        try:
+            with open(path, "wb", buffering=0) as sink:
+                layer = pack_prefix(
+                    package.prefix,
+                    build_info=package.build_info,
+                    old_prefixes=package.old_prefixes,
+                    compression=self._settings.compression,
+                    sink=sink,
+                    pool=self._pool if size > LARGE else None,
+                    threads=self._ahead if size > LARGE else 1,
+                    progress=progress,
+                    cancelled=self._cancelled,
+                )
+        except OSError as e:
+            raise StorageError.from_os_error(f"packing {package.label}", e) from e
+        return layer, path
+
+    def _in_process(self, package: Package, size: int, path: str, progress: Progress) -> PackedLayer:
+        worker = self._take_worker()
+        try:
+            return worker.pack(
+                package.prefix,
+                build_info=package.build_info,
+                old_prefixes=package.old_prefixes,
+                compression=self._settings.compression,
+                path=path,
+                threads=min(self._ahead, self._settings.packers) if size > LARGE else 1,
+                progress=progress,
+            )
+        finally:
+            self._idle.put(worker)
+
+    def _take_worker(self) -> PackWorker:
+        try:
+            return self._idle.get_nowait()
+        except queue.Empty:
+            if self._cancelled():
+                raise Cancelled from None
+            worker = PackWorker()
+            self._workers.append(worker)
+            return worker
+
+    def stop(self) -> None:
+        """End what is being packed; ``cancelled`` is true by now."""
+        for worker in list(self._workers):
+            worker.kill()
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.close()
+        if self._pool:
+            self._pool.shutdown(wait=True)
