@@ -4,6 +4,8 @@
 import email.utils
 import os
 import time
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 from spack_oci.content import BytesSource, read_blob
@@ -224,6 +226,30 @@ def test_large_blob_damaged_once(tmp_path):
             store_at(registry).save_blob(layer(LARGE), f)
         assert (tmp_path / "blob").read_bytes() == LARGE
         assert registry.methods() == ["GET 200", "GET 200"]
+
+
+@pytest.mark.parametrize(
+    "faults, statuses",
+    [
+        ([], {"GET 206": 3}),
+        ([Fault("GET", "/blobs/", truncate=1000)], {"GET 206": 4}),
+        ([Fault("GET", "/blobs/", ignore_range=True, times=3)], None),
+        ([Fault("GET", "/blobs/", corrupt=True)], {"GET 206": 6}),
+    ],
+)
+def test_parallel_ranges(faults, statuses, tmp_path, monkeypatch):
+    monkeypatch.setattr("spack_oci.registry.downloads.MIN_PART", 1 << 20)
+    moved = []
+    with fault_registry(*[replace(f) for f in faults]) as registry:
+        keep(registry, LARGE)
+        with (tmp_path / "blob").open("w+b") as f:
+            store_at(registry, parallel_ranges=3).save_blob(layer(LARGE), f, moved.append)
+        assert (tmp_path / "blob").read_bytes() == LARGE
+        if statuses is None:
+            assert registry.methods()[-1] == "GET 200" and len(registry.requests()) <= 4
+        else:
+            assert dict(Counter(registry.methods())) == statuses
+            assert sum(moved) == len(LARGE)
 
 
 def test_large_blob_damaged_always(tmp_path):

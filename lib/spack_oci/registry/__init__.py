@@ -3,8 +3,8 @@
 
 From the bottom up: ``retry``, ``credentials``, ``settings`` (policies and values); ``connections``, ``proxies``,
 ``transport`` (one request, one answer); ``failures``, ``challenge``, ``tokens``, ``auth``; ``client`` (a request with
-authorization, redirects and retries); ``uploads``, ``downloads``, ``manifests`` (the verbs); ``store`` (ContentStore);
-``login``, ``probe`` (what the commands of these names do).
+authorization, redirects and retries); ``uploads``, ``stream``, ``downloads``, ``manifests`` (the verbs); ``store``
+(ContentStore); ``login``, ``probe`` (what the commands ``login`` and ``doctor`` do).
 """
 
 from .credentials import Credentials, CredentialSource, StaticCredentials, VariableCredentials

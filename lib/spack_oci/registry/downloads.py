@@ -1,31 +1,25 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Blobs on their way down: verified while they stream, continued where a connection broke."""
+"""Blobs on their way down: verified, in memory, as a stream, or into a file."""
 
 import hashlib
 import io
+import os
 import queue
 import threading
-from typing import Any, BinaryIO, Dict, Optional, Sequence, Tuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, BinaryIO, Optional, Sequence, Tuple
 
 from ..content import Progress
 from ..descriptor import Descriptor, VerifyingReader, hasher_for
-from ..errors import (
-    ConnectionLost,
-    ContentError,
-    DigestMismatch,
-    ResponseError,
-    SpackOciError,
-    TimedOut,
-    TransportError,
-    UnexpectedResponse,
-)
+from ..errors import DigestMismatch
 from .client import RegistryClient
 from .settings import MIB
-from .transport import Answer
-from .uploads import split_range
+from .stream import RangesIgnored, ResumingStream
 
 #: blobs up to this size are read and verified before the caller sees a byte; a damaged one is then asked for once more
 SMALL_BLOB = 1 * MIB
+#: bytes; with less for each, several streams are not worth their requests
+MIN_PART = 16 * MIB
 
 
 class Downloader:
@@ -73,6 +67,43 @@ class Downloader:
             with self.open(descriptor) as reader:
                 target.write(reader.read())
             return
+        parts = self._places[-1].settings.parallel_ranges
+        if parts > 1 and descriptor.size >= parts * MIN_PART:
+            try:
+                return self._copy_parts(descriptor, target, parts, progress)
+            except RangesIgnored:
+                pass  # one stream, then
+        self._copy_stream(descriptor, target, progress)
+
+    def _copy_parts(self, descriptor: Descriptor, target: BinaryIO, parts: int, progress: Optional[Progress]) -> None:
+        """In several streams, each to its place in the file; the digest is taken of the file."""
+        target.truncate(descriptor.size)
+        target.flush()
+        fd = target.fileno()
+        edges = [descriptor.size * n // parts for n in range(parts + 1)]
+
+        def copy(span: Tuple[int, int]) -> None:
+            stream = ResumingStream(self._places, descriptor, span)
+            try:
+                position = span[0]
+                while position < span[1]:
+                    chunk = stream.read(min(MIB, span[1] - position))
+                    position += os.pwrite(fd, chunk, position)
+                    if progress:
+                        progress(len(chunk))
+            finally:
+                stream.close()
+
+        with ThreadPoolExecutor(parts) as pool:
+            for done in [pool.submit(copy, span) for span in zip(edges, edges[1:])]:
+                done.result()
+        check = BackgroundCheck(descriptor, self._source)
+        target.seek(0)
+        for chunk in iter(lambda: target.read(MIB), b""):
+            check.add(chunk)
+        check.finish()
+
+    def _copy_stream(self, descriptor: Descriptor, target: BinaryIO, progress: Optional[Progress]) -> None:
         stream = ResumingStream(self._places, descriptor)
         check = BackgroundCheck(descriptor, self._source)
         try:
@@ -88,6 +119,10 @@ class Downloader:
         finally:
             check.stop()
             stream.close()
+
+
+def digest_with(algorithm: str, data: bytes) -> str:
+    return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
 
 
 class BackgroundCheck:
@@ -141,140 +176,3 @@ class _VerifiedReader(VerifyingReader):
 
     def read(self, size: int = -1) -> bytes:
         return self._memory.read(size)
-
-
-class ResumingStream:
-    """The bytes of a blob as one stream, over as many requests as it takes.
-
-    After a broken connection the rest is asked for with ``Range`` and ``If-Range``. Whether the registry obeys is seen
-    by its answer (206 with the right ``Content-Range``), not by what it promises; from a whole answer (200) the bytes
-    that are here already are passed over. Fewer bytes than the descriptor says count as a broken connection. Digests
-    are not checked here.
-
-    Where one place fails, the next goes on from the same byte: a digest names the same content everywhere.
-    """
-
-    def __init__(self, places: Sequence[RegistryClient], descriptor: Descriptor) -> None:
-        self._places = list(places)
-        self._descriptor = descriptor
-        self._offset = 0
-        self._failures = 0
-        self._validator = ""
-        self._answer: Optional[Answer] = None
-        self._open()
-
-    @property
-    def _client(self) -> RegistryClient:
-        return self._places[0]
-
-    def _open(self) -> None:
-        """An answer that begins at the offset, from the first place that has one."""
-        while True:
-            try:
-                self._answer = self._request()
-                return
-            except (ContentError, ResponseError, TransportError) as e:
-                self._next_place(e)
-
-    def _next_place(self, error: SpackOciError) -> None:
-        if len(self._places) == 1:
-            raise error
-        self._places.pop(0)
-        self._validator = ""
-        self._failures = 0
-
-    def read(self, size: int = -1) -> bytes:
-        while True:
-            try:
-                if self._answer is None:
-                    self._open()
-                assert self._answer is not None
-                chunk = self._answer.read(size)
-                if size and not chunk and self._offset < self._descriptor.size:
-                    raise ConnectionLost(
-                        f"reading {self._descriptor.digest} of {self._client.repository}: "
-                        f"it ended after {self._offset} of {self._descriptor.size} bytes"
-                    )
-            except (ConnectionLost, TimedOut) as e:
-                self._lost(e)
-                continue
-            if chunk:
-                self._offset += len(chunk)
-                self._failures = 0
-            return chunk
-
-    def _lost(self, error: SpackOciError) -> None:
-        """Wait before going on, or raise. Failures count only as long as no byte arrives."""
-        self.close()
-        self._failures += 1
-        retry = self._client.settings.retry
-        wait = retry.wait_before_retry(error, self._failures)
-        if wait is None:
-            error.message += f" ({self._failures} tries, {self._offset} of {self._descriptor.size} bytes arrived)"
-            self._next_place(error)
-        else:
-            retry.sleep(wait)
-
-    def _request(self) -> Answer:
-        headers: Dict[str, str] = {"Accept-Encoding": "identity"}
-        if self._offset:
-            headers["Range"] = f"bytes={self._offset}-"
-            if self._validator:
-                headers["If-Range"] = self._validator
-        answer = self._client.call(
-            "GET",
-            f"{self._client.repository.endpoint}/blobs/{self._descriptor.digest}",
-            doing=f"reading {self._descriptor.digest} of {self._client.repository}",
-            scopes=self._client.scopes("pull"),
-            accept=(200, 206) if self._offset else (200,),
-            headers=headers,
-        )
-        if self._offset:
-            self._check_start(answer)
-        self._validator = strong_validator(answer.headers.get("ETag"))
-        return answer
-
-    def _check_start(self, answer: Answer) -> None:
-        """Make sure that the next byte of the answer is the one that is missing."""
-        if answer.status == 206:
-            found = split_range(answer.headers.get("Content-Range"))
-            if not continues(found, self._offset, self._descriptor.size):
-                answer.abort()
-                raise UnexpectedResponse(
-                    f"reading {self._descriptor.digest} of {self._client.repository}: asked for bytes "
-                    f"{self._offset}-, got Content-Range {answer.headers.get('Content-Range')!r}",
-                    status=206,
-                )
-        else:
-            self._pass_over(answer)
-
-    def _pass_over(self, answer: Answer) -> None:
-        left = self._offset
-        while left:
-            chunk = answer.read(min(MIB, left))
-            if not chunk:
-                answer.abort()
-                raise ConnectionLost(f"reading {self._descriptor.digest}: the second answer is shorter than the first")
-            left -= len(chunk)
-
-    def close(self) -> None:
-        answer, self._answer = self._answer, None
-        if answer is not None:
-            if self._offset == self._descriptor.size:
-                answer.discard()
-            else:
-                answer.abort()
-
-
-def continues(found: Optional[Tuple[int, int, Optional[int]]], offset: int, size: int) -> bool:
-    """Whether a Content-Range is what was asked for: from ``offset``, of a content of ``size`` bytes."""
-    return found is not None and found[0] == offset and found[1] < size and found[2] in (None, size)
-
-
-def strong_validator(etag: Optional[str]) -> str:
-    """RFC 9110, 13.1.5: only a strong ETag may be sent in ``If-Range``."""
-    return etag if etag and etag.startswith('"') and etag.endswith('"') else ""
-
-
-def digest_with(algorithm: str, data: bytes) -> str:
-    return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"

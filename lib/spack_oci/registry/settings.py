@@ -48,7 +48,9 @@ class RegistrySettings:
     uploaded blob; ``minimum_rate``: bytes per second below which an answer that trickles in counts as silence.
     ``connections``: connections kept open to a host (``oci:jobs:transfer``). ``mirrors``: asked in order by pulls, the
     repository itself last. ``allow_http_realm``: the user accepts that credentials go to a token server over http;
-    ``http_hosts``: the same for these ``HOST[:PORT]`` only.
+    ``http_hosts``: the same for these ``HOST[:PORT]`` only. ``parallel_ranges``: streams for one large blob that is
+    saved to a file; 1 unless measured to be slower: on loopback four streams take as long, and a second pass for the
+    digest on top.
     """
 
     credentials: Sequence[CredentialSource] = ()
@@ -67,3 +69,4 @@ class RegistrySettings:
     user_agent: str = USER_AGENT
     allow_http_realm: bool = False
     http_hosts: Sequence[str] = ()
+    parallel_ranges: int = 1

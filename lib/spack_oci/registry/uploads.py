@@ -8,7 +8,7 @@ continue where the registry says it is. Nothing is sent again that the registry 
 import threading
 import urllib.parse
 from dataclasses import dataclass
-from typing import BinaryIO, Dict, Iterator, Optional, Tuple
+from typing import BinaryIO, Dict, Iterator, Optional
 
 from ..content import BlobSource, Progress
 from ..descriptor import Descriptor
@@ -337,13 +337,3 @@ def with_query(url: str, name: str, value: str) -> str:
     parts = urllib.parse.urlsplit(url)
     query = "&".join(filter(None, [parts.query, f"{name}={urllib.parse.quote(value, safe='')}"]))
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
-
-
-def split_range(value: Optional[str]) -> Optional[Tuple[int, int, Optional[int]]]:
-    """First, last and total of a ``Content-Range: bytes 0-9/100`` (total None for ``*``); None if it is not one."""
-    unit, _, rest = (value or "").strip().partition(" ")
-    span, slash, total = rest.strip().partition("/")
-    first, dash, last = span.partition("-")
-    if unit.lower() != "bytes" or not slash or not dash or not first.isdigit() or not last.isdigit():
-        return None
-    return int(first), int(last), int(total) if total.isdigit() else None
