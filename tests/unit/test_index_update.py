@@ -7,7 +7,17 @@ import pytest
 from spack_oci.cache.read_package import read_package
 from spack_oci.cache.update_index import Backoff, merge_pushed, update_index
 from spack_oci.content import put_bytes
-from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, canonical_json
+from spack_oci.descriptor import (
+    DOCKER_CONFIG,
+    DOCKER_LAYER_GZIP,
+    DOCKER_MANIFEST,
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_LAYER_GZIP,
+    OCI_MANIFEST,
+    Descriptor,
+    canonical_json,
+)
 from spack_oci.errors import IndexUpdateError, NotFound, RateLimited, ServerFailure
 from spack_oci.index.read import IndexDocument, NotModified, fetch_index
 from spack_oci.index.wire import DATABASE_TAG, DOCUMENT_TAG, read_database
@@ -196,6 +206,38 @@ def test_package_under_another_tag_is_left_out(store):
     push_package(store, [node("p")], tag="q-1.0-abc.spack")
     result = update_index(store, backoff=QUICK)
     assert "another package" in result.unreadable["q-1.0-abc.spack"]
+
+
+def test_long_names_and_odd_versions_are_packages(store):
+    packages = [node("x" * 150, "1.0"), node("git", "git.feature/a=develop+b")]
+    for package in packages:
+        push_package(store, [package])
+    assert update_index(store, backoff=QUICK).unreadable == {}
+    assert cached(store) == {package["hash"] for package in packages}
+
+
+def test_docker_manifest_is_a_package(store):
+    """Of a base image of that type, as Apptainer wants it: without annotations."""
+    package = node("p")
+    config = canonical_json({"spec": {"_meta": {"version": 5}, "nodes": [package]}})
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": DOCKER_MANIFEST,
+        "config": put_bytes(store, config, DOCKER_CONFIG).to_dict(),
+        "layers": [put_bytes(store, data, DOCKER_LAYER_GZIP).to_dict() for data in (b"base", b"own")],
+    }
+    store.put_manifest(canonical_json(manifest), DOCKER_MANIFEST, tag_of(package))
+    update_index(store, backoff=QUICK)
+    entry = fetch_index(store).entries()[package["hash"]]
+    assert entry.layer == Descriptor.of(b"own", DOCKER_LAYER_GZIP)
+    assert (entry.diff_id, entry.prefix_length) == (None, None)
+
+
+def test_image_index_under_a_package_tag_is_left_out(store):
+    descriptor = push_package(store, [node("p")])
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor.to_dict()]}
+    store.put_manifest(canonical_json(index), OCI_INDEX, tag_of(node("q")))
+    assert list(update_index(store, backoff=QUICK).unreadable) == [tag_of(node("q"))]
 
 
 def test_server_failure_of_one_tag_keeps_what_the_index_had(store):

@@ -12,7 +12,6 @@ from ..image.manifest import Layer
 from ..index.document import PackageEntry
 from ..index.nodes import Node, nodes_of_document
 from .facts import PUSHER, facts_from_annotations
-from .package import package_tag
 
 #: a spec of 120 nodes has some 300 kB
 MAX_CONFIG_SIZE = 64 << 20
@@ -95,10 +94,13 @@ def package_from_push(
 
 
 def check_tag_of_package(tag: str, node: Node) -> None:
-    """A tag that holds another package than it says would hide the right one from readers that compose tags."""
-    expected = package_tag(node.spec["name"], node.spec["version"], node.dag_hash)
-    if tag != expected:
-        raise NotAPackage(f"{tag} holds another package: {expected}")
+    """A tag that holds another package than it says would hide the right one from readers, who compose tags.
+
+    Only the hash is compared: however long name and version are and whatever became of their characters, it is whole
+    (:func:`~spack_oci.reference.valid_tag` keeps the last 64 characters).
+    """
+    if not tag.endswith(f"-{node.dag_hash}.spack"):
+        raise NotAPackage(f"{tag} holds another package: {node.spec['name']}@{node.spec['version']}/{node.dag_hash}")
 
 
 def _last_diff_id(config: Mapping[str, Any]) -> Optional[str]:
