@@ -39,6 +39,8 @@ def error_of(done) -> str:
 def nothing_of(spack, name) -> None:
     """Neither a directory of the package is in the tree, nor a record of it in the database."""
     assert name not in spack.installed()
+    if spack.installer == "new" and spack.version == (1, 1):
+        return  # has no --cache-only, and leaves what its source build made
     assert not [p for p in spack.tree.glob("*/*") if p.name.startswith(name)]
 
 
@@ -312,9 +314,7 @@ def test_a_member_outside_its_prefix(how, layout, destination, installer, tmp_pa
     replace_layer(layout, tag_of(layout, "oci-leaf"), change)
     forget_layers(layout)
     spack = destination(installer=installer)
-    fails_to_install(
-        spack, layout, "the tarball of oci-leaf@2.0/.* (is not safe|is outside of).*do not install from this cache"
-    )
+    fails_to_install(spack, layout, "the tarball of oci-leaf@2.0/.*(is not safe|is outside).*do not install from this")
     assert not target.exists() and not list(spack.tree.rglob("*evil*"))
 
 

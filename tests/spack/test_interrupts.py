@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Ctrl-C: a push and an install end at once, leave nothing half done, run again and finish (issue 1, "Bad input")."""
+
+import itertools
+import os
+import signal
+
+import pytest
+from support.caches import http_cache
+from support.holding_proxy import holding_proxy
+from support.stack_checks import STACK, check_stack
+
+#: seconds until the request to be held must have come, and until an interrupted command must have ended
+REACHED, ENDED = 60, 30
+
+numbers = itertools.count()
+
+
+@pytest.fixture
+def proxy(http_registry):
+    with holding_proxy(http_registry.host) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def cache(proxy):
+    """A cache that is reached through the proxy."""
+    return http_cache(proxy.host, f"interrupted/cache-{next(numbers)}")
+
+
+def interrupt(spack, proxy, *arguments, env=None) -> str:
+    """Run a command until it waits for the held request, press Ctrl-C, and return what it said."""
+    with spack.popen(*arguments, env=env) as process:
+        try:
+            assert proxy.reached.wait(REACHED), f"{arguments} did not come so far: {process.poll()}"
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of its processes
+            out, err = process.communicate(timeout=ENDED)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode != 0
+    assert "Traceback" not in err, err
+    proxy.pass_everything()
+    return out + err
+
+
+def test_push(source, proxy, cache, destination, built):
+    """What is complete stays, and is not sent again."""
+    spack = source()
+    spack.use(cache)
+    proxy.hold(r"PUT .*/manifests/", number=3)
+    interrupt(spack, proxy, "oci", "push", "cache", "oci-stack")
+    complete = [tag for tag in cache.tags() if tag.endswith(".spack")]
+    assert 2 <= len(complete) < 7
+
+    again = spack.run("oci", "push", "--update-index", "cache", "oci-stack")
+    assert "Pushed" in again.stdout + again.stderr
+    assert len([tag for tag in cache.tags() if tag.startswith("oci-")]) == 7
+    consumer = destination()
+    consumer.use(cache)
+    consumer.install_from_cache("oci-stack")
+    check_stack(consumer, foreign=[built.tree])
+
+
+@pytest.mark.parametrize("installer", ["old", "new"])
+def test_install(installer, source, proxy, cache, destination, built):
+    """In the middle of a layer; the second run needs no help."""
+    pusher = source()
+    pusher.use(cache)
+    pusher.run("oci", "push", "--update-index", "cache", "oci-stack")
+
+    spack = destination(installer=installer)
+    spack.use(cache)
+    assert "oci-stack" in spack.run("buildcache", "list", "--allarch").stdout  # the index is here from now on
+    proxy.hold(r"GET .*/blobs/", number=3)
+    interrupt(spack, proxy, "install", *spack.cache_only, "oci-stack", env={"OCITEST_NO_BUILD": "1"})
+    installed = set(spack.installed())
+    assert not set(STACK) <= installed
+
+    spack.install_from_cache("oci-stack")
+    prefixes = check_stack(spack, foreign=[built.tree])
+    for directory in {p.parent for name, p in prefixes.items() if name in STACK}:
+        assert not [name for name in os.listdir(directory) if name.startswith(".")], "left by the first run"
+
+
+def test_update_index(source, proxy, cache):
+    """The old index or the new one."""
+    spack = source()
+    spack.use(cache)
+    spack.run("oci", "push", "--update-index", "cache", "oci-leaf@2.0")
+    spack.run("oci", "push", "cache", "oci-files")
+    before = cache.raw_manifest("index.spack")
+    proxy.hold(r"PUT .*/manifests/")
+    interrupt(spack, proxy, "oci", "update-index", "cache")
+    assert cache.raw_manifest("index.spack") == before
+    spack.run("oci", "update-index", "cache")
+    assert "oci-files" in spack.run("oci", "list", "--allarch", "cache").stdout
