@@ -16,7 +16,7 @@ from spack_oci.cache.blobs import BlobCache
 from spack_oci.cache.outcome import FAILED, PUSHED
 from spack_oci.cache.progress import Silent
 from spack_oci.cache.push import PushSettings, execute_push, plan_push
-from spack_oci.errors import PrefixChanged, SpackOciError
+from spack_oci.errors import NotFound, PrefixChanged, SpackOciError
 from spack_oci.reference import parse_url
 from spack_oci.registry.retry import RetryPolicy
 from spack_oci.registry.settings import RegistrySettings
@@ -41,11 +41,23 @@ def open_store(url, **kwargs):
     return open_repository(parse_url(url), RegistrySettings(**kwargs) if kwargs else None)
 
 
+def settled_manifest(store, tag, patience=10.0):
+    """The registry lists a tag a moment before it can be read, and goes on with the request of a client that is gone."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return store.get_manifest(tag)[1]
+        except NotFound:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
 def no_dangling_tags(store):
     """Every tag's manifest names blobs that are there. Returns the number of tags."""
     tags = list(store.tags())
     for tag in tags:
-        manifest = json.loads(store.get_manifest(tag)[1])
+        manifest = json.loads(settled_manifest(store, tag))
         for blob in [manifest["config"], *manifest["layers"]]:
             assert store.has_blob(blob["digest"]), f"{tag} names {blob['digest']}, which is missing"
     return len(tags)
