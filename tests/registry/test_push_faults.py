@@ -42,7 +42,7 @@ def open_store(url, **kwargs):
 
 
 def settled_manifest(store, tag, patience=10.0):
-    """The registry lists a tag a moment before it can be read, and goes on with the request of a client that is gone."""
+    """The registry lists a tag a moment before it can be read, and ends the request of a client that is gone."""
     deadline = time.monotonic() + patience
     while True:
         try:
