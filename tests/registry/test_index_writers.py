@@ -153,9 +153,14 @@ def killed_writers(url, seed):
     index = fetch_index(store)
     survivors = {name for writer in range(WRITERS) if writer not in killed for name in names(writer)}
     assert survivors <= indexed_names(index)
-    # what the killed ones had tagged is not lost either
-    result = update_index(store)
-    tags = {tag for tag in store.tags() if is_package_tag(tag)}
+    # what the killed ones had tagged is not lost either; the registry may be ending their last requests still
+    deadline = time.monotonic() + 10
+    while True:
+        result = update_index(store)
+        tags = {tag for tag in store.tags() if is_package_tag(tag)}
+        if (result.total == len(tags) and not result.unreadable) or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
     assert result.total == len(tags) and not result.unreadable
     assert {entry.tag for entry in fetch_index(store).entries().values()} == tags
 
