@@ -170,6 +170,29 @@ def test_documents_of_dependents_do_not_depend_on_order():
     assert b"".join(first.lines()) == b"".join(second.lines())
 
 
+def test_known_nodes_are_skipped_and_change_nothing():
+    p = chain("shared", 3)
+    q = [node("q", dependencies=p[:1]), *p]
+    index = index_of(p)
+    nodes = nodes_of_document(document(q), "test", index.has_node)
+    assert [n.dag_hash for n in nodes] == [q[0]["hash"]]
+    index.add(nodes, PackageEntry("q.spack", DESCRIPTOR, DESCRIPTOR))
+    whole = index_of(p)
+    whole.add(nodes_of_document(document(q), "test"), PackageEntry("q.spack", DESCRIPTOR, DESCRIPTOR))
+    assert b"".join(index.lines()) == b"".join(whole.lines())
+
+
+def test_nodes_that_differ_are_not_skipped():
+    """What the hash does not cover: annotations of a spec that an older Spack wrote."""
+    dependency = node("p")
+    other = {**dependency, "annotations": {"original_specfile_version": 4, "compiler": "gcc@=12"}}
+    as_dependency = index_of([node("q", dependencies=[dependency]), dependency])
+    assert as_dependency.has_node(dependency) and not as_dependency.has_node(other)
+    as_package = index_of([dependency])
+    assert as_package.has_node(dependency) and as_package.has_node(other)
+    assert not as_package.has_node(node("r"))
+
+
 def test_version_4_is_converted_as_spack_does():
     nodes = chain("p", 2)
     for n in nodes:

@@ -9,7 +9,7 @@ from ..content import ContentStore, read_blob
 from ..descriptor import MANIFEST_TYPES, Descriptor, parse_json
 from ..errors import NotAPackage
 from ..image.manifest import Layer
-from ..index.document import PackageEntry
+from ..index.document import PackageEntry, PackageIndex
 from ..index.nodes import Node, nodes_of_document
 from .facts import PUSHER, facts_from_annotations
 
@@ -18,7 +18,7 @@ MAX_CONFIG_SIZE = 64 << 20
 
 
 class IndexedPackage(NamedTuple):
-    #: the package's own node first
+    #: the package's own node first, then its dependencies, as far as the index needs them
     nodes: List[Node]
     entry: PackageEntry
 
@@ -27,8 +27,11 @@ class IndexedPackage(NamedTuple):
         return self.nodes[0].dag_hash
 
 
-def read_package(store: ContentStore, tag: str) -> IndexedPackage:
-    """Read a tag: two requests. Raises NotFound, InvalidContent, DigestMismatch and NotAPackage, all ContentErrors."""
+def read_package(store: ContentStore, tag: str, index: Optional[PackageIndex] = None) -> IndexedPackage:
+    """Read a tag: two requests. Raises NotFound, InvalidContent, DigestMismatch and NotAPackage, all ContentErrors.
+
+    ``index``: where the package will be added; nodes of dependencies that it has are left out.
+    """
     descriptor, data = store.get_manifest(tag)
     if descriptor.media_type not in MANIFEST_TYPES:
         raise NotAPackage(f"{tag} of {store.url} is a {descriptor.media_type}, not the manifest of a package")
@@ -39,7 +42,7 @@ def read_package(store: ContentStore, tag: str) -> IndexedPackage:
     except (KeyError, IndexError, TypeError) as e:
         raise NotAPackage(f"{tag} of {store.url} has a manifest without config or layers") from e
     config = parse_json(read_blob(store, config_descriptor, MAX_CONFIG_SIZE), f"the config of {tag}")
-    return package_from_documents(tag, descriptor, manifest, config, layer, signed=False)
+    return package_from_documents(tag, descriptor, manifest, config, layer, signed=False, index=index)
 
 
 def package_from_documents(
@@ -49,9 +52,10 @@ def package_from_documents(
     config: Mapping[str, Any],
     layer: Descriptor,
     signed: bool,
+    index: Optional[PackageIndex] = None,
 ) -> IndexedPackage:
     """``descriptor``: of ``manifest``; ``layer``: its last. Raises NotAPackage."""
-    nodes = nodes_of_document(config, tag)
+    nodes = nodes_of_document(config, tag) if index is None else nodes_of_document(config, tag, index.has_node)
     check_tag_of_package(tag, nodes[0])
     annotations = manifest.get("annotations") or {}
     facts = facts_from_annotations(annotations)

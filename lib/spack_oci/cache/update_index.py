@@ -304,7 +304,7 @@ class _Writer:
         return published
 
     def _read(self, tags: List[str], fall_back_on: PackageIndex) -> None:
-        for tag, outcome in _read_all(self._store, tags, self._jobs):
+        for tag, outcome in _read_all(self._store, tags, self._jobs, self._known):
             if isinstance(outcome, IndexedPackage):
                 self._known.add(outcome.nodes, outcome.entry)
                 self._fresh.add(tag)
@@ -356,7 +356,7 @@ def _newly_signed(index: PackageIndex, signed: Set[str]) -> List[Tuple[str, Pack
 
 
 def _read_all(
-    store: ContentStore, tags: List[str], jobs: int
+    store: ContentStore, tags: List[str], jobs: int, known: PackageIndex
 ) -> Iterator[Tuple[str, Union[IndexedPackage, SpackOciError]]]:
     """Read tags concurrently; only ``2 * jobs`` of their documents are in memory at a time."""
     if not tags:
@@ -367,7 +367,7 @@ def _read_all(
         try:
             while True:
                 for tag in waiting:
-                    running[pool.submit(read_package, store, tag)] = tag
+                    running[pool.submit(read_package, store, tag, known)] = tag
                     if len(running) >= 2 * jobs:
                         break
                 if not running:

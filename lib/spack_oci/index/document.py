@@ -22,7 +22,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Opt
 
 from ..descriptor import Descriptor, canonical_json, parse_json, sha256_digest
 from ..errors import InvalidContent, NotAPackage
-from .nodes import DATABASE_VERSION, Node, node_of_entry
+from .nodes import DATABASE_VERSION, SPECFILE_VERSION, Node, node_of_entry
 
 FORMAT = "spack-oci.index"
 FORMAT_VERSION = 1
@@ -102,18 +102,20 @@ class Header(NamedTuple):
 class _Record:
     """A node, kept as bytes: tens of thousands of them as dictionaries would take gigabytes."""
 
-    __slots__ = ("dependencies", "needs", "package", "spec")
+    __slots__ = ("dependencies", "needs", "package", "plain", "spec")
 
     def __init__(
-        self, spec: bytes, dependencies: Tuple[str, ...], needs: Tuple[str, ...], package: Optional[bytes]
+        self, spec: bytes, dependencies: Tuple[str, ...], needs: Tuple[str, ...], package: Optional[bytes], plain: bool
     ) -> None:
         self.spec = spec
         self.dependencies = dependencies
         self.needs = needs
         self.package = package
+        #: the annotations, which the DAG hash does not cover, are those of a spec that no other Spack has rewritten
+        self.plain = plain
 
     def copy(self) -> "_Record":
-        return _Record(self.spec, self.dependencies, self.needs, self.package)
+        return _Record(self.spec, self.dependencies, self.needs, self.package, self.plain)
 
 
 class PackageIndex:
@@ -130,7 +132,10 @@ class PackageIndex:
         return len(self.tags)
 
     def add(self, nodes: Iterable[Node], entry: PackageEntry) -> None:
-        """Add or replace a package, by its nodes as :func:`~spack_oci.index.nodes.nodes_of_document` gives them."""
+        """Add or replace a package, by its nodes as :func:`~spack_oci.index.nodes.nodes_of_document` gives them.
+
+        Nodes that were skipped are in this index (:meth:`has_node`).
+        """
         package, *others = nodes
         for node in others:
             self._add_dependency(node)
@@ -160,7 +165,12 @@ class PackageIndex:
         intern = self._interned.setdefault
         dependencies = tuple(intern(h, h) for h in node.dependencies)
         needs = dependencies if node.needs == node.dependencies else tuple(intern(h, h) for h in node.needs)
-        return _Record(canonical_json(node.spec), dependencies, needs, package)
+        return _Record(canonical_json(node.spec), dependencies, needs, package, _is_plain(node.spec))
+
+    def has_node(self, node: Any) -> bool:
+        """Whether a dependency's node would change nothing (see :func:`nodes_of_document`); for any thread."""
+        record = self._records.get(str(node.get("hash"))) if isinstance(node, dict) else None
+        return record is not None and (record.package is not None or (record.plain and _is_plain(node)))
 
     def remove(self, tag: str) -> None:
         """Drop a package; its node stays while another package needs it."""
@@ -375,6 +385,10 @@ def entries_from_lines(lines: Iterable[bytes], hashes: Optional[Set[str]] = None
         if data.get("package") is not None:
             result[data["hash"]] = PackageEntry.from_dict(data["package"])
     return result
+
+
+def _is_plain(node: Mapping[str, Any]) -> bool:
+    return bool(node.get("annotations") == {"original_specfile_version": SPECFILE_VERSION})
 
 
 def _line_start(dag_hash: str) -> bytes:

@@ -7,7 +7,7 @@ every node of its dependencies (and, for a spliced spec, of its build spec). A n
 (``CorruptDatabaseError``), so a document is checked before any of it goes in.
 """
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Set, Tuple
 
 from ..errors import NotAPackage
 
@@ -26,8 +26,14 @@ class Node(NamedTuple):
     needs: Tuple[str, ...]
 
 
-def nodes_of_document(document: Mapping[str, Any], what: str) -> List[Node]:
-    """The nodes of a config document, the package's own first. Raises NotAPackage that names ``what``."""
+def nodes_of_document(
+    document: Mapping[str, Any], what: str, skip: Callable[[Any], bool] = lambda node: False
+) -> List[Node]:
+    """The nodes of a config document, the package's own first. Raises NotAPackage that names ``what``.
+
+    ``skip``: whether the index has a dependency's node already, just as it stands there; it is left out then. Most
+    nodes of a document are in the documents of many other packages.
+    """
     try:
         spec = document["spec"]
         version = spec["_meta"]["version"]
@@ -44,10 +50,10 @@ def nodes_of_document(document: Mapping[str, Any], what: str) -> List[Node]:
             else "push the package again with Spack 1.0 or newer",
         )
     try:
-        nodes = [_node(convert(node)) for node in raw]
-        if not nodes:
-            raise _Malformed("it has no nodes")
-        _check_closure(nodes)
+        _expect(isinstance(raw, list) and bool(raw), "it has no nodes")
+        nodes = [_node(convert(raw[0]))]
+        nodes.extend(_node(convert(node)) for node in raw[1:] if convert is not _unchanged or not skip(node))
+        _check_closure(nodes, {node.get("hash") for node in raw if isinstance(node, dict)})
     except _Malformed as e:
         raise NotAPackage(f"{what} has a malformed spec document: {e}") from None
     return nodes
@@ -126,8 +132,7 @@ def _edge(edge: Any, where: str) -> str:
     return edge["hash"]
 
 
-def _check_closure(nodes: List[Node]) -> None:
-    known = {node.dag_hash for node in nodes}
+def _check_closure(nodes: List[Node], known: Set[Any]) -> None:
     for node in nodes:
         for dag_hash in node.needs:
             _expect(dag_hash in known, f"{node.spec['name']}/{node.dag_hash[:7]} needs {dag_hash}, which it lacks")
