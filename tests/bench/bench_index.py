@@ -174,7 +174,10 @@ class Bench:
     def _spack(self, script: str) -> Dict[str, Any]:
         path = self.work / "script.py"
         path.write_text(script)
-        return self._json([str(self.spack / "bin" / "spack"), "python", str(path)])
+        # configs that Spack has fetched once stay in its source cache: a new one for each run
+        with tempfile.TemporaryDirectory(dir=self.work, prefix="sources-") as sources:
+            settings = ["-c", f"config:source_cache:{sources}", "-c", f"config:build_stage:[{sources}/stage]"]
+            return self._json([str(self.spack / "bin" / "spack"), *settings, "python", str(path)])
 
     def _json(self, argv: List[str]) -> Dict[str, Any]:
         done = subprocess.run(argv, env=self.environment, capture_output=True)
@@ -236,25 +239,27 @@ def part_two(bench: Bench, packages: int, new: int, with_vanilla: bool) -> bool:
     incremental = bench.ours(url, "incremental")
     show(f"ours, {new} new", incremental)
     print(f"  index.spack {full['database_size'] / 1e6:.1f} MB, ours {full['document_size'] / 1e6:.1f} MB")
-    loads = {}
-    for name, ours in (("Spack", False), ("ours", True), ("Spack", False), ("ours", True)):
-        result = bench.load(url, ours)
-        seconds = result["fetch"] + result["database"]
-        print(
-            f"  {name + ', load':34} {seconds:8.2f} s: fetch {result['fetch']:.2f}, database {result['database']:.2f}"
-        )
-        assert result["specs"] == packages + new
-        loads[name] = min(loads.get(name, result), result, key=lambda r: r["fetch"])
+    loads: Dict[str, List[Dict[str, Any]]] = {"Spack": [], "ours": []}
+    for _ in range(2):
+        for name, runs in loads.items():
+            runs.append(bench.load(url, name == "ours"))
+            assert runs[-1]["specs"] == packages + new
+            print(
+                f"  {name + ', load':34} {total(runs[-1]):8.2f} s: fetch {runs[-1]['fetch']:.2f}, then Spack's database"
+            )
+    theirs, ours = (min(map(total, loads[name])) for name in ("Spack", "ours"))
     return all(
         [
             check(f"rebuild with {full['peak']:.0f} MiB (700)", full["peak"] < 700),
             check(f"{new} new in {incremental['seconds']:.1f} s (15)", incremental["seconds"] < 15),
-            check(
-                f"fetch {loads['ours']['fetch']:.2f} s, Spack's {loads['Spack']['fetch']:.2f} s; the rest is the same",
-                loads["ours"]["fetch"] <= loads["Spack"]["fetch"],
-            ),
+            # on loopback, where the size of what is fetched costs nothing; two per cent: what two runs differ by
+            check(f"loading takes {ours:.2f} s, Spack's way {theirs:.2f} s", ours <= 1.02 * theirs),
         ]
     )
+
+
+def total(load: Dict[str, Any]) -> float:
+    return load["fetch"] + load["database"]
 
 
 def main(argv: Optional[List[str]] = None) -> int:
