@@ -100,15 +100,20 @@ def _by_volatility(members: Sequence[Member], limit: int) -> List[Group]:
     """Merge the two neighbours whose union costs the least more, until few enough are left.
 
     Cost of a group: its size times the number of packages whose update changes it. Neighbours in the order of
-    volatility: packages far apart in it hardly ever merge well, and n merges then take n steps of n comparisons.
+    volatility: packages far apart in it hardly ever merge well.
     """
     graph = _Graph(members)
     ordered = sorted(members, key=lambda member: (graph.change_count((member,)), member.name, member.dag_hash))
     groups = [_Candidate((member,), graph.closure(member), 2 ** graph.magnitude(member)) for member in ordered]
+    # of merging a group with the one behind it
+    costs = [left.cost_of_union(right) for left, right in zip(groups, groups[1:])]
     while len(groups) > limit:
-        costs = [left.cost_of_union(right) for left, right in zip(groups, groups[1:])]
-        cheapest = min(range(len(costs)), key=costs.__getitem__)
+        cheapest = costs.index(min(costs))
         groups[cheapest : cheapest + 2] = [groups[cheapest].union(groups[cheapest + 1])]
+        del costs[cheapest]
+        for index in (cheapest - 1, cheapest):
+            if 0 <= index < len(costs):
+                costs[index] = groups[index].cost_of_union(groups[index + 1])
     return [candidate.members for candidate in groups]
 
 
@@ -138,16 +143,15 @@ class _Graph:
         if len(bit) != len(members):
             raise ImageError("a package is in the image twice")
         self._closures: Dict[str, int] = {}
-        self._dependents = dict.fromkeys(bit, 0)
+        self._dependents: Dict[str, int] = {}
         for member in members:
             closure = bit[member.dag_hash]
             for dependency in member.dependencies & bit.keys():
                 closure |= self._closures.get(dependency, 0)
             self._closures[member.dag_hash] = closure
+        closures = list(self._closures.values())
         for member in members:
-            for other in members:
-                if self._closures[other.dag_hash] & bit[member.dag_hash]:
-                    self._dependents[member.dag_hash] += 1
+            self._dependents[member.dag_hash] = sum(1 for c in closures if c & bit[member.dag_hash])
 
     def closure(self, member: Member) -> int:
         """Itself and all that it depends on: an update of any of them changes it."""
