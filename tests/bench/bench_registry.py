@@ -231,10 +231,8 @@ def compare(title: str, what: str, tasks: List[Dict[str, Any]], registry: Docker
     paired = statistics.median(s["wall"] / o["wall"] for s, o in zip(results["spack"], results["our"]))
     wall = median("spack", "wall") / median("our", "wall")
     best = min(r["wall"] for r in results["spack"]) / min(r["wall"] for r in results["our"])
-    print(
-        f"  ratio  wall {wall:.2f}x, paired {paired:.2f}x, of the best runs {best:.2f}x; cpu {cpu:.2f}x, all {total_cpu:.2f}x"
-    )
-    sys.stdout.flush()
+    ratios = f"wall {wall:.2f}x, paired {paired:.2f}x, of the best runs {best:.2f}x"
+    print(f"  ratio  {ratios}; cpu {cpu:.2f}x, with the registry's {total_cpu:.2f}x", flush=True)
 
 
 def forget(registry: DockerRegistry) -> None:

@@ -3,9 +3,12 @@
 
 import email.utils
 import os
+import subprocess
+import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from spack_oci.content import BytesSource, read_blob
@@ -110,6 +113,7 @@ def test_429_of_an_anonymous_request_says_so():
         settings = RegistrySettings()
         with pytest.raises(RateLimited, match="anonymous.*spack oci login"):
             open_repository(Repository(registry.host, NAME, "http"), settings).get_manifest("1")
+        assert registry.methods() == ["GET 429"]
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
@@ -311,6 +315,7 @@ def test_slow_loris_in_a_body():
         store = store_at(registry, read_timeout=0.7, retry=retry, minimum_rate=100_000)
         with pytest.raises(TimedOut):
             fetch(store, b"x" * 20000)
+        assert len(registry.requests()) <= 5 and registry.methods()[0] == "GET 200"
 
 
 def test_registry_that_restarts():
@@ -653,3 +658,21 @@ def test_pushes_ask_the_origin_only():
         keep(mirror, SMALL)
         assert mirrored(origin, mirror).put_blob(layer(SMALL), BytesSource(SMALL))
         assert mirror.requests() == []
+
+
+# -- the fault registry as a program ----------------------------------------------------------------------------------
+
+
+def test_by_hand():
+    tests = Path(__file__).resolve().parents[1]
+    argv = [sys.executable, "-m", "support.fault_registry", "--fault", "HEAD /blobs/ status=503 times=2"]
+    with subprocess.Popen(argv, cwd=tests, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            url = process.stdout.readline().split()[0]
+            retry = RetryPolicy(attempts=3, base=0.01)
+            repository = Repository(url.partition("://")[2], NAME, "http")
+            assert not open_repository(repository, RegistrySettings(retry=retry)).has_blob(sha256_digest(SMALL))
+            lines = [process.stdout.readline().split() for _ in range(3)]
+            assert [line[-1] for line in lines] == ["503", "503", "404"]
+        finally:
+            process.terminate()
