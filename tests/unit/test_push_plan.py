@@ -6,7 +6,7 @@ import pytest
 from spack_oci.archive.codec import Compression
 from spack_oci.cache.blobs import BlobCache
 from spack_oci.cache.push import PushSettings, execute_push, plan_push
-from spack_oci.cache.push_plan import PACK, REUSE, SKIP, existing, read_layer
+from spack_oci.cache.push_plan import PACK, REUSE, SKIP, existing, mountable_from, read_layer
 from spack_oci.content import put_bytes
 from spack_oci.descriptor import OCI_CONFIG, OCI_MANIFEST, canonical_json
 from spack_oci.errors import Forbidden, NotAPackage, NotFound, PrefixChanged, ServerFailure
@@ -194,3 +194,55 @@ def test_what_is_no_package(manifest):
 
     with pytest.raises(NotAPackage, match="x.spack"):
         read_layer(Odd(), "x.spack")
+
+
+def test_a_package_that_is_given_twice_is_pushed_once(packages):
+    store = MemoryStore()
+    plan = plan_push(store, [*packages, packages[0]])
+    assert len(plan.packages) == 5
+    assert len(execute_push(plan, store).pushed) == 5
+
+
+def test_dependencies_that_are_only_in_the_store_are_layers_too(packages):
+    """`push --only package`: the image is complete if the rest is there, and what is not there is left out."""
+    store = pushed(packages[:2])
+    plan = plan_push(store, packages[4:])
+    assert set(plan.layers) == {package.dag_hash for package in packages[:2]}
+    execute_push(plan, store)
+    assert len(json.loads(store.get_manifest(packages[4].tag)[1])["layers"]) == 3
+
+
+@pytest.mark.parametrize(
+    "target, origins, expected",
+    [
+        ("oci://h.example/a", ["oci://h.example/b/c"], "b/c"),
+        ("oci://h.example/a", ["oci://h.example/a"], None),
+        ("oci://h.example/a", ["oci://h.example/b", "oci://h.example/a"], None),
+        ("oci://h.example/a", ["oci://other.example/b", "oci+file:///layout"], None),
+        ("oci+file:///one", ["oci+file:///two", "oci://h.example/b"], None),
+        ("oci://h.example/a", [], None),
+    ],
+)
+def test_where_a_layer_may_be_mounted_from(target, origins, expected):
+    assert mountable_from(target, origins) == expected
+
+
+def test_a_second_repository_of_a_registry_mounts(tmp_path, packages):
+    registry = {}
+    first = registry["team/one"] = MemoryStore("oci://memory.example/team/one", registry)
+    second = MemoryStore("oci://memory.example/team/two", registry)
+    settings = PushSettings(cache=BlobCache(str(tmp_path / "cache")))
+    execute_push(plan_push(first, packages, settings=settings), first, settings=settings)
+    plan = plan_push(second, packages, settings=settings)
+    assert {item.mount_from for item in plan.packages} == {"team/one"}
+    assert plan.to_dict()["packages"][0]["mount_from"] == "team/one"
+    result = execute_push(plan, second, settings=settings)
+    assert not result.failed and len(second.tagged) == 5
+    assert result.bytes_sent == result.bytes_read == 0 and result.bytes_saved > 0
+    assert second.calls["mount_blob"] == 5
+    # the first has lost its blobs: they are sent from the cache
+    third = MemoryStore("oci://memory.example/team/three", registry)
+    first.blobs.clear()
+    second.blobs.clear()
+    result = execute_push(plan_push(third, packages, settings=settings), third, settings=settings)
+    assert not result.failed and result.bytes_sent > 0 == result.bytes_read

@@ -52,12 +52,16 @@ class LayerKey:
 
 @dataclass(frozen=True)
 class KnownLayer:
-    """A layer that a prefix was packed to; the blob itself may be gone. ``facts``: of its relocation."""
+    """A layer that a prefix was packed to; the blob itself may be gone.
+
+    ``facts``: of its relocation; ``origins``: mirror URLs that it was sent to, from which it may be mounted.
+    """
 
     descriptor: Descriptor
     diff_id: str
     tar_size: int
     facts: Dict[str, Any]
+    origins: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,7 @@ class BlobCache:
                 check_digest(document["diff_id"]),
                 int(document["tar_size"]),
                 dict(document["facts"]),
+                tuple(document.get("origins") or ()),
             )
         except (OSError, ValueError, KeyError, TypeError, InvalidContent, InvalidReference):
             return None  # not there, or not ours: the prefix is packed again
@@ -151,6 +156,7 @@ class BlobCache:
             "diff_id": layer.diff_id,
             "tar_size": layer.tar_size,
             "facts": layer.facts,
+            "origins": list(layer.origins),
         }
         with self._storage_errors("writing to the blob cache"):
             os.makedirs(self._layers, exist_ok=True)

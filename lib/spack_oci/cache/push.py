@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 from .. import __version__
@@ -35,6 +35,10 @@ from .push_plan import PACK, PlannedPackage, PushPlan, PushSettings, plan_push
 from .stopping import Stoppable, termination_is_an_exit
 
 __all__ = ["PushPlan", "PushResult", "PushSettings", "execute_push", "plan_push"]
+
+
+#: how many stores are remembered to have a layer
+_ORIGINS = 4
 
 
 def execute_push(
@@ -263,14 +267,16 @@ class _Push:
             raise job.plan.problem
         job.started = time.monotonic()
         self._reporter.started(job.package)
-        if job.plan.known:
-            job.layer = job.plan.known
-            job.path = self._settings.cache.get(job.layer.descriptor.digest) if self._settings.cache else None
-            if job.path is not None:
-                return
-            if self._store.has_blob(job.layer.descriptor.digest):
-                return
-        self._pack(job)
+        known = job.plan.known
+        if known is None:
+            self._pack(job)
+            return
+        job.layer = known
+        if job.plan.mount_from and self._store.mount_blob(known.descriptor, job.plan.mount_from):
+            return
+        job.path = self._settings.cache.get(known.descriptor.digest) if self._settings.cache else None
+        if job.path is None and not self._store.has_blob(known.descriptor.digest):
+            self._pack(job)
 
     def _pack(self, job: _Job) -> None:
         def moved(count: int) -> None:
@@ -283,18 +289,22 @@ class _Push:
 
     def _send(self, job: _Job) -> None:
         self._check()
-        assert job.layer is not None
         if job.path is not None and not job.temporary:
-            try:
-                self._put(job, CachedBlob(job.path, job.layer.descriptor))
-            except (FileNotFoundError, DigestMismatch):  # removed by another process, or damaged
-                if self._settings.cache:
-                    self._settings.cache.drop(job.layer.descriptor.digest)
-                self._pack(job)
+            self._send_cached(job, job.path)
         if job.path is not None and job.temporary:
             self._put(job, FileSource(job.path))
-            self._keep(job, job.layer, job.path)
+            self._keep(job, job.path)
+        self._remember(job)
         job.seconds = time.monotonic() - job.started
+
+    def _send_cached(self, job: _Job, path: str) -> None:
+        """Send a layer of the blob cache; if it was removed meanwhile or is damaged, pack the prefix after all."""
+        assert job.layer is not None and self._settings.cache is not None
+        try:
+            self._put(job, CachedBlob(path, job.layer.descriptor))
+        except (FileNotFoundError, DigestMismatch):
+            self._settings.cache.drop(job.layer.descriptor.digest)
+            self._pack(job)
 
     def _put(self, job: _Job, source: BlobSource) -> None:
         def moved(count: int) -> None:
@@ -304,17 +314,27 @@ class _Push:
         if self._store.put_blob(job.layer.descriptor, Stoppable(source, self._check), moved):
             job.sent = job.layer.descriptor.size
 
-    def _keep(self, job: _Job, layer: KnownLayer, path: str) -> None:
+    def _keep(self, job: _Job, path: str) -> None:
         """Hand the layer over to the blob cache; a cache that cannot be written to is no reason to fail."""
-        cache = self._settings.cache
-        if cache is not None and job.plan.key is not None:
-            try:
-                cache.add(layer.descriptor.digest, path)
-                cache.remember_layer(job.plan.key, layer)
-            except StorageError as e:
-                self._reporter.warn(str(e))
+        assert job.layer is not None
+        try:
+            if self._settings.cache is not None:
+                self._settings.cache.add(job.layer.descriptor.digest, path)
+        except StorageError as e:
+            self._reporter.warn(str(e))
         if os.path.exists(path):
             os.unlink(path)
+
+    def _remember(self, job: _Job) -> None:
+        """Note what the prefix was packed to, and that this store has it."""
+        cache, key, layer = self._settings.cache, job.plan.key, job.layer
+        if cache is None or key is None or layer is None or self._store.url in layer.origins:
+            return
+        origins = (self._store.url, *layer.origins)[:_ORIGINS]
+        try:
+            cache.remember_layer(key, replace(layer, origins=origins))
+        except StorageError as e:
+            self._reporter.warn(str(e))
 
     def _tag(self, job: _Job) -> Descriptor:
         self._check()

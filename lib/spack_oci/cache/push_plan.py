@@ -12,8 +12,9 @@ from ..content import ContentStore, read_blob
 from ..descriptor import MANIFEST_TYPES, Descriptor, parse_json
 from ..errors import NotAPackage, NotFound, SpackOciError
 from ..image.manifest import Base, Layer
+from ..reference import Repository, is_oci_url, parse_url
 from .blobs import BlobCache, KnownLayer, LayerKey
-from .package import Package
+from .package import Package, package_tag
 
 #: what is done with a package
 SKIP = "skip"
@@ -85,6 +86,8 @@ class PlannedPackage:
     key: Optional[LayerKey] = None
     #: of REUSE
     known: Optional[KnownLayer] = None
+    #: of REUSE: repository of the same registry that may have the layer
+    mount_from: Optional[str] = None
     #: why this package cannot be pushed, found while planning (its prefix cannot be read)
     problem: Optional[SpackOciError] = None
 
@@ -99,6 +102,8 @@ class PlannedPackage:
         }
         if self.known:
             result["layer"] = self.known.descriptor.to_dict()
+        if self.mount_from:
+            result["mount_from"] = self.mount_from
         if self.problem:
             result["error"] = str(self.problem)
         return result
@@ -150,10 +155,11 @@ def plan_push(
     that it needs not be asked. Raises what the store raises: an existence check that fails is no answer.
     """
     settings = settings or PushSettings()
+    packages = list({package.dag_hash: package for package in packages}.values())
     there = set() if force else existing(store, packages, settings.transfer_jobs)
     layers, warnings = _layers_of_existing(store, packages, there, known_layers or {}, settings.transfer_jobs)
     planned = [
-        PlannedPackage(package, SKIP) if package.dag_hash in there else _plan_one(package, settings)
+        PlannedPackage(package, SKIP) if package.dag_hash in there else _plan_one(package, settings, store.url)
         for package in packages
     ]
     return PushPlan(planned, layers, warnings)
@@ -196,13 +202,19 @@ def _layers_of_existing(
 ) -> Tuple[Dict[str, Layer], List[str]]:
     """The layers, in the store, that the images of the packages to be pushed will have.
 
-    Takes those out of ``there`` whose tag turns out not to exist (a list may be older than the last deletion). A tag
-    that is there but is no package gives a warning, and its layer is left out of the images.
+    These are those of ``packages`` that are there, and whatever else of their closures is (`--only package`). Takes
+    those out of ``there`` whose tag turns out not to exist (a list may be older than the last deletion). A tag that is
+    there but is no package gives a warning, and its layer is left out of the images.
     """
     layers: Dict[str, Layer] = {}
     warnings: List[str] = []
     asked: Set[str] = set()
-    tags = {dag_hash: package.tag for package in packages for dag_hash in (package.dag_hash,)}
+    tags = {package.dag_hash: package.tag for package in packages}
+    for package in packages:
+        if package.dag_hash not in there:
+            for dag_hash, label in package.runtime:
+                tags.setdefault(dag_hash, _tag_of_label(label, dag_hash))
+    coming = {package.dag_hash for package in packages}
     with ThreadPoolExecutor(max(1, jobs)) as pool:
         while True:
             needed = {
@@ -210,7 +222,7 @@ def _layers_of_existing(
                 for package in packages
                 if package.dag_hash not in there
                 for dag_hash, _ in package.runtime
-                if dag_hash in there and dag_hash not in asked
+                if (dag_hash in there or dag_hash not in coming) and dag_hash not in asked
             }
             if not needed:
                 return layers, warnings
@@ -224,6 +236,12 @@ def _layers_of_existing(
                     there.discard(dag_hash)
                 else:
                     warnings.append(f"{answer}; images of the packages that depend on it will lack its layer")
+
+
+def _tag_of_label(label: str, dag_hash: str) -> str:
+    """``name@version/abcdefg`` -> the package's tag."""
+    name, _, version = label.rpartition("/")[0].partition("@")
+    return package_tag(name, version, dag_hash)
 
 
 def _try_read(store: ContentStore, tag: str) -> object:
@@ -255,11 +273,25 @@ def read_layer(store: ContentStore, tag: str) -> Layer:
         raise NotAPackage(f"{what} is not a package: {e}", remedy="push it again with --force") from e
 
 
-def _plan_one(package: Package, settings: PushSettings) -> PlannedPackage:
+def mountable_from(target: str, origins: Sequence[str]) -> Optional[str]:
+    """Name of the repository, of the registry of ``target`` (both mirror URLs), that a blob can be mounted from."""
+    if target in origins or not is_oci_url(target):
+        return None
+    here = parse_url(target)
+    for url in origins:
+        other = parse_url(url)
+        if isinstance(here, Repository) and isinstance(other, Repository) and other.host == here.host:
+            return other.name
+    return None
+
+
+def _plan_one(package: Package, settings: PushSettings, target: str) -> PlannedPackage:
     try:
         state = prefix_state(package.prefix, package.build_info)
     except SpackOciError as e:
         return PlannedPackage(package, PACK, problem=e)
     key = LayerKey(package.dag_hash, settings.compression.encoder, state.fingerprint)
     known = settings.cache.lookup_layer(key) if settings.cache else None
-    return PlannedPackage(package, REUSE if known else PACK, state.size, key, known)
+    if known is None:
+        return PlannedPackage(package, PACK, state.size, key)
+    return PlannedPackage(package, REUSE, state.size, key, known, mountable_from(target, known.origins))
