@@ -10,7 +10,6 @@ processor times (client and registry) are steadier than the wall clock.
 """
 
 import argparse
-import contextlib
 import hashlib
 import json
 import os
@@ -22,11 +21,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import types
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, List
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
@@ -36,6 +34,7 @@ from spack_oci.descriptor import OCI_LAYER, Descriptor  # noqa: E402
 from spack_oci.reference import Repository  # noqa: E402
 from spack_oci.registry import RegistrySettings, open_repository  # noqa: E402
 from support.docker_registry import DockerRegistry, docker_registry  # noqa: E402
+from support.relay import relay  # noqa: E402
 
 NAME = "bench/blobs"
 SMALL = 2048  # bytes
@@ -252,47 +251,6 @@ def small(arguments: argparse.Namespace, spack: str, work: str) -> None:
         tasks = [{**task, "digests": digests, "url": f"https://{host}"}] * arguments.rounds
         title = f"{arguments.blobs} blobs of {SMALL} bytes, HEAD + GET, TLS, one thread, {arguments.delay} ms away"
         compare(title, "small", tasks, registry, 2 * arguments.blobs, "requests")
-
-
-@contextlib.contextmanager
-def relay(target: str, round_trip: float) -> Iterator[str]:
-    """The address of a relay that is ``round_trip`` seconds away; the target's own address when that is 0.
-
-    Half of it is added to each direction, and the whole to the first bytes of a connection, for the handshake of TCP.
-    """
-    if not round_trip:
-        yield target
-        return
-    host, _, port = target.partition(":")
-    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-
-    def forward(source: socket.socket, sink: socket.socket, first: float) -> None:
-        extra = first
-        with contextlib.suppress(OSError):
-            while True:
-                data = source.recv(1 << 16)
-                time.sleep(round_trip / 2 + extra)
-                extra = 0.0
-                if not data:
-                    sink.shutdown(socket.SHUT_WR)
-                    return
-                sink.sendall(data)
-
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                server = socket.create_connection((host, int(port)))
-                for end in (client, server):
-                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                for arguments in ((client, server, round_trip), (server, client, 0.0)):
-                    threading.Thread(target=forward, args=arguments, daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        listener.close()
 
 
 def large(arguments: argparse.Namespace, spack: str, work: str) -> None:

@@ -12,9 +12,17 @@ from spack_oci.content import BytesSource, FileSource, put_bytes, read_blob
 from spack_oci.descriptor import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Descriptor, canonical_json
 from spack_oci.errors import NotFound, TLSFailure, Unauthorized, UnexpectedResponse, Unreachable
 from spack_oci.reference import Repository
-from spack_oci.registry import Credentials, RegistrySettings, StaticCredentials, UploadPolicy, open_repository
+from spack_oci.registry import (
+    Credentials,
+    RegistrySettings,
+    RetryPolicy,
+    StaticCredentials,
+    UploadPolicy,
+    open_repository,
+)
 from support.docker_registry import PASSWORD, USER, docker_registry
 from support.fault_registry import fault_registry
+from support.relay import relay
 
 REGISTRIES = {
     "docker-open": lambda: docker_registry(),
@@ -182,3 +190,25 @@ def test_unknown_certificate(registry):
 def test_nobody_there():
     with pytest.raises(Unreachable, match="no connection"):
         open_repository(Repository("127.0.0.1:1", "x/y", "http")).resolve("x")
+
+
+@pytest.mark.parametrize("monolithic", [True, False])
+def test_upload_whose_connection_is_cut(registry, monolithic):
+    """Twice, in the middle of a body; what each kind of registry keeps of it, and what it then accepts, is its own."""
+    if registry.ca:
+        pytest.skip("the same as without TLS")
+    data = os.urandom(5 << 20)
+    descriptor = Descriptor.of(data, OCI_LAYER)
+    with relay(registry.host, cuts=[1 << 20, 3 << 20]) as address:
+        credentials = StaticCredentials(address, Credentials(USER, PASSWORD))
+        policy = UploadPolicy(monolithic=monolithic, chunk_size=2 << 20)
+        retry = RetryPolicy(base=0.01)
+        store = open_repository(
+            Repository(address, f"test/cut-{monolithic}".lower(), "http"),
+            RegistrySettings([credentials], upload=policy, retry=retry),
+        )
+        moved = []
+        assert store.put_blob(descriptor, BytesSource(data), moved.append)
+        assert sum(moved) == len(data)
+        with store.open_blob(descriptor) as reader:
+            assert reader.read() == data

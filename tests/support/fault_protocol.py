@@ -213,7 +213,7 @@ class Handler(BaseHTTPRequestHandler):
         behaviour = self.registry.behaviour
         actions = {"pull": "pull", "push": "pull,push", "delete": "delete"}[action]
         scope = f"repository:{name}:{actions}" if name else ""
-        realm = f"{self.registry.url}/token"
+        realm = f"{self._own_url()}/token"
         if behaviour.challenge:
             header = behaviour.challenge.format(realm=realm, scope=scope)
         elif behaviour.auth == "basic":
@@ -309,12 +309,16 @@ class Handler(BaseHTTPRequestHandler):
             headers["OCI-Chunk-Min-Length"] = str(self.registry.behaviour.min_chunk)
         self._answer(202, headers)
 
+    def _own_url(self) -> str:
+        """As the client calls us, which may be through a relay."""
+        return f"{self.registry.scheme}://{self.headers['Host'] or self.registry.host}"
+
     def _location(self, name: str, identifier: str) -> str:
         path = f"/v2/{name}/blobs/uploads/{identifier}"
         style = self.registry.behaviour.location
         if style == "relative":
             return path
-        return f"{self.registry.url}{path}" + ("?_state=a%2Bb%3D&x=1" if style == "query" else "")
+        return f"{self._own_url()}{path}" + ("?_state=a%2Bb%3D&x=1" if style == "query" else "")
 
     def _upload(self, identifier: str) -> Optional[bytearray]:
         found = self.registry.uploads.get(identifier)
