@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """The index: ours against Spack's own code (`_oci_update_index`, `OCIIndexFetcher`), same registry, same run.
 
-    PYTHON tests/bench/bench_index.py --spack SPACK_ROOT [--work DIR] [--packages 2000] [--large 20000]
+    PYTHON tests/bench/bench_index.py [--spack SPACK_ROOT] [--work DIR] [--packages 2000] [--large 20000]
 
-``PYTHON`` has this package's dependencies and Spack's; it runs both sides. ``SPACK_ROOT`` is a Spack 1.1 or newer: it
-is only read. ``--work`` on a tmpfs measures best. Each measured step is a process of its own; what is timed is the
-function alone, without the start of Python or Spack. ``--large 0`` leaves the second part away.
+``SPACK_ROOT``: a Spack 1.1 or newer, which is only read; default: the 1.1.0 of the tests. ``--work`` on a tmpfs
+measures best. Each measured step is a process of its own, Spack's in a Python without this package; what is timed is
+the function alone, without the start of Python or Spack. ``--large 0`` leaves the second part away.
 
 Part one, ``--packages``: rebuild from nothing, and ten new packages. Part two, ``--large``: rebuild, its memory, ten
 new packages, the sizes of the documents, and how long a client takes from nothing to Spack's database in memory.
@@ -37,6 +37,7 @@ from spack_oci.descriptor import (  # noqa: E402
 )
 from spack_oci.reference import parse_url  # noqa: E402
 from spack_oci.registry import open_repository  # noqa: E402
+from support import spack_instance  # noqa: E402
 from support.cache_builder import tag_of  # noqa: E402
 from support.docker_registry import DockerRegistry, docker_registry  # noqa: E402
 from support.spec_universe import Universe  # noqa: E402
@@ -119,7 +120,6 @@ class Bench:
             **os.environ,
             "SPACK_DISABLE_LOCAL_CONFIG": "1",
             "SPACK_USER_CACHE_PATH": str(work / "cache"),
-            "SPACK_PYTHON": sys.executable,
             "PYTHONPATH": "",
         }
         self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -169,18 +169,19 @@ class Bench:
         return {**result, "requests": len(self.registry.requests()) - before}
 
     def load(self, url: str, ours: bool) -> Dict[str, Any]:
-        return self._spack(LOAD.format(url=url, ours=ours, paths=PATHS if ours else []))
+        return self._spack(LOAD.format(url=url, ours=ours, paths=PATHS if ours else []), ours)
 
-    def _spack(self, script: str) -> Dict[str, Any]:
+    def _spack(self, script: str, ours: bool = False) -> Dict[str, Any]:
         path = self.work / "script.py"
         path.write_text(script)
         # configs that Spack has fetched once stay in its source cache: a new one for each run
         with tempfile.TemporaryDirectory(dir=self.work, prefix="sources-") as sources:
             settings = ["-c", f"config:source_cache:{sources}", "-c", f"config:build_stage:[{sources}/stage]"]
-            return self._json([str(self.spack / "bin" / "spack"), *settings, "python", str(path)])
+            argv = [str(self.spack / "bin" / "spack"), *settings, "python", str(path)]
+            return self._json(argv, {"SPACK_PYTHON": str(spack_instance.python(ours))})
 
-    def _json(self, argv: List[str]) -> Dict[str, Any]:
-        done = subprocess.run(argv, env=self.environment, capture_output=True)
+    def _json(self, argv: List[str], environment: Optional[Dict[str, str]] = None) -> Dict[str, Any]:
+        done = subprocess.run(argv, env={**self.environment, **(environment or {})}, capture_output=True)
         if done.returncode:
             raise SystemExit(f"{argv[:2]} failed:\n{done.stderr.decode()}")
         return json.loads(done.stdout.decode().strip().splitlines()[-1])
@@ -264,7 +265,7 @@ def total(load: Dict[str, Any]) -> float:
 
 def main(argv: Optional[List[str]] = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spack", type=Path, required=True)
+    parser.add_argument("--spack", type=Path, help="default: the Spack 1.1.0 of the tests")
     parser.add_argument("--work", type=Path, help="scratch directory (default: a new temporary one)")
     parser.add_argument("--packages", type=int, default=2000)
     parser.add_argument("--new", type=int, default=10)
@@ -276,7 +277,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     with tempfile.TemporaryDirectory(dir=args.work, prefix="bench-index-") as work:
         tempfile.tempdir = work
         with docker_registry() as registry:
-            bench = Bench(args.spack.resolve(), Path(work), registry, args.jobs)
+            spack = args.spack or spack_instance.checkout("1.1.0")
+            bench = Bench(spack.resolve(), Path(work), registry, args.jobs)
             held = True
             if args.packages:
                 held &= part_one(bench, args.packages, args.new, args.rounds)

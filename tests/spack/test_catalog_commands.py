@@ -4,6 +4,10 @@
 import json
 
 import pytest
+from spack_oci.content import put_bytes
+from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, canonical_json
+from spack_oci.layout import open_layout
+from spack_oci.reference import parse_url
 from support.docker_registry import free_port
 
 
@@ -96,3 +100,22 @@ def test_show_needs_one_package(spack):
     done = spack.run("oci", "show", "cache", "oci-leaf@7", check=False)
     assert done.returncode != 0
     assert "no package that matches" in done.stderr
+
+
+def test_tag_that_cannot_be_read_is_named(new_cache, source):
+    """Without ``--strict`` it is a warning, with it the exit code says so; the index has the others either way."""
+    cache = new_cache("layout")
+    pusher = source()
+    pusher.use(cache)
+    pusher.run("oci", "push", "--only", "package", "cache", "oci-leaf@1.0")
+    store = open_layout(parse_url(cache.url))
+    descriptors = [put_bytes(store, b"{}", kind).to_dict() for kind in (OCI_CONFIG, OCI_LAYER_GZIP)]
+    broken = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": descriptors[0], "layers": descriptors[1:]}
+    store.put_manifest(canonical_json(broken), OCI_MANIFEST, "broken-1.0-abc.spack")
+    for options, code in (((), 0), (("--strict",), 1)):
+        done = pusher.run("oci", "update-index", *options, "cache", check=False)
+        assert done.returncode == code
+        assert "broken-1.0-abc.spack" in done.stderr
+    found = json.loads(pusher.run("oci", "update-index", "--json", "cache").stdout)
+    assert (found["total"], list(found["unreadable"])) == (1, ["broken-1.0-abc.spack"])
+    assert [r["name"] for r in listed(pusher)] == ["oci-leaf"]
