@@ -210,6 +210,9 @@ def test_dependencies_that_are_only_in_the_store_are_layers_too(packages):
     assert set(plan.layers) == {package.dag_hash for package in packages[:2]}
     execute_push(plan, store)
     assert len(json.loads(store.get_manifest(packages[4].tag)[1])["layers"]) == 3
+    store.reset()
+    assert not plan_push(store, packages[3:4], settings=PushSettings(read_dependencies=False)).layers
+    assert store.calls["get_manifest"] == 0
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,9 @@ class PushSettings:
     cache: Optional[BlobCache] = None
     #: of all that is held in memory at once
     memory: int = 512 << 20
+    #: look in the store for layers of dependencies that are not pushed too, so that every image is complete: two
+    #: requests for each, which some registries count as pulls. Otherwise these layers are left out, as Spack does
+    read_dependencies: bool = True
     #: stop at the first package that fails
     fail_fast: bool = False
     #: base image whose layers are in the store already
@@ -157,7 +160,7 @@ def plan_push(
     settings = settings or PushSettings()
     packages = list({package.dag_hash: package for package in packages}.values())
     there = set() if force else existing(store, packages, settings.transfer_jobs)
-    layers, warnings = _layers_of_existing(store, packages, there, known_layers or {}, settings.transfer_jobs)
+    layers, warnings = _layers_of_existing(store, packages, there, known_layers or {}, settings)
     planned = [
         PlannedPackage(package, SKIP) if package.dag_hash in there else _plan_one(package, settings, store.url)
         for package in packages
@@ -198,7 +201,11 @@ def _has_tag(store: ContentStore, tag: str) -> bool:
 
 
 def _layers_of_existing(
-    store: ContentStore, packages: Sequence[Package], there: Set[str], known: Mapping[str, Layer], jobs: int
+    store: ContentStore,
+    packages: Sequence[Package],
+    there: Set[str],
+    known: Mapping[str, Layer],
+    settings: PushSettings,
 ) -> Tuple[Dict[str, Layer], List[str]]:
     """The layers, in the store, that the images of the packages to be pushed will have.
 
@@ -215,14 +222,15 @@ def _layers_of_existing(
             for dag_hash, label in package.runtime:
                 tags.setdefault(dag_hash, _tag_of_label(label, dag_hash))
     coming = {package.dag_hash for package in packages}
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
+    elsewhere = settings.read_dependencies
+    with ThreadPoolExecutor(max(1, settings.transfer_jobs)) as pool:
         while True:
             needed = {
                 dag_hash
                 for package in packages
                 if package.dag_hash not in there
                 for dag_hash, _ in package.runtime
-                if (dag_hash in there or dag_hash not in coming) and dag_hash not in asked
+                if (dag_hash in there or (elsewhere and dag_hash not in coming)) and dag_hash not in asked
             }
             if not needed:
                 return layers, warnings

@@ -46,6 +46,8 @@ class Request:
     force: bool = False
     private: bool = False
     fail_fast: bool = False
+    #: see :class:`~spack_oci.cache.push_plan.PushSettings`
+    read_dependencies: bool = True
     update_index: bool = False
     compression: Optional[Compression] = None
     image: images.ImageOptions = field(default_factory=images.ImageOptions)
@@ -141,6 +143,7 @@ def _push_settings(request: Request) -> Iterator[engine.PushSettings]:
             stage=stage,
             cache=settings.blob_cache(options),
             fail_fast=request.fail_fast,
+            read_dependencies=request.read_dependencies,
             short_prefix=options.short_prefix,
         )
 
@@ -237,7 +240,8 @@ class Outcome:
 def print_plan(plan: engine.PushPlan) -> None:
     words = {push_plan.SKIP: "skip", push_plan.PACK: "pack", push_plan.REUSE: "send"}
     for item in plan.packages:
-        print(f"{words[item.action]:5} {item.package.label:40} {size(item.size) if item.size else '':>10}".rstrip())
+        word = "mount" if item.mount_from else words[item.action]
+        print(f"{word:5} {item.package.label:40} {size(item.size) if item.size else '':>10}".rstrip())
     tty.info(
         f"{len(plan.doing(push_plan.SKIP))} are there already, {len(plan.doing(push_plan.PACK))} would be packed "
         f"({size(plan.bytes_to_read)}), {len(plan.doing(push_plan.REUSE))} would be sent from the local cache"

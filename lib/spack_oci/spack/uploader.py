@@ -47,7 +47,14 @@ class OciUploader(spack.binary_distribution.Uploader):
 
     def _request(self, tags: Sequence[str] = ()) -> push.Request:
         wanted = images.options(base_image=self.base_image, tags=tags)
-        return push.Request(self.mirror, (), force=self.force, update_index=self.update_index, image=wanted)
+        return push.Request(
+            self.mirror,
+            (),
+            force=self.force,
+            update_index=self.update_index,
+            read_dependencies=False,  # an autopush of each package would ask for all below it, again and again
+            image=wanted,
+        )
 
     def push(self, specs: List["spack.spec.Spec"]) -> Tuple[List["spack.spec.Spec"], List[Tuple[Any, BaseException]]]:
         """(specs that were there already, [(spec, error)]); never raises for a single package."""
