@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Sequence
 
@@ -18,15 +19,14 @@ from spack_oci.content import ContentStore, put_bytes
 
 
 class Podman:
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, runroot: str) -> None:
         config = directory / "containers.conf"
         config.write_text(
             '[engine]\nruntime="runc"\ncgroup_manager="cgroupfs"\nevents_logger="file"\n'
             '[containers]\ndefault_ulimits=["nofile=20000:20000","nproc=30000:30000"]\n'
         )
         self._environment = {**os.environ, "CONTAINERS_CONF": str(config)}
-        self._base = ["podman", "--root", str(directory / "root"), "--runroot", str(directory / "run")]
+        self._base = ["podman", "--root", str(directory / "root"), "--runroot", runroot]
 
     def __call__(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
@@ -51,14 +51,17 @@ def podman(directory: Path) -> Iterator[Podman]:
     if os.geteuid() != 0 or not shutil.which("podman") or not shutil.which("runc"):
         pytest.skip("needs root, podman and runc")
     directory.mkdir(parents=True, exist_ok=True)
-    engine = Podman(directory)
-    if engine("info", check=False).returncode:
-        pytest.skip("podman does not work here")
-    try:
-        yield engine
-    finally:
-        engine("rmi", "--all", "--force", check=False)
-        engine("system", "reset", "--force", check=False)
+    # podman wants a path of at most 50 characters
+    with tempfile.TemporaryDirectory(prefix="podman-") as runroot:
+        engine = Podman(directory, runroot)
+        info = engine("info", check=False)
+        if info.returncode:
+            pytest.skip(f"podman does not work here: {info.stderr}")
+        try:
+            yield engine
+        finally:
+            engine("rmi", "--all", "--force", check=False)
+            engine("system", "reset", "--force", check=False)
 
 
 def skopeo(*arguments: str) -> str:
