@@ -270,6 +270,16 @@ def test_listing_without_our_own_tag_is_not_believed(store):
         update_index(store, backoff=QUICK)
 
 
+def test_listing_that_is_a_moment_behind_is_asked_for_again(store):
+    packages = [node("p"), node("q")]
+    for package in packages:
+        push_package(store, [package])
+    update_index(store, backoff=QUICK)
+    listings = iter([[], [tag_of(packages[0])], store.tagged])
+    store.tags = lambda: iter(next(listings))
+    assert update_index(store, backoff=QUICK).total == 2
+
+
 def test_overwritten_by_spack_is_repaired(store):
     package = node("p")
     push_package(store, [package])

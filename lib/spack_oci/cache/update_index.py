@@ -74,6 +74,9 @@ Warn = Callable[[str], None]
 #: where cosign stores the signature of a manifest
 _SIGNATURE_TAG = re.compile(r"sha256-([0-9a-f]{64})\.sig\Z")
 
+#: how often an incomplete listing of the tags is asked for again
+_LISTINGS = 5
+
 #: what makes one tag unreadable; everything else would befall the others too and ends the update
 _UNREADABLE = (ContentError, ServerFailure, UnexpectedResponse)
 
@@ -237,14 +240,24 @@ class _Writer:
             database: Optional[Descriptor] = self._store.resolve(DATABASE_TAG)
         except NotFound:
             database = None
-        listed = set(self._store.tags())
-        if document is not None and DOCUMENT_TAG not in listed:
-            raise IndexUpdateError(
-                f"{self._store.url} has {DOCUMENT_TAG}, but does not list it among its {len(listed)} tags",
-                remedy="its listing is incomplete, and packages would be lost by believing it; try again later",
-            )
+        listed = self._listed(document is not None)
         signed = {f"sha256:{match.group(1)}" for match in map(_SIGNATURE_TAG.match, listed) if match}
         return _Look(document, database, index, {tag for tag in listed if is_package_tag(tag)}, signed)
+
+    def _listed(self, with_document: bool) -> Set[str]:
+        """All tags. A listing without the tag that was just read is a moment behind; of what it lacks, we would say
+        that it is gone.
+        """
+        for attempt in range(_LISTINGS):
+            if attempt:
+                self._backoff.wait(attempt, self._backoff.shortest_cycle)
+            listed = set(self._store.tags())
+            if not with_document or DOCUMENT_TAG in listed:
+                return listed
+        raise IndexUpdateError(
+            f"{self._store.url} has {DOCUMENT_TAG}, but does not list it among its {len(listed)} tags",
+            remedy="its listing is incomplete, and packages would be lost by believing it; try again later",
+        )
 
     def _read_index(self) -> Tuple[Optional[DocumentManifest], PackageIndex]:
         try:
