@@ -65,10 +65,15 @@ def snapshot(spack):
     return {name: tree(prefix) for name, prefix in prefixes_of(spack).items()}, records(spack)
 
 
+@pytest.fixture(params=["oci install", "classic", "new"])
+def how(request):
+    return request.param
+
+
 @pytest.fixture
-def vanilla(destination, cache):
+def vanilla(how, destination, cache):
     """What vanilla Spack installs, and the place where it was."""
-    spack = destination(ours=False)
+    spack = destination(ours=False, installer="new" if how == "new" else "old")
     spack.use(cache)
     spack.install_from_cache("oci-stack")
     found = snapshot(spack)
@@ -76,11 +81,9 @@ def vanilla(destination, cache):
     return spack, found
 
 
-@pytest.mark.parametrize("how", ["oci install", "install, classic", "install, new"])
 def test_trees_modes_and_records_are_those_of_vanilla_spack(how, vanilla, destination, cache, built):
     there, (trees, database) = vanilla
-    changes = {"installer": "new" if how.endswith("new") else "old"} if how != "oci install" else {}
-    spack = destination(tree=there.tree, **changes)
+    spack = destination(tree=there.tree, installer=there.installer)
     spack.use(cache)
     if how == "oci install":
         spack.run("oci", "install", "oci-stack", env={"OCITEST_NO_BUILD": "1"})

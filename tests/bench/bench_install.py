@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Installing from an OCI cache: ours against vanilla Spack of the same version, same packages, same registry, same run.
+
+    bench_install.py --spack SPACK_ROOT [--work DIR] [--rounds N] [--delay MS --rate MBIT] [/HASH ...]
+
+``SPACK_ROOT`` has the packages installed; its configuration and the environment's SPACK_* variables are used as they
+are, except that everything is installed below ``--work`` (a tmpfs measures best; the path of the tree there must not
+be longer than the one of the build, or vanilla Spack fails). A registry on loopback is filled once. Every
+install starts with an empty tree and empty caches of blobs; the index is there. ``--delay`` and ``--rate`` put a link
+with that round trip time and bandwidth in front of the registry.
+
+Printed for each way to install: seconds of the whole command, of fetch + extract + relocate (what Spack's own timers
+say; classic installer only), peak memory of a process, requests; and ratios to vanilla Spack with the same installer.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional, Sequence
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests"), str(ROOT / "tests" / "bench")]
+
+from support import spack_instance  # noqa: E402
+from support.docker_registry import DockerRegistry, docker_registry  # noqa: E402
+from support.slow_link import slow_link  # noqa: E402
+
+
+@dataclass
+class Way:
+    """One way to install."""
+
+    name: str
+    ours: bool
+    installer: str
+    #: what it is compared with
+    baseline: str
+    command: Sequence[str]
+    target: float = 0.0
+    wall: List[float] = field(default_factory=list)
+    part: List[float] = field(default_factory=list)
+    peak: List[float] = field(default_factory=list)
+
+    def ratio(self, ways: "Dict[str, Way]", what: str) -> float:
+        mine, theirs = statistics.median(getattr(self, what)), statistics.median(getattr(ways[self.baseline], what))
+        return theirs / mine if mine else 0.0
+
+
+INSTALL = ("install", "--cache-only", "--no-check-signature")
+#: the new installer of 1.1 has no --cache-only; with everything in the cache it takes the same way
+NEW = ("install", "--no-check-signature")
+WAYS = (
+    Way("vanilla classic", False, "old", "vanilla classic", INSTALL),
+    Way("ours classic", True, "old", "vanilla classic", INSTALL, 2.0),
+    Way("spack oci install", True, "old", "vanilla classic", ("oci", "install"), 3.0),
+    Way("vanilla new", False, "new", "vanilla new", NEW),
+    Way("ours new", True, "new", "vanilla new", NEW, 1.5),
+)
+
+
+class Bench:
+    def __init__(self, spack: Path, work: Path, url: str, registry: DockerRegistry) -> None:
+        self.spack, self.work, self.url, self.registry = spack, work, url, registry
+        self.tree = work / "o"
+        self.pythons = {False: spack_instance.python(False), True: spack_instance.python(True)}
+        self.environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        if registry.ca:
+            self.environment["SSL_CERT_FILE"] = str(registry.ca)
+
+    def scope(self, installer: str, tree: Optional[Path]) -> Path:
+        directory = self.work / "scope"
+        directory.mkdir(exist_ok=True)
+        config = {
+            "installer": installer,
+            "misc_cache": str(self.work / "misc"),
+            "source_cache": str(self.work / "sources"),
+            "build_stage": [str(self.work / "stage")],
+        }
+        if tree:
+            config["install_tree"] = {"root": str(tree)}
+        mirrors = {"cache": {"url": self.url, "signed": False}}
+        (directory / "config.yaml").write_text(json.dumps({"config": config}))
+        (directory / "mirrors.yaml").write_text(json.dumps({"mirrors:": mirrors}))
+        oci = {"cache": {"root": str(self.work / "oci")}}
+        (directory / "oci.yaml").write_text(json.dumps({"oci": oci}))
+        return directory
+
+    def run(self, ours: bool, installer: str, *arguments: str, tree: Optional[Path] = None) -> str:
+        environment = {**self.environment, "SPACK_PYTHON": str(self.pythons[ours])}
+        command = [str(self.spack / "bin" / "spack"), "-C", str(self.scope(installer, tree)), *arguments]
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        output = process.communicate("")[0]
+        if process.returncode:
+            raise SystemExit(f"{' '.join(command)} failed:\n{output[-5000:]}")
+        return output
+
+    def roots(self) -> List[str]:
+        """Installed packages that no other one needs."""
+        code = (
+            "import spack.store; found = [s for s in spack.store.STORE.db.query() if not s.external]; "
+            "used = {d.dag_hash() for s in found for d in s.dependencies(deptype=('link', 'run'))}; "
+            "print(*('/' + s.dag_hash() for s in found if s.dag_hash() not in used))"
+        )
+        return self.run(False, "old", "python", "-c", code).split()
+
+    def fill(self, specs: Sequence[str]) -> None:
+        self.run(True, "old", "oci", "push", "--without-build-dependencies", "--update-index", "cache", *specs)
+
+    def measure(self, way: Way, specs: Sequence[str]) -> None:
+        for directory in (self.tree, self.work / "sources", self.work / "oci" / "blobs", self.work / "stage"):
+            shutil.rmtree(directory, ignore_errors=True)
+        started = time.perf_counter()
+        before = _children_peak()
+        self.run(way.ours, way.installer, *way.command, *specs, tree=self.tree)
+        way.wall.append(time.perf_counter() - started)
+        way.peak.append(max(before, _children_peak()))
+        part = sum(_ours(json.loads(f.read_text())) for f in self.tree.glob("*/*/.spack/install_times.json"))
+        way.part.append(part)
+
+    def installed(self) -> int:
+        return len(list(self.tree.glob("*/*/.spack/spec.json")))
+
+
+def _ours(times: Dict) -> float:
+    """Fetch, extract and relocate of one package, in seconds."""
+    wanted = {"fetch", "install"}
+    return sum(phase["seconds"] for phase in times.get("phases", []) if phase["name"] in wanted)
+
+
+def _children_peak() -> float:
+    """MiB of the largest process that ended so far."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+@contextlib.contextmanager
+def link(registry: DockerRegistry, delay: float, rate: float) -> Iterator[str]:
+    """The host through which the registry is reached."""
+    if not delay and not rate:
+        yield registry.host
+        return
+    with slow_link(registry.host, delay / 1000, rate * 1e6 / 8 if rate else None) as host:
+        yield host
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("specs", nargs="*")
+    parser.add_argument("--spack", required=True, type=Path)
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--delay", type=float, default=0, help="round trip time in ms")
+    parser.add_argument("--rate", type=float, default=0, help="Mbit/s")
+    parser.add_argument("--only", nargs="*", help="names of the ways to install, e.g. 'vanilla classic'")
+    args = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        work = args.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        work.mkdir(parents=True, exist_ok=True)
+        registry = stack.enter_context(docker_registry(tls=True, fast=True))
+        direct = Bench(args.spack, work, f"oci://{registry.host}/bench/install", registry)
+        specs = args.specs or direct.roots()
+        direct.fill(specs)
+        host = stack.enter_context(link(registry, args.delay, args.rate))
+        bench = Bench(args.spack, work, f"oci://{host}/bench/install", registry)
+        ways = {way.name: way for way in WAYS if not args.only or way.name in args.only}
+        for way in ways.values():  # the index and byte code are made once, for both
+            bench.run(way.ours, way.installer, "buildcache", "list", tree=bench.tree)
+        for _ in range(args.rounds):
+            for way in ways.values():
+                bench.measure(way, specs)
+                print(f"{way.name}: {way.wall[-1]:.2f} s, {bench.installed()} packages", file=sys.stderr)
+        return report(ways)
+
+
+def report(ways: Dict[str, Way]) -> int:
+    failed = False
+    print(f"{'':20} {'wall':>8} {'ratio':>7} {'target':>7} {'our part':>9} {'ratio':>7} {'peak MiB':>9}")
+    for way in ways.values():
+        wall, part = statistics.median(way.wall), statistics.median(way.part)
+        ratio = way.ratio(ways, "wall") if way.baseline in ways else 0.0
+        failed = failed or ratio < way.target
+        print(
+            f"{way.name:20} {wall:8.2f} {ratio:7.2f} {way.target:7.1f} {part:9.2f} "
+            f"{way.ratio(ways, 'part') if way.baseline in ways else 0:7.2f} {max(way.peak):9.0f}"
+        )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
