@@ -2,8 +2,10 @@
 """Updating the index of a cache in memory: what is read, what is written, what others do meanwhile."""
 
 import json
+import time
 
 import pytest
+from spack_oci.cache import update_index as update_module
 from spack_oci.cache.read_package import read_package
 from spack_oci.cache.update_index import Backoff, merge_pushed, update_index
 from spack_oci.content import put_bytes
@@ -19,6 +21,7 @@ from spack_oci.descriptor import (
     canonical_json,
 )
 from spack_oci.errors import IndexUpdateError, NotFound, RateLimited, ServerFailure
+from spack_oci.index.document import PackageIndex
 from spack_oci.index.read import IndexDocument, NotModified, fetch_index
 from spack_oci.index.wire import DATABASE_TAG, DOCUMENT_TAG, read_database
 from support.cache_builder import chain, node, push_package, tag_of
@@ -147,6 +150,18 @@ def test_full_reads_everything_again(store):
     update_index(store, full=True, backoff=QUICK)
     new = fetch_index(store).entries()[package["hash"]]
     assert new.manifest == store.resolve(tag_of(package)) != old.manifest
+
+
+def test_reading_does_not_run_ahead_of_what_was_taken_over(store):
+    """However many packages there are, few documents are in memory."""
+    for number in range(60):
+        push_package(store, [node(f"p{number}")])
+    store.reset()
+    results = update_module._read_all(store, sorted(store.tagged), 3, PackageIndex())
+    next(results)
+    time.sleep(0.2)
+    assert store.calls["get_manifest"] <= 6
+    assert len(list(results)) == 59
 
 
 def break_manifest(store, tag):
