@@ -207,6 +207,14 @@ def test_hostile_realm_gets_nothing(realm):
         assert registry.methods() == ["HEAD 401"]
 
 
+@pytest.mark.parametrize("realm", ["http://[", "https://host:port/"])
+def test_realm_that_is_no_address(realm):
+    with fault_registry(auth="bearer", challenge=f'Bearer realm="{realm}"') as registry:
+        with pytest.raises(UnexpectedResponse, match="not an address"):
+            store_at(registry).has_blob(DIGEST)
+        assert registry.methods() == ["HEAD 401"]
+
+
 def test_http_realm_of_an_https_registry():
     with fault_registry(auth="bearer") as tokens, fault_registry(auth="bearer", tls=True) as registry:
         registry.behaviour.challenge = f'Bearer realm="{tokens.url}/token"'

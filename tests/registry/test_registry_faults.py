@@ -526,6 +526,54 @@ def test_upload_left_open_is_cancelled():
         assert registry.uploads == {}
 
 
+def test_upload_that_arrives_damaged():
+    """Once: sent again. Twice: an error."""
+    body = b'{"errors":[{"code":"DIGEST_INVALID","message":"provided digest did not match uploaded content"}]}'
+    with fault_registry(Fault("PUT", "/uploads/", status=400, body=body)) as registry:
+        assert put(registry) == ["HEAD 404", "POST 202", "PUT 400", "POST 202", "PUT 201"]
+    with fault_registry(Fault("PUT", "/uploads/", status=400, body=body, times=2)) as registry:
+        with pytest.raises(UnexpectedResponse, match="DIGEST_INVALID"):
+            put(registry)
+        assert registry.methods() == ["HEAD 404", "POST 202", "PUT 400", "POST 202", "PUT 400"]
+
+
+def test_registry_that_does_not_say_how_far_an_upload_got():
+    faults = Fault("PUT", "", reset_after=1000), Fault("GET", "/uploads/", status=204)
+    with fault_registry(*faults) as registry:
+        assert put(registry) == [
+            *["HEAD 404", "POST 202", "PUT 0", "GET 204", "DELETE 204", "POST 202", "PATCH 202", "PUT 201"]
+        ]
+
+
+GARBAGE = ["http://[", "http://host:port/", "//[::1", "http://a:99999/"]
+
+
+@pytest.mark.parametrize("location", GARBAGE)
+@pytest.mark.parametrize("method, status", [("POST", 202), ("GET", 307)])
+def test_addresses_that_are_none(location, method, status):
+    fault = Fault(method, "/v2/", status=status, headers={"Location": location}, times=9)
+    with fault_registry(fault) as registry:
+        store = store_at(registry)
+        with pytest.raises((UnexpectedResponse, Unreachable, NotFound)):
+            store.put_blob(layer(SMALL), BytesSource(SMALL)) if method == "POST" else store.get_manifest("1")
+        assert len(registry.requests()) <= 9
+
+
+def test_address_with_a_blank():
+    with fault_registry() as registry:
+        headers = {"Location": f"/v2/{NAME}/blobs/uploads/0-0?state=a b"}
+        registry.uploads["0-0"] = bytearray()
+        registry.faults.append(Fault("POST", status=202, headers=headers))
+        assert put(registry) == ["HEAD 404", "POST 202", "PUT 201"]
+
+
+def test_digest_header_of_an_unknown_algorithm():
+    fault = {"status": 200, "headers": {"Docker-Content-Digest": "blake3:00"}, "body": MANIFEST, "times": 3}
+    with fault_registry(Fault("*", "/manifests/", **fault)) as registry:
+        assert store_at(registry).get_manifest("1")[1] == MANIFEST
+        assert store_at(registry).resolve("1").digest == sha256_digest(MANIFEST)
+
+
 def test_source_that_is_too_short():
     with fault_registry() as registry, pytest.raises(InvalidContent, match="ends after 3 of"):
         store_at(registry).put_blob(layer(SMALL), BytesSource(b"abc"))

@@ -20,7 +20,7 @@ from .failures import refusal
 from .retry import RetryPolicy
 from .settings import RegistrySettings
 from .tokens import Scopes, TokenCache, repository_scope
-from .transport import Answer, Transport, host_of, without_query
+from .transport import Answer, Transport, absolute_url, host_of, without_query
 
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -140,7 +140,7 @@ class RegistryClient:
             raise UnexpectedResponse(
                 f"{answer.method} {without_query(answer.url)}: {answer.status} without a Location", status=answer.status
             )
-        url = urllib.parse.urljoin(answer.url, value)
+        url = absolute_url(answer.url, value)
         parts = urllib.parse.urlsplit(url)
         ours = urllib.parse.urlsplit(self.repository.endpoint)
         if parts.scheme == "http" and ours.scheme == "https":
@@ -200,17 +200,13 @@ def _redirect_target(answer: Answer) -> Optional[str]:
     if answer.method not in ("GET", "HEAD") and answer.status not in _SAME_METHOD_REDIRECTS:
         return None
     location = answer.headers.get("Location")
-    return urllib.parse.urljoin(answer.url, location) if location else None
+    return absolute_url(answer.url, location) if location else None
 
 
 def origin_of(url: str) -> Tuple[str, str, Optional[int]]:
-    """Scheme, host name and port: where credentials may go. An unreadable port is no origin of ours."""
+    """Scheme, host name and port: where credentials may go."""
     parts = urllib.parse.urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError:
-        port = -1
-    return parts.scheme, (parts.hostname or "").lower(), port or _DEFAULT_PORTS.get(parts.scheme)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(parts.scheme)
 
 
 _clients: "weakref.WeakSet[RegistryClient]" = weakref.WeakSet()

@@ -22,7 +22,7 @@ from ..errors import DigestMismatch, InvalidContent, InvalidReference, NotFound,
 from ..reference import check_tag
 from .client import RegistryClient
 from .downloads import digest_with
-from .transport import Answer, without_query
+from .transport import Answer, absolute_url, without_query
 
 ACCEPT = ", ".join(MANIFEST_TYPES + INDEX_TYPES)
 
@@ -57,7 +57,8 @@ class Manifests:
         digest = answer.headers.get("Docker-Content-Digest") or (reference if ":" in reference else "")
         length = answer.headers.get("Content-Length", "")
         media_type = media_type_of(answer)
-        if answer.method != "HEAD" or not digest or not length.isdigit() or int(length) == 0 or not media_type:
+        incomplete = not is_digest(digest) or not length.isdigit() or int(length) == 0 or not media_type
+        if answer.method != "HEAD" or incomplete:
             return self.get(reference)[0]
         if ":" in reference and digest != reference:
             raise DigestMismatch(f"{self._called(reference)}: the registry says that its digest is {digest}")
@@ -82,8 +83,8 @@ class Manifests:
         data = answer.read_all(MAX_MANIFEST_SIZE)
         expected = reference if ":" in reference else answer.headers.get("Docker-Content-Digest", "")
         digest = sha256_digest(data)
-        if expected:
-            algorithm = check_digest(expected).partition(":")[0]
+        if is_digest(expected):
+            algorithm = expected.partition(":")[0]
             digest = digest if algorithm == "sha256" else digest_with(algorithm, data)
             if digest != expected:
                 raise DigestMismatch(f"{self._called(reference)} came back with the digest {digest}, not {expected}")
@@ -236,7 +237,7 @@ def pages(client: RegistryClient, url: str, doing: str, next_of: Any = None) -> 
         yield document
         link = next_link(answer.headers.get("Link"))
         if link:
-            current = _at_home(client, urllib.parse.urljoin(answer.url, link), doing)
+            current = _at_home(client, absolute_url(answer.url, link), doing)
         else:
             current = next_of(current, document) if next_of else None
 
@@ -298,6 +299,15 @@ def head_or_first_byte(client: RegistryClient, url: str, doing: str, headers: Di
 
 def media_type_of(answer: Answer) -> str:
     return answer.headers.get("Content-Type", "").partition(";")[0].strip()
+
+
+def is_digest(text: str) -> bool:
+    """Whether it is a digest that we can check; a registry may send one of an algorithm that we do not know."""
+    try:
+        check_digest(text)
+    except InvalidReference:
+        return False
+    return True
 
 
 def check_reference(reference: str) -> None:

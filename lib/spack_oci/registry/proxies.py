@@ -70,9 +70,6 @@ class ProxiedPool:
             raise as_socket_error(e) from e
         return ProxiedResponse(response)
 
-    def close(self) -> None:
-        self._pool.close()
-
 
 class ProxiedResponse:
     """As Response."""

@@ -16,7 +16,7 @@ from .credentials import Credentials
 from .failures import refusal
 from .retry import RetryPolicy
 from .settings import RegistrySettings
-from .transport import Answer, Transport, host_of, without_query
+from .transport import Answer, Transport, host_of, split_url, without_query
 
 #: bytes; the largest tokens seen in the wild have some 16 KiB
 MAX_TOKEN_ANSWER = 256 << 10
@@ -89,7 +89,7 @@ def check_realm(realm: str, registry_url: str, allow_http: bool) -> None:
 
     Plain http counts as allowed for the registry's own host name if the registry itself is spoken to over plain http.
     """
-    parts = urllib.parse.urlsplit(realm)
+    parts = split_url(realm)
     shown = without_query(realm)
     if parts.scheme == "https" and parts.hostname and "@" not in parts.netloc:
         return

@@ -18,6 +18,7 @@ from ..errors import (
     TimedOut,
     TLSFailure,
     TransportError,
+    UnexpectedResponse,
     Unreachable,
 )
 from .connections import Body, ConnectFailed, ConnectionPool, ConnectTimeout, Headers
@@ -29,14 +30,38 @@ _DRAIN_LIMIT = 64 << 10
 _READ_SIZE = 1 << 20
 
 
+#: what a server may have left unquoted in an address, and what is quoted already
+_UNQUOTED = "!#$%&'()*+,/:;=?@[]~"
+
+
+def split_url(url: str) -> urllib.parse.SplitResult:
+    """``urlsplit`` for what servers send: UnexpectedResponse instead of ValueError, also for a wrong port."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        _ = parts.port
+    except ValueError as e:
+        raise UnexpectedResponse(f"not an address: {url[:200]!r} ({e})") from e
+    return parts
+
+
+def absolute_url(base: str, reference: str) -> str:
+    """A ``Location`` or link of an answer from ``base``, in the form in which it can be asked for."""
+    try:
+        url = urllib.parse.urljoin(base, urllib.parse.quote(reference, safe=_UNQUOTED))
+    except ValueError as e:
+        raise UnexpectedResponse(f"not an address: {reference[:200]!r} ({e})") from e
+    split_url(url)
+    return url
+
+
 def host_of(url: str) -> str:
     """``HOST[:PORT]`` of a URL, as ``Repository.host`` has it."""
-    return urllib.parse.urlsplit(url).netloc.rpartition("@")[2]
+    return split_url(url).netloc.rpartition("@")[2]
 
 
 def without_query(url: str) -> str:
     """The URL as it may be shown: signed URLs carry their signature in the query."""
-    parts = urllib.parse.urlsplit(url)
+    parts = split_url(url)
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
@@ -170,12 +195,6 @@ class Transport:
         if self._context is None:
             self._context = tls_context(self._settings)
         return self._context
-
-    def close(self) -> None:
-        with self._lock:
-            pools, self._pools = self._pools, {}
-        for pool in pools.values():
-            pool.close()
 
 
 #: all of this process, to be emptied in a forked child

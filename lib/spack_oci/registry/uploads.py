@@ -57,11 +57,21 @@ class Uploader:
         if session is None:
             return
         report = _Report(progress)
-        if self._policy.monolithic:
-            session = self._in_one_piece(session, descriptor, source, report)
-        if session is not None:
-            self._in_pieces(session, descriptor, source, report)
+        try:
+            self._send(session, descriptor, source, report)
+        except UnexpectedResponse as e:
+            # damaged on the way, or a resumed upload was put together wrongly: once more, from the start
+            if e.status != 400 or "DIGEST_INVALID" not in e.codes:
+                raise
+            fresh = self.start(descriptor.digest)
+            if fresh is not None:
+                self._send(fresh, descriptor, source, report)
         report.at(descriptor.size)
+
+    def _send(self, session: Session, descriptor: Descriptor, source: BlobSource, report: "_Report") -> None:
+        rest = self._in_one_piece(session, descriptor, source, report) if self._policy.monolithic else session
+        if rest is not None:
+            self._in_pieces(rest, descriptor, source, report)
 
     def mount(self, digest: str, from_repository: str) -> bool:
         """Take a blob over from another repository of this registry. False: the registry did not do it.
@@ -80,7 +90,7 @@ class Uploader:
                 headers={"Content-Length": "0"},
             ).read_nothing()
         except (NotFound, ResponseError) as e:
-            if isinstance(e, NotFound) or e.status in (400, 401, 403, 405):
+            if isinstance(e, NotFound) or e.status in (400, 401, 403, 405, 501):
                 return False  # no permission on the source, or no mounting at all: the blob can still be sent
             raise
         if answer.status == 201:
@@ -242,8 +252,12 @@ class Uploader:
             if not isinstance(e, NotFound) and e.status in (401, 403, 429):
                 raise
             return None if self._is_stored(descriptor) else self.start(descriptor.digest)
+        received = range_end(answer.headers.get("Range"))
+        if received is None:  # without knowing how far it got, it cannot be continued
+            self.cancel(session)
+            return self.start(descriptor.digest)
         found = self._session(answer, session)
-        found.offset = min(range_end(answer.headers.get("Range")) or 0, descriptor.size)
+        found.offset = min(received, descriptor.size)
         return found
 
     def _is_stored(self, descriptor: Descriptor) -> bool:
