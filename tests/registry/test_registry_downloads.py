@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Downloads that break, lie, trickle or never end: they complete, or end in one error. Requests are counted."""
+
+import time
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from spack_oci.content import read_blob
+from spack_oci.descriptor import sha256_digest
+from spack_oci.errors import (
+    ConnectionLost,
+    DigestMismatch,
+    Forbidden,
+    InvalidContent,
+    TimedOut,
+    UnexpectedResponse,
+    Unreachable,
+)
+from spack_oci.reference import Repository
+from spack_oci.registry import (
+    RetryPolicy,
+    open_repository,
+)
+from support.fault_registry import Fault, fault_registry
+from support.registry_cases import LARGE, MANIFEST, NAME, SMALL, fetch, keep, layer, settings_for, store_at
+
+
+@pytest.mark.parametrize("how", ["truncate", "reset_after"])
+def test_download_goes_on_where_it_broke(how):
+    cut = 1_000_000
+    with fault_registry(Fault("GET", "/blobs/", **{how: cut}), Fault("GET", "/blobs/", **{how: cut})) as registry:
+        keep(registry, LARGE)
+        assert fetch(store_at(registry), LARGE) == LARGE
+        assert registry.methods() == ["GET 200", "GET 206", "GET 206"]
+        second, third = (headers for _, _, headers in registry.seen[1:])
+        assert second["If-Range"] == f'"{sha256_digest(LARGE)}"'
+        assert second["Range"] == f"bytes={cut}-" and third["Range"] == f"bytes={2 * cut}-"
+
+
+def test_download_where_ranges_are_ignored():
+    with fault_registry(
+        Fault("GET", "/blobs/", truncate=1_000_000), Fault("GET", "/blobs/", ignore_range=True)
+    ) as registry:
+        keep(registry, LARGE)
+        assert fetch(store_at(registry), LARGE) == LARGE
+        assert registry.methods() == ["GET 200", "GET 200"]
+
+
+def test_download_with_the_wrong_range():
+    with fault_registry(
+        Fault("GET", "/blobs/", truncate=1_000_000), Fault("GET", "/blobs/", wrong_range=True)
+    ) as registry:
+        keep(registry, LARGE)
+        with pytest.raises(UnexpectedResponse, match="asked for bytes 1000000-, got Content-Range 'bytes 0-"):
+            fetch(store_at(registry), LARGE)
+        assert registry.methods() == ["GET 200", "GET 206"]
+
+
+def test_download_that_never_gets_anywhere():
+    with fault_registry(Fault("GET", "/blobs/", truncate=0, times=99)) as registry:
+        keep(registry, LARGE)
+        with pytest.raises(ConnectionLost, match=r"4 tries, 0 of \d+ bytes"):
+            fetch(store_at(registry), LARGE)
+        assert registry.methods() == ["GET 200"] * 4
+
+
+def test_small_blob_damaged_once():
+    with fault_registry(Fault("GET", "/blobs/", corrupt=True)) as registry:
+        keep(registry, SMALL)
+        assert read_blob(store_at(registry), layer(SMALL)) == SMALL
+        assert registry.methods() == ["GET 200", "GET 200"]
+
+
+def test_small_blob_damaged_always():
+    with fault_registry(Fault("GET", "/blobs/", corrupt=True, times=9)) as registry:
+        keep(registry, SMALL)
+        with pytest.raises(DigestMismatch):
+            read_blob(store_at(registry), layer(SMALL))
+        assert registry.methods() == ["GET 200", "GET 200"]
+
+
+def test_large_blob_damaged_once(tmp_path):
+    with fault_registry(Fault("GET", "/blobs/", corrupt=True)) as registry:
+        keep(registry, LARGE)
+        with (tmp_path / "blob").open("w+b") as f:
+            store_at(registry).save_blob(layer(LARGE), f)
+        assert (tmp_path / "blob").read_bytes() == LARGE
+        assert registry.methods() == ["GET 200", "GET 200"]
+
+
+@pytest.mark.parametrize(
+    "faults, statuses",
+    [
+        ([], {"GET 206": 3}),
+        ([Fault("GET", "/blobs/", truncate=1000)], {"GET 206": 4}),
+        ([Fault("GET", "/blobs/", ignore_range=True, times=3)], None),
+        ([Fault("GET", "/blobs/", corrupt=True)], {"GET 206": 6}),
+    ],
+)
+def test_parallel_ranges(faults, statuses, tmp_path, monkeypatch):
+    monkeypatch.setattr("spack_oci.registry.downloads.MIN_PART", 1 << 20)
+    moved = []
+    with fault_registry(*[replace(f) for f in faults]) as registry:
+        keep(registry, LARGE)
+        with (tmp_path / "blob").open("w+b") as f:
+            store_at(registry, parallel_ranges=3).save_blob(layer(LARGE), f, moved.append)
+        assert (tmp_path / "blob").read_bytes() == LARGE
+        if statuses is None:
+            assert registry.methods()[-1] == "GET 200" and len(registry.requests()) <= 4
+        else:
+            assert dict(Counter(registry.methods())) == statuses
+            assert sum(moved) == len(LARGE)
+
+
+def test_large_blob_damaged_always(tmp_path):
+    with fault_registry(Fault("GET", "/blobs/", corrupt=True, times=9)) as registry:
+        keep(registry, LARGE)
+        with (tmp_path / "blob").open("w+b") as f, pytest.raises(DigestMismatch):
+            store_at(registry).save_blob(layer(LARGE), f)
+        assert registry.methods() == ["GET 200", "GET 200"]
+
+
+def test_manifest_damaged():
+    with fault_registry(Fault("GET", "/manifests/", corrupt=True)) as registry:
+        keep(registry, manifest=MANIFEST)
+        assert store_at(registry).get_manifest("1")[1] == MANIFEST
+        registry.faults.append(Fault("GET", "/manifests/", corrupt=True, times=9))
+        with pytest.raises(DigestMismatch, match="came back with the digest"):
+            store_at(registry).get_manifest(sha256_digest(MANIFEST))
+        assert registry.methods() == ["GET 200"] * 4
+
+
+@pytest.mark.parametrize("path", ["/blobs/", "/manifests/", "/tags/"])
+def test_endless_body(path):
+    with fault_registry(Fault("GET", path, endless=True)) as registry:
+        keep(registry, LARGE, manifest=MANIFEST)
+        store = store_at(registry)
+        with pytest.raises((DigestMismatch, InvalidContent), match="more than"):
+            if path == "/blobs/":
+                fetch(store, LARGE)
+            elif path == "/manifests/":
+                store.get_manifest("1")
+            else:
+                list(store.tags())
+        assert registry.methods() == ["GET 200"]
+
+
+def test_endless_body_of_an_error():
+    with fault_registry(Fault("GET", "/manifests/", status=403, endless=True)) as registry:
+        with pytest.raises(Forbidden):
+            store_at(registry).get_manifest("1")
+        assert registry.methods() == ["GET 403"]
+
+
+def test_slow_loris():
+    """A byte now and then is silence."""
+    with fault_registry(Fault("GET", "/manifests/", dribble=0.05, times=9)) as registry:
+        keep(registry, manifest=MANIFEST)
+        store = store_at(registry, read_timeout=0.4, retry=RetryPolicy(attempts=2, base=0.01))
+        started = time.monotonic()
+        with pytest.raises(TimedOut, match=r"no answer in time \(2 tries\)"):
+            store.get_manifest("1")
+        assert time.monotonic() - started < 3
+        assert registry.methods() == ["GET 200", "GET 200"]
+
+
+def test_slow_loris_in_a_body():
+    with fault_registry(Fault("GET", "/blobs/", dribble=0.002, times=9)) as registry:
+        keep(registry, b"x" * 20000)
+        retry = RetryPolicy(attempts=2, base=0.01)
+        store = store_at(registry, read_timeout=0.7, retry=retry, minimum_rate=100_000)
+        with pytest.raises(TimedOut):
+            fetch(store, b"x" * 20000)
+        assert len(registry.requests()) <= 5 and registry.methods()[0] == "GET 200"
+
+
+def test_registry_that_restarts():
+    """Refused connections are retried once the registry has been seen alive; at first sight they are an error."""
+    with fault_registry() as registry:
+        keep(registry, SMALL)
+        store = store_at(registry)
+        assert store.has_blob(sha256_digest(SMALL))
+        port = int(registry.host.rpartition(":")[2])
+    again = []
+
+    def restart(seconds):
+        again.append(fault_registry(port=port))
+        keep(again[0].__enter__(), SMALL)
+
+    settings = settings_for(registry, retry=RetryPolicy(attempts=2, base=0.01, sleep=restart))
+    store.client.settings = settings
+    assert store.has_blob(sha256_digest(SMALL))
+    again[0].__exit__(None, None, None)
+    with pytest.raises(Unreachable):
+        open_repository(Repository("127.0.0.1:1", NAME, "http"), settings).has_blob(sha256_digest(SMALL))

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Tags and referrers, in pages of all kinds."""
+
+import pytest
+from spack_oci.descriptor import OCI_MANIFEST, canonical_json
+from spack_oci.errors import (
+    UnexpectedResponse,
+)
+from support.fault_registry import Fault, fault_registry
+from support.registry_cases import MANIFEST, NAME, SMALL, keep, layer, store_at
+
+
+@pytest.mark.parametrize("style, page_size, requests", [("link", 2, 3), ("last", 1000, 2), ("link", 0, 1)])
+def test_pagination(monkeypatch, style, page_size, requests):
+    monkeypatch.setattr("spack_oci.registry.manifests.PAGE_SIZE", 3)
+    with fault_registry(page_size=page_size, page_style=style) as registry:
+        if style == "link" and not page_size:
+            monkeypatch.setattr("spack_oci.registry.manifests.PAGE_SIZE", 100)
+        for n in range(5):
+            keep(registry, manifest=MANIFEST, tag=f"t{n}")
+        assert list(store_at(registry).tags()) == [f"t{n}" for n in range(5)]
+        assert len(registry.requests()) == requests
+
+
+def test_pagination_that_goes_round():
+    tags = b'{"name": "x", "tags": ["a", "b"]}'
+    headers = {"Link": f'</v2/{NAME}/tags/list?n=2&last=b>; rel="next"'}
+    with fault_registry(Fault("GET", "/tags/", status=200, headers=headers, body=tags, times=99)) as registry:
+        with pytest.raises(UnexpectedResponse, match="round in circles"):
+            list(store_at(registry).tags())
+        assert registry.methods() == ["GET 200"] * 2
+
+
+def test_pagination_without_end():
+    """Each page has another address, and nothing new."""
+    with fault_registry() as registry:
+        for n in range(99):
+            headers = {"Link": f'</v2/{NAME}/tags/list?page={n}>; rel="next"'}
+            registry.faults.append(Fault("GET", "/tags/", status=200, headers=headers, body=b'{"tags": ["a"]}'))
+        with pytest.raises(UnexpectedResponse, match="nothing new"):
+            list(store_at(registry).tags())
+        assert registry.methods() == ["GET 200"] * 5
+
+
+def test_pagination_to_another_host():
+    headers = {"Link": '<http://elsewhere.example/v2/x/tags/list>; rel="next"'}
+    fault = Fault("GET", "/tags/", status=200, headers=headers, body=b'{"tags": ["a"]}')
+    with fault_registry(fault) as registry, pytest.raises(UnexpectedResponse, match="another host"):
+        list(store_at(registry).tags())
+
+
+def test_referrers_api():
+    subject = layer(b"subject")
+    document = {"schemaVersion": 2, "config": layer(SMALL).to_dict(), "layers": [], "subject": subject.to_dict()}
+    with fault_registry() as registry:
+        keep(registry, SMALL)
+        store = store_at(registry)
+        pushed = store.put_manifest(canonical_json(document), OCI_MANIFEST)
+        assert store.referrers(subject.digest) == [pushed]
+        assert store.referrers(subject.digest, "another/type") == []
+        assert registry.methods() == ["PUT 201", "GET 200", "GET 200"]
