@@ -34,11 +34,14 @@ that it first saw after its last write, leaves those to their pushers, who have 
 its packages by that, until the next write.
 """
 
+import functools
+import itertools
 import random
 import re
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
 
 from ..content import ContentStore
@@ -375,21 +378,28 @@ def _read_all(
     if not tags:
         return
     waiting = iter(tags)
-    running: Dict[Future[IndexedPackage], str] = {}
-    with ThreadPoolExecutor(min(jobs, len(tags)), "read-tag") as pool:
-        try:
-            while True:
-                for tag in waiting:
-                    running[pool.submit(read_package, store, tag, known)] = tag
-                    if len(running) >= 2 * jobs:
-                        break
-                if not running:
-                    return
-                for done in wait(running, return_when=FIRST_COMPLETED).done:
-                    yield running.pop(done), _outcome(done)
-        finally:
-            for future in running:
-                future.cancel()
+    done: SimpleQueue[Tuple[str, Future[IndexedPackage]]] = SimpleQueue()
+    running = 0
+    pool = ThreadPoolExecutor(min(jobs, len(tags)), "read-tag")
+    try:
+        while True:
+            for tag in itertools.islice(waiting, 2 * jobs - running):
+                future = pool.submit(read_package, store, tag, known)
+                future.add_done_callback(functools.partial(_report, done, tag))
+                running += 1
+            if not running:
+                return
+            tag, future = done.get()
+            running -= 1
+            yield tag, _outcome(future)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _report(
+    done: "SimpleQueue[Tuple[str, Future[IndexedPackage]]]", tag: str, future: "Future[IndexedPackage]"
+) -> None:
+    done.put((tag, future))
 
 
 def _outcome(done: "Future[IndexedPackage]") -> Union[IndexedPackage, SpackOciError]:
