@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """`spack help` with the package installed, against a Python without it: within 30 ms (issue 1)."""
 
+import os
+import resource
 import statistics
 import subprocess
 import time
+from typing import NamedTuple
 
 BOUND = 0.030
 PAIRS = 20
@@ -11,32 +14,47 @@ PAIRS = 20
 ROUNDS = 3
 
 
-def seconds(spack) -> float:
-    started = time.perf_counter()
+class Cost(NamedTuple):
+    """Seconds."""
+
+    wall: float
+    processor: float
+
+
+def cost_of_help(spack) -> Cost:
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(spack.argv("help"), env=spack.env(), stdout=subprocess.DEVNULL, check=True, stdin=subprocess.PIPE)
-    return time.perf_counter() - started
+    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Cost(wall, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
 
 
-def median_difference(ours, vanilla) -> float:
+def median_difference(ours, vanilla) -> Cost:
     """Of pairs that are run one directly after the other, in alternating order."""
-    differences = []
+    pairs = []
     for i in range(PAIRS):
         if i % 2:
-            with_package, without = seconds(ours), seconds(vanilla)
+            with_package, without = cost_of_help(ours), cost_of_help(vanilla)
         else:
-            without, with_package = seconds(vanilla), seconds(ours)
-        differences.append(with_package - without)
-    return statistics.median(differences)
+            without, with_package = cost_of_help(vanilla), cost_of_help(ours)
+        pairs.append((with_package, without))
+    wall = statistics.median(a.wall - b.wall for a, b in pairs)
+    return Cost(wall, statistics.median(a.processor - b.processor for a, b in pairs))
+
+
+def machine_is_busy() -> bool:
+    """With more to run than there are processors, wall time measures the others."""
+    return os.getloadavg()[0] > (os.cpu_count() or 1)
 
 
 def test_spack_help(source):
     ours, vanilla = source(ours=True), source(ours=False)
     for spack in (ours, vanilla):
-        seconds(spack)  # byte code
-    found = []
+        cost_of_help(spack)  # byte code
+    rounds = []
     for _ in range(ROUNDS):
-        found.append(median_difference(ours, vanilla))
-        if found[-1] < BOUND:
-            break
-    print(f"start-up cost: {', '.join(f'{x * 1000:.1f} ms' for x in found)}")
-    assert min(found) < BOUND, found
+        cost = median_difference(ours, vanilla)
+        rounds.append(cost)
+        print(f"start-up cost: {cost.wall * 1000:.1f} ms, of which {cost.processor * 1000:.1f} ms of processor time")
+        if cost.wall < BOUND or (machine_is_busy() and cost.processor < BOUND):
+            return
+    raise AssertionError(rounds)
