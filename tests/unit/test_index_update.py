@@ -350,6 +350,41 @@ def test_merge_needs_no_reading_of_what_was_pushed(store):
     assert not [tag for verb, tag in store.log if verb == "get_manifest" and tag.endswith(".spack")]
 
 
+@pytest.mark.parametrize("with_ours", [False, True])
+def test_first_merge_into_a_cache_of_spack_loses_nothing_meanwhile(store, with_ours):
+    """Not for a moment is there an index without the packages that Spack's had."""
+    others = [node(f"other{number}") for number in range(5)]
+    if with_ours:
+        update_index(store, backoff=QUICK)
+    for package in others:
+        push_package(store, [package])
+    overwrite_as_spack(store, [package["hash"] for package in others])
+    mine = pushed(store, [node("mine")])
+    seen = []
+    store.before["tags"] = lambda _: seen.append(set(installs(store)))
+    merge_pushed(store, [mine], backoff=QUICK)
+    assert all({package["hash"] for package in others} <= index for index in seen)
+    assert seen[-1] == {package["hash"] for package in others} | {mine.dag_hash}
+
+
+def test_merge_leaves_what_others_are_pushing_to_them(store):
+    """Their packages are not read at once: in most cases they merge them themselves in a moment."""
+    push_package(store, [node("first")])
+    update_index(store, backoff=QUICK)
+    other = node("other")
+    push_package(store, [other])
+    mine = pushed(store, [node("mine")])
+
+    def other_merges(seconds):
+        merge_pushed(store, [read_package(store, tag_of(other))], backoff=QUICK)
+        store.reset()
+
+    result = merge_pushed(store, [mine], backoff=Backoff(sleep=other_merges))
+    assert not [tag for verb, tag in store.log if verb == "get_manifest" and tag == tag_of(other)]
+    assert cached(store) == {node("first")["hash"], other["hash"], mine.dag_hash}
+    assert result.writes == 1
+
+
 def test_merge_replaces_a_package_that_was_pushed_again(store):
     push_package(store, [node("p")], layer=b"old")
     update_index(store, backoff=QUICK)

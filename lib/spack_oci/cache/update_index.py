@@ -208,7 +208,11 @@ class _Writer:
         self._before: Set[str] = set()
 
     def run(self, full: bool, patient: bool) -> IndexUpdate:
-        """``patient``: leave the tags of others to them at first."""
+        """``patient``: leave the tags of others to them at first.
+
+        Not where there is no index of ours, or where Spack has written another: without what only Spack knows, the
+        first index written would be a step back.
+        """
         began = time.monotonic()
         look = self._look()
         self._before = set(look.packages.tags)
@@ -216,6 +220,7 @@ class _Writer:
             self._learn(look.packages)
             if self._is_complete(look):
                 return self._result(look, None, 0)
+        patient = patient and bool(self._own) and look.document is not None and is_current(look.document, look.database)
         published = self._write(look, read_others=not patient, fall_back_on=look.packages)
         for attempt in range(self._backoff.attempts):
             cycle = time.monotonic() - began
