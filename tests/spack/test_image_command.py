@@ -171,6 +171,19 @@ def test_bad_input_is_one_line_and_pushes_nothing(words, message, spack, cache, 
     assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
+def test_dry_run_says_which_images_would_be_made(spack, cache, base_image):
+    words = ["oci", "push", "--dry-run", "--base-image", f"{base_image}:new", "--tag", "x", "--tag", "y"]
+    plan = json.loads(spack.run(*words, "--json", "cache", "oci-app").stdout)
+    assert [image["image"] for image in plan["images"]] == [name_of(cache, "x"), name_of(cache, "y")]
+    assert [label.partition("@")[0] for label in plan["images"][0]["packages"]][-1] == "oci-app"
+    assert "would be an image of 3 packages on" in spack.run(*words, "cache", "oci-app").stdout
+
+
+def test_external_packages_are_named(spack, cache):
+    done = spack.run("oci", "push", "--tag", "x", "cache", "oci-stack")
+    assert "External packages are not in the image" in done.stdout + done.stderr and "oci-external@1.0" in done.stderr
+
+
 def test_export(spack, base_image, engine, tmp_path):
     for destination, pull in (
         (f"{tmp_path}/layout:app", f"oci:{tmp_path}/layout:app"),

@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import os
 import signal
+import time
 
 import pytest
 from support.caches import http_cache
@@ -30,18 +31,24 @@ def cache(proxy):
 
 
 def interrupt(spack, proxy, *arguments, env=None) -> str:
-    """Run a command until it waits for the held request, press Ctrl-C, and return what it said."""
+    """Run a command until it waits for the held request, press Ctrl-C, and return what it said.
+
+    What is on its way to the registry at that moment may arrive; nothing else is begun.
+    """
     with spack.popen(*arguments, env=env) as process:
         try:
-            assert proxy.reached.wait(REACHED), f"{arguments} did not come so far: {process.poll()}"
+            if not proxy.reached.wait(REACHED):
+                os.killpg(process.pid, signal.SIGKILL)
+                pytest.fail(f"{arguments} did not come so far: {process.communicate()}")
             os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of its processes
+            time.sleep(1)
+            proxy.pass_everything()
             out, err = process.communicate(timeout=ENDED)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode != 0
     assert "Traceback" not in err, err
-    proxy.pass_everything()
     return out + err
 
 

@@ -56,7 +56,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = self._body()
         self.server.wait(self.command, self.path)
         upstream = http.client.HTTPConnection(self.server.upstream, timeout=60)
-        headers = {k: v for k, v in self.headers.items() if k.lower() not in ("connection", "transfer-encoding")}
+        names = {k.lower() for k in self.headers} - {"connection", "transfer-encoding", "content-length"}
+        headers = {name: ", ".join(self.headers.get_all(name)) for name in names}  # skopeo repeats Accept
         upstream.request(self.command, self.path, body=body, headers=headers)
         answer = upstream.getresponse()
         data = answer.read()
