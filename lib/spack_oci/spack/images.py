@@ -24,7 +24,7 @@ from ..image.manifest import EMPTY_BASE, Base, Layer
 from ..image.platform import Platform
 from ..image.results import ResultDirectory
 from ..image.runtime import RuntimeSettings
-from ..reference import Repository, parse_image_reference
+from ..reference import Repository, parse_image_reference, parse_url
 from . import mirrors, packages, settings
 from .output import counted, elided, size
 
@@ -169,6 +169,12 @@ def image_request(
 ) -> engine.ImageRequest:
     """What the image of ``roots`` is to be: of the active environment with its views and lock file, or of specs."""
     environment = environment_of(roots)
+    externals = packages.runtime_externals(*roots)
+    if externals:
+        tty.warn(
+            f"External packages are not in the image, the base image has to have them: "
+            f"{elided([packages.label(s) for s in externals])}"
+        )
     records = [packages.package_of(s) for s in roots]
     request = engine.ImageRequest(
         roots=records,
@@ -236,6 +242,15 @@ def _source(roots: Sequence["spack.spec.Spec"]) -> str:
     )
 
 
+def planned(store_url: str, wanted: ImageOptions, roots: Sequence["spack.spec.Spec"]) -> List[Dict[str, Any]]:
+    """The images that a push would make, for ``--dry-run``; which packages share layers depends on their sizes."""
+    closure = [packages.label(s) for s in packages.runtime_closure(*roots)] if wanted.tags else []
+    return [
+        {"image": image_name(store_url, tag), "base": wanted.base_image or "", "packages": closure}
+        for tag in wanted.tags
+    ]
+
+
 def push_tags(
     store: ContentStore,
     wanted: ImageOptions,
@@ -258,14 +273,14 @@ def push_tags(
 def describe(store: ContentStore, tag: str, image: engine.PushedImage) -> str:
     shared = f", {counted(image.plan.shared_layers, 'layer')} shared" if image.plan.shared_layers else ""
     return (
-        f"Tagged {image_name(store, tag)}: {counted(sum(len(g) for g in image.plan.groups), 'package')} in "
+        f"Tagged {image_name(store.url, tag)}: {counted(sum(len(g) for g in image.plan.groups), 'package')} in "
         f"{counted(image.plan.layer_count, 'layer')}{shared}, {size(image.size)}"
     )
 
 
-def image_name(store: ContentStore, tag: str) -> str:
+def image_name(store_url: str, tag: str) -> str:
     """As `podman pull` and `skopeo` take it."""
-    location = mirrors.parse_url(store.url)
+    location = parse_url(store_url)
     if isinstance(location, Repository):
         return f"{location.host}/{location.name}:{tag}"
     return f"oci:{location.path}:{tag}"
@@ -274,7 +289,7 @@ def image_name(store: ContentStore, tag: str) -> str:
 def image_document(store: ContentStore, tag: str, image: engine.PushedImage) -> Dict[str, Any]:
     """For ``--json``."""
     return {
-        "image": image_name(store, tag),
+        "image": image_name(store.url, tag),
         "manifest": image.manifest.to_dict(),
         **({"index": image.index.to_dict()} if image.index else {}),
         "size": image.size,

@@ -82,6 +82,12 @@ def runtime_closure(*specs: "spack.spec.Spec") -> List["spack.spec.Spec"]:
     return [s for s in nodes if not s.external][::-1]
 
 
+def runtime_externals(*specs: "spack.spec.Spec") -> List["spack.spec.Spec"]:
+    """What ``specs`` need to run, besides the C library, that Spack has not installed: it is in no image."""
+    nodes = traverse.traverse_nodes(list(specs), deptype=("link", "run"), root=True, key=traverse.by_dag_hash)
+    return sorted((s for s in nodes if s.external and s.name not in ("glibc", "musl")), key=lambda s: s.name)
+
+
 class _Environment:
     """Computes the run environment of specs on top of a base image's, one at a time."""
 
