@@ -122,7 +122,7 @@ class Bench:
         wall = time.perf_counter() - started
         peak = memory.stop()
         if process.returncode:
-            raise SystemExit(f"{' '.join(arguments)} failed:\n{output}")
+            raise SystemExit(f"{arguments[0]} {arguments[1]} failed:\n{output[-2000:]}")
         after = os.times()
         cpu = after.children_user + after.children_system - times.children_user - times.children_system
         time.sleep(0.1)  # the registry writes its log after its answer

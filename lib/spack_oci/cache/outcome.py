@@ -24,7 +24,7 @@ class PackageOutcome:
     #: of the image that was put
     manifest: Optional[Descriptor] = None
     error: Optional[BaseException] = None
-    #: from the start of packing to the manifest
+    #: of packing and sending the layer
     seconds: float = 0.0
     #: bytes read from the prefix, and bytes sent to the store
     read: int = 0

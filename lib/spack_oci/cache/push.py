@@ -5,7 +5,7 @@ For each package: **prepare** its layer (pack the prefix, or take what the blob 
 **send** it, and, when the layers of its whole runtime closure are there, **tag** it: config blob first, then the
 manifest. So a tag never names a blob that is missing, and a push that died runs again and does what is left.
 
-One thread, the caller's, decides; worker threads pack and send. It is the only one that touches the state of the push,
+One thread, the caller's, decides; worker threads pack and send. It is the only one that changes the state of the push,
 so nothing of it needs a lock.
 """
 
