@@ -86,7 +86,7 @@ def test_empty_repository():
 def test_user_who_may_only_pull(auth):
     with fault_registry(auth=auth, users={"alice": ("correct-horse-battery", "pull")}) as registry:
         found = probe(store_at(registry))
-        assert found["push"][0] == FAIL and found["delete"][0] == WARN
+        assert (found["push"][0], found["delete"][0]) == (FAIL, WARN), found
         assert probe(store_at(registry), push=False)["push"][0] == OK
 
 
@@ -155,6 +155,6 @@ def test_docker_registry_with_tokens(user, tmp_path):
             assert {n for n, (s, _) in found.items() if s != OK} == {"url"}
         else:
             assert found["scopes"] == (FAIL, f"the token carries pull for {NAME}")
-            assert found["push"][0] == FAIL and found["delete"][0] == WARN
+            assert (found["push"][0], found["delete"][0]) == (FAIL, WARN), found
         # what a cancelled upload was sent; this registry leaves the empty directory behind
         assert list((registry.directory / "data").rglob("_uploads/*/data")) == []

@@ -85,16 +85,17 @@ class RegistryClient:
     ) -> Answer:
         """One answer; a 401 of the registry itself is answered until there is nothing new to show."""
         grant = self.authorizer.known_grant(scopes) if self.is_registry(url) else NOTHING
-        while True:
+        for last in (False, False, True):  # nothing; a token that another thread got and that is over; our own
             answer, home = self._redirected(method, url, grant, headers, body, read_timeout)
-            if answer.status != 401 or not home or grant.fresh:
-                return answer
+            if answer.status != 401 or not home or grant.fresh or last:
+                break
             challenge = ", ".join(answer.headers.get_all("WWW-Authenticate"))
             renewed = self.authorizer.answer(challenge, scopes, grant)
             if renewed is None:
-                return answer
+                break
             answer.discard()
             grant = renewed
+        return answer
 
     def _redirected(
         self,
