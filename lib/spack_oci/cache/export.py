@@ -125,7 +125,10 @@ def _write_tar(path: str, members: Iterator[Tuple[str, int, Any]]) -> None:
                     directories.add(directory)
                     written += out.write(tar.header(directory.encode(), tar.DIRECTORY, 0o755))
                 written += out.write(tar.header(name.encode(), tar.REGULAR, 0o644, size))
-                for chunk in iter(lambda content=content: content.read(_CHUNK), b""):
+                while True:
+                    chunk = content.read(_CHUNK)
+                    if not chunk:
+                        break
                     written += out.write(chunk)
                 written += out.write(tar.padding(size))
             out.write(tar.end_of_archive(written))

@@ -16,7 +16,7 @@ import hashlib
 import io
 import zlib
 from dataclasses import dataclass
-from typing import BinaryIO, Callable, Iterable, Iterator, List, Sequence, Set, Tuple
+from typing import BinaryIO, Callable, Iterable, Iterator, List, Sequence, Set, Tuple, cast
 
 import zstandard
 
@@ -126,7 +126,9 @@ class _Joined:
             others = self._directories - set(parents)
             self._write_parents(parents)
             tee.skip = head_length
-            archive = _HashedTar(open_decompressor(source.descriptor.media_type, tee), self._hasher, _tar_size(parents))
+            archive = _HashedTar(
+                open_decompressor(source.descriptor.media_type, cast(BinaryIO, tee)), self._hasher, _tar_size(parents)
+            )
             for position, member in enumerate(archive):
                 if position >= len(parents) and member.kind == DIRECTORY and member.name.rstrip(b"/") in others:
                     raise _NotSeparate

@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 from dataclasses import dataclass
-from typing import BinaryIO, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, BinaryIO, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
@@ -190,7 +190,7 @@ def _need_of_elf(stream: BinaryIO) -> Optional[Libc]:
         return None
 
 
-def _glibc_versions(elf: ELFFile) -> List[Tuple[int, ...]]:
+def _glibc_versions(elf: Any) -> List[Tuple[int, ...]]:
     section = elf.get_section_by_name(".gnu.version_r")
     if section is None:
         return []
@@ -205,7 +205,7 @@ def _glibc_versions(elf: ELFFile) -> List[Tuple[int, ...]]:
     return versions
 
 
-def _uses_musl(elf: ELFFile) -> bool:
+def _uses_musl(elf: Any) -> bool:
     for segment in elf.iter_segments():
         kind = segment["p_type"]
         if kind == "PT_INTERP" and "ld-musl-" in segment.get_interp_name():

@@ -2,7 +2,7 @@
 """Reading single files out of the layers of an image, as a stream and without trusting them."""
 
 import tarfile
-from typing import BinaryIO, Callable, Iterator, List, Tuple
+from typing import BinaryIO, Callable, Generator, List, Tuple, cast
 
 from ..archive.codec import open_decompressor
 from ..content import ContentStore
@@ -22,7 +22,7 @@ def layers_from_top(base: Base) -> List[Tuple[Descriptor, str]]:
 
 def layer_members(
     store: ContentStore, descriptor: Descriptor, wanted: Callable[[str], bool]
-) -> Iterator[Tuple[tarfile.TarInfo, BinaryIO]]:
+) -> Generator[Tuple[tarfile.TarInfo, BinaryIO], None, None]:
     """The regular files of a layer whose names are ``wanted``, with their content.
 
     The layer is read to its end, so that its digest is checked, if the caller takes all members. Raises
@@ -31,13 +31,12 @@ def layer_members(
     what = f"layer {descriptor.digest} of {store.url}"
     with store.open_blob(descriptor) as blob:
         try:
-            stream = open_decompressor(descriptor.media_type, blob)
-            with tarfile.open(fileobj=stream, mode="r|") as archive:
+            stream = open_decompressor(descriptor.media_type, cast(BinaryIO, blob))
+            with tarfile.open(fileobj=cast(BinaryIO, stream), mode="r|") as archive:
                 for member in archive:
                     if member.isfile() and member.size <= MAX_MEMBER_SIZE and wanted(member.name):
                         content = archive.extractfile(member)
-                        assert content is not None  # it is a regular file
-                        yield member, content
+                        yield member, cast(BinaryIO, content)  # not None: it is a regular file
         except (tarfile.TarError, CorruptArchive) as e:
             raise CorruptArchive(f"{what} cannot be read: {e}", remedy="choose another base image") from e
         # padding behind the archive: read it for the digest
