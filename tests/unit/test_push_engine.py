@@ -299,17 +299,18 @@ def test_blobs_in_flight_are_limited(tmp_path):
     assert 0 < max(seen) <= 3
 
 
-def test_large_packages_start_first(tmp_path):
-    small = [make_package(tmp_path / "store", f"small{number}") for number in range(3)]
-    large = make_package(tmp_path / "store", "large", files={"data": b"x" * 100_000})
+def test_large_packages_start_first_and_the_others_in_their_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "LARGE", 50_000)
+    sizes = {"small0": 10, "huge": 200_000, "small1": 40_000, "large": 100_000, "small2": 20}
+    packages = [make_package(tmp_path / "store", name, files={"data": b"x" * size}) for name, size in sizes.items()]
     order = []
 
     class Recorder(Silent):
         def started(self, package):
             order.append(package.name)
 
-    push(MemoryStore(), [*small, large], PushSettings(pack_jobs=1), reporter=Recorder())
-    assert order[0] == "large"
+    push(MemoryStore(), packages, PushSettings(pack_jobs=1), reporter=Recorder())
+    assert order == ["huge", "large", "small0", "small1", "small2"]
 
 
 def test_a_large_prefix_is_compressed_by_several_threads_to_the_same_bytes(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """How a push tells what it does: one line a package in a log, a live display on a terminal.
 
-Reporters are called from one thread, except :meth:`Reporter.moved`, which any thread may call.
+Reporters are called from one thread, except ``started``, ``moved`` and ``warn``, which any thread may call.
 """
 
 import sys

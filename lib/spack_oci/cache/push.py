@@ -29,7 +29,7 @@ from .blobs import CachedBlob, KnownLayer
 from .facts import PUSHER, facts_annotations
 from .outcome import FAILED, PUSHED, SKIPPED, PackageOutcome, PushResult
 from .package import Package
-from .packing import Packing
+from .packing import LARGE, Packing
 from .progress import Reporter, Silent
 from .push_plan import PACK, PlannedPackage, PushPlan, PushSettings, plan_push
 from .stopping import Stoppable, termination_is_an_exit
@@ -120,10 +120,12 @@ class _Push:
         return PushResult(outcomes, time.monotonic() - started, self._layers)
 
     def _jobs(self) -> List[_Job]:
-        """Large packages first, so that none of them is left alone at the end."""
+        """Large packages first, so that none of them is left alone at the end; the others with dependencies first, so
+        that tags come all the time, and a push that is killed has lost little.
+        """
         coming = {item.package.dag_hash for item in self._plan.to_push}
         jobs = []
-        for item in sorted(self._plan.to_push, key=lambda item: -item.size):
+        for item in sorted(self._plan.to_push, key=lambda item: -item.size if item.size > LARGE else 0):
             job = _Job(item, {dag_hash for dag_hash, _ in item.package.runtime} & coming | {item.package.dag_hash})
             for dag_hash in job.waiting:
                 self._dependents.setdefault(dag_hash, []).append(job)
