@@ -6,6 +6,7 @@ planned first; :mod:`spack_oci.cache.install` then works on all cores, and one t
 """
 
 import contextlib
+import importlib
 import os
 import shutil
 import sys
@@ -21,6 +22,7 @@ import spack.mirrors.mirror
 import spack.spec
 import spack.store
 import spack.util.lock
+import spack.util.timer
 from spack import traverse
 
 from ..archive.sibling import remove_stale
@@ -176,8 +178,14 @@ class SpackSteps:
         url, remote = fetched
         mirror = next(m for m in self._candidates[item.dag_hash] if m.fetch_url == url)
         package = fetching.FetchedPackage(remote, mirrors.open_store(mirror, mirrors.FETCH), fetching.blob_cache())
-        # what is there and not in the database was left by an install that was killed
-        install.install_fetched(self._specs[item.dag_hash], package, replace=os.path.lexists(item.prefix))
+        spec = self._specs[item.dag_hash]
+        timer = spack.util.timer.Timer()
+        with timer.measure("install"):
+            # what is there and not in the database was left by an install that was killed
+            install.install_fetched(spec, package, replace=os.path.lexists(item.prefix))
+        timer.stop()
+        with open(spec.package.times_log_path, "w", encoding="utf-8") as f:
+            timer.write_json(f, {"name": spec.name, "cache": True, "hash": item.dag_hash})
 
     def finish(self, item: InstallItem) -> None:
         spec = self._specs[item.dag_hash]
@@ -209,6 +217,7 @@ def install_closure(
     explicit = {s.dag_hash() for s in (environment.concrete_roots() if environment else roots)}
     with _locked(plan(roots)) as planned:
         steps = SpackSteps(planned, explicit)
+        _import_hooks()
         options = settings.read()
         limits = InstallLimits(jobs or options.pack_jobs, options.transfer_jobs, options.ahead_size)
         outcomes = install_all(steps.items(planned.sizes), steps, limits, _tell_failure if quiet else _tell)
@@ -217,6 +226,12 @@ def install_closure(
         with environment.write_transaction():
             environment.write(regenerate=True)
     return planned, outcomes
+
+
+def _import_hooks() -> None:
+    """Once for all workers, which are forked."""
+    for name in getattr(spack.hooks.post_install, "HOOK_ORDER", ()):
+        importlib.import_module(name)
 
 
 def _mark_explicit(planned: Plan, explicit: "set[str]") -> None:

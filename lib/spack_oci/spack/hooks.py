@@ -91,6 +91,13 @@ HOOKS: Sequence[Hook] = (
         for which, module in (("classic", "installer"), ("new", "new_installer"))
     ),
     Hook(
+        "set permissions of what was installed",
+        ["spack.hooks.permissions_setters:post_install"],
+        [("spec", "explicit")],
+        "permissions:post_install",
+        later=True,
+    ),
+    Hook(
         "carry the hooks to child processes that are not forked",
         ["spack.subprocess_context:GlobalStateMarshaler.__init__"],
         [("self",), ("self", "ctx", "serialize_env")],
