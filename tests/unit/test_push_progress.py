@@ -71,6 +71,16 @@ def test_the_live_line_has_packages_bytes_rate_and_remaining_time(package, monke
     assert stream.getvalue().endswith("\r\033[K")
 
 
+def test_what_is_only_sent_has_its_own_rate(package, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    stream, clock = io.StringIO(), Clock()
+    reporter = LiveDisplay(stream, clock)
+    reporter.begin(2, 0)
+    clock.now += 2
+    reporter.moved(package, sent=4 << 20)
+    assert "0/2 packages, 4.0 MB sent, 2.0 MB/s" in stream.getvalue()
+
+
 def test_the_live_line_never_wraps(package, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     stream, clock = io.StringIO(), Clock()

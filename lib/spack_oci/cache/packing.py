@@ -8,6 +8,7 @@ all of them; but each costs 0.1 s and some 25 MiB. Both write the same bytes.
 
 import os
 import queue
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, List, Sequence, Tuple
 
@@ -38,7 +39,9 @@ class Packing:
         self._ahead = max(2, 2 * packers // max(1, min(large, packers)))
         self._processes = settings.processes
         if self._processes is None:
-            self._processes = packers > 1 and len(sizes) > 1 and sum(sizes) >= WORTH_PROCESSES
+            # an interpreter that is embedded in a program has no executable
+            possible = packers > 1 and len(sizes) > 1 and bool(sys.executable)
+            self._processes = possible and sum(sizes) >= WORTH_PROCESSES
         self._pool = None if self._processes else ThreadPoolExecutor(packers, "deflate")
         self._workers: List[PackWorker] = []
         self._idle: queue.SimpleQueue[PackWorker] = queue.SimpleQueue()

@@ -131,12 +131,11 @@ class LiveDisplay(PlainLines):
 
     def _draw(self, now: float) -> None:
         elapsed = max(now - self._start, 0.001)
-        parts = [
-            f"{self._done}/{self._total} packages",
-            f"{format_size(self._read)} of {format_size(self._to_read)} read",
-            f"{format_size(self._sent)} sent",
-            f"{format_size(self._read / elapsed)}/s",
-        ]
+        parts = [f"{self._done}/{self._total} packages"]
+        if self._to_read:
+            parts.append(f"{format_size(self._read)} of {format_size(self._to_read)} read")
+        parts.append(f"{format_size(self._sent)} sent")
+        parts.append(f"{format_size((self._read or self._sent) / elapsed)}/s")
         if 0 < self._read < self._to_read:
             parts.append(f"{format_seconds(elapsed * (self._to_read - self._read) / self._read)} left")
         line = ", ".join(parts) + "".join(f"  {name}" for name in list(self._active.values())[:4])
