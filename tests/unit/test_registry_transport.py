@@ -56,9 +56,11 @@ def connections_to(registry):
 
 
 @contextlib.contextmanager
-def proxy(target_of):
-    """A relay. ``target_of``: from the first bytes that a client sends to where they go."""
+def proxy(target_of, context=None):
+    """A relay. ``target_of``: from the first bytes that a client sends to where they go; ``context``: speak TLS."""
     listener = socket.create_server(("127.0.0.1", 0))
+    if context:
+        listener = context.wrap_socket(listener, server_side=True)
     seen = []
 
     def relay(client):
@@ -122,6 +124,21 @@ def test_https_proxy_and_no_proxy(monkeypatch):
             monkeypatch.setenv("no_proxy", "127.0.0.1")
             assert store_at(registry, connections=2).has_blob(DIGEST)
             assert len(seen) == 1
+
+
+def test_proxy_behind_tls(monkeypatch):
+    """Its certificate is held against the same CA as the registry's."""
+    with fault_registry(tls=True) as registry:
+        host, port = registry.host.split(":")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(registry.directory / "cert.pem", registry.directory / "key.pem")
+        with proxy(lambda first: (host, int(port)), context) as (address, seen):
+            monkeypatch.setenv("https_proxy", f"https://{address}")
+            assert store_at(registry, connections=6).has_blob(DIGEST)
+            assert seen[0].startswith(b"CONNECT ")
+            monkeypatch.setenv("REQUESTS_CA_BUNDLE", "")
+            with pytest.raises(TLSFailure):
+                open_repository(Repository(registry.host, "a/b"), RegistrySettings(connections=7)).has_blob(DIGEST)
 
 
 def test_proxy_that_is_not_there(monkeypatch):

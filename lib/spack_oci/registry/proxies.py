@@ -31,20 +31,22 @@ class ProxiedPool:
         self,
         proxy: str,
         target: urllib.parse.SplitResult,
-        context: Optional[ssl.SSLContext],
+        context: ssl.SSLContext,
         connect_timeout: float,
         size: int,
     ) -> None:
+        """``context``: also for a proxy that is spoken to over TLS itself."""
         import urllib3
 
         self._connect_timeout = connect_timeout
         # a proxy for plain http is asked for the whole URL; for https it makes a tunnel
-        self._prefix = "" if context else f"{target.scheme}://{target.netloc}"
-        options: Dict[str, Any] = {"maxsize": size, "block": False}
-        if context:
+        tunnel = target.scheme == "https"
+        self._prefix = "" if tunnel else f"{target.scheme}://{target.netloc}"
+        options: Dict[str, Any] = {"maxsize": size, "block": False, "proxy_ssl_context": context}
+        if tunnel:
             options["ssl_context"] = context
-            if context.verify_mode == ssl.CERT_NONE:  # the user said so; once is enough
-                urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        if context.verify_mode == ssl.CERT_NONE:  # the user said so; once is enough
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         manager = urllib3.ProxyManager(_address(proxy), proxy_headers=_authorization(proxy), **options)
         self._pool: Any = manager.connection_from_host(target.hostname, target.port, target.scheme)
 

@@ -178,14 +178,13 @@ class Transport:
         if scheme not in ("http", "https") or not parts.hostname:
             raise Unreachable(f"cannot speak to {scheme}://{netloc}")
         settings = self._settings
-        context = self._tls() if scheme == "https" else None
         proxy = proxy_for(f"{scheme}://{netloc}")
         if proxy:
-            return ProxiedPool(proxy, parts, context, settings.connect_timeout, settings.connections)
+            return ProxiedPool(proxy, parts, self._tls(), settings.connect_timeout, settings.connections)
         return ConnectionPool(
             parts.hostname,
             parts.port,
-            context,
+            self._tls() if scheme == "https" else None,
             settings.connect_timeout,
             settings.connections,
             settings.minimum_rate,
