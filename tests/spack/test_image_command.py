@@ -28,6 +28,7 @@ def base_image(http_registry):
     with open_repository(parse_url(name)) as store:
         push_base(store, "new", shell_root_file_system())
         push_base(store, "old", _ancient_root())
+        push_base(store, "foreign", _ancient_root(), architecture="s390x")
     return name
 
 
@@ -162,6 +163,10 @@ def test_a_base_image_whose_c_library_is_too_old(spack, cache, base_image):
         (["--tag", "x", "--env", "API_TOKEN=1", "cache", "oci-leaf@2.0"], "API_TOKEN looks like a secret"),
         (["--base-image", "{base}:none", "cache", "oci-leaf@2.0"], "base/debian:none is not there"),
         (["--base-image", "{base}@sha256:" + "0" * 64, "cache", "oci-leaf@2.0"], "is not there"),
+        (
+            ["--base-image", "{base}:foreign", "cache", "oci-leaf@2.0"],
+            "is for linux/s390x, the packages are for",
+        ),
         (["--base-image", "docker:x", "cache", "oci-leaf@2.0"], "not an image reference"),
     ],
 )

@@ -105,12 +105,18 @@ def shell_root_file_system() -> bytes:
 
 
 def push_base(
-    store: ContentStore, tag: str, root: bytes, *, docker: bool = False, config: Optional[dict] = None
+    store: ContentStore,
+    tag: str,
+    root: bytes,
+    *,
+    docker: bool = False,
+    config: Optional[dict] = None,
+    architecture: str = "amd64",
 ) -> d.Descriptor:
     """A base image of one layer."""
     layer = put_bytes(store, gzip.compress(root, 1, mtime=0), d.DOCKER_LAYER_GZIP if docker else d.OCI_LAYER_GZIP)
     document = {
-        "architecture": "amd64",
+        "architecture": architecture,
         "os": "linux",
         "config": {"Env": ["PATH=/usr/local/bin:/usr/bin:/bin"], "Cmd": ["sh"], **(config or {})},
         "rootfs": {"type": "layers", "diff_ids": [d.sha256_digest(root)]},
