@@ -42,7 +42,8 @@ def roots_of(installer: Any) -> "List[spack.spec.Spec]":
     requests = getattr(installer, "build_requests", None)  # the classic installer
     if requests is not None:
         return [r.pkg.spec for r in requests if r.install_args.get("package_use_cache", True)]
-    return list(installer.nodes.values())
+    graph = getattr(installer, "build_graph", installer)  # the new one has a graph since 1.2, and was it in 1.1
+    return list(getattr(graph, "nodes", {}).values())
 
 
 def what_is_wanted(roots: "List[spack.spec.Spec]") -> List[Wanted]:
