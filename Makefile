@@ -6,13 +6,14 @@ VENV := .venv
 PYTEST = $(VENV)/bin/python -m pytest
 BENCHES = $(wildcard tests/bench/bench_*.py)
 
-.PHONY: help demo demo-registry test test-all unit registry spack bench lint clean
+.PHONY: help demo demo-registry test test-all test-lowest unit registry spack bench lint clean
 
 help:
 	@echo "make demo           push, list and install real packages with a real Spack, in .demo"
 	@echo "make demo-registry  the same with a docker-registry on this machine"
 	@echo "make test           the tests: library, registry, Spack (what CI runs)"
 	@echo "make test-all       those that take long as well"
+	@echo "make test-lowest    those of the library, with the oldest supported dependencies (PYTHON=python3.9)"
 	@echo "make unit | registry | spack   one layer of the tests; ARGS is passed to pytest"
 	@echo "make bench          measure against Spack's own code"
 	@echo "make lint           ruff and mypy"
@@ -34,6 +35,11 @@ test: $(VENV)/installed
 
 test-all: $(VENV)/installed
 	$(PYTEST) $(ARGS)
+
+test-lowest:
+	$(PYTHON) -m venv .test/lowest
+	.test/lowest/bin/python -m pip install --quiet -r tests/lowest-versions.txt pytest hypothesis cryptography pyjwt referencing
+	.test/lowest/bin/python -m pytest -m "not slow" tests/unit $(ARGS)
 
 unit registry spack: $(VENV)/installed
 	$(PYTEST) -m "not slow" tests/$@ $(ARGS)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Each layer of the tests carries its marker by where it is: ``tests/registry`` and ``tests/spack``."""
+"""What holds for all tests: the marker of their layer, and that nothing is skipped where everything should be there."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,3 +14,15 @@ def pytest_collection_modifyitems(items):
         layer = Path(item.path).resolve().relative_to(HERE).parts[0]
         if layer in ("registry", "spack"):
             item.add_marker(getattr(pytest.mark, layer))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """Where SPACK_OCI_REQUIRE_REGISTRY=1 (in CI), a test that misses a program fails: its reason begins with "needs"."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("SPACK_OCI_REQUIRE_REGISTRY") == "1":
+        reason = report.longrepr[2].partition("Skipped: ")[2] if isinstance(report.longrepr, tuple) else ""
+        if reason.startswith("needs "):
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid}: {reason}, and SPACK_OCI_REQUIRE_REGISTRY=1"

@@ -56,7 +56,7 @@ def podman(directory: Path) -> Iterator[Podman]:
         engine = Podman(directory, runroot)
         info = engine("info", check=False)
         if info.returncode:
-            pytest.skip(f"podman does not work here: {info.stderr}")
+            pytest.skip(f"needs a podman that works: {info.stderr}")
         try:
             yield engine
         finally:

@@ -349,7 +349,7 @@ class TestFacts:
     @pytest.fixture
     def program(self, root):
         if not shutil.which("gcc"):
-            pytest.skip("no gcc")
+            pytest.skip("needs gcc")
         prefix = root / "linux-x86_64" / "demo-1.0-abcdef"
         (prefix / "bin").mkdir(parents=True)
         source = root / "demo.c"

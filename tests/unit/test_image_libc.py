@@ -123,7 +123,7 @@ def test_damaged_layers():
     assert not cache
 
 
-needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="no gcc")
+needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 
 
 def compile_elf(path, source: str, *flags: str) -> None:
