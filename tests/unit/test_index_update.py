@@ -223,6 +223,27 @@ def test_package_under_another_tag_is_left_out(store):
     assert "another package" in result.unreadable["q-1.0-abc.spack"]
 
 
+@pytest.mark.parametrize("prefix", ["a-copy-of-", "zz-copy-of-"])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_second_tag_of_a_package_is_named_and_left_out(store, prefix, at_once):
+    """Whichever is read first; else the index would never be complete."""
+    package = node("p")
+    copy = prefix + tag_of(package)
+    for tag in (copy, tag_of(package)):
+        push_package(store, [package], tag=tag)
+        if not at_once:
+            update_index(store, backoff=QUICK)
+    for _ in range(2):
+        warnings = []
+        result = update_index(store, warn=warnings.append, backoff=QUICK)
+        assert (result.total, list(result.unreadable)) == (1, [copy])
+        assert warnings == [f"{copy} is not in the index, because it holds the same package as {tag_of(package)}"]
+        assert fetch_index(store).entries()[package["hash"]].tag == tag_of(package)
+    store.delete_manifest(tag_of(package))
+    assert update_index(store, backoff=QUICK).unreadable == {}
+    assert fetch_index(store).entries()[package["hash"]].tag == copy
+
+
 def test_long_names_and_odd_versions_are_packages(store):
     packages = [node("x" * 150, "1.0"), node("git", "git.feature/a=develop+b")]
     for package in packages:

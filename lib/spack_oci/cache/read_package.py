@@ -12,6 +12,7 @@ from ..image.manifest import Layer
 from ..index.document import PackageEntry, PackageIndex
 from ..index.nodes import Node, nodes_of_document
 from .facts import PUSHER, facts_from_annotations
+from .package import package_tag
 
 #: a spec of 120 nodes has some 300 kB
 MAX_CONFIG_SIZE = 64 << 20
@@ -25,6 +26,12 @@ class IndexedPackage(NamedTuple):
     @property
     def dag_hash(self) -> str:
         return self.nodes[0].dag_hash
+
+    @property
+    def tag_of_spack(self) -> str:
+        """The tag that readers look for."""
+        spec = self.nodes[0].spec
+        return package_tag(spec["name"], spec["version"], self.dag_hash)
 
 
 def read_package(store: ContentStore, tag: str, index: Optional[PackageIndex] = None) -> IndexedPackage:

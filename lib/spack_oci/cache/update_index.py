@@ -311,7 +311,7 @@ class _Writer:
             self._known.add(package.nodes, package.entry)
         if read_others:
             missing = look.tags - self._known.tags.keys() - self._unreadable.keys()
-            self._read(sorted(missing), fall_back_on)
+            self._read(sorted(missing), look.tags, fall_back_on)
         for tag in list(self._known.tags.keys() - look.tags - self._own.keys()):
             self._known.remove(tag)
         for dag_hash, entry in _newly_signed(self._known, look.signed):
@@ -324,11 +324,10 @@ class _Writer:
         self._last = (published.document_manifest.digest, written)
         return published
 
-    def _read(self, tags: List[str], fall_back_on: PackageIndex) -> None:
+    def _read(self, tags: List[str], listed: Set[str], fall_back_on: PackageIndex) -> None:
         for tag, outcome in _read_all(self._store, tags, self._jobs, self._known):
             if isinstance(outcome, IndexedPackage):
-                self._known.add(outcome.nodes, outcome.entry)
-                self._fresh.add(tag)
+                self._add(tag, outcome, listed)
                 continue
             if not isinstance(outcome, ContentError) and tag in fall_back_on.tags:
                 self._known.adopt(fall_back_on, tag)
@@ -336,6 +335,18 @@ class _Writer:
                 continue
             self._unreadable[tag] = outcome.message
             self._warn(f"{tag} is not in the index, because it cannot be read: {outcome}")
+
+    def _add(self, tag: str, package: IndexedPackage, listed: Set[str]) -> None:
+        """Take over what was read. Of two tags with one package, the one that Spack gives it is in the index."""
+        known = self._known.entry(package.dag_hash)
+        if known is not None and known.tag != tag and known.tag in listed:
+            kept, other = sorted((known.tag, tag), key=lambda t: (t != package.tag_of_spack, t))
+            self._unreadable[other] = f"it holds the same package as {kept}"
+            self._warn(f"{other} is not in the index, because it holds the same package as {kept}")
+            if kept != tag:
+                return
+        self._known.add(package.nodes, package.entry)
+        self._fresh.add(tag)
 
     def _give_up(self, look: _Look, written_with: Set[str], published: Published) -> IndexUpdate:
         missing = self._missing(look)
