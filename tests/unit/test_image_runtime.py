@@ -101,6 +101,11 @@ def test_settings_on_top_of_a_base():
     }
 
 
+def test_a_directory_is_on_path_once():
+    twice = image_settings(base(), lambda env: {**env, "PATH": "/a:/b:/a:" + env["PATH"]}, RuntimeSettings())
+    assert twice["Env"] == ["PATH=/a:/b:/bin:/usr/bin"]
+
+
 def test_the_base_is_not_changed():
     b = base(ExposedPorts={"22/tcp": {}}, Labels={"x": "1"})
     image_settings(b, same, RuntimeSettings.create(ports=[80], labels=["x=2"]))

@@ -163,8 +163,8 @@ def image_settings(
     settings = inherited_settings(base)
     start = parse_environment(base.settings.get("Env") or ())
     variables = environment(dict(start))
-    if path_first:
-        variables["PATH"] = ":".join((*path_first, variables["PATH"]))
+    # Spack puts the roots in front twice; with hundreds of packages, PATH nears what the kernel takes (128 KiB)
+    variables["PATH"] = ":".join(dict.fromkeys((*path_first, *variables["PATH"].split(":"))))
     settings["Env"] = environment_entries({**variables, **runtime.env}, start)
     settings["Labels"] = dict(sorted({**settings["Labels"], **(labels or {}), **runtime.labels}.items()))
     if runtime.entrypoint is not None:
