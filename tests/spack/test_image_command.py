@@ -8,8 +8,11 @@ import tarfile
 
 import pytest
 from spack_oci.reference import parse_url
+from spack_oci.registry.credentials import Credentials, StaticCredentials
+from spack_oci.registry.settings import RegistrySettings
 from spack_oci.registry.store import open_repository
 from support.containers import podman, push_base, shell_root_file_system
+from support.docker_registry import PASSWORD, USER
 from support.stack_checks import STACK
 
 pytestmark = pytest.mark.spack
@@ -174,6 +177,24 @@ def test_bad_input_is_one_line_and_pushes_nothing(words, message, spack, cache, 
     done = spack.run("oci", "push", *(word.format(base=base_image) for word in words), check=False)
     assert done.returncode == 1 and message in done.stderr
     assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_a_base_image_behind_the_credentials_of_the_mirror(source, new_cache, tls_registry):
+    """One registry, one login: what is good for the mirror reads the base image next to it."""
+    cache = new_cache("tls")
+    credentials = StaticCredentials(tls_registry.host, Credentials(USER, PASSWORD))
+    settings = RegistrySettings(credentials=(credentials,), ca_bundle=tls_registry.ca)
+    repository = parse_url(tls_registry.mirror_url("base/private"))
+    with open_repository(repository, settings) as store:
+        push_base(store, "1", shell_root_file_system())
+    spack = source()
+    spack.use(cache)
+    base = tls_registry.mirror_url("base/private") + ":1"
+    done = spack.run("oci", "push", "--base-image", base, "cache", "oci-leaf@2.0")
+    assert "1 mounted" in done.stdout + done.stderr
+    spack.mirrors(cache=cache.url)
+    done = spack.run("oci", "push", "--force", "--base-image", base, "cache", "oci-leaf@2.0", check=False)
+    assert done.returncode == 1 and "401" in done.stderr and PASSWORD not in done.stderr
 
 
 def test_dry_run_says_which_images_would_be_made(spack, cache, base_image):

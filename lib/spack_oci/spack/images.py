@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import spack.environment
 import spack.llnl.util.tty as tty
+import spack.mirrors.mirror
 import spack.spec
 
 from ..archive.codec import Compression
@@ -25,6 +26,7 @@ from ..image.platform import Platform
 from ..image.results import ResultDirectory
 from ..image.runtime import RuntimeSettings
 from ..reference import Repository, parse_image_reference, parse_url
+from ..registry import open_repository
 from . import mirrors, packages, settings
 from .output import counted, elided, size
 
@@ -120,13 +122,20 @@ _prepared: Dict[Tuple[str, str, Platform], Base] = {}
 
 
 def prepare_base(
-    store: ContentStore, wanted: ImageOptions, specs: Sequence["spack.spec.Spec"], records: Sequence[Package]
+    store: ContentStore,
+    wanted: ImageOptions,
+    specs: Sequence["spack.spec.Spec"],
+    records: Sequence[Package],
+    mirror: Optional["spack.mirrors.mirror.Mirror"] = None,
 ) -> Base:
-    """The base image for ``specs``, its C library checked against ``records``, its layers in ``store``."""
+    """The base image for ``specs``, its C library checked against ``records``, its layers in ``store``.
+
+    ``mirror``: its credentials are good for a base image on the same registry, if no others are configured for that.
+    """
     if not wanted.base_image or not specs:
         return EMPTY_BASE
     key = (store.url, wanted.base_image, platform_of(specs))
-    source = _open_source(wanted.base_image)
+    source = _open_source(wanted.base_image, mirror)
     base = _prepared.get(key) or resolve_base(source, parse_image_reference(wanted.base_image), key[2])
     if not wanted.skip_libc_check:
         configured = settings.read()
@@ -138,11 +147,24 @@ def prepare_base(
     return base
 
 
-def _open_source(image: str) -> ContentStore:
+def _open_source(image: str, mirror: Optional["spack.mirrors.mirror.Mirror"]) -> ContentStore:
+    location = parse_image_reference(image).location
+    if isinstance(location, Repository):
+        repository, registry = mirrors.registry_of(location)
+        more = _credentials_of_registry(mirror, location.host) if mirror else []
+        return open_repository(repository, replace(registry, credentials=(*registry.credentials, *more)))
     try:
-        return mirrors.open_location(parse_image_reference(image).location)
+        return mirrors.open_location(location)
     except NotFound as e:
         raise ImageError(f"base image {image} is not there: {e.message}", remedy="check its name") from e
+
+
+def _credentials_of_registry(mirror: "spack.mirrors.mirror.Mirror", host: str) -> List[Any]:
+    """The mirror's own credentials, which are for its repository, made good for all of its registry."""
+    there = parse_url(mirror.push_url)
+    if not isinstance(there, Repository) or there.host != host:
+        return []
+    return [replace(source, scope=host) for source in mirrors.mirror_credentials(mirror, mirrors.PUSH)]  # type: ignore
 
 
 def _copy_base(source: ContentStore, base: Base, store: ContentStore) -> None:

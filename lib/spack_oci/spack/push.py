@@ -196,7 +196,7 @@ def push_specs(store: ContentStore, request: Request, specs: Sequence["spack.spe
         if 0 < len(to_push) < len(records):
             tty.info(f"{len(to_push)} specs need to be pushed to {store.url}")
         if to_push:
-            how = replace(how, base=images.prepare_base(store, request.image, specs, to_push))
+            how = replace(how, base=images.prepare_base(store, request.image, specs, to_push, request.mirror))
         return engine.execute_push(plan, store, settings=how, reporter=reporter())
 
 
@@ -206,7 +206,7 @@ def tag_images(
     """Make the image of ``roots`` and give it its tags; what was made, as ``--json`` prints it."""
     closure = packages.runtime_closure(*roots)
     with _push_settings(request) as how:
-        base = images.prepare_base(store, request.image, closure, _records(closure))
+        base = images.prepare_base(store, request.image, closure, _records(closure), request.mirror)
         made = images.push_tags(store, request.image, roots, base, known, how)
     return [images.image_document(store, tag, image) for tag, image in zip(request.image.tags, made)]
 
