@@ -22,8 +22,7 @@ from ..image.files import Exclusions, FileEntry, files_layer, filter_layer
 from ..image.index import push_platform
 from ..image.layers import DEFAULT_MAX_LAYERS, VOLATILITY, Group, Member, Strategy, layers_left, plan_layers
 from ..image.libc import Libc, cached_need, check_libc, libcs_of_base
-from ..image.manifest import EMPTY_BASE, Base, BuiltImage, Layer, about_image, build_image
-from ..image.manifest import parse_environment as parse_env
+from ..image.manifest import EMPTY_BASE, Base, BuiltImage, Layer, about_image, build_image, parse_environment
 from ..image.platform import Platform
 from ..image.results import Results
 from ..image.runtime import RuntimeSettings, check_conflicts, image_settings
@@ -161,7 +160,7 @@ def _platform_of(request: ImageRequest) -> Platform:
 
 
 def _check_environment(request: ImageRequest) -> None:
-    start = parse_env(request.base.settings.get("Env") or ())
+    start = parse_environment(request.base.settings.get("Env") or ())
     separate = {root.label: root.environment(dict(start)) for root in request.roots}
     check_conflicts(start, separate, request.environment(dict(start)), request.runtime.env)
 
