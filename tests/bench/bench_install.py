@@ -10,8 +10,9 @@ be longer than the one of the build, or vanilla Spack fails). A registry on loop
 install starts with an empty tree and empty caches of blobs; the index is there. ``--delay`` and ``--rate`` put a link
 with that round trip time and bandwidth in front of the registry.
 
-Printed for each way to install: seconds of the whole command, of fetch + extract + relocate (what Spack's own timers
-say; classic installer only), peak memory of a process, requests; and ratios to vanilla Spack with the same installer.
+Printed for each way to install: seconds of the whole command, its CPU seconds (which a busy machine does not change),
+fetch + extract + relocate (what Spack's own timers say, summed over packages; classic installer only), peak memory of
+the largest process; and ratios to vanilla Spack with the same installer.
 """
 
 import argparse
@@ -26,7 +27,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests"), str(ROOT / "tests" / "bench")]
@@ -48,6 +49,7 @@ class Way:
     command: Sequence[str]
     target: float = 0.0
     wall: List[float] = field(default_factory=list)
+    cpu: List[float] = field(default_factory=list)
     part: List[float] = field(default_factory=list)
     peak: List[float] = field(default_factory=list)
 
@@ -72,6 +74,7 @@ class Bench:
     def __init__(self, spack: Path, work: Path, url: str, registry: DockerRegistry) -> None:
         self.spack, self.work, self.url, self.registry = spack, work, url, registry
         self.tree = work / "o"
+        self.usage: Any = None
         self.pythons = {False: spack_instance.python(False), True: spack_instance.python(True)}
         self.environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         if registry.ca:
@@ -101,8 +104,10 @@ class Bench:
         process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        output = process.communicate("")[0]
-        if process.returncode:
+        process.stdin.close()
+        output = process.stdout.read()
+        _, status, self.usage = os.wait4(process.pid, 0)
+        if status:
             raise SystemExit(f"{' '.join(command)} failed:\n{output[-5000:]}")
         return output
 
@@ -122,10 +127,10 @@ class Bench:
         for directory in (self.tree, self.work / "sources", self.work / "oci" / "blobs", self.work / "stage"):
             shutil.rmtree(directory, ignore_errors=True)
         started = time.perf_counter()
-        before = _children_peak()
         self.run(way.ours, way.installer, *way.command, *specs, tree=self.tree)
         way.wall.append(time.perf_counter() - started)
-        way.peak.append(max(before, _children_peak()))
+        way.cpu.append(self.usage.ru_utime + self.usage.ru_stime)
+        way.peak.append(self.usage.ru_maxrss / 1024)
         part = sum(_ours(json.loads(f.read_text())) for f in self.tree.glob("*/*/.spack/install_times.json"))
         way.part.append(part)
 
@@ -137,13 +142,6 @@ def _ours(times: Dict) -> float:
     """Fetch, extract and relocate of one package, in seconds."""
     wanted = {"fetch", "install"}
     return sum(phase["seconds"] for phase in times.get("phases", []) if phase["name"] in wanted)
-
-
-def _children_peak() -> float:
-    """MiB of the largest process that ended so far."""
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
 
 
 @contextlib.contextmanager
@@ -187,15 +185,17 @@ def main() -> int:
 
 def report(ways: Dict[str, Way]) -> int:
     failed = False
-    print(f"{'':20} {'wall':>8} {'ratio':>7} {'target':>7} {'our part':>9} {'ratio':>7} {'peak MiB':>9}")
+    columns = ("wall", "ratio", "target", "cpu", "ratio", "our part", "ratio", "peak MiB")
+    print(f"{'':20}" + "".join(f"{column:>9}" for column in columns))
     for way in ways.values():
-        wall, part = statistics.median(way.wall), statistics.median(way.part)
-        ratio = way.ratio(ways, "wall") if way.baseline in ways else 0.0
-        failed = failed or ratio < way.target
-        print(
-            f"{way.name:20} {wall:8.2f} {ratio:7.2f} {way.target:7.1f} {part:9.2f} "
-            f"{way.ratio(ways, 'part') if way.baseline in ways else 0:7.2f} {max(way.peak):9.0f}"
+        known = way.baseline in ways
+        wall, cpu, part = (way.ratio(ways, what) if known else 0.0 for what in ("wall", "cpu", "part"))
+        failed = failed or wall < way.target
+        figures = (
+            *(statistics.median(way.wall), wall, way.target, statistics.median(way.cpu), cpu),
+            *(statistics.median(way.part), part, max(way.peak)),
         )
+        print(f"{way.name:20}" + "".join(f"{figure:9.2f}" for figure in figures))
     return 1 if failed else 0
 
 
