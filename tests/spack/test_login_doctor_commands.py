@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """`spack oci login`, `logout` and `doctor`, and what Spack's configuration does to the registry client."""
 
+import base64
 import json
 import stat
 
@@ -73,7 +74,16 @@ def test_doctor_names_credentials_of_the_mirror_and_a_missing_variable(spack, gu
     spack.environment.update(TEST_USER=USER, TEST_SECRET=PASSWORD)
     found = checks_of(spack, "guarded")["guarded"]
     assert "access_pair of mirror guarded ($TEST_SECRET)" in found["credentials"]["detail"]
-    assert PASSWORD not in json.dumps(found)
+    done = spack.run("-d", "oci", "doctor", "guarded")
+    pair = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    for secret in (PASSWORD, pair):
+        assert secret not in json.dumps(found) + done.stdout + done.stderr
+
+
+def test_doctor_of_urls(spack, tmp_path):
+    urls = ["oci+http://127.0.0.1:1/a/b", f"oci+file://{tmp_path}/none"]
+    report = checks_of(spack, *urls, fails=True)
+    assert list(report) == ["spack-oci", *urls]
 
 
 def test_doctor_unreachable(spack):

@@ -29,7 +29,7 @@ def examine(names: Sequence[str], as_json: bool) -> int:
     """Check the named mirrors, or all that are configured, and print what was found. Exit code 1: something fails."""
     reports: Dict[str, List[Check]] = {"spack-oci": environment()}
     for mirror in _mirrors(names):
-        reports[f"{mirror.name or mirror.fetch_url}"] = check_mirror(mirror)
+        reports[_title(mirror)] = check_mirror(mirror)
     if as_json:
         json.dump({name: [c.to_dict() for c in checks] for name, checks in reports.items()}, sys.stdout, indent=2)
         sys.stdout.write("\n")
@@ -39,6 +39,11 @@ def examine(names: Sequence[str], as_json: bool) -> int:
             for line in table([(_MARKS[c.status], c.name, c.detail) for c in checks]):
                 print(f"    {line}")
     return 1 if any(worst(checks) == FAIL for checks in reports.values()) else 0
+
+
+def _title(mirror: "spack.mirrors.mirror.Mirror") -> str:
+    """The name of a configured mirror, the URL of another; Spack calls that one ``<unnamed>``."""
+    return mirror.fetch_url if mirror.name.startswith("<") else mirror.name
 
 
 def _mirrors(names: Sequence[str]) -> List["spack.mirrors.mirror.Mirror"]:
