@@ -4,6 +4,9 @@
 PYTHON ?= python3
 VENV := .venv
 PYTEST = $(VENV)/bin/python -m pytest
+# tests of one file stay in one process, so that they share what is expensive to make
+JOBS ?= 2
+PARALLEL = -n $(JOBS) --dist loadscope
 BENCHES = $(wildcard tests/bench/bench_*.py)
 
 .PHONY: help demo demo-registry test test-all test-lowest unit registry spack bench lint clean
@@ -14,7 +17,7 @@ help:
 	@echo "make test           the tests: library, registry, Spack (what CI runs)"
 	@echo "make test-all       those that take long as well"
 	@echo "make test-lowest    those of the library, with the oldest supported dependencies (PYTHON=python3.9)"
-	@echo "make unit | registry | spack   one layer of the tests; ARGS is passed to pytest"
+	@echo "make unit | registry | spack   one layer of the tests; ARGS is passed to pytest, JOBS is how many processes"
 	@echo "make bench          measure against Spack's own code"
 	@echo "make lint           ruff and mypy"
 	@echo "make clean          remove everything that these made"
@@ -31,10 +34,10 @@ demo-registry:
 	@$(PYTHON) tests/demo/demo.py --registry
 
 test: $(VENV)/installed
-	$(PYTEST) -m "not slow" $(ARGS)
+	$(PYTEST) $(PARALLEL) -m "not slow" $(ARGS)
 
 test-all: $(VENV)/installed
-	$(PYTEST) $(ARGS)
+	$(PYTEST) $(PARALLEL) $(ARGS)
 
 test-lowest:
 	$(PYTHON) -m venv .test/lowest
@@ -42,7 +45,7 @@ test-lowest:
 	.test/lowest/bin/python -m pytest -m "not slow" tests/unit $(ARGS)
 
 unit registry spack: $(VENV)/installed
-	$(PYTEST) -m "not slow" tests/$@ $(ARGS)
+	$(PYTEST) $(PARALLEL) -m "not slow" tests/$@ $(ARGS)
 
 bench: $(VENV)/installed
 	@for bench in $(BENCHES); do echo "== $$bench"; $(VENV)/bin/python $$bench || exit 1; done
