@@ -220,6 +220,12 @@ def test_longer_trees_than_the_one_of_the_build(longer, built, new_cache, destin
     assert os.listdir(tree / ".a")
     spack.run("reindex")
     check_stack(spack)
+    aliases = {os.readlink(tree / ".a" / name): name for name in os.listdir(tree / ".a")}
+    leaf = next(target for target in aliases if "oci-leaf" in target)
+    spack.run("uninstall", "-y", "--force", "oci-leaf")
+    assert not os.path.lexists(tree / ".a" / aliases[leaf]) and len(os.listdir(tree / ".a")) == len(aliases) - 1
+    spack.run("oci", "install", "oci-stack")
+    check_stack(spack)
 
 
 def test_on_error_decides_between_source_and_an_error(destination, cache):

@@ -98,6 +98,13 @@ HOOKS: Sequence[Hook] = (
         later=True,
     ),
     Hook(
+        "remove the short names of an uninstalled package",
+        ["spack.hooks.module_file_generation:post_uninstall"],
+        [("spec",)],
+        "install:after_uninstall",
+        later=True,
+    ),
+    Hook(
         "carry the hooks to child processes that are not forked",
         ["spack.subprocess_context:GlobalStateMarshaler.__init__"],
         [("self",), ("self", "ctx", "serialize_env")],

@@ -20,6 +20,7 @@ from ..archive.unpack import install_layer
 from ..cache.fetch import find_package
 from ..errors import DigestMismatch, NotFound, SpackOciError
 from ..reference import is_oci_url
+from ..relocate.aliases import ALIAS_DIRECTORY, Aliases, alias_directory, remove_aliases
 from ..relocate.mapping import PrefixMap, Relocation
 from ..relocate.prefix import MachoRelocator
 from . import compat, fetching, packages, settings
@@ -107,6 +108,21 @@ def install_fetched(spec: "spack.spec.Spec", fetched: fetching.FetchedPackage, r
         _extract(spec, fetched, replace)
     if spec.spliced:
         _write_spliced_metadata(spec)
+    _renew_alias(spec)
+
+
+def _renew_alias(spec: "spack.spec.Spec") -> None:
+    """Binaries of other packages may name this one by an alias that went with its uninstall."""
+    relocation = relocation_of(spec)
+    if os.path.isdir(alias_directory(relocation)):
+        Aliases(relocation).make(spec.dag_hash(), str(spec.prefix), len(spec.dag_hash()))
+
+
+def after_uninstall(original: Callable, spec: "spack.spec.Spec") -> None:
+    """Hook of ``post_uninstall`` of Spack's module files: an alias goes with its package."""
+    original(spec)
+    root = settings.read().alias_root or os.path.join(str(spack.store.STORE.layout.root), ALIAS_DIRECTORY)
+    remove_aliases(root, str(spec.prefix))
 
 
 def _extract(spec: "spack.spec.Spec", fetched: fetching.FetchedPackage, replace: bool) -> None:
@@ -117,7 +133,7 @@ def _extract(spec: "spack.spec.Spec", fetched: fetching.FetchedPackage, replace:
             remote.layer.media_type,
             str(spec.prefix),
             relocation_of(spec),
-            diff_id=remote.diff_id,
+            # no diff_id: the digest of the compressed layer is verified, and gzip and zstd have checksums of their own
             compressed_size=remote.layer.size,
             replace=replace,
             what=packages.label(spec),
