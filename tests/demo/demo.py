@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """The story of the README, told by a real Spack: push, list, install elsewhere, run (issue 1, point 7).
 
-Everything happens below ``.demo``; nothing of the user's is read or written. Needs Python's standard library, git and
+Everything happens below ``.demo`` (SPACK_OCI_DEMO_DIRECTORY: another place); nothing of the user's is read or written. Needs Python's standard library, git and
 gcc. Exit codes: 0, it worked; 1, a step failed; 2, something that the demo needs cannot be had.
 """
 
@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from support.spack_instance import REPOSITORY, SpackFailed, SpackInstance, Unavailable, clone
 from support.stack_checks import check_stack, prefixes_of, run_program
 
-DEMO = REPOSITORY / ".demo"
+DEMO = Path(os.environ.get("SPACK_OCI_DEMO_DIRECTORY") or REPOSITORY / ".demo")
 #: the newest supported release of Spack
 RELEASE = "v1.1.0"
 #: the least `config:install_tree:padded_length` of the first tree
@@ -275,7 +275,7 @@ def indented(text: str) -> str:
 def shorten(line: str) -> str:
     """A line for people: padding and hashes are left out, as Spack does."""
     line = re.sub(r"(/__spack_path_[^/\s]*)+", "/[padding]", line)
-    return re.sub(r"(d{30,}|e{30,})", "[...]", line).replace(f"{DEMO}/", ".demo/")
+    return re.sub(r"(d{30,}|e{30,})", "[...]", line).replace(f"{DEMO}/", f"{DEMO.name}/")
 
 
 def short(path: Path) -> str:
