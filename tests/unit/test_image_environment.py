@@ -170,11 +170,15 @@ def test_squash_and_leaving_files_out(tmp_path):
 
     store, packages, result = prepare(tmp_path, contents=contents)
     exclusions = Exclusions(("include", "*.a", ".spack"))
-    plan = plan_image(store, request(packages, "git", squash=True, exclusions=exclusions), result.layers)
+    files = {"/opt/x": FileEntry(b"x")}
+    made = request(packages, "git", squash=True, exclusions=exclusions, files=files)
+    plan = plan_image(store, made, result.layers)
+    assert plan.layer_count == 1
     push_environment_image(store, plan, "small")
     manifest, _ = pushed(store, "small")
     assert len(manifest["layers"]) == 1
     tree = file_system(store, manifest)
+    assert tree["/opt/x"] == b"x"
     assert f"{packages['zlib'].prefix}/bin/zlib" in tree
     assert not [path for path in tree if path.endswith((".h", ".a")) or "/.spack" in path]
     # not squashed: still a layer a package, each without them; the package's own layer stays as it is

@@ -9,6 +9,7 @@ out, new layers are made of them, and remembered by what went into them.
 import hashlib
 import os
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -63,6 +64,11 @@ class ImageRequest:
     platform: Optional[Platform] = None
     created: Optional[str] = None
 
+    @property
+    def files_layers(self) -> int:
+        """Layers for ``files``: a squashed image has them in its one layer."""
+        return 1 if self.files and not self.squash else 0
+
 
 @dataclass(frozen=True)
 class ImageSettings:
@@ -83,7 +89,7 @@ class ImagePlan:
 
     @property
     def layer_count(self) -> int:
-        return len(self.request.base.layers) + len(self.groups) + bool(self.request.files)
+        return len(self.request.base.layers) + len(self.groups) + self.request.files_layers
 
     @property
     def shared_layers(self) -> int:
@@ -144,8 +150,7 @@ def plan_image(store: ContentStore, request: ImageRequest, known: Optional[Mappi
     platform = _platform_of(request)
     _check_environment(request)
     members = _members(store, request.roots, known or {})
-    others = 1 if request.files else 0
-    limit = layers_left(request.max_layers, len(request.base.layers), others)
+    limit = layers_left(request.max_layers, len(request.base.layers), request.files_layers)
     return ImagePlan(request, platform, plan_layers(members, 1 if request.squash else limit, request.strategy))
 
 
@@ -306,26 +311,38 @@ class _LayerMaker:
         self._cache = settings.cache
         self._jobs = max(1, settings.jobs)
         self._stage = stage
+        self._lock = threading.Lock()
         self.sent = 0
 
     def layers_of(self, groups: Sequence[Group]) -> List[Layer]:
+        if self._request.files and self._request.squash:
+            return [self._with_files(group) for group in groups]
         with ThreadPoolExecutor(self._jobs, "image") as pool:
             layers = list(pool.map(self._layer_of, groups))
         if self._request.files:
             layers.append(self._write("files", self._files_layer))
         return layers
 
+    def _with_files(self, group: Group) -> Layer:
+        """The squashed image's layer: the packages, then the files that no package has."""
+        path = os.path.join(self._stage, "files")
+        with open(path, "w+b") as sink:
+            files = self._files_layer(sink)
+        return self._layer_of(group, (files, LayerSource(files.descriptor, lambda: open(path, "rb"))))
+
     def _files_layer(self, sink: BinaryIO) -> Layer:
         return files_layer(self._request.files, self._request.compression, sink, _FILES_LABEL)
 
-    def _layer_of(self, group: Group) -> Layer:
-        if len(group) == 1 and not self._request.exclusions:
+    def _layer_of(self, group: Group, files: Optional[Tuple[Layer, LayerSource]] = None) -> Layer:
+        if len(group) == 1 and not self._request.exclusions and files is None:
             return group[0].layer
         parts = "\n".join(f"{member.layer.diff_id} {member.prefix}" for member in group)
+        if files is not None:
+            parts += f"\n{files[0].diff_id}"
         state = hashlib.sha256(f"{self._request.exclusions.key}\n\n{parts}".encode()).hexdigest()
         key = LayerKey("image-layer", self._request.compression.encoder, state)
         label = ", ".join(member.layer.label for member in group)
-        return self._remembered(key, label) or self._make(key, group, label)
+        return self._remembered(key, label) or self._make(key, group, label, [files[1]] if files else [])
 
     def _remembered(self, key: LayerKey, label: str) -> Optional[Layer]:
         known = self._cache.lookup_layer(key) if self._cache else None
@@ -338,9 +355,9 @@ class _LayerMaker:
             return None
         return Layer(known.descriptor, known.diff_id, label)
 
-    def _make(self, key: LayerKey, group: Group, label: str) -> Layer:
+    def _make(self, key: LayerKey, group: Group, label: str, more: Sequence[LayerSource]) -> Layer:
         def write(sink: BinaryIO) -> Layer:
-            sources = [self._source(member, key.state) for member in group]
+            sources = [*(self._source(member, key.state) for member in group), *more]
             return compose_layers(sources, self._request.compression, sink, label).layer
 
         return self._write(key.state, write, key)
@@ -362,7 +379,8 @@ class _LayerMaker:
 
     def _send(self, descriptor: Descriptor, source: Any) -> None:
         if self._store.put_blob(descriptor, source):
-            self.sent += descriptor.size
+            with self._lock:
+                self.sent += descriptor.size
 
     def _source(self, member: Member, group: str) -> LayerSource:
         """A member's layer to be read, without what is left out."""
