@@ -162,3 +162,12 @@ def test_global_pax_headers_are_read():
         tar.addfile(entry, io.BytesIO(b"x"))
     ((member, content),) = read_all(buffer.getvalue())
     assert (member.name, member.kind, content) == (b"f", FILE, b"x")
+
+
+@pytest.mark.parametrize("field", [b"\x80" + b"\xff" * 11, b"\xff" * 12, b"nonsense\0\0\0\0"])
+def test_impossible_times_are_no_times(field):
+    data = bytearray(write([(info("f"), b"")]))
+    data[136:148] = field
+    data[148:156] = b"%06o\0 " % (sum(data[:148]) + 8 * 32 + sum(data[156:512]))
+    ((member, _),) = read_all(bytes(data))
+    assert member.mtime == 0

@@ -23,6 +23,9 @@ MAX_NAME = 16 << 10
 #: a pax header may hold two such names and a few numbers
 _MAX_EXTENSION = 4 * MAX_NAME
 
+#: eleven octal digits, the year 2242; a time beyond it is no time
+_MAX_TIME = 8**11 - 1
+
 #: name, mode, uid, gid, size, mtime, checksum, type, link name, magic (with version), (users, devices), name prefix
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s80s155s12x")
 _ZERO_BLOCK = bytes(BLOCK)
@@ -255,6 +258,7 @@ def _member(fields: tuple, kind: bytes, size: int, extended: Dict[bytes, bytes])
         kind = DIRECTORY
     if kind != FILE:
         size = 0
+    mtime = mtime if mtime <= _MAX_TIME else 0
     return Member(name, kind, _number(fields[1], "mode") & 0o7777, size, mtime, link)
 
 

@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Damaged and hostile input for the tar reader, the ELF reader and relocation, for as long as wanted.
+
+    fuzz_install.py [--seconds N] [--seed N] [--corpus DIR]
+
+Each round takes a real tarball (a program made by the compiler, text, links, bytecode, a compressed man page), damages
+it (bytes, blocks, members, names, sizes, cuts) and installs it. Allowed is success, or one of our errors; then nothing
+may be outside of the prefix, and after an error nothing at all. An input that breaks this is kept in ``--corpus``,
+whose files are tried first, so that a finding stays found. Exit code 1 if something was found.
+"""
+
+import argparse
+import gzip
+import io
+import os
+import py_compile
+import random
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import traceback
+from pathlib import Path
+from typing import List, Optional
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
+
+from spack_oci.archive.unpack import install_layer  # noqa: E402
+from spack_oci.errors import SpackOciError  # noqa: E402
+from support.layers import OLD_PREFIX, Layer, new_prefix, relocation, tar_info  # noqa: E402
+
+PLAIN = "application/vnd.oci.image.layer.v1.tar"
+NAMES = ("../x", "/etc/x", "a/../../x", ".", "", "x" * 300, "\udcff\udcfe", "bin/run", ".spack", "lib/../lib/x")
+NUMBERS = (b"77777777777\0", b"\x80" + b"\xff" * 11, b"00000000000\0", b"-0000000001\0", b"           \0")
+
+
+def material(directory: Path) -> Layer:
+    """A package with something of every kind that is relocated."""
+    (directory / "m.c").write_text(f'#include <stdio.h>\nint main(void) {{ return puts("{OLD_PREFIX}/share") < 0; }}\n')
+    (directory / "m.py").write_text(f'X = "{OLD_PREFIX}"\n')
+    options = [f"-Wl,-rpath,{OLD_PREFIX}/lib:$ORIGIN/../lib", "-g"]
+    subprocess.run(["cc", "m.c", "-o", "m", *options], cwd=directory, check=True)
+    subprocess.run(["cc", "-c", "m.c", "-o", "m.o"], cwd=directory, check=True)
+    subprocess.run(["ar", "rc", "libm.a", "m.o"], cwd=directory, check=True)
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    py_compile.compile(str(directory / "m.py"), str(directory / "m.pyc"), f"{OLD_PREFIX}/m.py", invalidation_mode=mode)
+    layer = Layer().file("bin/run", (directory / "m").read_bytes(), 0o755, listed="binary")
+    layer.file("lib/libm.a", (directory / "libm.a").read_bytes())
+    layer.file("lib/m.pyc", (directory / "m.pyc").read_bytes())
+    layer.file("share/x.pc", f"prefix={OLD_PREFIX}\n", listed="text")
+    layer.file("share/man/x.1.gz", gzip.compress(f"see {OLD_PREFIX}/x".encode()))
+    layer.file("share/terminfo/x", b"\x1a\x01\0" + OLD_PREFIX.encode() + b"/tab\0")
+    return layer.symlink("lib/link", f"{OLD_PREFIX}/bin").symlink("rel", "bin/run").hard_link("bin/again", "bin/run")
+
+
+def hostile(layer: Layer, rng: random.Random) -> Layer:
+    """The same package with a few members more, in any order."""
+    other = Layer(members=list(layer.members), info=dict(layer.info))
+    other.members, other.info = list(layer.members), dict(layer.info)
+    for _ in range(rng.randrange(1, 4)):
+        name = rng.choice(NAMES)
+        kind = rng.choice((tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE))
+        info = tar_info(rng.choice((name, layer.name(name))), kind, rng.choice((0o644, 0o4755, 0)), rng.choice(NAMES))
+        other.members.insert(rng.randrange(len(other.members)), (info, b""))
+    if rng.random() < 0.3:
+        rng.shuffle(other.members)
+    if rng.random() < 0.3:
+        other.info[rng.choice(list(other.info))] = rng.choice((None, 1, [], {}, "x", ["../x"], {"a": 1}))
+    return other
+
+
+def damage(data: bytes, rng: random.Random) -> bytes:
+    result = bytearray(data)
+    for _ in range(rng.choice((0, 1, 1, 2, 5, 20))):
+        if not result:
+            break
+        what, at = rng.randrange(6), rng.randrange(len(result))
+        if what == 0:
+            result[at] = rng.randrange(256)
+        elif what == 1:  # a field of a header, and a checksum that fits
+            block = at - at % 512
+            where, length = rng.choice(((0, 100), (100, 8), (124, 12), (136, 12), (156, 1), (157, 100), (345, 155)))
+            value = rng.choice((bytes(rng.randrange(256) for _ in range(length)), rng.choice(NUMBERS)[:length]))
+            result[block + where : block + where + len(value)] = value
+            header = result[block : block + 512]
+            total = sum(header) - sum(header[148:156]) + 256
+            result[block + 148 : block + 156] = b"%06o\0 " % total
+        elif what == 2:
+            del result[at : at + 512 * rng.randrange(1, 4)]
+        elif what == 3:
+            block = at - at % 512
+            result[block:block] = result[block : block + 512]
+        elif what == 4:
+            result[at : at + 8] = rng.choice((b"\xff" * 8, b"\0" * 8, b"\x7fELF\2\1\1\0"))
+        else:
+            del result[at:]
+    return bytes(result)
+
+
+def attempt(data: bytes, directory: Path) -> Optional[str]:
+    """What is wrong with an install of ``data``, or None."""
+    shutil.rmtree(directory, ignore_errors=True)
+    store = directory / "store"
+    store.mkdir(parents=True)
+    where = relocation(str(store))
+    try:
+        install_layer(io.BytesIO(data), PLAIN, new_prefix(str(store)), where, compressed_size=len(data))
+        failed = False
+    except SpackOciError:
+        failed = True
+    except Exception:  # the finding
+        return traceback.format_exc()
+    finally:
+        subprocess.run(["chmod", "-R", "u+rwx", str(directory)], stderr=subprocess.DEVNULL)
+    allowed = {"store", "store/linux-x86_64", "store/.a"}
+    prefix = os.path.relpath(new_prefix(str(store)), directory)
+    for parent, directories, files in os.walk(directory):
+        for name in directories + files:
+            path = os.path.relpath(os.path.join(parent, name), directory)
+            inside = path == prefix or path.startswith(prefix + "/")
+            if path not in allowed and not path.startswith("store/.a/") and (failed or not inside):
+                return f"{path} is there after {'a failure' if failed else 'success'}"
+    return None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--corpus", type=Path)
+    args = parser.parse_args()
+    rng = random.Random(args.seed)
+    found: List[str] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        layer = material(Path(scratch))
+        target = Path(scratch) / "t"
+        queue = (
+            [p.read_bytes() for p in sorted(args.corpus.glob("*.tar"))] if args.corpus and args.corpus.exists() else []
+        )
+        end, rounds = time.monotonic() + args.seconds, 0
+        while queue or time.monotonic() < end:
+            data = queue.pop() if queue else damage((hostile(layer, rng) if rng.random() < 0.5 else layer).tar(), rng)
+            rounds += 1
+            wrong = attempt(data, target)
+            if wrong:
+                found.append(wrong)
+                print(wrong, file=sys.stderr)
+                if args.corpus:
+                    args.corpus.mkdir(parents=True, exist_ok=True)
+                    (args.corpus / f"{args.seed}-{rounds}.tar").write_bytes(data)
+    print(f"seed {args.seed}: {rounds} inputs, {len(found)} findings")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
