@@ -2,7 +2,10 @@
 """`spack oci login`, `logout` and `doctor`, and what Spack's configuration does to the registry client."""
 
 import base64
+import contextlib
 import json
+import os
+import pty
 import stat
 
 import pytest
@@ -44,6 +47,34 @@ def test_login_push_permission_logout(spack, guarded):
     spack.run("oci", "logout", "guarded")
     assert json.loads(file.read_text())["auths"] == {}
     assert spack.run("oci", "logout", "guarded", check=False).returncode == 1
+
+
+def test_prompt(spack, guarded):
+    """On a terminal, which does not show the password."""
+    child, terminal = pty.fork()
+    if child == 0:
+        argv = spack.argv("oci", "login", guarded.url)
+        os.chdir(spack.home)
+        os.execve(argv[0], argv, spack.env())
+    shown = talk(terminal, [(b"User name for", USER), (b"Password or token for", PASSWORD)])
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, shown
+    assert b"Logged in to" in shown and PASSWORD.encode() not in shown
+
+
+def talk(terminal, answers):
+    """Wait for each prompt and answer it; everything that was shown."""
+    shown, left = b"", list(answers)
+    with contextlib.suppress(OSError):  # the terminal is gone when the program ends
+        while True:
+            data = os.read(terminal, 4096)
+            if not data:
+                break
+            shown += data
+            if left and left[0][0] in shown:
+                os.write(terminal, left.pop(0)[1].encode() + b"\n")
+    os.close(terminal)
+    assert not left, shown
+    return shown
 
 
 def test_wrong_password(spack, guarded):

@@ -170,6 +170,12 @@ def test_credentials_store_for_all_hosts(tmp_path, helper):
     assert config.find("unknown.example", "a") is None
 
 
+def test_names_of_helpers(tmp_path, helper):
+    helper("r.example", "me")
+    for name in ("keep", "docker-credential-keep", str(helper.script)):
+        assert Helper(name).get("r.example").username == "me"
+
+
 def test_identity_token_of_a_helper(tmp_path, helper):
     helper("r.example", "<token>")
     found = Helper("keep").get("r.example")

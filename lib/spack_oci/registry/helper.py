@@ -22,14 +22,15 @@ _NOT_FOUND = "credentials not found"
 
 @dataclass(frozen=True)
 class Helper:
-    """``name``: the part after ``docker-credential-``, or a path. ``env``: None means this process's environment."""
+    """``name``: the part after ``docker-credential-``, or all of it, or a path. ``env``: None means this process's."""
 
     name: str
     env: Optional[Mapping[str, str]] = field(default=None, repr=False, compare=False)
 
     @property
     def program(self) -> str:
-        return self.name if os.sep in self.name else f"docker-credential-{self.name}"
+        whole = os.sep in self.name or self.name.startswith("docker-credential-")
+        return self.name if whole else f"docker-credential-{self.name}"
 
     def get(self, key: str) -> Optional[Credentials]:
         """The credentials for a host, or None if the helper has none for it."""
