@@ -166,6 +166,23 @@ def test_a_forked_child_makes_its_own_connections():
         assert len(seen) == 2
 
 
+@pytest.mark.parametrize("tls", [False, True])
+def test_idle_connection_that_the_server_closed(tls):
+    """Also when that happens between the look at the connection and the request."""
+    with fault_registry(tls=tls) as registry, connections_to(registry) as seen:
+        store = store_at(registry)
+        assert store.has_blob(DIGEST)
+        (pool,) = [p for (_, host), p in store.client.transport._pools.items() if host == registry.host]
+        connection = pool._idle[0]
+        for wait in (True, False):
+            connection.sock.shutdown(socket.SHUT_RDWR)
+            if not wait:
+                pool._take = lambda: pool._idle.pop()
+            assert store.has_blob(DIGEST)
+            connection = pool._idle[0]
+        assert len(seen) == 3
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_fork_while_another_thread_holds_the_locks():
     with fault_registry() as registry:

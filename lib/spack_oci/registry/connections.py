@@ -24,6 +24,9 @@ from typing import Any, Iterable, List, Mapping, Optional, Union
 #: read from the socket in pieces of up to this many bytes, where the caller asks for little
 _BUFFER = 64 << 10
 
+#: how a connection ends that the other side has closed, with and without TLS
+_CUT = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
 Body = Union[None, bytes, Iterable[bytes]]
 
 
@@ -169,7 +172,7 @@ class ConnectionPool:
         reused = connection is not None
         try:
             return self._exchange(connection or self._connect(), method, target, headers, body, timeout)
-        except (ConnectionError, http.client.BadStatusLine):
+        except (*_CUT, http.client.BadStatusLine):
             if not reused or not (body is None or isinstance(body, bytes)):
                 raise
         return self._exchange(self._connect(), method, target, headers, body, timeout)
@@ -182,7 +185,7 @@ class ConnectionPool:
         try:
             try:
                 connection.request(method, target, body, headers)
-            except (BrokenPipeError, ConnectionResetError):
+            except _CUT:
                 # a server that refuses a large body may answer and close before it has read it all
                 return Response(self, connection, connection.getresponse())
             return Response(self, connection, connection.getresponse())

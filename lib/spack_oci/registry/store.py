@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """A repository of a registry as a :class:`~spack_oci.content.ContentStore`."""
 
+import os
 import threading
 from dataclasses import replace
 from typing import BinaryIO, Dict, Iterator, List, Optional, Tuple
@@ -105,6 +106,16 @@ def _mirror_client(mirror: Mirror, origin: RegistrySettings) -> RegistryClient:
 
 _transports: Dict[Tuple[object, ...], Transport] = {}
 _guard = threading.Lock()
+
+
+def _after_fork() -> None:
+    """Another thread may have held the lock in the moment of the fork."""
+    global _guard
+    _guard = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def transport_for(settings: RegistrySettings) -> Transport:
