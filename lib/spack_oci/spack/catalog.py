@@ -2,6 +2,7 @@
 """`spack oci list` and `spack oci show`: what mirrors have, shown as `spack find` shows installed packages."""
 
 import argparse
+import functools
 import json
 import os
 import sys
@@ -97,7 +98,7 @@ def _indexes(
     for url, mirror in by_url.items():
         try:
             store = mirrors.open_store(mirror, mirrors.FETCH)  # its NotFound says that there is no such layout
-            openers[url] = lambda store=store: store
+            openers[url] = functools.partial(_itself, store)
         except SpackOciError as e:
             failures[url] = e
     result = []
@@ -116,6 +117,10 @@ def _indexes(
     for url, error in failures.items():
         tty.warn(f"leaving {url} out: {error}")
     return result
+
+
+def _itself(store: ContentStore) -> ContentStore:
+    return store
 
 
 def _word(mirror: "spack.mirrors.mirror.Mirror") -> str:
