@@ -111,9 +111,18 @@ def test_a_stream_gives_the_same(build):
     )
 
 
+def test_debug_information_never_makes_an_install_fail(build, tmp_path):
+    """The directory of the compilation is in the debug information, and nowhere else."""
+    data = build("-g", f"-fdebug-prefix-map={tmp_path.parent}={OLD}", f"-ffile-prefix-map=/={OLD}/", output="g")
+    assert OLD.encode() in data
+    changes = relocate_bytes(data, mapping((OLD, "/new" * 30)))
+    changed = apply(data, changes.patches)
+    assert not changes.unplaced and OLD.encode() not in changed and len(changed) == len(data)
+
+
 def test_programs_without_these_fields(build):
     static = build("-static", output="static")
-    assert read(static) == elf.ElfPaths()
+    assert read(static).rpath is None and read(static).interpreter is None
     objects = build("-c", output="m.o")
     assert read(objects) == elf.ElfPaths()
     assert read(b"") == read(b"\x7fELF") == read(b"#!/bin/sh\n" * 100) == elf.ElfPaths()

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""A whole binary: first the fields of ELF that can be rewritten freely in their place, then every other string."""
+"""A whole binary: first the fields of ELF that can be rewritten freely in their place, then every other string.
+
+A string that nothing fits in is a failure only if the running program can see it. In a part of an ELF file that is not
+loaded, which is debug information, it is buried.
+"""
 
 from typing import List, NamedTuple, Optional, Tuple
 
@@ -24,15 +28,17 @@ def no_other_names(place: Place) -> Tuple[bytes, ...]:
 
 def relocate_bytes(data: bytes, mapping: PrefixMap, other_names: OtherNames = no_other_names) -> BinaryChanges:
     """The changes for a binary that is in memory."""
-    fields = _field_changes(lambda offset, length: data[offset : offset + length], data[:4], mapping, other_names)
+    paths = _read_paths(lambda offset, length: data[offset : offset + length], data[:4])
+    fields = _field_changes(paths, mapping, other_names)
     done = [(patch.offset, patch.offset + len(patch.data)) for patch in fields.patches]
     strings = relocate_strings(data, mapping, other_names, done)
-    return BinaryChanges(fields.patches + strings.patches, fields.unplaced + strings.unplaced)
+    return _settle(paths, BinaryChanges(fields.patches + strings.patches, fields.unplaced + strings.unplaced))
 
 
 def relocate_at(read_at: elf.ReadAt, mapping: PrefixMap, other_names: OtherNames = no_other_names) -> BinaryChanges:
     """The changes for a binary on disk, which is read in parts of CHUNK bytes."""
-    patches, unplaced = _field_changes(read_at, read_at(0, 4), mapping, other_names)
+    paths = _read_paths(read_at, read_at(0, 4))
+    patches, unplaced = _field_changes(paths, mapping, other_names)
     done = [(patch.offset, patch.offset + len(patch.data)) for patch in patches]
     overlap = mapping.longest + SUFFIX_SAFETY + 1
     start = 0
@@ -44,7 +50,7 @@ def relocate_at(read_at: elf.ReadAt, mapping: PrefixMap, other_names: OtherNames
         patches += [Patch(start + patch.offset, patch.data) for patch in strings.patches]
         unplaced += [Unplaced(start + u.offset, u.place, u.too_long) for u in strings.unplaced]
         if at_end:
-            return BinaryChanges(patches, unplaced)
+            return _settle(paths, BinaryChanges(patches, unplaced))
         start += strings.next_start
 
 
@@ -55,11 +61,21 @@ def apply(data: Buffer, patches: List[Patch]) -> bytearray:
     return result
 
 
-def _field_changes(read_at: elf.ReadAt, magic: bytes, mapping: PrefixMap, other_names: OtherNames) -> BinaryChanges:
-    changes = BinaryChanges([], [])
-    if magic != elf.MAGIC:
+def _read_paths(read_at: elf.ReadAt, magic: bytes) -> elf.ElfPaths:
+    return elf.read_paths(read_at) if magic == elf.MAGIC else elf.ElfPaths()
+
+
+def _settle(paths: elf.ElfPaths, changes: BinaryChanges) -> BinaryChanges:
+    """Bury what does not fit where no running program looks."""
+    dead = [u for u in changes.unplaced if not paths.is_loaded(u.offset)]
+    if not dead:
         return changes
-    paths = elf.read_paths(read_at)
+    buried = [Patch(u.offset, bury(u.place.old, b"")) for u in dead]
+    return BinaryChanges(changes.patches + buried, [u for u in changes.unplaced if paths.is_loaded(u.offset)])
+
+
+def _field_changes(paths: elf.ElfPaths, mapping: PrefixMap, other_names: OtherNames) -> BinaryChanges:
+    changes = BinaryChanges([], [])
     for field, is_list in ((paths.rpath, True), (paths.interpreter, False)):
         if field is None:
             continue

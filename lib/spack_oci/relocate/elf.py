@@ -39,6 +39,11 @@ class ElfPaths:
 
     rpath: Optional[StringField] = None
     interpreter: Optional[StringField] = None
+    #: (start, end) of the parts of the file that are mapped when it runs; None: not known, so perhaps all
+    loaded: Optional[Tuple[Tuple[int, int], ...]] = None
+
+    def is_loaded(self, offset: int) -> bool:
+        return self.loaded is None or any(start <= offset < end for start, end in self.loaded)
 
 
 class _Malformed(Exception):
@@ -85,6 +90,7 @@ def _read_paths(read_at: ReadAt) -> ElfPaths:
     if kind not in (_ET_EXEC, _ET_DYN):
         raise _Malformed
     loads: List[Tuple[int, int]] = []
+    loaded: List[Tuple[int, int]] = []
     dynamic = interpreter = None
     table = _exactly(read_at, program_offset, program_count * layout.program.size)
     for segment in layout.program.iter_unpack(table):
@@ -96,6 +102,7 @@ def _read_paths(read_at: ReadAt) -> ElfPaths:
             continue
         if kind == _PT_LOAD:
             loads.append((address, offset))
+            loaded.append((offset, offset + size))
         elif kind == _PT_DYNAMIC:
             dynamic = (offset, size)
         elif kind == _PT_INTERP:
@@ -109,7 +116,7 @@ def _read_paths(read_at: ReadAt) -> ElfPaths:
             table_offset = _file_offset(loads, table_address)
             table_size = _string_table_size(read_at, layout, section_offset, section_count, table_offset)
             rpath = _string_field(read_at, table_offset + string, table_offset + table_size)
-    return ElfPaths(rpath, interpreter_field)
+    return ElfPaths(rpath, interpreter_field, tuple(loaded) or None)
 
 
 def _exactly(read_at: ReadAt, offset: int, length: int) -> bytes:
