@@ -26,7 +26,7 @@ from ..relocate.kinds import BINARY, MAX_GZIP, TEXT, is_checked_pyc, is_gzip, un
 from ..relocate.mapping import PrefixMap, Relocation, build_mapping
 from ..relocate.other import gunzip
 from ..relocate.prefix import FileRelocator, MachoRelocator, Relocated
-from ..relocate.search import find
+from ..relocate.search import Buffer, find
 from .codec import open_decompressor
 from .read_ahead import ReadAhead
 from .sibling import put_in_place, remove_stale, temporary_sibling
@@ -335,7 +335,7 @@ class _Extraction:
             os.utime(descriptor, (member.mtime, member.mtime))
         os.close(descriptor)
 
-    def _write(self, member: Member, data: bytes) -> None:
+    def _write(self, member: Member, data: Buffer) -> None:
         descriptor = self._open(member)
         try:
             _write_all(descriptor, data)
@@ -404,12 +404,13 @@ class _Extraction:
                 self._write(kept.member, kept.data)
 
     def _relocate_kept(self, kept: _Kept, kind: Optional[str], relocator: FileRelocator, facts: InstalledFacts) -> None:
-        member, data = kept
+        member = kept.member
+        data: Optional[Buffer] = kept.data
         name = self._relative(member.name)
         path = os.fsdecode(self._path(member.name))
         listed = kind
         if kind is None and not facts.mapping.is_identity:
-            kind = unlisted_kind(name, _beginning(path) if data is None else data)
+            kind = unlisted_kind(name, _beginning(path) if kept.data is None else kept.data)
         if kind is None or facts.mapping.is_identity:
             changed = False
         elif data is None:
@@ -417,7 +418,7 @@ class _Extraction:
             if changed and self._policy.times:
                 os.utime(path, (member.mtime, member.mtime))
         else:
-            new = relocator.in_memory(name, kind, data)
+            new = relocator.in_memory(name, kind, kept.data or b"")
             changed = new is not None
             data = data if new is None else new
         if data is not None:

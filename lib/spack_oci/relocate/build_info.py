@@ -181,8 +181,8 @@ class _FlowReader:
 
     def _take(self, pattern: "re.Pattern[str]") -> "re.Match[str]":
         match = pattern.match(self._text, self._at)
-        if not match:
-            self._fail("no value")
+        if match is None:
+            return self._fail("no value")
         self._at = match.end()
         return match
 

@@ -34,6 +34,6 @@ def find(data: Buffer, needle: bytes, start: int = 0) -> int:
     size = len(data) - start
     if _memmem is None or size < _SMALL or not isinstance(data, bytes) or not needle:
         return data.find(needle, start)
-    begin = ctypes.cast(data, ctypes.c_void_p).value or 0
+    begin = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
     found = _memmem(begin + start, size, needle, len(needle))
     return -1 if found is None else found - begin
