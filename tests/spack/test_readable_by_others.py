@@ -4,12 +4,9 @@
 import gzip
 import hashlib
 import json
-import shutil
 
 import pytest
 from support.image_spec import check_config, check_manifest
-
-pytestmark = pytest.mark.skipif(not shutil.which("skopeo"), reason="skopeo is not installed")
 
 
 @pytest.fixture(scope="module", params=["layout", "http", "tls"])

@@ -6,10 +6,13 @@ what vanilla Spack needs for an index).
 """
 
 import json
+import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Tuple
+
+import pytest
 
 SECRET_VARIABLE = "OCITEST_SECRET"
 
@@ -54,6 +57,9 @@ class Cache:
 
 
 def skopeo(*arguments: str) -> str:
+    """Run it and return what it printed; the test is skipped where it is not installed."""
+    if not shutil.which("skopeo"):
+        pytest.skip("needs skopeo (Debian: apt-get install skopeo)")
     done = subprocess.run(["skopeo", *arguments], capture_output=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, f"skopeo {' '.join(arguments)}: {done.stderr.decode(errors='replace')}"
     return done.stdout.decode()
