@@ -210,6 +210,16 @@ def test_external_packages_are_named(spack, cache):
     assert "External packages are not in the image" in done.stdout + done.stderr and "oci-external@1.0" in done.stderr
 
 
+def test_no_image_when_packages_are_missing(destination, cache, tmp_path):
+    spack = destination()
+    spack.use(cache)
+    (tmp_path / "env").mkdir()
+    (tmp_path / "env" / "spack.yaml").write_text("spack: {specs: [oci-leaf], view: false}\n")
+    spack.run("-e", tmp_path / "env", "concretize")
+    done = spack.run("-e", tmp_path / "env", "oci", "push", "--tag", "x", "cache", check=False)
+    assert done.returncode == 1 and "No image was tagged x" in done.stderr
+
+
 def test_export(spack, base_image, engine, tmp_path):
     for destination, pull in (
         (f"{tmp_path}/layout:app", f"oci:{tmp_path}/layout:app"),

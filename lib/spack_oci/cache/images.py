@@ -148,7 +148,7 @@ def plan_image(store: ContentStore, request: ImageRequest, known: Optional[Mappi
             "there is nothing to make an image of", remedy="name specs, or activate an environment with roots"
         )
     platform = _platform_of(request)
-    _check_environment(request)
+    check_environment(request.roots, request.environment, request.runtime, request.base)
     members = _members(store, request.roots, known or {})
     limit = layers_left(request.max_layers, len(request.base.layers), request.files_layers)
     return ImagePlan(request, platform, plan_layers(members, 1 if request.squash else limit, request.strategy))
@@ -164,10 +164,19 @@ def _platform_of(request: ImageRequest) -> Platform:
     return request.platform or Platform(*platforms[0])
 
 
-def _check_environment(request: ImageRequest) -> None:
-    start = parse_environment(request.base.settings.get("Env") or ())
-    separate = {root.label: root.environment(dict(start)) for root in request.roots}
-    check_conflicts(start, separate, request.environment(dict(start)), request.runtime.env)
+def check_environment(
+    roots: Sequence[Package],
+    environment: Callable[[Dict[str, str]], Dict[str, str]],
+    runtime: RuntimeSettings,
+    base: Base = EMPTY_BASE,
+) -> None:
+    """Raise :class:`ImageError` if ``roots`` set a variable to different values and ``runtime`` does not decide.
+
+    ``environment``: that of all roots together.
+    """
+    start = parse_environment(base.settings.get("Env") or ())
+    separate = {root.label: root.environment(dict(start)) for root in roots}
+    check_conflicts(start, separate, environment(dict(start)), runtime.env)
 
 
 def _members(store: ContentStore, roots: Sequence[Package], known: Mapping[str, Layer]) -> List[Member]:

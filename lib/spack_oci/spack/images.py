@@ -264,6 +264,14 @@ def _source(roots: Sequence["spack.spec.Spec"]) -> str:
     )
 
 
+def check(wanted: ImageOptions, roots: Sequence["spack.spec.Spec"]) -> None:
+    """What can be known of an image before anything is pushed: raises for roots that contradict each other."""
+    if wanted.tags:
+        platform_of(roots)
+        records = [packages.package_of(s) for s in roots]
+        engine.check_environment(records, packages.run_environment(*roots), wanted.runtime)
+
+
 def planned(store_url: str, wanted: ImageOptions, roots: Sequence["spack.spec.Spec"]) -> List[Dict[str, Any]]:
     """The images that a push would make, for ``--dry-run``; which packages share layers depends on their sizes."""
     closure = [packages.label(s) for s in packages.runtime_closure(*roots)] if wanted.tags else []

@@ -169,6 +169,7 @@ def _records(specs: Sequence["spack.spec.Spec"]) -> List[Package]:
 
 def run(request: Request) -> "Outcome":
     """Push. What cannot be pushed is in the outcome, not raised, unless ``fail_fast`` says otherwise."""
+    images.check(request.image, request.roots)
     selection = select(request)
     if selection.not_installed and request.fail_fast:
         raise NotInstalled(
@@ -180,10 +181,12 @@ def run(request: Request) -> "Outcome":
     store = mirrors.open_store(request.mirror, mirrors.PUSH, create=True)
     result = push_specs(store, request, selection.specs)
     outcome = Outcome(request, result, selection.not_installed)
-    if request.image.tags and not outcome.failed:
-        outcome.images = tag_images(store, request, request.roots, result.layers)
     if request.update_index:
         outcome.index = indexes.update_after_push(request.mirror, result)
+    if request.image.tags and not outcome.failed:
+        outcome.images = tag_images(store, request, request.roots, result.layers)
+    elif request.image.tags:
+        tty.warn(f"No image was tagged {elided(request.image.tags)}, because packages of it are missing")
     return outcome
 
 
