@@ -26,8 +26,8 @@ def cache(built, new_cache, tmp_path_factory):
 
 #: static archives: Spack leaves old paths in them, we do not
 RELOCATED_BY_US_ALONE = ".a"
-#: written by installers, with times in it
-TIMES = "install_times.json"
+#: written at every install, with times in them
+TIMES = (".spack/install_times.json", ".spack/sbom/spdx-2.3.json")
 
 
 def tree(prefix):
@@ -48,8 +48,7 @@ def tree(prefix):
             owner = (status.st_uid, status.st_gid)
             result[os.path.relpath(path, prefix)] = (stat.filemode(status.st_mode), owner, links, content)
     result["."] = stat.filemode(os.stat(prefix).st_mode)
-    result.pop(f".spack/{TIMES}", None)
-    return result
+    return {path: found for path, found in result.items() if not path.endswith(TIMES)}
 
 
 def records(spack):

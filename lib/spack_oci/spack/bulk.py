@@ -31,7 +31,7 @@ from ..cache.install import FAILED, INSTALLED, SKIPPED, InstallItem, InstallLimi
 from ..errors import ConfigurationError, NotFound, SpackOciError, StorageError
 from ..index.cache import IndexCache
 from ..relocate.mapping import Relocation
-from . import fetching, install, mirrors, packages, settings
+from . import compat, fetching, install, mirrors, packages, settings
 from .output import counted, size
 
 
@@ -218,6 +218,8 @@ def install_closure(
     with _locked(plan(roots)) as planned:
         steps = SpackSteps(planned, explicit)
         _import_hooks()
+        if planned.missing:
+            compat.install_sbang()
         options = settings.read()
         limits = InstallLimits(jobs or options.pack_jobs, options.transfer_jobs, options.ahead_size)
         outcomes = install_all(steps.items(planned.sizes), steps, limits, _tell_failure if quiet else _tell)

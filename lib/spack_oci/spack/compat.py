@@ -113,3 +113,12 @@ def read_database(database: Any, path: str) -> None:
             database._read_from_stream(f)
     else:
         database._read_from_file(pathlib.Path(path))
+
+
+def install_sbang() -> None:
+    """Put the sbang script into the install tree: since 1.2 the installers' business, a post-install hook's before."""
+    import spack.store
+
+    install = getattr(spack.store.STORE, "install_sbang", None)
+    if install:
+        install()
