@@ -112,7 +112,7 @@ class Bench:
         process = subprocess.Popen(
             self._command(ours, *arguments),
             env=self.environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -16,6 +16,7 @@ import pytest
 from spack_oci.archive.codec import Compression
 from spack_oci.cache import push as engine
 from spack_oci.cache.blobs import BlobCache
+from spack_oci.cache.daemon_pool import DaemonPool
 from spack_oci.cache.outcome import FAILED, PUSHED, SKIPPED
 from spack_oci.cache.progress import Silent
 from spack_oci.cache.push import PushSettings, execute_push, plan_push
@@ -274,6 +275,62 @@ def test_an_interruption_leaves_nothing_and_the_next_run_completes(packages, set
     ]
     result = push(store, packages, settings)
     assert not result.failed and len(store.tagged) == 3
+
+
+def test_an_interruption_does_not_wait_for_a_server_that_hangs(tmp_path, settings, monkeypatch):
+    monkeypatch.setattr(engine, "_PATIENCE", 0.2)
+    large = make_package(tmp_path / "store", "large", files={"data": os.urandom(200_000)})
+    small = make_package(tmp_path / "store", "small")
+    hanging, answer = threading.Event(), threading.Event()
+
+    class Hanging(MemoryStore):
+        def put_blob(self, descriptor, source, progress=None):
+            if descriptor.size > 100_000:
+                hanging.set()
+                answer.wait(60)
+            return super().put_blob(descriptor, source, progress)
+
+    class Interrupting(Silent):
+        def finished(self, outcome):
+            assert hanging.wait(30)
+            raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        push(Hanging(), [large, small], replace(settings, pack_jobs=2), reporter=Interrupting())
+    assert time.monotonic() - started < 30
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name.startswith("send"))
+    answer.set()
+
+
+class TestDaemonPool:
+    def test_results_errors_and_the_number_of_threads(self):
+        pool, seen = DaemonPool(3, "test"), set()
+
+        def work(number):
+            seen.add(threading.current_thread().name)
+            time.sleep(0.01)
+            return 1 // number
+
+        futures = [pool.submit(work, number) for number in range(10)]
+        assert [future.result() for future in futures[1:]] == [1] + [0] * 8
+        assert isinstance(futures[0].exception(), ZeroDivisionError)
+        assert 1 <= len(seen) <= 3
+        assert pool.end()
+
+    def test_what_hangs_is_left_behind(self):
+        pool, answer = DaemonPool(2, "test"), threading.Event()
+        pool.submit(answer.wait, 30)
+        assert not pool.end(0.1)
+        answer.set()
+
+    def test_a_cancelled_future_is_not_run(self):
+        pool, answer = DaemonPool(1, "test"), threading.Event()
+        pool.submit(answer.wait, 30)
+        later = pool.submit(time.sleep, 30)
+        assert later.cancel()
+        answer.set()
+        assert pool.end(10)
 
 
 def test_a_defect_is_not_a_failed_package(packages, settings):

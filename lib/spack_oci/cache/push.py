@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
@@ -26,6 +26,7 @@ from ..descriptor import Descriptor
 from ..errors import DigestMismatch, SpackOciError, StorageError
 from ..image.manifest import EPOCH, Layer, build_package_image
 from .blobs import CachedBlob, KnownLayer
+from .daemon_pool import DaemonPool
 from .facts import PUSHER, facts_annotations
 from .outcome import FAILED, PUSHED, SKIPPED, PackageOutcome, PushResult
 from .package import Package
@@ -37,6 +38,8 @@ from .stopping import Stoppable, termination_is_an_exit
 __all__ = ["PushPlan", "PushResult", "PushSettings", "execute_push", "plan_push"]
 
 
+#: seconds that an interrupted push waits for requests that are under way
+_PATIENCE = 3.0
 #: how many stores are remembered to have a layer
 _ORIGINS = 4
 
@@ -136,8 +139,8 @@ class _Push:
         packers, senders = self._settings.packers, max(1, self._settings.transfer_jobs)
         stage = self._make_stage()
         self._stage = stage
-        self._pack_pool = ThreadPoolExecutor(packers, "pack")
-        self._send_pool = ThreadPoolExecutor(senders, "send")
+        self._pack_pool = DaemonPool(packers, "pack")
+        self._send_pool = DaemonPool(senders, "send")
         self._to_prepare = list(reversed(jobs))
         #: layers that are being packed, or packed and not yet sent
         self._in_flight = 0
@@ -150,10 +153,11 @@ class _Push:
                 event.handle(event.job, event.future)
         finally:
             self._stop.set()
-            if len(self._outcomes) < len(jobs):
+            aborted = len(self._outcomes) < len(jobs)
+            if aborted:
                 self._packing.stop()
             for pool in (self._pack_pool, self._send_pool):
-                pool.shutdown(wait=True)
+                pool.end(_PATIENCE if aborted else None)
             self._packing.close()
             shutil.rmtree(stage, ignore_errors=True)
 
@@ -191,7 +195,7 @@ class _Push:
 
     def _submit(
         self,
-        pool: ThreadPoolExecutor,
+        pool: DaemonPool,
         then: Callable[[_Job, Any], None],
         job: _Job,
         step: Callable[[_Job], Any],

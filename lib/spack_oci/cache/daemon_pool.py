@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""A pool of threads that an exit does not wait for.
+
+``ThreadPoolExecutor`` joins its threads when the interpreter ends, whatever they wait for: Ctrl-C would take as long as
+the timeout of a server that has stopped answering. What runs here may be abandoned in the middle.
+"""
+
+import queue
+import threading
+import time
+from concurrent.futures import Executor, Future
+from typing import Any, Callable, List, Optional, Tuple
+
+_Work = Tuple["Future[Any]", Callable[..., Any], Tuple[Any, ...]]
+
+
+class DaemonPool(Executor):
+    """``submit`` as any executor has it; threads are started as they are needed, at most ``threads``."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        self._limit = max(1, threads)
+        self._name = name
+        self._work: queue.SimpleQueue[Optional[_Work]] = queue.SimpleQueue()
+        self._threads: List[threading.Thread] = []
+        self._guard = threading.Lock()
+        #: submitted and not yet finished
+        self._busy = 0
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **_: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        with self._guard:
+            self._busy += 1
+            if self._busy > len(self._threads) < self._limit:
+                thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads)}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        self._work.put((future, function, arguments))
+        return future
+
+    def _run(self) -> None:
+        while True:
+            work = self._work.get()
+            if work is None:
+                return
+            future, function, arguments = work
+            if future.set_running_or_notify_cancel():
+                try:
+                    result = function(*arguments)
+                except BaseException as e:
+                    future.set_exception(e)
+                else:
+                    future.set_result(result)
+            with self._guard:
+                self._busy -= 1
+
+    def end(self, patience: Optional[float] = None) -> bool:
+        """Finish what was submitted. False: after ``patience`` seconds (None: any time) something still runs."""
+        for _ in self._threads:
+            self._work.put(None)
+        deadline = None if patience is None else time.monotonic() + patience
+        for thread in self._threads:
+            thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
