@@ -288,11 +288,11 @@ def test_an_interruption_does_not_wait_for_a_server_that_hangs(tmp_path, setting
             if descriptor.size > 100_000:
                 hanging.set()
                 answer.wait(60)
+            assert hanging.wait(30)
             return super().put_blob(descriptor, source, progress)
 
     class Interrupting(Silent):
         def finished(self, outcome):
-            assert hanging.wait(30)
             raise KeyboardInterrupt
 
     started = time.monotonic()
