@@ -233,6 +233,14 @@ def test_exclusions_as_a_key():
 # small files
 
 
+def test_the_mode_of_tmp_is_put_right():
+    """A store below /tmp: the packages' layers make it 0755, and a user who is not root could not write there."""
+    sink = io.BytesIO()
+    files_layer({"/tmp/spack/opt/bin/sbang": FileEntry(b"#!/bin/sh\n", 0o755)}, Compression(), sink)
+    with tarfile.open(fileobj=io.BytesIO(uncompressed(sink.getvalue(), d.OCI_LAYER_GZIP))) as archive:
+        assert archive.getmember("tmp").mode == 0o1777 and archive.getmember("tmp/spack").mode == 0o755
+
+
 def test_small_files():
     sink = io.BytesIO()
     files = {

@@ -15,6 +15,10 @@ from .manifest import Layer
 
 _CHUNK = 1 << 18
 
+#: directories of a base image that everybody may write to. A package's layer has the parents of its prefix with mode
+#: 0755, as Spack writes them; where the store is below one of these, our uppermost layer puts its mode right again
+_SHARED_DIRECTORIES = {"/tmp": 0o1777, "/var/tmp": 0o1777}
+
 
 class _TarWriter:
     """A compressed, reproducible tar; its end is in a member of its own, as :mod:`.compose` wants it."""
@@ -60,7 +64,7 @@ class FileEntry:
 def files_layer(files: Mapping[str, FileEntry], compression: Compression, sink: BinaryIO, label: str = "") -> Layer:
     """Write to ``sink`` a layer of small files: absolute path -> content or link, in their order, all of them root's.
 
-    Parents are added. Those that the base has (``/opt``) get mode 0755, as with Spack's own layers.
+    Parents are added with mode 0755, as in Spack's own layers, but ``/tmp`` with the mode that it has everywhere.
     """
     writer = _TarWriter(compression, sink)
     done = set()
@@ -68,7 +72,8 @@ def files_layer(files: Mapping[str, FileEntry], compression: Compression, sink: 
         for parent in _parents(path):
             if parent not in done:
                 done.add(parent)
-                writer.add(Member(_member_name(parent), DIRECTORY, 0o755, 0, 0, b""))
+                mode = _SHARED_DIRECTORIES.get(parent, 0o755)
+                writer.add(Member(_member_name(parent), DIRECTORY, mode, 0, 0, b""))
         entry, name = files[path], _member_name(path)
         if entry.link is not None:
             link = entry.link.encode("utf-8", "surrogateescape")
