@@ -174,8 +174,9 @@ def main() -> int:
         host = stack.enter_context(link(registry, args.delay, args.rate))
         bench = Bench(args.spack, work, f"oci://{host}/bench/install", registry)
         ways = {way.name: way for way in WAYS if not args.only or way.name in args.only}
-        for way in ways.values():  # the index and byte code are made once, for both
+        for way in ways.values():  # indexes, caches of the package repositories and byte code are made once, for all
             bench.run(way.ours, way.installer, "buildcache", "list", tree=bench.tree)
+            bench.run(way.ours, way.installer, "spec", *specs, tree=bench.tree)
         for _ in range(args.rounds):
             for way in ways.values():
                 bench.measure(way, specs)

@@ -182,6 +182,10 @@ def test_a_package_that_begins_with_nested_directories(store):
     assert {"share/doc/tool/README", "aaa", ".spack/binary_distribution"} <= set(tree(new_prefix(store)))
 
 
+def test_nested_directories_that_cannot_be_made_leave_nothing(store):
+    fails(Layer().directory("x" * 300).file("aaa", b"y"), store, StorageError)
+
+
 def test_a_store_below_a_directory_named_like_the_metadata(tmp_path):
     old = "/home/me/.spack/opt/tool-1.0"
     layer = Layer(old_prefix=old).file("README", b"x")

@@ -29,7 +29,7 @@ def temporary_sibling(prefix: str) -> Iterator[str]:
         yield directory
     finally:
         os.close(lock)
-        _remove_tree(directory)
+        remove_tree(directory)
 
 
 def remove_stale(prefix: str) -> List[str]:
@@ -40,7 +40,7 @@ def remove_stale(prefix: str) -> List[str]:
         for name in [n for n in os.listdir(parent) if n.startswith(start)]:
             path = os.path.join(parent, name)
             if _is_abandoned(path):
-                _remove_tree(path)
+                remove_tree(path)
                 removed.append(path)
     return removed
 
@@ -59,7 +59,9 @@ def _is_abandoned(path: str) -> bool:
         os.close(lock)
 
 
-def _remove_tree(path: str) -> None:
+def remove_tree(path: str) -> None:
+    """Whatever the modes in it are; nothing if there is none."""
+
     def make_writable(function, failed: str, _: object) -> None:
         with contextlib.suppress(OSError):
             os.chmod(os.path.dirname(failed), 0o700)
@@ -86,6 +88,6 @@ def put_in_place(directory: str, prefix: str, replace: bool) -> None:
         os.rename(old, prefix)
         raise
     if os.path.isdir(old) and not os.path.islink(old):
-        _remove_tree(old)
+        remove_tree(old)
     else:
         os.unlink(old)

@@ -29,7 +29,7 @@ from ..relocate.prefix import FileRelocator, MachoRelocator, Relocated
 from ..relocate.search import Buffer, find
 from .codec import open_decompressor
 from .read_ahead import ReadAhead
-from .sibling import put_in_place, remove_stale, temporary_sibling
+from .sibling import put_in_place, remove_stale, remove_tree, temporary_sibling
 from .tar_reader import DIRECTORY, FILE, HARD_LINK, Member, TarReader
 
 #: files up to this size are kept in memory if they have to be relocated ...
@@ -227,11 +227,14 @@ class _Extraction:
         self._prefix = None
         aside = self._root + b".up"
         os.rename(self._root, aside)
-        os.mkdir(self._root, 0o700)
-        self._set_prefix(depth)
-        for i in range(1, len(below)):
-            os.mkdir(os.path.join(self._root, *below[:i]), 0o700)
-        os.rename(aside, os.path.join(self._root, *below))
+        try:
+            os.mkdir(self._root, 0o700)
+            self._set_prefix(depth)
+            for i in range(1, len(below)):
+                os.mkdir(os.path.join(self._root, *below[:i]), 0o700)
+            os.rename(aside, os.path.join(self._root, *below))
+        finally:
+            remove_tree(os.fsdecode(aside))
         for member in self._leading[depth:]:
             self._directories[member.name] = member
 
