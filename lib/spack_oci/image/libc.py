@@ -12,9 +12,6 @@ import re
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-
 from ..content import ContentStore
 from ..descriptor import Descriptor
 from ..errors import ImageError, StorageError
@@ -178,6 +175,10 @@ def _regular_files(prefix: str) -> Iterable[str]:
 
 
 def _need_of_elf(stream: BinaryIO) -> Optional[Libc]:
+    # imported here: every push imports this module, and few look at a C library
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+
     stream.seek(0)
     try:
         elf = ELFFile(stream)
