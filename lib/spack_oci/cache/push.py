@@ -200,7 +200,7 @@ class _Push:
         job: _Job,
         step: Callable[[_Job], Any],
     ) -> None:
-        future = pool.submit(step, job)
+        future = pool.submit(self._run_step, step, job)
         future.add_done_callback(lambda done: self._events.put(_Event(then, job, done)))
 
     def _prepared(self, job: _Job, future: "Future[Any]") -> None:
@@ -252,8 +252,7 @@ class _Push:
         if not isinstance(error, (SpackOciError, OSError, Cancelled)):
             raise error  # a defect of ours: not to be mistaken for a package that cannot be pushed
         self._finish(PackageOutcome(job.package, FAILED, error=error, read=job.read, sent=job.sent))
-        if self._settings.fail_fast and not self._stop.is_set():
-            self._stop.set()
+        if self._settings.fail_fast:
             self._packing.stop()
         self._arrived(job.package.dag_hash)
 
@@ -262,6 +261,14 @@ class _Push:
         self._reporter.finished(outcome)
 
     # -- what workers do ------------------------------------------------------------------------------------------
+
+    def _run_step(self, step: Callable[[_Job], Any], job: _Job) -> Any:
+        try:
+            return step(job)
+        except BaseException:
+            if self._settings.fail_fast:
+                self._stop.set()  # here, so that this thread begins nothing else meanwhile
+            raise
 
     def _check(self) -> None:
         if self._stop.is_set():
