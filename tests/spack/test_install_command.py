@@ -195,6 +195,15 @@ def test_a_damaged_entry_of_the_blob_cache_is_fetched_again(destination, cache):
     check_stack(spack)
 
 
+def test_a_cache_that_keeps_nothing_is_enough(destination, cache):
+    spack = destination(installer="old")
+    spack.use(cache)
+    spack.run("config", "add", "oci:cache:max_size:'0'")
+    spack.install_from_cache("oci-middle")
+    spack.run("oci", "install", "oci-stack")
+    check_stack(spack)
+
+
 @pytest.mark.parametrize("longer", [1, 10, 25])
 def test_longer_trees_than_the_one_of_the_build(longer, built, new_cache, destination, source, tmp_path):
     """From a short, unpadded tree into longer ones; programs find their own data."""

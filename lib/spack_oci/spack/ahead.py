@@ -24,7 +24,7 @@ def run_installer(original: Callable, self: Any) -> Any:
 def _ahead_of(installer: Any) -> Iterator[None]:
     options = settings.read()
     wanted: List[Wanted] = []
-    if options.ahead_count and mirrors.configured(mirrors.FETCH):
+    if options.ahead_count and options.ahead_room and mirrors.configured(mirrors.FETCH):
         try:
             wanted = what_is_wanted(roots_of(installer))
         except SpackOciError as e:  # what is wrong will be said when a package is really needed
@@ -32,7 +32,7 @@ def _ahead_of(installer: Any) -> Iterator[None]:
     if len(wanted) < 2:
         yield
         return
-    limits = AheadLimits(options.ahead_size, options.ahead_count, min(options.transfer_jobs, 4))
+    limits = AheadLimits(options.ahead_room, options.ahead_count, min(options.transfer_jobs, 4))
     with Prefetch(wanted, limits):
         yield
 

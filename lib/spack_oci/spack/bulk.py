@@ -221,7 +221,7 @@ def install_closure(
         if planned.missing:
             compat.install_sbang()
         options = settings.read()
-        limits = InstallLimits(jobs or options.pack_jobs, options.transfer_jobs, options.ahead_size)
+        limits = InstallLimits(jobs or options.pack_jobs, options.transfer_jobs, max(1, options.ahead_room))
         outcomes = install_all(steps.items(planned.sizes), steps, limits, _tell_failure if quiet else _tell)
     _mark_explicit(planned, explicit)
     if environment is not None:

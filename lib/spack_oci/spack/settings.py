@@ -43,6 +43,11 @@ class Settings:
     image: Mapping[str, Any]
 
     @property
+    def ahead_room(self) -> int:
+        """Bytes that may be fetched ahead without pushing each other out of the blob cache."""
+        return min(self.ahead_size, self.cache_max_size // 2)
+
+    @property
     def default_layout(self) -> str:
         """Directory of the embedded default mirror."""
         return os.path.join(self.cache_root, "layout")
