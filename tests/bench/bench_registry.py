@@ -188,9 +188,9 @@ def measure(name: str, task: Dict[str, Any], registry: DockerRegistry) -> Dict[s
     before = processor_time(registry.process.pid)
     environment = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
     environment.update(SPACK_DISABLE_LOCAL_CONFIG="1", SPACK_USER_CACHE_PATH=task["work"], PYTHONDONTWRITEBYTECODE="1")
-    done = subprocess.run(
-        [sys.executable, __file__, "--child", name, json.dumps(task)], capture_output=True, text=True, env=environment
-    )
+    # the task goes through standard input: thousands of digests are too long for an argument
+    command = [sys.executable, __file__, "--child", name]
+    done = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, env=environment)
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stderr}")
     result = json.loads(done.stdout.strip().splitlines()[-1])
@@ -308,10 +308,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--delay", type=float, default=0, help="round trip to the registry in ms, for the small blobs")
     parser.add_argument("--only", choices=["small", "large"])
-    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        return child(arguments.child[0], json.loads(arguments.child[1]))
+        return child(arguments.child, json.load(sys.stdin))
     with tempfile.TemporaryDirectory(prefix="bench-registry-") as work:
         spack = find_spack(work)
         print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors", flush=True)
