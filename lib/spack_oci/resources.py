@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Files that travel with the package: found in the wheel, and in a checkout (``pip install -e``, ``PYTHONPATH=lib``)."""
+"""Files that travel with the package: found in the wheel, and in a checkout (``pip install -e``)."""
 
 import json
 import os

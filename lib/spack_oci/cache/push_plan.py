@@ -4,7 +4,7 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ..archive.codec import Compression, memory_of
 from ..archive.state import prefix_state
@@ -121,6 +121,8 @@ class PushPlan:
     layers: Mapping[str, Layer] = field(default_factory=dict, repr=False)
     #: what was odd but stops nothing
     warnings: Sequence[str] = ()
+    #: packages that are not there and may not be pushed
+    refused: Sequence[Package] = ()
 
     def doing(self, action: str) -> List[PlannedPackage]:
         return [item for item in self.packages if item.action == action]
@@ -151,21 +153,25 @@ def plan_push(
     force: bool = False,
     settings: Optional[PushSettings] = None,
     known_layers: Optional[Mapping[str, Layer]] = None,
+    may_be_pushed: Callable[[Package], bool] = lambda package: True,
 ) -> PushPlan:
     """The plan for pushing ``packages`` (dependencies first) to ``store``. Reads, writes nothing.
 
     ``force``: also what is there; ``known_layers``: DAG hash -> layer of what is in the store, as an index may tell, so
-    that it needs not be asked. Raises what the store raises: an existence check that fails is no answer.
+    that it needs not be asked; ``may_be_pushed``: asked of packages that are not there, as it may be expensive. Raises
+    what the store raises: an existence check that fails is no answer.
     """
     settings = settings or PushSettings()
     packages = list({package.dag_hash: package for package in packages}.values())
     there = set() if force else existing(store, packages, settings.transfer_jobs)
+    refused = [package for package in packages if package.dag_hash not in there and not may_be_pushed(package)]
+    packages = [package for package in packages if package not in refused]
     layers, warnings = _layers_of_existing(store, packages, there, known_layers or {}, settings)
     planned = [
         PlannedPackage(package, SKIP) if package.dag_hash in there else _plan_one(package, settings, store.url)
         for package in packages
     ]
-    return PushPlan(planned, layers, warnings)
+    return PushPlan(planned, layers, warnings, refused)
 
 
 def existing(store: ContentStore, packages: Sequence[Package], jobs: int) -> Set[str]:

@@ -128,10 +128,3 @@ def partition_installed(specs: Sequence["spack.spec.Spec"]) -> Tuple[List, List]
         [s for s in specs if s.dag_hash() in installed],
         [s for s in specs if s.dag_hash() not in installed],
     )
-
-
-def partition_redistributable(specs: Sequence["spack.spec.Spec"]) -> Tuple[List, List]:
-    """(may be redistributed, may not), by the packages' `redistribute` directives."""
-    allowed = [s for s in specs if s.package.redistribute_binary]
-    chosen = {id(s) for s in allowed}
-    return allowed, [s for s in specs if id(s) not in chosen]

@@ -120,15 +120,29 @@ def select(request: Request) -> Selection:
         dependencies=request.dependencies,
         build_dependencies=request.build_dependencies,
     )
-    if not request.private:
-        specs, private = packages.partition_redistributable(specs)
-        if private:
-            tty.info(
-                f"Left out, because they may not be redistributed (--private pushes them): "
-                f"{elided([s.name for s in private])}"
-            )
     specs = [s for s in specs if compat.matches_binary(request.mirror, s, "push")]
-    return Selection(*packages.partition_installed(specs))
+    installed, missing = packages.partition_installed(specs)
+    return Selection(installed, [s for s in missing if request.private or s.package.redistribute_binary])
+
+
+def _plan(
+    store: ContentStore, request: Request, specs: Sequence["spack.spec.Spec"], how: engine.PushSettings
+) -> engine.PushPlan:
+    """The plan for installed specs. Their package classes are loaded only where it says more than "it is there"."""
+    by_hash = {s.dag_hash(): s for s in specs}
+    plan = engine.plan_push(
+        store,
+        [packages.package_of(s) for s in specs],
+        force=request.force,
+        settings=how,
+        may_be_pushed=lambda p: request.private or by_hash[p.dag_hash].package.redistribute_binary,
+    )
+    if plan.refused:
+        tty.info(
+            "Left out, because they may not be redistributed (--private pushes them): "
+            + elided([package.name for package in plan.refused])
+        )
+    return plan
 
 
 @contextlib.contextmanager
@@ -160,7 +174,7 @@ def plan(request: Request) -> engine.PushPlan:
             store = mirrors.open_store(request.mirror, mirrors.PUSH)
         except NotFound:
             store = NothingYet(request.mirror.push_url)
-        return engine.plan_push(store, _records(selection.specs), force=request.force, settings=how)
+        return _plan(store, request, selection.specs, how)
 
 
 def _records(specs: Sequence["spack.spec.Spec"]) -> List[Package]:
@@ -192,11 +206,10 @@ def run(request: Request) -> "Outcome":
 
 def push_specs(store: ContentStore, request: Request, specs: Sequence["spack.spec.Spec"]) -> engine.PushResult:
     """Plan and push installed specs, telling about it on Spack's output."""
-    records = _records(specs)
     with _push_settings(request) as how:
-        plan = engine.plan_push(store, records, force=request.force, settings=how)
+        plan = _plan(store, request, specs, how)
         to_push = [item.package for item in plan.to_push]
-        if 0 < len(to_push) < len(records):
+        if 0 < len(to_push) < len(specs):
             tty.info(f"{len(to_push)} specs need to be pushed to {store.url}")
         if to_push:
             how = replace(how, base=images.prepare_base(store, request.image, specs, to_push, request.mirror))

@@ -51,6 +51,7 @@ class OciUploader(spack.binary_distribution.Uploader):
             self.mirror,
             (),
             force=self.force,
+            private=True,  # Spack has left out already what may not be redistributed
             update_index=self.update_index,
             read_dependencies=False,  # an autopush of each package would ask for all below it, again and again
             image=wanted,
