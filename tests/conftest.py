@@ -18,7 +18,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
-    """Where SPACK_OCI_REQUIRE_REGISTRY=1 (in CI), a test that misses a program fails: its reason begins with "needs"."""
+    """Where SPACK_OCI_REQUIRE_REGISTRY=1 (in CI), a test that needs a missing program ("needs ...") fails."""
     outcome = yield
     report = outcome.get_result()
     if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("SPACK_OCI_REQUIRE_REGISTRY") == "1":
