@@ -26,7 +26,9 @@ class Podman:
             '[containers]\ndefault_ulimits=["nofile=20000:20000","nproc=30000:30000"]\n'
         )
         self._environment = {**os.environ, "CONTAINERS_CONF": str(config)}
-        self._base = ["podman", "--root", str(directory / "root"), "--runroot", runroot]
+        # --tmpdir: `podman system reset` of one test removes /run/libpod under the podman of another
+        self._base = ["podman", "--tmpdir", f"{runroot}/libpod", "--root", str(directory / "root")]
+        self._base += ["--runroot", f"{runroot}/run"]
 
     def __call__(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
