@@ -206,7 +206,8 @@ def test_sigterm_during_an_upload(tmp_path):
     """A process that is told to end does so at once and leaves nothing in its stage."""
     with docker_registry() as registry:
         process = start_push(tmp_path, registry.mirror_url("terminated"), False)
-        time.sleep(0.3)
+        while process.poll() is None and not os.listdir(tmp_path / "stage"):
+            time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
         code = process.wait(10)
         assert code in (128 + signal.SIGTERM, 0)

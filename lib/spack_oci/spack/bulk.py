@@ -8,8 +8,10 @@ planned first; :mod:`spack_oci.cache.install` then works on all cores, and one t
 import contextlib
 import importlib
 import os
+import random
 import shutil
 import sys
+import time
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -122,6 +124,10 @@ def plan_document(planned: Plan) -> Dict[str, Any]:
 
 def _names(spec: "spack.spec.Spec") -> Dict[str, str]:
     return {"name": spec.name, "version": str(spec.version), "hash": spec.dag_hash()}
+
+
+#: seconds to wait for a lock; Spack takes 0 for "no time limit"
+_AT_ONCE = 1e-9
 
 
 class SpackSteps:
@@ -248,23 +254,45 @@ def _mark_explicit(planned: Plan, explicit: "set[str]") -> None:
 def _locked(planned: Plan) -> Iterator[Plan]:
     """Spack's locks on all prefixes of the plan, which then holds what is still missing: others may have been faster.
 
-    Taken in one order by everybody who takes several, so that no two wait for each other.
+    Never waits for a lock while it holds one: Spack's installers keep a read lock on everything that they have
+    installed while they wait for the next, so two that wait for each other would wait for ever.
     """
-    held: List[Any] = []
-    locker = spack.store.STORE.prefix_locker
+    while True:
+        _, missing = packages.partition_installed(planned.missing)
+        held = _try_to_lock(missing)
+        if held is not None:
+            break
+        time.sleep(random.uniform(0.05, 0.5))
     try:
-        for spec in sorted(planned.missing, key=lambda s: s.dag_hash()):
-            lock = locker.lock(spec)
-            try:
-                lock.acquire_write(None)
-            except spack.util.lock.LockError as e:
-                raise StorageError(f"cannot lock {spec.prefix}: {e}", remedy="is another install still running?") from e
-            held.append(lock)
         installed, missing = packages.partition_installed(planned.missing)
         yield Plan(planned.roots, missing, planned.installed + installed, planned.sizes)
     finally:
-        for lock in held:
-            lock.release_write()
+        _release(held)
+
+
+def _try_to_lock(specs: Sequence["spack.spec.Spec"]) -> Optional[List[Any]]:
+    """Write locks on the prefixes of all ``specs``, or none (None) when somebody else holds one of them."""
+    held: List[Any] = []
+    for spec in specs:
+        lock = spack.store.STORE.prefix_locker.lock(spec)
+        try:
+            lock.acquire_write(_AT_ONCE)
+        except spack.util.lock.LockTimeoutError:
+            _release(held)
+            return None
+        except spack.util.lock.LockError as e:
+            _release(held)
+            raise StorageError(f"cannot lock {spec.prefix}: {e}", remedy="check the permissions of the install tree")
+        except BaseException:
+            _release(held)
+            raise
+        held.append(lock)
+    return held
+
+
+def _release(locks: Sequence[Any]) -> None:
+    for lock in locks:
+        lock.release_write()
 
 
 def _tell(outcome: InstallOutcome) -> None:
