@@ -206,12 +206,13 @@ def test_sigterm_during_an_upload(tmp_path):
     """A process that is told to end does so at once and leaves nothing in its stage."""
     with docker_registry() as registry:
         process = start_push(tmp_path, registry.mirror_url("terminated"), False)
-        while process.poll() is None and not os.listdir(tmp_path / "stage"):
+        stage = tmp_path / "stage"
+        while process.poll() is None and not (stage.exists() and os.listdir(stage)):
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
         code = process.wait(10)
         assert code in (128 + signal.SIGTERM, 0)
-        assert os.listdir(tmp_path / "stage") == []
+        assert os.listdir(stage) == []
         no_dangling_tags(open_store(registry.mirror_url("terminated")))
 
 
