@@ -2,11 +2,18 @@
 """What holds for all tests: the marker of their layer, and that nothing is skipped where everything should be there."""
 
 import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).resolve().parent
+
+# A shell ignores SIGINT for what it starts in the background, and so would Python and all that it starts; the tests of
+# Ctrl-C need it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
