@@ -32,7 +32,8 @@ def cache(proxy):
 def interrupt(spack, proxy, *arguments, env=None, presses=1) -> str:
     """Run a command until it waits for the held request, press Ctrl-C, and return what it said.
 
-    ``presses``: as often as a user would who sees it go on; Spack's new installer was seen to miss the first.
+    ``presses``: as often as a user would who sees it go on. An install by the new installer was seen once to go on
+    after the first and to end well; who missed the signal, Spack or we, is not known.
     What is on its way to the registry at that moment may arrive; nothing else is begun.
     """
     with spack.popen(*arguments, env=env) as process:

@@ -165,7 +165,8 @@ def plan_push(
     packages = list({package.dag_hash: package for package in packages}.values())
     there = set() if force else existing(store, packages, settings.transfer_jobs)
     refused = [package for package in packages if package.dag_hash not in there and not may_be_pushed(package)]
-    packages = [package for package in packages if package not in refused]
+    left_out = {package.dag_hash for package in refused}  # comparing records would make all their lazy parts
+    packages = [package for package in packages if package.dag_hash not in left_out]
     layers, warnings = _layers_of_existing(store, packages, there, known_layers or {}, settings)
     planned = [
         PlannedPackage(package, SKIP) if package.dag_hash in there else _plan_one(package, settings, store.url)
