@@ -128,6 +128,20 @@ def test_helper_of_the_users_file(env, tmp_path):
         assert default_sources(env)[-1].find(registry.host, "a") == ALICE
 
 
+def test_a_secret_in_the_file_goes_when_a_helper_gets_it(env, tmp_path):
+    """As Docker does; an entry without a secret says that the helper has it."""
+    file = DockerConfig(str(tmp_path / ".docker" / "config.json"), env=env)
+    with fault_registry(auth="basic") as registry:
+        place, settings = place_of(registry), settings_of(registry, env)
+        login(place, ALICE, settings, env=env)
+        file._write({**file.load(), "credsStore": "test"})
+        login(place, ALICE, settings, env=env)
+        assert file.load() == {"auths": {registry.host: {}}, "credsStore": "test"}
+        assert file.find(registry.host, "a") == ALICE
+        assert logout(place, settings, env=env).removed_from == ("docker-credential-test",)
+        assert file.load() == {"auths": {}, "credsStore": "test"}
+
+
 def test_file_that_the_user_named(env, tmp_path):
     env["REGISTRY_AUTH_FILE"] = str(tmp_path / "mine.json")
     with fault_registry(auth="basic") as registry:

@@ -29,7 +29,7 @@ def environment(tmp_path):
 
 def run(env, *command, **kwargs):
     if not shutil.which(command[0]):
-        pytest.skip(f"{command[0]} is not installed")
+        pytest.skip(f"needs {command[0]}")
     return subprocess.run(command, env=env, capture_output=True, text=True, check=True, **kwargs)
 
 

@@ -47,7 +47,7 @@ class DockerConfig:
     def _find_key(
         self, key: str, auths: Mapping[str, Any], helpers: Mapping[str, Any], store: Any
     ) -> Optional[Credentials]:
-        helper = helpers.get(key) or (store if key in auths or "/" not in key else None)
+        helper = _helper_of(key, auths, helpers, store)
         if isinstance(helper, str) and helper:
             found = Helper(helper, self.env).get(key)
             if found is not None:
@@ -115,16 +115,34 @@ class DockerConfig:
         document.setdefault("auths", {})[file_key(key)] = entry
         self._write(document)
 
-    def erase(self, key: str) -> bool:
-        """False: there was no entry."""
+    def refer_to(self, helper: Helper, key: str) -> None:
+        """Write down, as Docker does, that the credentials for ``key`` are in a helper, in place of any secret here.
+
+        Helpers are asked for a host anyway, but for a ``HOST/PATH`` only where a file says that they have it.
+        """
         document = self.load()
         auths = _section(document, "auths")
-        matching = [k for k in auths if normalized(k) == normalized(file_key(key))]
-        for k in matching:
+        if "/" not in key and not _matching(auths, key):
+            return
+        for k in _matching(auths, key):
             del auths[k]
-        if matching:
+        document["auths"] = {**auths, file_key(key): {}}
+        if self.helper_for(key) != helper:
+            document["credHelpers"] = {**_section(document, "credHelpers"), key: helper.name}
+        self._write(document)
+
+    def erase(self, key: str, helper: Optional[Helper] = None) -> bool:
+        """False: there was no secret. ``helper``: what :meth:`refer_to` wrote about this one goes as well."""
+        document = self.load()
+        auths, helpers = _section(document, "auths"), _section(document, "credHelpers")
+        matching = _matching(auths, key)
+        secrets = [auths.pop(k) for k in matching]
+        references = [k for k in _matching(helpers, key) if helper is not None and helpers[k] == helper.name]
+        for k in references:
+            del helpers[k]
+        if matching or references:
             self._write(document)
-        return bool(matching)
+        return any(secrets)
 
     def _write(self, document: Mapping[str, Any]) -> None:
         target = Path(os.path.realpath(self.path))  # the file may be a link into a user's dot files
@@ -185,6 +203,22 @@ def file_key(key: str) -> str:
 
 def helper_name(name: str) -> str:
     return Helper(name).program
+
+
+def _helper_of(key: str, auths: Mapping[str, Any], helpers: Mapping[str, Any], store: Any) -> Any:
+    """Which helper to ask for a key. About a path only where the file names it: many helpers know hosts only."""
+    if key in helpers:
+        return helpers[key]
+    if "/" in key and key not in auths:
+        return None
+    host, _, path = key.partition("/")
+    nearest = matching_key(helpers, host, path) if auths.get(key) == {} else None
+    return helpers[nearest] if nearest else store
+
+
+def _matching(section: Mapping[str, Any], key: str) -> List[str]:
+    """The keys of ``section`` that mean the same place as ``key``, however they are written."""
+    return [k for k in section if normalized(k) == normalized(file_key(key))]
 
 
 def _section(document: Mapping[str, Any], name: str) -> Dict[str, Any]:

@@ -75,6 +75,7 @@ def login(
     helper = helper or file.helper_for(key)
     if helper is not None:
         helper.store(key, credentials)
+        file.refer_to(helper, key)
         stored_in = helper.program
     else:
         file.store(key, credentials)
@@ -122,10 +123,10 @@ def logout(
     key = key_of(place)
     file = login_file(env)
     removed: List[str] = []
-    helper = helper or file.helper_for(key)
-    if helper is not None and helper.erase(key):
-        removed.append(helper.program)
-    if file.erase(key):
+    used = helper or file.helper_for(key)
+    if used is not None and used.erase(key):
+        removed.append(used.program)
+    if file.erase(key, helper):
         removed.append(file.path)
     known = find_credentials(settings.credentials, place.host, place.name)
     return LogoutResult(key, tuple(removed), (known.origin,) if known else ())

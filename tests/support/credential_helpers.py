@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Credential helpers of docker/docker-credential-helpers, as distributions package them, with key chains of their own.
+
+Each context yields the environment in which ``docker-credential-NAME`` works; it holds nothing of the user's.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Dict, Iterator
+
+import pytest
+
+#: seconds for a service to come up
+STARTED = 20
+
+
+@contextlib.contextmanager
+def pass_helper() -> Iterator[Dict[str, str]]:
+    """``docker-credential-pass``: a password store, encrypted with a key that was just made."""
+    _need("docker-credential-pass", "pass", "gpg", "gpgconf")
+    with _home() as home:
+        gnupg = home / "gnupg"
+        gnupg.mkdir(mode=0o700)
+        env = _environment(home, GNUPGHOME=str(gnupg), PASSWORD_STORE_DIR=str(home / "store"))
+        key = ["gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key", "helper@test.example"]
+        try:
+            _run(env, *key, "default", "default", "never")
+            _run(env, "pass", "init", "helper@test.example")
+            yield env
+        finally:
+            _run(env, "gpgconf", "--kill", "all")
+
+
+@contextlib.contextmanager
+def secretservice_helper() -> Iterator[Dict[str, str]]:
+    """``docker-credential-secretservice``: GNOME's key chain, unlocked, on a message bus of its own."""
+    _need("docker-credential-secretservice", "dbus-daemon", "gnome-keyring-daemon")
+    with _home() as home, contextlib.ExitStack() as stack:
+        env = _environment(home, XDG_RUNTIME_DIR=str(home))
+        bus = ["dbus-daemon", "--session", "--nofork", "--nopidfile", f"--address=unix:path={home}/bus"]
+        stack.enter_context(_service(env, home, *bus))
+        env["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={home}/bus"
+        _wait_for(lambda: (home / "bus").exists())
+        keyring = ["gnome-keyring-daemon", "--foreground", "--unlock", "--components=secrets"]
+        stack.enter_context(_service(env, home, *keyring, input="a-password\n"))
+        _wait_for(lambda: _works(env, "docker-credential-secretservice", "list"))
+        yield env
+
+
+HELPERS = {"pass": pass_helper, "secretservice": secretservice_helper}
+
+
+def _need(*programs: str) -> None:
+    missing = [p for p in programs if not shutil.which(p)]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)} (Debian: golang-docker-credential-helpers, pass, gnome-keyring)")
+
+
+@contextlib.contextmanager
+def _home() -> Iterator[Path]:
+    # agents listen in sockets below it, whose paths have 107 characters at most
+    with tempfile.TemporaryDirectory(prefix="helper-", dir="/tmp", ignore_cleanup_errors=True) as directory:
+        yield Path(directory)
+
+
+def _environment(home: Path, **more: str) -> Dict[str, str]:
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "LC_ALL": "C.UTF-8", **more}
+
+
+def _run(env: Dict[str, str], *command: str) -> None:
+    done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+
+
+def _works(env: Dict[str, str], *command: str) -> bool:
+    done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True)
+    return done.returncode == 0
+
+
+@contextlib.contextmanager
+def _service(env: Dict[str, str], home: Path, *command: str, input: str = "") -> Iterator[None]:
+    with (home / f"{command[0]}.log").open("wb") as log:
+        process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True)
+    try:
+        process.stdin.write(input)
+        process.stdin.close()
+        yield
+    finally:
+        process.terminate()
+        process.wait(STARTED)
+
+
+def _wait_for(condition) -> None:
+    deadline = time.monotonic() + STARTED
+    while not condition():
+        assert time.monotonic() < deadline, "a service of the key chain did not start"
+        time.sleep(0.05)
