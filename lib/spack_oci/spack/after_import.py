@@ -9,22 +9,22 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
-from typing import Any, Callable, Dict, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 Action = Callable[[Any], None]
 
 
 class _Watcher(importlib.abc.MetaPathFinder):
-    """Stands first in ``sys.meta_path``; lets the others find the module and runs the action after its code."""
+    """Stands first in ``sys.meta_path``; lets the others find the module and runs the actions after its code."""
 
     def __init__(self) -> None:
-        self.actions: Dict[str, Action] = {}
+        self.actions: Dict[str, List[Action]] = {}
 
     def find_spec(
         self, fullname: str, path: Optional[Sequence[str]] = None, target: Any = None
     ) -> Optional[importlib.machinery.ModuleSpec]:
-        action = self.actions.pop(fullname, None)
-        if action is None:
+        actions = self.actions.pop(fullname, None)
+        if actions is None:
             return None
         spec = importlib.util.find_spec(fullname)
         if spec is None or spec.loader is None:
@@ -33,7 +33,8 @@ class _Watcher(importlib.abc.MetaPathFinder):
 
         def exec_module(module: Any) -> None:
             execute(module)
-            action(module)
+            for action in actions:
+                action(module)
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
@@ -50,4 +51,4 @@ def after_import(name: str, action: Action) -> None:
         return
     if _watcher not in sys.meta_path:
         sys.meta_path.insert(0, _watcher)
-    _watcher.actions[name] = action
+    _watcher.actions.setdefault(name, []).append(action)

@@ -11,13 +11,16 @@ from spack import traverse
 
 from ..cache.prefetch import AheadLimits, Prefetch, Wanted
 from ..errors import SpackOciError
-from . import compat, fetching, install, mirrors, packages, settings
+from . import compat, fetching, install, mirrors, notices, packages, settings
 
 
 def run_installer(original: Callable, self: Any) -> Any:
     """Hook of ``PackageInstaller.install``, of both installers."""
     with _ahead_of(self):
-        return original(self)
+        try:
+            return original(self)
+        finally:
+            notices.print_waiting()
 
 
 @contextlib.contextmanager

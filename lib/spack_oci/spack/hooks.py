@@ -91,6 +91,20 @@ HOOKS: Sequence[Hook] = (
         for which, module in (("classic", "installer"), ("new", "new_installer"))
     ),
     Hook(
+        "tell what children of the new installer have to tell",
+        ["spack.new_installer:install_from_buildcache"],
+        [("mirrors", "spec", "unsigned", "state_stream")],
+        "notices:install_from_buildcache",
+        later=True,
+    ),
+    Hook(
+        "print what they have told",
+        ["spack.new_installer:BuildStatus.update_state"],
+        [("self", "build_id", "state")],
+        "notices:update_state",
+        later=True,
+    ),
+    Hook(
         "set permissions of what was installed",
         ["spack.hooks.permissions_setters:post_install"],
         [("spec", "explicit")],

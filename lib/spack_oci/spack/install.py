@@ -23,7 +23,7 @@ from ..reference import is_oci_url
 from ..relocate.aliases import ALIAS_DIRECTORY, Aliases, alias_directory, remove_aliases
 from ..relocate.mapping import PrefixMap, Relocation
 from ..relocate.prefix import MachoRelocator
-from . import compat, fetching, packages, settings
+from . import compat, fetching, notices, packages, settings
 from .mirrors import FETCH, open_store
 
 
@@ -69,7 +69,7 @@ def _try_mirror(
     except NotFound:
         return None
     except SpackOciError as e:
-        tty.warn(f"{packages.label(spec)} cannot be had from the mirror {mirror.name}: {e}")
+        notices.tell(f"{packages.label(spec)} cannot be had from the mirror {mirror.name}: {e}")
         failures.append(e)
         return None
 
