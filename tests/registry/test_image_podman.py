@@ -23,7 +23,7 @@ from spack_oci.reference import LayoutDirectory, parse_image_reference, parse_ur
 from spack_oci.registry.store import open_repository
 from support.containers import Podman, podman, push_base, shell_root_file_system, skopeo
 from support.docker_registry import docker_registry
-from support.image_packages import make_packages, push_all, together
+from support.image_packages import compiled_packages, make_packages, many_packages, push_all, together
 
 pytestmark = [
     pytest.mark.registry,
@@ -62,29 +62,7 @@ def base_of(registry, store, name="base/debian", **kwargs):
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory):
-    """A library, a program that finds it by RPATH, and another program."""
-    root = tmp_path_factory.mktemp("store")
-    graph = {"libgreet": [], "greet": ["libgreet"], "other": []}
-    made = make_packages(str(root), graph, contents=lambda name: {})
-
-    def build(name: str, path: str, source: str, *flags: str) -> None:
-        target = f"{made[name].prefix}/{path}"
-        subprocess.run(["mkdir", "-p", target.rpartition("/")[0]], check=True)
-        subprocess.run(["gcc", "-x", "c", "-", "-x", "none", "-o", target, *flags], input=source.encode(), check=True)
-
-    library = made["libgreet"].prefix
-    build("libgreet", "lib/libgreet.so", 'const char *greeting(void) { return "hello from a library"; }', "-shared")
-    build(
-        "greet",
-        "bin/greet",
-        "#include <stdio.h>\nconst char *greeting(void);\nint main(int c, char **v)"
-        ' { printf("%s%s%s\\n", greeting(), c > 1 ? " to " : "", c > 1 ? v[1] : ""); return 0; }',
-        f"-L{library}/lib",
-        f"-Wl,-rpath,{library}/lib",
-        "-lgreet",
-    )
-    build("other", "bin/other", '#include <stdio.h>\nint main(void) { puts("other works"); return 0; }')
-    return made
+    return compiled_packages(str(tmp_path_factory.mktemp("store")))
 
 
 def request(packages, *roots, **kwargs) -> ImageRequest:
@@ -178,13 +156,7 @@ def test_joined_layers_run(registry, store, engine: Podman, packages, tmp_path, 
 def test_two_hundred_packages_in_one_image(registry, store, engine: Podman, tmp_path_factory):
     """One layer a package is more than an overlay file system mounts; grouped, the same environment runs."""
     root = tmp_path_factory.mktemp("many")
-    graph = {f"p{i:03}": [f"p{j:03}" for j in (i // 2, i // 3) if j != i and i] for i in range(200)}
-    graph["all"] = sorted(graph)
-
-    def contents(name):
-        return {f"bin/{name}": f"#!/bin/sh\necho {name} works\n".encode(), "pad": name.encode() * 999}
-
-    made = make_packages(str(root), graph, contents=contents)
+    made = many_packages(str(root), 200)
     result = push_all(store, made, str(root / "stage"))
     base, _ = base_of(registry, store)
     for tag, limit in (("plain", 1000), ("grouped", 120)):

@@ -3,6 +3,7 @@
 
 import hashlib
 import os
+import subprocess
 from typing import Callable, Dict, Mapping, Optional, Sequence
 
 from spack_oci.archive.codec import Compression
@@ -97,6 +98,41 @@ def make_packages(
     return packages
 
 
+def compiled_packages(root: str) -> Dict[str, Package]:
+    """A library, a program that finds it by RPATH, and another program; needs gcc."""
+    made = make_packages(root, {"libgreet": [], "greet": ["libgreet"], "other": []}, contents=lambda name: {})
+
+    def build(name: str, path: str, source: str, *flags: str) -> None:
+        target = f"{made[name].prefix}/{path}"
+        os.makedirs(os.path.dirname(target))
+        subprocess.run(["gcc", "-x", "c", "-", "-x", "none", "-o", target, *flags], input=source.encode(), check=True)
+
+    library = made["libgreet"].prefix
+    build("libgreet", "lib/libgreet.so", 'const char *greeting(void) { return "hello from a library"; }', "-shared")
+    build(
+        "greet",
+        "bin/greet",
+        "#include <stdio.h>\nconst char *greeting(void);\nint main(int c, char **v)"
+        ' { printf("%s%s%s\\n", greeting(), c > 1 ? " to " : "", c > 1 ? v[1] : ""); return 0; }',
+        f"-L{library}/lib",
+        f"-Wl,-rpath,{library}/lib",
+        "-lgreet",
+    )
+    build("other", "bin/other", '#include <stdio.h>\nint main(void) { puts("other works"); return 0; }')
+    return made
+
+
+def many_packages(root: str, count: int) -> Dict[str, Package]:
+    """``count`` small packages that print their names, ``p000`` and so on, and ``all``, which depends on them."""
+    graph = {f"p{i:03}": [f"p{j:03}" for j in (i // 2, i // 3) if j != i and i] for i in range(count)}
+    graph["all"] = sorted(graph)
+
+    def contents(name: str) -> Mapping[str, bytes]:
+        return {f"bin/{name}": f"#!/bin/sh\necho {name} works\n".encode(), "pad": name.encode() * 999}
+
+    return make_packages(root, graph, contents=contents)
+
+
 def together(packages: Sequence[Package]) -> Callable[[Dict[str, str]], Dict[str, str]]:
     """The run environment of several packages."""
 
@@ -110,9 +146,14 @@ def together(packages: Sequence[Package]) -> Callable[[Dict[str, str]], Dict[str
 
 
 def push_all(
-    store: ContentStore, packages: Mapping[str, Package], stage: str, compression: str = "gzip", **settings
+    store: ContentStore,
+    packages: Mapping[str, Package],
+    stage: str,
+    compression: str = "gzip",
+    force: bool = False,
+    **settings,
 ) -> PushResult:
     how = PushSettings(compression=Compression.parse(compression), stage=stage, pack_jobs=1, **settings)
-    result = execute_push(plan_push(store, list(packages.values()), settings=how), store, settings=how)
+    result = execute_push(plan_push(store, list(packages.values()), force=force, settings=how), store, settings=how)
     assert not result.failed, [str(outcome.error) for outcome in result.failed]
     return result
