@@ -112,7 +112,7 @@ def _direct_value(entries: List[bytes], places: List[Optional[Place]]) -> bytes:
     if len(value) <= room:
         return value
     shortened: List[bytes] = []
-    for entry, place, renamed in zip(entries, places, direct):
+    for entry, place, renamed in zip(entries, places, value.split(b":")):
         if place is None or len(renamed) <= len(entry):
             shortened.append(renamed)
         elif place.dag_hash is not None:
