@@ -95,6 +95,11 @@ def _field_changes(paths: elf.ElfPaths, mapping: PrefixMap, other_names: OtherNa
     return changes
 
 
+def _direct_value(entries: List[bytes], places: List[Optional[Place]]) -> bytes:
+    """The entries under their new prefixes."""
+    return b":".join(entry if p is None else p.new + entry[len(p.old) :] for entry, p in zip(entries, places))
+
+
 def _fitting_value(
     entries: List[bytes], places: List[Optional[Place]], room: int, other_names: OtherNames
 ) -> Optional[bytes]:
@@ -102,11 +107,6 @@ def _fitting_value(
 
     Entries grow under their new prefix as long as all fit. Otherwise those that grow take another name, and one that
     has none because it belongs to no package goes: nothing is there.
-def _direct_value(entries: List[bytes], places: List[Optional[Place]]) -> bytes:
-    """The entries under their new prefixes."""
-    return b":".join(entry if p is None else p.new + entry[len(p.old) :] for entry, p in zip(entries, places))
-
-
     """
     value = _direct_value(entries, places)
     if len(value) <= room:
