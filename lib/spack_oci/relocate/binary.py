@@ -13,7 +13,7 @@ from .grow import INTERPRETER, RPATH, RUNPATH, Growth
 from .mapping import Buffer, Place, PrefixMap
 
 #: files are searched in parts of this size
-CHUNK = 256 << 10
+CHUNK = 512 << 10
 
 
 class BinaryChanges(NamedTuple):
@@ -38,13 +38,19 @@ def relocate_bytes(data: bytes, mapping: PrefixMap, other_names: OtherNames = no
 
 def relocate_at(read_at: elf.ReadAt, mapping: PrefixMap, other_names: OtherNames = no_other_names) -> BinaryChanges:
     """The changes for a binary on disk, which is read in parts of CHUNK bytes."""
-    paths = _read_paths(read_at, read_at(0, 4))
+    overlap = mapping.longest + SUFFIX_SAFETY + 1
+    data = first = read_at(0, CHUNK + overlap)
+
+    def read_beginning_once(offset: int, length: int) -> bytes:
+        """Most of what describes an ELF file is in its first part; the whole of it if that is all."""
+        inside = offset + length <= len(first) or len(first) < CHUNK + overlap
+        return first[offset : offset + length] if inside else read_at(offset, length)
+
+    paths = _read_paths(read_beginning_once, first[:4])
     patches, unplaced = _field_changes(paths, mapping, other_names)
     done = [(patch.offset, patch.offset + len(patch.data)) for patch in patches]
-    overlap = mapping.longest + SUFFIX_SAFETY + 1
     start = 0
     while True:
-        data = read_at(start, CHUNK + overlap)
         at_end = len(data) < CHUNK + overlap
         part_done = [(begin - start, end - start) for begin, end in done]
         strings = relocate_strings(data, mapping, other_names, part_done, None if at_end else CHUNK)
@@ -53,6 +59,7 @@ def relocate_at(read_at: elf.ReadAt, mapping: PrefixMap, other_names: OtherNames
         if at_end:
             return _settle(paths, BinaryChanges(patches, unplaced))
         start += strings.next_start
+        data = read_at(start, CHUNK + overlap)
 
 
 def apply(data: Buffer, patches: List[Patch]) -> bytearray:

@@ -80,11 +80,10 @@ def relocate_strings(
     """
     patches: List[Patch] = []
     unplaced: List[Unplaced] = []
-    search = mapping.find(data)
-    hit = next(search, None)
     go_on = 0
-    while hit is not None:
-        at, place = hit
+    for at, place in mapping.find(data):
+        if at < go_on:
+            continue
         if limit is not None and at >= limit:
             break
         end = at + len(place.old)
@@ -100,10 +99,6 @@ def relocate_strings(
                     patches.append(Patch(at, bury(place.old, suffix)))
             else:
                 unplaced.append(Unplaced(at, place, len(place.new) > len(place.old)))
-        try:
-            hit = search.send(go_on)
-        except StopIteration:
-            break
     return Strings(patches, unplaced, max(go_on, len(data) if limit is None else limit))
 
 

@@ -6,12 +6,12 @@ and :class:`PrefixMap`, made of both by :func:`build_mapping`, is what the funct
 """
 
 import os
-import re
+from bisect import bisect_right
 from dataclasses import dataclass, field
-from typing import Dict, Generator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from .build_info import BuildInfo
-from .search import Buffer, find
+from .search import Buffer, find, find_all
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,20 @@ class PrefixMap:
     anchors: Tuple[bytes, ...] = field(init=False)
     #: length of the longest old path
     longest: int = field(init=False)
-    _pattern: "re.Pattern[bytes]" = field(init=False, repr=False)
+    _sorted: List[bytes] = field(init=False, repr=False)
+    #: old path -> the longest other one that it begins with
+    _shorter: Dict[bytes, Optional[bytes]] = field(init=False, repr=False)
     _by_old: Dict[bytes, Place] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         fix = object.__setattr__
-        fix(self, "anchors", _shortest([place.old for place in self.places]))
-        fix(self, "longest", max((len(place.old) for place in self.places), default=0))
-        fix(self, "_pattern", re.compile(b"|".join(re.escape(place.old) for place in self.places)))
-        fix(self, "_by_old", {place.old: place for place in self.places})
+        by_old = {place.old: place for place in self.places}
+        shorter = _shorter(sorted(by_old))
+        fix(self, "anchors", tuple(old for old, other in shorter.items() if other is None))
+        fix(self, "longest", max(map(len, by_old), default=0))
+        fix(self, "_sorted", list(shorter))
+        fix(self, "_shorter", shorter)
+        fix(self, "_by_old", by_old)
 
     @property
     def is_identity(self) -> bool:
@@ -69,26 +74,27 @@ class PrefixMap:
         return {os.fsdecode(p.old): os.fsdecode(p.new) for p in self.places if p.old != p.new}
 
     def match(self, data: Buffer, at: int = 0) -> Optional[Place]:
-        """The old path that stands in ``data`` at ``at``, if any."""
-        match = self._pattern.match(data, at) if self.places else None
-        return self._by_old[match.group()] if match else None
+        """The longest old path that stands in ``data`` at ``at``, if any."""
+        window = bytes(data[at : at + self.longest])
+        # all old paths that the window begins with are the one in front of which it would be sorted in, or begin that
+        before = bisect_right(self._sorted, window)
+        old = self._sorted[before - 1] if before else None
+        while old is not None and not window.startswith(old):
+            old = self._shorter[old]
+        return None if old is None else self._by_old[old]
 
-    def find(self, data: Buffer, start: int = 0) -> Generator[Tuple[int, Place], Optional[int], None]:
-        """Every old path in ``data``, from the left, without overlaps.
+    def find(self, data: Buffer) -> Iterator[Tuple[int, Place]]:
+        """Every offset in ``data`` at which an old path begins, from the left, and the longest one there.
 
-        The generator may be sent the offset at which to go on, if not behind the path just found.
+        They may overlap; the caller skips what he has dealt with.
         """
-        hits: List[Tuple[int, bytes]] = [(find(data, anchor, start), anchor) for anchor in self.anchors]
-        hits = [hit for hit in hits if hit[0] >= 0]
-        while hits:
-            at = min(hits)[0]
+        offsets = [offset for anchor in self.anchors for offset in find_all(data, anchor)]
+        if len(self.anchors) > 1:
+            offsets.sort()
+        for at in offsets:
             place = self.match(data, at)
-            if place is None:  # cannot be: an anchor is itself an old path
-                return
-            go_on = yield at, place
-            start = at + len(place.old) if go_on is None else go_on
-            hits = [(i if i >= start else find(data, anchor, start), anchor) for i, anchor in hits]
-            hits = [hit for hit in hits if hit[0] >= 0]
+            if place is not None:  # always: an anchor is itself an old path
+                yield at, place
 
     def occurs(self, data: Buffer) -> bool:
         return any(find(data, anchor) >= 0 for anchor in self.anchors)
@@ -114,9 +120,13 @@ def _encode(path: str) -> bytes:
     return path.encode("utf-8", "surrogateescape")
 
 
-def _shortest(paths: List[bytes]) -> Tuple[bytes, ...]:
-    result: List[bytes] = []
-    for path in sorted(paths):
-        if not result or not path.startswith(result[-1]):
-            result.append(path)
-    return tuple(result)
+def _shorter(paths: List[bytes]) -> Dict[bytes, Optional[bytes]]:
+    """Each of the sorted ``paths`` -> the longest other one that it begins with, if any."""
+    result: Dict[bytes, Optional[bytes]] = {}
+    open_paths: List[bytes] = []
+    for path in paths:
+        while open_paths and not path.startswith(open_paths[-1]):
+            open_paths.pop()
+        result[path] = open_paths[-1] if open_paths else None
+        open_paths.append(path)
+    return result

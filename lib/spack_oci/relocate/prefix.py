@@ -3,6 +3,7 @@
 
 import errno
 import os
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Callable, Iterable, Iterator, List, Optional, Set, Tuple
@@ -12,8 +13,8 @@ from .aliases import SHORTEST, Aliases
 from .binary import apply, no_other_names, relocate_at, relocate_bytes
 from .build_info import BuildInfo
 from .cstring import Unplaced
-from .kinds import BINARY, GZIP, OPAQUE, PYC, STRINGS, TEXT
 from .grow import Growth, find_patchelf, grow_bytes, grow_file
+from .kinds import BINARY, GZIP, OPAQUE, PYC, STRINGS, TEXT
 from .mapping import Buffer, PrefixMap
 from .other import relocate_gzip, relocate_opaque, relocate_pyc_strings
 from .preflight import Shortfall, too_long
@@ -101,10 +102,10 @@ class FileRelocator:
                 os.pwrite(descriptor, replacement, offset)
         finally:
             os.close(descriptor)
-
         if growths:
             grow_file(file_path, growths, f"{path} of {self._what}")
         return bool(changes.patches or growths)
+
     def link_target(self, target: bytes) -> bytes:
         """The new target of a symbolic link; relative ones stay."""
         place = self.mapping.match(target) if target.startswith(b"/") else None
@@ -191,17 +192,18 @@ def _pread(descriptor: int, length: int, offset: int) -> bytes:
 
 def _inside(prefix: str, names: Iterable[str]) -> Iterator[Tuple[str, str]]:
     """(name, path); a name that is absolute, leaves the prefix, or passes through a link is refused."""
-    checked: Set[str] = set()
+    #: directories below the prefix that are no links, and reached through none
+    checked: Set[str] = {""}
     for name in names:
         parent, base = os.path.split(os.path.normpath(name))
-        if os.path.isabs(name) or base in ("..", ".") or parent.split(os.sep)[0] == "..":
+        if name.startswith("/") or base in ("..", ".") or parent == ".." or parent.startswith("../"):
             raise UnsafeArchive(f"relocating {prefix}: {name} is not in the prefix")
         if parent not in checked:
-            if os.path.realpath(os.path.join(prefix, parent)) != os.path.join(os.path.realpath(prefix), parent).rstrip(
-                "/"
-            ):
-                raise UnsafeArchive(f"relocating {prefix}: {name} is reached through a link")
-            checked.add(parent)
+            parts = parent.split("/")
+            for directory in ("/".join(parts[: i + 1]) for i in range(len(parts))):
+                if directory not in checked and os.path.islink(f"{prefix}/{directory}"):
+                    raise UnsafeArchive(f"relocating {prefix}: {name} is reached through a link")
+                checked.add(directory)
         yield name, os.path.join(prefix, parent, base)
 
 
@@ -209,7 +211,7 @@ def _once(prefix: str, names: Iterable[str], seen: Set[Tuple[int, int]]) -> Iter
     """The regular files among ``names``, each file under one of its names only."""
     for name, path in _inside(prefix, names):
         status = os.lstat(path)
-        if os.path.islink(path):
+        if stat.S_ISLNK(status.st_mode):
             raise UnsafeArchive(f"relocating {prefix}: {name} is a link, not a file")
         key = (status.st_dev, status.st_ino)
         if key not in seen:

@@ -6,7 +6,7 @@ glibc and musl search two to three times as fast as ``bytes.find``, and without 
 
 import ctypes
 import sys
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, List, Optional, Union
 
 Buffer = Union[bytes, bytearray]
 
@@ -34,6 +34,28 @@ def find(data: Buffer, needle: bytes, start: int = 0) -> int:
     size = len(data) - start
     if _memmem is None or size < _SMALL or not isinstance(data, bytes) or not needle:
         return data.find(needle, start)
-    begin = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
+    begin = _address(data)
     found = _memmem(begin + start, size, needle, len(needle))
     return -1 if found is None else found - begin
+
+
+def find_all(data: Buffer, needle: bytes) -> List[int]:
+    """Where ``needle`` (not empty) begins in ``data``, overlapping ones too, from the left."""
+    result: List[int] = []
+    if _memmem is None or len(data) < _SMALL or not isinstance(data, bytes):
+        at = data.find(needle)
+        while at >= 0:
+            result.append(at)
+            at = data.find(needle, at + 1)
+        return result
+    begin = _address(data)
+    end = begin + len(data)
+    found = _memmem(begin, len(data), needle, len(needle))
+    while found is not None:
+        result.append(found - begin)
+        found = _memmem(found + 1, end - found - 1, needle, len(needle))
+    return result
+
+
+def _address(data: bytes) -> int:
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0

@@ -9,16 +9,14 @@ it is the middle of another path (``/mnt/opt/...``) and stays.
 import re
 import shutil
 import tempfile
-from typing import BinaryIO, Generator, List, Optional, Tuple
+from typing import BinaryIO, List, Optional
 
-from .mapping import Buffer, Place, PrefixMap
+from .mapping import Buffer, PrefixMap
 
 #: large files are rewritten in parts of this size
 CHUNK = 4 << 20
 #: a run of bytes without a break that is longer than this may be cut
 _LONGEST_RUN = 16 << 20
-
-Search = Generator[Tuple[int, Place], Optional[int], None]
 
 #: ends every path that old paths can be part of
 _BREAK = re.compile(rb"[^\w\-/.+@~:=,]")
@@ -30,22 +28,15 @@ _REST = re.compile(rb"[\w\-/]*")
 def relocate_text(data: Buffer, mapping: PrefixMap) -> Optional[bytes]:
     """``data`` with every old path replaced, or None if nothing changes."""
     pieces: List[Buffer] = []
-    copied = 0
-    changed = False
-    search = mapping.find(data)
-    hit = next(search, None)
-    while hit is not None:
-        at, place = hit
-        if _starts_path(data, at):
+    copied = go_on = 0
+    for at, place in mapping.find(data):
+        if at >= go_on and _starts_path(data, at):
             end = at + len(place.old)
             if place.new != place.old:
                 pieces += [data[copied:at], place.new]
                 copied = end
-                changed = True
-            hit = _go_on(search, _REST.match(data, end).end())  # type: ignore[union-attr]
-        else:
-            hit = _go_on(search, at + 1)
-    if not changed:
+            go_on = _REST.match(data, end).end()  # type: ignore[union-attr]
+    if not pieces:
         return None
     pieces.append(data[copied:])
     return b"".join(pieces)
@@ -91,10 +82,3 @@ def _starts_path(data: Buffer, at: int) -> bool:
     while at > 0 and data[at - 1] in _WORD:
         at -= 1
     return at == 0 or data[at - 1] != 0x2F
-
-
-def _go_on(search: Search, at: int) -> Optional[Tuple[int, Place]]:
-    try:
-        return search.send(at)
-    except StopIteration:
-        return None
