@@ -3,7 +3,7 @@
 
 import argparse
 
-from .common import MIRROR_HELP, add_json, examples
+from .common import MIRROR_HELP, add_json, allow_options_anywhere, examples
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -17,6 +17,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("mirrors", metavar="MIRROR", nargs="*", help=f"{MIRROR_HELP}; default: all OCI mirrors")
     add_json(parser)
+    allow_options_anywhere(parser, "mirrors")
     parser.set_defaults(run=doctor)
 
 

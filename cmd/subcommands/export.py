@@ -3,7 +3,7 @@
 
 import argparse
 
-from .common import add_json, examples, messages_apart, print_json
+from .common import add_json, allow_options_anywhere, examples, messages_apart, print_json
 from .image_options import add_base_image, add_image_options, image_options
 
 
@@ -30,6 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add_base_image(parser)
     add_image_options(parser, multi_arch=False)
     add_json(parser)
+    allow_options_anywhere(parser, "specs")
     parser.set_defaults(run=export)
 
 

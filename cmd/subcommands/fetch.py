@@ -3,7 +3,7 @@
 
 import argparse
 
-from .common import add_json, examples, print_json
+from .common import add_json, allow_options_anywhere, examples, print_json
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -16,6 +16,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("specs", nargs="*", metavar="SPEC", help="default: the roots of the active environment")
     add_json(parser)
+    allow_options_anywhere(parser, "specs")
     parser.set_defaults(run=fetch)
 
 

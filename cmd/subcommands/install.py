@@ -5,7 +5,7 @@ import argparse
 
 from spack.cmd.common import arguments
 
-from .common import add_json, examples, print_json
+from .common import add_json, allow_options_anywhere, examples, print_json
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -24,6 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("-n", "--dry-run", action="store_true", help="print what would be done, and do nothing")
     add_json(parser)
     arguments.add_common_arguments(parser, ["jobs"])
+    allow_options_anywhere(parser, "specs")
     parser.set_defaults(run=install)
 
 

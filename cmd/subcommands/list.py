@@ -5,7 +5,7 @@ import argparse
 
 from spack.cmd.common import arguments
 
-from .common import DEFAULT_MIRROR_HELP, add_json, examples
+from .common import DEFAULT_MIRROR_HELP, add_json, allow_options_anywhere, examples
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -29,6 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--sizes", action="store_true", help="show how large the packages are, compressed")
     add_json(parser)
+    allow_options_anywhere(parser, "arguments")
     parser.set_defaults(run=list_packages)
 
 

@@ -5,7 +5,7 @@ import argparse
 
 from spack.cmd.common import arguments
 
-from .common import DEFAULT_MIRROR_HELP, add_json, examples, messages_apart, print_json
+from .common import DEFAULT_MIRROR_HELP, add_json, allow_options_anywhere, examples, messages_apart, print_json
 from .image_options import add_base_image, add_image_options, image_options
 
 
@@ -62,6 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add_image_options(parser)
     add_json(parser)
     arguments.add_common_arguments(parser, ["jobs"])
+    allow_options_anywhere(parser, "arguments")
     parser.set_defaults(run=push)
 
 

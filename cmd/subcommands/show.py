@@ -3,7 +3,7 @@
 
 import argparse
 
-from .common import MIRROR_HELP, add_json, examples
+from .common import MIRROR_HELP, add_json, allow_options_anywhere, examples
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -21,6 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("mirror", metavar="MIRROR", help=MIRROR_HELP)
     parser.add_argument("spec", metavar="SPEC", nargs="+", help="a spec that one package matches, or a tag")
     add_json(parser)
+    allow_options_anywhere(parser, "spec")
     parser.set_defaults(run=show)
 
 

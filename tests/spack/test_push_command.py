@@ -242,3 +242,16 @@ def read_yaml(spack, data):
             f"print(json.dumps(syaml.load(open({str(spack.home / 'document.yaml')!r}, encoding='utf-8'))))"
         )
     )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cache oci-leaf@2.0 --dry-run --json",
+        "cache --dry-run oci-leaf@2.0 --json",
+        "--json cache --dry-run oci-leaf@2.0",
+    ],
+)
+def test_options_stand_anywhere(spack, line):
+    planned = json.loads(spack.run("oci", "push", *line.split()).stdout)["packages"]
+    assert "oci-leaf" in str(planned) and "oci-app" not in str(planned)
