@@ -91,22 +91,53 @@ def test_the_uppermost_layer_counts_and_no_more_are_read():
     assert store.calls["open_blob"] == 2
 
 
-def test_a_large_layer_is_read_up_to_its_library_only():
-    store = MemoryStore()
+def large_base(store, size=5 << 20):
     noise = random.Random(1).randbytes(1 << 20)
-    base = base_of(store, tarball({"lib/libc.so.6": BANNER, "usr/share/noise": noise * 5}))
+    return base_of(store, tarball({"lib/libc.so.6": BANNER, "usr/share/noise": noise * (size >> 20)}))
+
+
+def test_of_a_large_layer_the_rest_is_read_for_its_digest_only(monkeypatch):
+    """What may be remembered has to be true; what is behind the library need not be unpacked for that."""
+    store, cache = MemoryStore(), {}
+    base = large_base(store)
+    opened, unpacked = [], []
+    store.open_blob = lambda descriptor, real=store.open_blob: opened.append(real(descriptor)) or opened[-1]
+    monkeypatch.setattr(lc, "_is_libc_file", lambda name, real=lc._is_libc_file: unpacked.append(name) or real(name))
+    assert [str(libc) for libc in lc.libcs_of_base(store, base, cache)] == ["glibc 2.36"]
+    assert unpacked == ["lib/libc.so.6"]
+    assert opened[0]._seen == base.layers[0]["size"] and opened[0]._checked and cache
+
+
+def test_a_huge_layer_is_not_read_to_its_end_and_not_remembered(monkeypatch):
+    store, cache = MemoryStore(), {}
+    base = large_base(store, 8 << 20)
+    monkeypatch.setattr(lc, "_CHECK_UP_TO", 1 << 20)
     opened = []
     store.open_blob = lambda descriptor, real=store.open_blob: opened.append(real(descriptor)) or opened[-1]
-    assert [str(libc) for libc in lc.libcs_of_base(store, base)] == ["glibc 2.36"]
-    assert opened[0]._seen < base.layers[0]["size"] / 2
+    assert [str(libc) for libc in lc.libcs_of_base(store, base, cache)] == ["glibc 2.36"]
+    assert opened[0]._seen < base.layers[0]["size"] / 2 and not cache
 
 
-def test_what_was_found_is_remembered_by_diff_id():
+def test_a_large_layer_that_is_damaged_behind_its_library():
+    store, cache = MemoryStore(), {}
+    base = large_base(store)
+    digest = base.layers[0]["digest"]
+    store.blobs[digest] = store.blobs[digest][:-9] + bytes(9)
+    with pytest.raises(DigestMismatch):
+        lc.libcs_of_base(store, base, cache)
+    assert not cache
+
+
+def test_what_was_found_is_remembered_by_digest():
     store, cache = MemoryStore(), {}
     base = base_of(store, tarball({"lib/libc.so.6": BANNER}), tarball({"etc/motd": b""}))
     first = lc.libcs_of_base(store, base, cache)
     store.reset()
     assert lc.libcs_of_base(store, base, cache) == first and store.requests == 0
+    # a config may say of its layers what it likes
+    liar = base_of(store, tarball({"lib/libc.so.6": BANNER.replace(b"2.36", b"2.17")}), tarball({"etc/motd": b""}))
+    liar.config["rootfs"]["diff_ids"] = base.diff_ids
+    assert [str(libc) for libc in lc.libcs_of_base(store, liar, cache)] == ["glibc 2.17"]
 
 
 def test_damaged_layers():
