@@ -91,7 +91,8 @@ def libcs_of_base(store: ContentStore, base: Base, cache: Optional[Results] = No
     """The C libraries of a base image whose layers are in ``store``; usually one, none in a ``static`` image.
 
     Layers are read from the top, and only until one has a C library. What a layer has is kept in ``cache`` under its
-    digest, and only if that was checked: one of more than 128 MiB is read up to its glibc, and again the next time. Raises CorruptArchive for one that is no tar, DigestMismatch for one that is not what it should be.
+    digest, and only if that was checked: one of more than 128 MiB is read up to its glibc, and again the next time.
+    Raises CorruptArchive for one that is no tar, DigestMismatch for one that is not what it should be.
     """
     for descriptor in layers_from_top(base):
         key = f"libc-{descriptor.digest}"
