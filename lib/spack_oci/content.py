@@ -75,8 +75,18 @@ class ContentStore(Protocol):
     def open_blob(self, descriptor: Descriptor) -> VerifyingReader:
         """Stream a blob; use as a context manager. Raises NotFound."""
 
-    def put_blob(self, descriptor: Descriptor, source: BlobSource, progress: Optional[Progress] = None) -> bool:
-        """Store a blob if it is not there. True: it was sent; False: it was there."""
+    def put_blob(
+        self,
+        descriptor: Descriptor,
+        source: BlobSource,
+        progress: Optional[Progress] = None,
+        is_new: bool = False,
+    ) -> bool:
+        """Store a blob if it is not there. True: it was sent; False: it was there.
+
+        ``is_new``: the caller has reason to think that it is not there, so that looking for it would be a request in
+        vain. If it is there after all, it is stored once more.
+        """
 
     def mount_blob(self, descriptor: Descriptor, from_repository: str) -> bool:
         """Take a blob over from another repository of the same store, without transfer. False: not possible."""

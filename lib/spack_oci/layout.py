@@ -202,7 +202,13 @@ class LayoutStore:
             raise StorageError.from_os_error(f"reading {descriptor.digest} of {self.url}", e) from e
         return VerifyingReader(stream, descriptor, self.url)
 
-    def put_blob(self, descriptor: Descriptor, source: BlobSource, progress: Optional[Progress] = None) -> bool:
+    def put_blob(
+        self,
+        descriptor: Descriptor,
+        source: BlobSource,
+        progress: Optional[Progress] = None,
+        is_new: bool = False,
+    ) -> bool:
         return self._write_blob(descriptor, source.open, progress)
 
     def mount_blob(self, descriptor: Descriptor, from_repository: str) -> bool:

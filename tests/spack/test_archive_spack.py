@@ -11,7 +11,7 @@ import spack.binary_distribution as bindist
 import spack.store
 from spack_oci.archive.codec import Compression, open_decompressor
 from spack_oci.archive.pack import pack_prefix
-from spack_oci.spack.packages import package_of
+from spack_oci.spack.packages import records_of
 
 def members(path):
     result = []
@@ -27,7 +27,7 @@ def members(path):
 def compare(spec, directory):
     theirs, ours = (os.path.join(directory, name) for name in ("theirs", "ours"))
     bindist.create_tarball(spec, theirs)
-    package = package_of(spec)
+    (package,) = records_of([spec])
     with open(ours, "wb") as sink:
         pack_prefix(package.prefix, build_info=package.build_info, old_prefixes=package.old_prefixes,
                     compression=Compression(), sink=sink)

@@ -116,7 +116,13 @@ class MemoryStore:
         except KeyError:
             raise NotFound(f"{self.url} has no blob {descriptor.digest}") from None
 
-    def put_blob(self, descriptor: Descriptor, source: BlobSource, progress: Optional[Progress] = None) -> bool:
+    def put_blob(
+        self,
+        descriptor: Descriptor,
+        source: BlobSource,
+        progress: Optional[Progress] = None,
+        is_new: bool = False,
+    ) -> bool:
         self._called("put_blob", descriptor.digest)
         if descriptor.digest in self.blobs:
             return False

@@ -286,12 +286,12 @@ def test_an_interruption_does_not_wait_for_a_server_that_hangs(tmp_path, setting
     hanging, answer = threading.Event(), threading.Event()
 
     class Hanging(MemoryStore):
-        def put_blob(self, descriptor, source, progress=None):
+        def put_blob(self, descriptor, source, progress=None, is_new=False):
             if descriptor.size > 100_000:
                 hanging.set()
                 answer.wait(60)
             assert hanging.wait(30)
-            return super().put_blob(descriptor, source, progress)
+            return super().put_blob(descriptor, source, progress, is_new)
 
     class Interrupting(Silent):
         def finished(self, outcome):
@@ -468,7 +468,7 @@ def test_a_transfer_that_is_under_way_is_cut_off(tmp_path):
     read = []
 
     class Slow(MemoryStore):
-        def put_blob(self, descriptor, source, progress=None):
+        def put_blob(self, descriptor, source, progress=None, is_new=False):
             if descriptor.size < 1 << 20:
                 raise Forbidden("no", status=403)
             with source.open() as stream:

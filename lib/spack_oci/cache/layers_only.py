@@ -30,10 +30,16 @@ class LayersOnly:
     def put_manifest(self, data: bytes, media_type: str, tag: Optional[str] = None) -> Descriptor:
         return Descriptor.of(data, media_type)
 
-    def put_blob(self, descriptor: Descriptor, source: BlobSource, progress: Optional[Progress] = None) -> bool:
+    def put_blob(
+        self,
+        descriptor: Descriptor,
+        source: BlobSource,
+        progress: Optional[Progress] = None,
+        is_new: bool = False,
+    ) -> bool:
         if descriptor.media_type in (OCI_CONFIG, DOCKER_CONFIG):
             return False
-        return self._store.put_blob(descriptor, source, progress)
+        return self._store.put_blob(descriptor, source, progress, is_new)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)

@@ -23,7 +23,7 @@ from .. import __version__
 from ..archive.pack import Cancelled, PackedLayer
 from ..content import BlobSource, BytesSource, ContentStore, FileSource
 from ..descriptor import Descriptor
-from ..errors import DigestMismatch, SpackOciError, StorageError
+from ..errors import DigestMismatch, NotFound, SpackOciError, StorageError
 from ..image.manifest import EPOCH, Layer, build_package_image
 from .blobs import CachedBlob, KnownLayer
 from .daemon_pool import DaemonPool
@@ -370,8 +370,19 @@ class _Push:
             },
             created=self._created,
         )
-        self._store.put_blob(image.config_descriptor, BytesSource(image.config))
+        if self._plan.force and not job.sent and self._is_tagged(package.tag, image.manifest_descriptor.digest):
+            # the same again: what --force is for is to make sure of the blobs
+            self._store.put_blob(image.config_descriptor, BytesSource(image.config))
+            return image.manifest_descriptor
+        # a config names the digest of the layer's content, so where the layer was not, the config is not either
+        self._store.put_blob(image.config_descriptor, BytesSource(image.config), is_new=job.sent > 0)
         return self._store.put_manifest(image.manifest, image.media_type, package.tag)
+
+    def _is_tagged(self, tag: str, digest: str) -> bool:
+        try:
+            return self._store.resolve(tag).digest == digest
+        except NotFound:
+            return False
 
 
 def _known(packed: PackedLayer) -> KnownLayer:

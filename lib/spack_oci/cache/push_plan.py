@@ -123,6 +123,8 @@ class PushPlan:
     warnings: Sequence[str] = ()
     #: packages that are not there and may not be pushed
     refused: Sequence[Package] = ()
+    #: what is there is pushed too
+    force: bool = False
 
     def doing(self, action: str) -> List[PlannedPackage]:
         return [item for item in self.packages if item.action == action]
@@ -172,7 +174,7 @@ def plan_push(
         PlannedPackage(package, SKIP) if package.dag_hash in there else _plan_one(package, settings, store.url)
         for package in packages
     ]
-    return PushPlan(planned, layers, warnings, refused)
+    return PushPlan(planned, layers, warnings, refused, force)
 
 
 def existing(store: ContentStore, packages: Sequence[Package], jobs: int) -> Set[str]:

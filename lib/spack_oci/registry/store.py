@@ -70,8 +70,14 @@ class RegistryStore:
         """Write a blob into an empty, seekable file; content that arrives damaged is fetched once more."""
         self._downloads.save(descriptor, target, progress)
 
-    def put_blob(self, descriptor: Descriptor, source: BlobSource, progress: Optional[Progress] = None) -> bool:
-        if self.has_blob(descriptor.digest):
+    def put_blob(
+        self,
+        descriptor: Descriptor,
+        source: BlobSource,
+        progress: Optional[Progress] = None,
+        is_new: bool = False,
+    ) -> bool:
+        if not is_new and self.has_blob(descriptor.digest):
             return False
         self.uploader.put(descriptor, source, progress)
         return True

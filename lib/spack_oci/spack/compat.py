@@ -18,11 +18,13 @@ from ..errors import SpackOciError
 try:  # 1.2 and later
     import spack.util.filesystem as filesystem
     import spack.util.lang as lang
+    from spack.enums import Context
 except ImportError:
     import spack.llnl.util.filesystem as filesystem
     import spack.llnl.util.lang as lang
+    from spack.context import Context
 
-__all__ = ["OciError", "filesystem", "lang"]
+__all__ = ["Context", "OciError", "filesystem", "lang"]
 
 #: Spack's version, e.g. "1.1.0"
 SPACK_VERSION: str = spack.spack_version

@@ -64,7 +64,7 @@ def export(
             f"not installed: {elided([packages.label(s) for s in missing])}", remedy="install them first"
         )
     with _stage(compression) as (how, layout):
-        records = [packages.package_of(s) for s in installed]
+        records = packages.records_of(installed)
         base = images.prepare_base(layout, wanted, closure, records)
         layers = LayersOnly(layout)
         result = engine.execute_push(

@@ -197,7 +197,7 @@ def image_request(
             f"External packages are not in the image, the base image has to have them: "
             f"{elided([packages.label(s) for s in externals])}"
         )
-    records = [packages.package_of(s) for s in roots]
+    records = packages.records_of(roots)
     request = engine.ImageRequest(
         roots=records,
         environment=packages.run_environment(*roots),
@@ -268,7 +268,7 @@ def check(wanted: ImageOptions, roots: Sequence["spack.spec.Spec"]) -> None:
     """What can be known of an image before anything is pushed: raises for roots that contradict each other."""
     if wanted.tags:
         platform_of(roots)
-        records = [packages.package_of(s) for s in roots]
+        records = packages.records_of(roots)
         engine.check_environment(records, packages.run_environment(*roots), wanted.runtime)
 
 

@@ -1,26 +1,22 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """From Spack's specs to the package records of the library, and the selection of what is pushed."""
 
-import threading
-from functools import cached_property
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from functools import cached_property, partial
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Sequence, Tuple
 
 import spack.binary_distribution
 import spack.deptypes as dt
 import spack.hash_types as ht
 import spack.spec
 import spack.store
-import spack.user_environment
 from spack import traverse
 
 from ..cache.package import Package
 from . import compat
+from .environments import RunEnvironments
 
 #: names of architectures as Go, and so the image specification, has them
 _GO_ARCHITECTURES = {"aarch64": "arm64", "x86_64": "amd64"}
-
-#: Spack imports package classes when it computes an environment; that is not safe in several threads
-_SPACK_LOCK = threading.Lock()
 
 
 def label(spec: "spack.spec.Spec") -> str:
@@ -33,47 +29,88 @@ def go_platform(spec: "spack.spec.Spec") -> Tuple[str, str]:
     return "linux" if spec.platform == "linux" else str(spec.platform), _GO_ARCHITECTURES.get(family, family)
 
 
-def package_of(spec: "spack.spec.Spec") -> Package:
-    """The record of an installed, concrete spec."""
-    return _SpecPackage(spec)
+def records_of(specs: Iterable["spack.spec.Spec"]) -> List[Package]:
+    """The records of installed, concrete specs."""
+    common = _Common()
+    return [_SpecPackage(spec, common) for spec in specs]
+
+
+def prepare_environments(packages: Sequence[Package]) -> None:
+    """Do at once what the run environments of ``packages``, from one :func:`records_of`, have in common."""
+    ours = [package for package in packages if isinstance(package, _SpecPackage)]
+    if ours:
+        ours[0].common.environments.prepare([package.spec for package in ours])
+
+
+class _Common:
+    """Packages of one push have most of their closures in common: what is said of a dependency is made once."""
+
+    def __init__(self) -> None:
+        self.environments = RunEnvironments()
+        self._labels: Dict[str, str] = {}
+        self._nodes: Dict[str, Mapping[str, Any]] = {}
+
+    def label(self, spec: "spack.spec.Spec") -> str:
+        dag_hash = spec.dag_hash()
+        if dag_hash not in self._labels:
+            self._labels[dag_hash] = label(spec)
+        return self._labels[dag_hash]
+
+    def document(self, spec: "spack.spec.Spec") -> Mapping[str, Any]:
+        """``spec.to_dict(hash=dag_hash)``."""
+        if any(s.build_spec is not s for s in spec.traverse()):
+            return spec.to_dict(hash=ht.dag_hash)  # spliced: the specs that were built are in it too
+        nodes = {s.dag_hash(): s for s in spec.traverse(order="pre", deptype=ht.dag_hash.depflag)}
+        meta = {"version": spack.spec.SPECFILE_FORMAT_VERSION}
+        return {"spec": {"_meta": meta, "nodes": [self._node(s) for s in nodes.values()]}}
+
+    def _node(self, spec: "spack.spec.Spec") -> Mapping[str, Any]:
+        dag_hash = spec.dag_hash()
+        if dag_hash not in self._nodes:
+            self._nodes[dag_hash] = spec.node_dict_with_hashes(ht.dag_hash)
+        return self._nodes[dag_hash]
 
 
 class _SpecPackage(Package):
     """A record whose expensive parts are made when they are asked for: of what is skipped, nobody asks."""
 
-    def __init__(self, spec: "spack.spec.Spec") -> None:
+    spec: "spack.spec.Spec"
+    common: "_Common"
+
+    def __init__(self, spec: "spack.spec.Spec", common: _Common) -> None:
         vars(self).update(
-            _spec=spec,
+            spec=spec,
+            common=common,
             name=spec.name,
             version=str(spec.version),
             dag_hash=spec.dag_hash(),
             layout_version=compat.OCI_LAYOUT_VERSION,
-            environment=_Environment((spec,)),
+            environment=partial(common.environments.apply, (spec,)),
         )
 
     @cached_property
     def prefix(self) -> str:  # type: ignore[override]
-        return str(self._spec.prefix)
+        return str(self.spec.prefix)
 
     @cached_property
     def spec_document(self) -> Mapping[str, Any]:  # type: ignore[override]
-        return self._spec.to_dict(hash=ht.dag_hash)
+        return self.common.document(self.spec)
 
     @cached_property
     def description(self) -> str:  # type: ignore[override]
-        return self._spec.format()
+        return self.spec.format()
 
     @cached_property
     def platform(self) -> Tuple[str, str]:  # type: ignore[override]
-        return go_platform(self._spec)
+        return go_platform(self.spec)
 
     @cached_property
     def runtime(self) -> Sequence[Tuple[str, str]]:  # type: ignore[override]
-        return tuple((s.dag_hash(), label(s)) for s in runtime_closure(self._spec))
+        return tuple((s.dag_hash(), self.common.label(s)) for s in runtime_closure(self.spec))
 
     @cached_property
     def build_info(self) -> Mapping[str, Any]:  # type: ignore[override]
-        return spack.binary_distribution.get_buildinfo_dict(self._spec)
+        return spack.binary_distribution.get_buildinfo_dict(self.spec)
 
 
 def runtime_closure(*specs: "spack.spec.Spec") -> List["spack.spec.Spec"]:
@@ -88,22 +125,9 @@ def runtime_externals(*specs: "spack.spec.Spec") -> List["spack.spec.Spec"]:
     return sorted((s for s in nodes if s.external and s.name not in ("glibc", "musl")), key=lambda s: s.name)
 
 
-class _Environment:
-    """Computes the run environment of specs on top of a base image's, one at a time."""
-
-    def __init__(self, specs: Sequence["spack.spec.Spec"]) -> None:
-        self._specs = specs
-
-    def __call__(self, base: Dict[str, str]) -> Dict[str, str]:
-        result = dict(base)
-        with _SPACK_LOCK:
-            spack.user_environment.environment_modifications_for_specs(*self._specs).apply_modifications(result)
-        return result
-
-
-def run_environment(*specs: "spack.spec.Spec") -> Any:
+def run_environment(*specs: "spack.spec.Spec") -> Callable[[Dict[str, str]], Dict[str, str]]:
     """The environment callable of an image with several roots."""
-    return _Environment(specs)
+    return partial(RunEnvironments().apply, specs)
 
 
 def select(roots: Sequence["spack.spec.Spec"], *, package: bool, dependencies: bool, build_dependencies: bool) -> List:

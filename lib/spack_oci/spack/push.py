@@ -22,7 +22,6 @@ from spack.enums import InstallRecordStatus
 from ..archive.codec import Compression
 from ..cache import push as engine
 from ..cache import push_plan
-from ..cache.package import Package
 from ..cache.progress import LiveDisplay, PlainLines, Reporter
 from ..content import ContentStore, NothingYet
 from ..errors import ConfigurationError, NotFound
@@ -132,7 +131,7 @@ def _plan(
     by_hash = {s.dag_hash(): s for s in specs}
     plan = engine.plan_push(
         store,
-        [packages.package_of(s) for s in specs],
+        packages.records_of(specs),
         force=request.force,
         settings=how,
         may_be_pushed=lambda p: request.private or by_hash[p.dag_hash].package.redistribute_binary,
@@ -177,10 +176,6 @@ def plan(request: Request) -> engine.PushPlan:
         return _plan(store, request, selection.specs, how)
 
 
-def _records(specs: Sequence["spack.spec.Spec"]) -> List[Package]:
-    return [packages.package_of(s) for s in specs]
-
-
 def run(request: Request) -> "Outcome":
     """Push. What cannot be pushed is in the outcome, not raised, unless ``fail_fast`` says otherwise."""
     images.check(request.image, request.roots)
@@ -213,6 +208,7 @@ def push_specs(store: ContentStore, request: Request, specs: Sequence["spack.spe
             tty.info(f"{len(to_push)} specs need to be pushed to {store.url}")
         if to_push:
             how = replace(how, base=images.prepare_base(store, request.image, specs, to_push, request.mirror))
+            packages.prepare_environments(to_push)
         return engine.execute_push(plan, store, settings=how, reporter=reporter())
 
 
@@ -222,7 +218,7 @@ def tag_images(
     """Make the image of ``roots`` and give it its tags; what was made, as ``--json`` prints it."""
     closure = packages.runtime_closure(*roots)
     with _push_settings(request) as how:
-        base = images.prepare_base(store, request.image, closure, _records(closure), request.mirror)
+        base = images.prepare_base(store, request.image, closure, packages.records_of(closure), request.mirror)
         made = images.push_tags(store, request.image, roots, base, known, how)
     return [images.image_document(store, tag, image) for tag, image in zip(request.image.tags, made)]
 
