@@ -75,6 +75,8 @@ def test_metadata_of_old_spack():
     ["", "[]", "x", "{a: 1", "{a}", "{a: 1} b", "{" * 100 + "}" * 100, '{"buildpath": "/o"}', '{"hash_to_prefix": {}}',
      '{"hash_to_prefix": {"a": 1}, "buildpath": "/o"}',
      '{"hash_to_prefix": {}, "buildpath": "/o", "relocate_links": "x"}',
+     '{"hash_to_prefix": {}, "buildpath": "/o", "sbang_install_path": {"a": 1}}',
+     '{"hash_to_prefix": {}, "buildpath": "/o", "relative_prefix": 1}',
      "[" * 100000],
 )  # fmt: skip
 def test_what_is_no_metadata(text):

@@ -49,6 +49,9 @@ class BuildInfo:
             )
         if not _is_text(document.get("buildpath")):
             raise CorruptArchive(f"{BUILD_INFO} does not name the store root")
+        for key in ("sbang_install_path", "relative_prefix"):
+            if document.get(key) and not _is_text(document[key]):
+                raise CorruptArchive(f"{BUILD_INFO}: {key} is no path")
         lists = {key: document.get(key) or () for key in ("relocate_textfiles", "relocate_binaries", "relocate_links")}
         for key, value in lists.items():
             if not isinstance(value, (list, tuple)) or not _all_text(value):
