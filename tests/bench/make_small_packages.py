@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Registers many small installed packages with a Spack: ``spack python make_small_packages.py DIRECTORY COUNT``.
+"""Registers many small installed packages with a Spack: ``spack python make_small_packages.py DIRECTORY COUNT [STORE]``.
 
-For the benchmarks only: specs are made without a concretizer, prefixes without a build. Each package has a program and
-a library (copies of real ones, with the prefix written into them), some text, links and a man page, 600 kB in all, and
-depends on up to three others. DIRECTORY gets the package repository, which the configuration has to name
-(``repos``); the install tree is the configured one.
+For the benchmarks only: specs are made without a concretizer, prefixes without a build. Each package depends on up to
+three others. With STORE, the root of an install tree, its files are those of one of the small packages there (at most
+1.6 MB, in turn), with its own prefix in the place of theirs, which must not be shorter. Without, it has a program and a
+library (copies of real ones, with the prefix written into them), some text, links and a man page, 600 kB in all; such
+files compress less well than real packages, where static library, shared library and debug information repeat each
+other. DIRECTORY gets the package repository, which the configuration has to name (``repos``); the install tree is the
+configured one.
 """
 
 import hashlib
@@ -99,8 +102,37 @@ def fill(prefix, name, generator):
         (prefix / "include" / f"{name}{number}.h").write_text(f"#define N {number}\n" * generator.randrange(1, 200))
 
 
+def small_prefixes(store):
+    """Prefixes of the packages of an install tree that have at most 1.6 MB."""
+    for spec_file in sorted(store.glob("*/*/.spack/spec.json")):
+        prefix = spec_file.parent.parent
+        if sum(path.lstat().st_size for path in prefix.rglob("*") if path.is_file()) <= 1_600_000:
+            yield prefix
+
+
+def imitate(prefix, model):
+    """Copy ``model``, another package's prefix, to ``prefix``, which takes its place in binaries, text and links."""
+    old, new = os.fsencode(model), os.fsencode(prefix)
+    if len(new) > len(old):
+        raise SystemExit(f"{prefix} is longer than {model}: configure a shorter install tree")
+    shutil.copytree(model, prefix, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("spec.json"))
+    for path in prefix.rglob("*"):
+        if path.is_symlink():
+            target = os.readlink(path)
+            if target.startswith(str(model)):
+                path.unlink()
+                path.symlink_to(target.replace(str(model), str(prefix)))
+        elif path.is_file():
+            data = path.read_bytes()
+            if old in data:
+                os.chmod(path, 0o644 | path.stat().st_mode)
+                # slashes keep the length, and mean the same
+                path.write_bytes(data.replace(old, new + b"/" * (len(old) - len(new)) if b"\0" in data else new))
+
+
 def main():
     directory, count = Path(sys.argv[1]), int(sys.argv[2])
+    models = list(small_prefixes(Path(sys.argv[3]))) if len(sys.argv) > 3 else []
     generator = random.Random(1)
     names = [f"small{number:04d}" for number in range(count)]
     packages = directory / "spack_repo" / "small"
@@ -114,14 +146,17 @@ def main():
     }
     nodes = {name: node(name, dependencies[name]) for name in names}
     with spack.store.STORE.db.write_transaction():
-        for name in names:
+        for number, name in enumerate(names):
             document = {"spec": {"_meta": {"version": 5}, "nodes": [nodes[n] for n in closure(name, dependencies)]}}
             spec = spack.spec.Spec.from_dict(json.loads(json.dumps(document)))
             prefix = Path(spec.prefix)
             shutil.rmtree(prefix, ignore_errors=True)
             (prefix / ".spack").mkdir(parents=True)
             spack.store.STORE.layout.write_spec(spec, os.path.join(prefix, ".spack", "spec.json"))
-            fill(prefix, name, generator)
+            if models:
+                imitate(prefix, models[number % len(models)])
+            else:
+                fill(prefix, name, generator)
             spack.store.STORE.db.add(spec, explicit=True)
 
 

@@ -226,27 +226,23 @@ def _layers_of_existing(
     warnings: List[str] = []
     asked: Set[str] = set()
     tags = {package.dag_hash: package.tag for package in packages}
-    for package in packages:
-        if package.dag_hash not in there:
-            for dag_hash, label in package.runtime:
-                tags.setdefault(dag_hash, _tag_of_label(label, dag_hash))
-    coming = {package.dag_hash for package in packages}
     elsewhere = settings.read_dependencies
     with ThreadPoolExecutor(max(1, settings.transfer_jobs)) as pool:
         while True:
+            # DAG hash -> label of all that the images of what is to be pushed will hold
+            wanted = dict(entry for package in packages if package.dag_hash not in there for entry in package.runtime)
             needed = {
                 dag_hash
-                for package in packages
-                if package.dag_hash not in there
-                for dag_hash, _ in package.runtime
-                if (dag_hash in there or (elsewhere and dag_hash not in coming)) and dag_hash not in asked
+                for dag_hash in wanted.keys() - asked
+                if dag_hash in there or (elsewhere and dag_hash not in tags)
             }
             if not needed:
                 return layers, warnings
             asked |= needed
             layers.update({dag_hash: known[dag_hash] for dag_hash in needed if dag_hash in known})
             unknown = sorted(needed - set(layers))
-            for dag_hash, answer in zip(unknown, pool.map(lambda one: _try_read(store, tags[one]), unknown)):
+            asked_for = [tags.get(dag_hash) or _tag_of_label(wanted[dag_hash], dag_hash) for dag_hash in unknown]
+            for dag_hash, answer in zip(unknown, pool.map(lambda tag: _try_read(store, tag), asked_for)):
                 if isinstance(answer, Layer):
                     layers[dag_hash] = answer
                 elif isinstance(answer, NotFound):

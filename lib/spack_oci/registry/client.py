@@ -42,6 +42,8 @@ class RegistryClient:
         self.transport = transport
         self.authorizer = Authorizer(repository, settings, transport, _tokens)
         self._origin = origin_of(repository.endpoint)
+        parts = urllib.parse.urlsplit(repository.endpoint)
+        self._home = f"{parts.scheme}://{parts.netloc}/"
         _clients.add(self)
 
     def scopes(self, *actions: str) -> Scopes:
@@ -129,7 +131,8 @@ class RegistryClient:
         raise UnexpectedResponse(f"{method} {without_query(url)}: more than {MAX_REDIRECTS} redirects", status=310)
 
     def is_registry(self, url: str) -> bool:
-        return origin_of(url) == self._origin
+        # most addresses are made from the repository's own, and need not be taken apart
+        return url.startswith(self._home) or origin_of(url) == self._origin
 
     def location(self, answer: Answer) -> str:
         """The absolute ``Location`` of an answer.

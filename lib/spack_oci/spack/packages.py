@@ -58,9 +58,9 @@ class _Common:
 
     def document(self, spec: "spack.spec.Spec") -> Mapping[str, Any]:
         """``spec.to_dict(hash=dag_hash)``."""
-        if any(s.build_spec is not s for s in spec.traverse()):
-            return spec.to_dict(hash=ht.dag_hash)  # spliced: the specs that were built are in it too
         nodes = {s.dag_hash(): s for s in spec.traverse(order="pre", deptype=ht.dag_hash.depflag)}
+        if any(s.build_spec is not s for s in nodes.values()):
+            return spec.to_dict(hash=ht.dag_hash)  # spliced: the specs that were built are in it too
         meta = {"version": spack.spec.SPECFILE_FORMAT_VERSION}
         return {"spec": {"_meta": meta, "nodes": [self._node(s) for s in nodes.values()]}}
 
