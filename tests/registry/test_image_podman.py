@@ -52,10 +52,10 @@ def store(registry):
     opened.close()
 
 
-def base_of(registry, store, name="base/debian", **kwargs):
+def base_of(registry, store, name="base/debian", directories=None, **kwargs):
     """A base image in another repository of the same registry."""
     source = open_repository(parse_url(registry.mirror_url(name)))
-    push_base(source, "12", shell_root_file_system(), **kwargs)
+    push_base(source, "12", shell_root_file_system(directories), **kwargs)
     reference = parse_image_reference(registry.mirror_url(name) + ":12")
     return prepare_base(source, reference, store, AMD64)
 
@@ -182,6 +182,24 @@ def test_small_images(registry, store, engine: Podman, packages, tmp_path):
     assert engine.run(image, "sh", "-c", f"greet; test -e {prefix}/.spack || echo gone") == (
         "hello from a library\ngone\n"
     )
+
+
+@pytest.mark.parametrize("settings", [{}, {"max_layers": 3}, {"squash": True}], ids=["layers", "grouped", "squashed"])
+def test_directories_of_the_base_keep_mode_and_owner(registry, store, engine: Podman, packages, tmp_path, settings):
+    """The store is below /tmp, in the home of a user who is not root, and both are as the base image has them."""
+    result = push_all(store, packages, str(tmp_path))
+    prefix = packages["greet"].prefix
+    home = prefix.rpartition("/")[0]
+    base, _ = base_of(registry, store, "base/homes", {home: (0o700, 1234, 1234)})
+    runtime = RuntimeSettings.create(user="worker")
+    plan = plan_image(store, request(packages, "greet", base=base, runtime=runtime, **settings), result.layers)
+    tag = f"homes-{len(plan.groups)}"
+    push_environment_image(store, plan, tag)
+    image = image_of(registry, tag)
+    engine.pull(image)
+    script = f"stat -c %a:%u:%g /tmp {home} {prefix}; greet; echo x > /tmp/x; echo x > {home}/x && echo written"
+    printed = engine.run(image, "sh", "-c", script)
+    assert printed.splitlines() == ["1777:0:0", "700:1234:1234", "755:0:0", "hello from a library", "written"]
 
 
 def test_multi_arch(registry, store, engine: Podman, packages, tmp_path):

@@ -11,7 +11,7 @@ import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Sequence
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import pytest
 from spack_oci import descriptor as d
@@ -81,16 +81,20 @@ def libraries_of(program: str) -> List[str]:
     return sorted(set(words))
 
 
-def shell_root_file_system() -> bytes:
-    """A tar with this machine's ``/bin/sh`` and ``env``, their libraries, and two users."""
-    files: Dict[str, str] = {"/bin/sh": "/bin/sh", "/usr/bin/env": "/usr/bin/env", "/usr/bin/id": "/usr/bin/id"}
+def shell_root_file_system(directories: Optional[Mapping[str, Tuple[int, int, int]]] = None) -> bytes:
+    """A tar with this machine's ``/bin/sh``, ``env``, ``id`` and ``stat``, their libraries, and two users.
+
+    ``directories``: more of them, path -> mode, uid, gid.
+    """
+    files: Dict[str, str] = {path: path for path in ("/bin/sh", "/usr/bin/env", "/usr/bin/id", "/usr/bin/stat")}
     for program in list(files.values()):
         files.update({path: path for path in libraries_of(program)})
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
-        for name in ("tmp", "etc"):
-            member = tarfile.TarInfo(name)
-            member.type, member.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
+        there = {"/tmp": (0o1777, 0, 0), "/etc": (0o755, 0, 0), **(directories or {})}
+        for name, (mode, uid, gid) in there.items():
+            member = tarfile.TarInfo(name.strip("/"))
+            member.type, member.mode, member.uid, member.gid = tarfile.DIRTYPE, mode, uid, gid
             archive.addfile(member)
         passwd = b"root:x:0:0:root:/:/bin/sh\nworker:x:1234:1234::/tmp:/bin/sh\n"
         for name, data in [("etc/passwd", passwd), ("etc/group", b"root:x:0:\nworker:x:1234:\n")]:

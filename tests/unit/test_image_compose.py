@@ -18,6 +18,7 @@ from spack_oci.archive.codec import Compression, open_decompressor
 from spack_oci.archive.pack import pack_prefix
 from spack_oci.errors import CorruptArchive, DigestMismatch, ImageError
 from spack_oci.image.compose import LayerSource, compose_layers
+from spack_oci.image.directories import SHARED
 from spack_oci.image.files import BUILD_INFO, Exclusions, FileEntry, files_layer, filter_layer
 
 INFO = {"buildpath": "/store", "sbang_install_path": "/store/sbang", "hash_to_prefix": {}, "hardlinks_deduped": True}
@@ -236,7 +237,8 @@ def test_exclusions_as_a_key():
 def test_the_mode_of_tmp_is_put_right():
     """A store below /tmp: the packages' layers make it 0755, and a user who is not root could not write there."""
     sink = io.BytesIO()
-    files_layer({"/tmp/spack/opt/bin/sbang": FileEntry(b"#!/bin/sh\n", 0o755)}, Compression(), sink)
+    files = {"/tmp/spack/opt/bin/sbang": FileEntry(b"#!/bin/sh\n", 0o755)}
+    files_layer(files, Compression(), sink, directories={"/tmp": SHARED["/tmp"]})
     with tarfile.open(fileobj=io.BytesIO(uncompressed(sink.getvalue(), d.OCI_LAYER_GZIP))) as archive:
         assert archive.getmember("tmp").mode == 0o1777 and archive.getmember("tmp/spack").mode == 0o755
 

@@ -39,10 +39,10 @@ from support.memory_store import MemoryStore
 GRAPH = {"zlib": [], "ssl": ["zlib"], "curl": ["ssl", "zlib"], "git": ["curl", "zlib"], "htop": []}
 
 
-def prepare(tmp_path, store=None, graph=GRAPH, **kwargs):
+def prepare(tmp_path, store=None, graph=GRAPH, compression="gzip", **kwargs):
     store = store or MemoryStore()
     packages = make_packages(str(tmp_path / "store"), graph, **kwargs)
-    result = push_all(store, packages, str(tmp_path / "stage"))
+    result = push_all(store, packages, str(tmp_path / "stage"), compression)
     return store, packages, result
 
 
@@ -235,13 +235,76 @@ def test_base_files_and_run_time_settings(tmp_path):
         assert settings["Labels"][f"org.opencontainers.image.{key}"] == value
 
 
+def base_of_directories(store, directories):
+    """A base image with these directories: path -> (mode, uid, gid)."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for path, (mode, uid, gid) in directories.items():
+            member = tarfile.TarInfo("./" + path.strip("/"))
+            member.type, member.mode, member.uid, member.gid = tarfile.DIRTYPE, mode, uid, gid
+            archive.addfile(member)
+    layer = put_bytes(store, gzip.compress(out.getvalue()), d.OCI_LAYER_GZIP)
+    rootfs = {"type": "layers", "diff_ids": [d.sha256_digest(out.getvalue())]}
+    config = {"os": "linux", "architecture": "amd64", "rootfs": rootfs}
+    return Base({"mediaType": d.OCI_MANIFEST, "layers": [layer.to_dict()]}, config, "registry.example/base:1")
+
+
 def test_a_base_with_too_many_layers(tmp_path):
     store, packages, result = prepare(tmp_path)
-    entry = d.Descriptor.of(b"x", d.OCI_LAYER_GZIP).to_dict()
+    (entry,) = base_of_directories(store, {"/tmp": (0o755, 0, 0), "/var/tmp": (0o755, 0, 0)}).layers
     base = Base({"mediaType": d.OCI_MANIFEST, "layers": [entry] * 119}, {})
     plan_image(store, request(packages, "git", base=base), result.layers)
     with pytest.raises(ImageError, match="the base image has 119 layers, and an image may have 120"):
         plan_image(store, request(packages, "git", base=base, files={"/x": FileEntry()}), result.layers)
+
+
+def directories_of(store, manifest):
+    """Directory -> (mode, uid, gid) as the uppermost layer that has it says."""
+    found = {}
+    for layer in manifest["layers"]:
+        with store.open_blob(d.Descriptor.from_dict(layer)) as blob:
+            data = open_decompressor(layer["mediaType"], blob).read()
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            found.update({"/" + m.name: (m.mode, m.uid, m.gid) for m in archive if m.isdir()})
+    return found
+
+
+@pytest.mark.parametrize("made", ["a layer a package", "grouped", "squashed", "squashed with files", "one package"])
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_directories_of_the_base_keep_mode_and_owner(tmp_path, made, compression):
+    """A store in the home of the image's user, which is only his, below a directory that all may write to."""
+    store, packages, result = prepare(tmp_path, compression=compression)
+    home = str(tmp_path)
+    above = home.rpartition("/")[0]
+    base = base_of_directories(store, {above: (0o1777, 0, 0), home: (0o700, 1234, 99), "/var/tmp": (0o1777, 0, 0)})
+    options = {
+        "a layer a package": {},
+        "grouped": {"max_layers": 3},
+        "squashed": {"squash": True},
+        "squashed with files": {"squash": True, "files": {f"{home}/bin/sbang": FileEntry(b"#!")}},
+        "one package": {"squash": True},
+    }[made]
+    root = "zlib" if made == "one package" else "git"
+    how = Compression.parse(compression)
+    wanted = request(packages, root, base=base, compression=how, **options)
+    plan = plan_image(store, wanted, result.layers, {})
+    push_environment_image(store, plan, "latest")
+    manifest, _ = pushed(store)
+    assert len(manifest["layers"]) == plan.layer_count
+    there = directories_of(store, manifest)
+    assert there[above] == (0o1777, 0, 0) and there[home] == (0o700, 1234, 99)
+    assert there[f"{home}/store"] == (0o755, 0, 0), "the base does not have it"
+    again = push_environment_image(store, plan_image(store, wanted, result.layers), "again")
+    assert again.manifest == store.resolve("latest")
+
+
+def test_directories_of_the_base_are_read_once(tmp_path):
+    store, packages, result = prepare(tmp_path)
+    base, cache = base_of_directories(store, {str(tmp_path): (0o700, 0, 0)}), {}
+    first = plan_image(store, request(packages, "git", base=base), result.layers, cache)
+    store.reset()
+    second = plan_image(store, request(packages, "git", base=base), result.layers, cache)
+    assert first.request.directories == second.request.directories != {} and store.calls["open_blob"] == 0
 
 
 def test_multi_arch(tmp_path):

@@ -14,7 +14,9 @@ import zstandard
 from spack_oci import descriptor as d
 from spack_oci.content import put_bytes
 from spack_oci.errors import CorruptArchive, DigestMismatch, ImageError
+from spack_oci.image import base_layers
 from spack_oci.image import libc as lc
+from spack_oci.image.base_layers import libcs_of_base
 from spack_oci.image.manifest import Base
 from support.memory_store import MemoryStore
 
@@ -64,7 +66,7 @@ def base_of(store: MemoryStore, *layers: bytes, media_type: str = d.OCI_LAYER_GZ
 def test_the_library_of_a_base(files, expected):
     store = MemoryStore()
     base = base_of(store, tarball({"etc/passwd": b"root", **files}))
-    assert [str(libc) for libc in lc.libcs_of_base(store, base)] == expected
+    assert [str(libc) for libc in libcs_of_base(store, base)] == expected
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_the_library_of_a_base(files, expected):
 def test_every_kind_of_layer(media_type, compress):
     store = MemoryStore()
     base = base_of(store, tarball({"lib/libc.so.6": BANNER}), media_type=media_type, compress=compress)
-    assert [str(libc) for libc in lc.libcs_of_base(store, base)] == ["glibc 2.36"]
+    assert [str(libc) for libc in libcs_of_base(store, base)] == ["glibc 2.36"]
 
 
 def test_the_uppermost_layer_counts_and_no_more_are_read():
@@ -87,7 +89,7 @@ def test_the_uppermost_layer_counts_and_no_more_are_read():
     old = tarball({"lib/libc.so.6": BANNER})
     new = tarball({"lib/libc.so.6": BANNER.replace(b"2.36", b"2.41")})
     top = tarball({"etc/motd": b"hello"})
-    assert [str(libc) for libc in lc.libcs_of_base(store, base_of(store, old, new, top))] == ["glibc 2.41"]
+    assert [str(libc) for libc in libcs_of_base(store, base_of(store, old, new, top))] == ["glibc 2.41"]
     assert store.calls["open_blob"] == 2
 
 
@@ -96,25 +98,28 @@ def large_base(store, size=5 << 20):
     return base_of(store, tarball({"lib/libc.so.6": BANNER, "usr/share/noise": noise * (size >> 20)}))
 
 
-def test_of_a_large_layer_the_rest_is_read_for_its_digest_only(monkeypatch):
-    """What may be remembered has to be true; what is behind the library need not be unpacked for that."""
+def opened_blobs(store):
+    """The readers that the store gives out from now on."""
+    opened = []
+    store.open_blob = lambda descriptor, real=store.open_blob: opened.append(real(descriptor)) or opened[-1]
+    return opened
+
+
+def test_a_layer_is_read_to_its_end_for_its_digest():
+    """What is remembered has to be true."""
     store, cache = MemoryStore(), {}
     base = large_base(store)
-    opened, unpacked = [], []
-    store.open_blob = lambda descriptor, real=store.open_blob: opened.append(real(descriptor)) or opened[-1]
-    monkeypatch.setattr(lc, "_is_libc_file", lambda name, real=lc._is_libc_file: unpacked.append(name) or real(name))
-    assert [str(libc) for libc in lc.libcs_of_base(store, base, cache)] == ["glibc 2.36"]
-    assert unpacked == ["lib/libc.so.6"]
+    opened = opened_blobs(store)
+    assert [str(libc) for libc in libcs_of_base(store, base, cache)] == ["glibc 2.36"]
     assert opened[0]._seen == base.layers[0]["size"] and opened[0]._checked and cache
 
 
-def test_a_huge_layer_is_not_read_to_its_end_and_not_remembered(monkeypatch):
+def test_a_large_layer_is_read_up_to_its_library_and_not_remembered(monkeypatch):
     store, cache = MemoryStore(), {}
     base = large_base(store, 8 << 20)
-    monkeypatch.setattr(lc, "_CHECK_UP_TO", 1 << 20)
-    opened = []
-    store.open_blob = lambda descriptor, real=store.open_blob: opened.append(real(descriptor)) or opened[-1]
-    assert [str(libc) for libc in lc.libcs_of_base(store, base, cache)] == ["glibc 2.36"]
+    monkeypatch.setattr(base_layers, "_LARGE", 1 << 20)
+    opened = opened_blobs(store)
+    assert [str(libc) for libc in libcs_of_base(store, base, cache)] == ["glibc 2.36"]
     assert opened[0]._seen < base.layers[0]["size"] / 2 and not cache
 
 
@@ -124,33 +129,33 @@ def test_a_large_layer_that_is_damaged_behind_its_library():
     digest = base.layers[0]["digest"]
     store.blobs[digest] = store.blobs[digest][:-9] + bytes(9)
     with pytest.raises(DigestMismatch):
-        lc.libcs_of_base(store, base, cache)
+        libcs_of_base(store, base, cache)
     assert not cache
 
 
 def test_what_was_found_is_remembered_by_digest():
     store, cache = MemoryStore(), {}
     base = base_of(store, tarball({"lib/libc.so.6": BANNER}), tarball({"etc/motd": b""}))
-    first = lc.libcs_of_base(store, base, cache)
+    first = libcs_of_base(store, base, cache)
     store.reset()
-    assert lc.libcs_of_base(store, base, cache) == first and store.requests == 0
+    assert libcs_of_base(store, base, cache) == first and store.requests == 0
     # a config may say of its layers what it likes
     liar = base_of(store, tarball({"lib/libc.so.6": BANNER.replace(b"2.36", b"2.17")}), tarball({"etc/motd": b""}))
     liar.config["rootfs"]["diff_ids"] = base.diff_ids
-    assert [str(libc) for libc in lc.libcs_of_base(store, liar, cache)] == ["glibc 2.17"]
+    assert [str(libc) for libc in libcs_of_base(store, liar, cache)] == ["glibc 2.17"]
 
 
 def test_damaged_layers():
     store = MemoryStore()
     with pytest.raises(CorruptArchive, match="cannot be read"):
-        lc.libcs_of_base(store, base_of(store, b"this is no tar" * 100))
+        libcs_of_base(store, base_of(store, b"this is no tar" * 100))
     base = base_of(store, tarball({"lib/libc.so.6": BANNER}))
     digest = base.layers[0]["digest"]
     store.blobs[digest] = gzip.compress(tarball({"lib/libc.so.6": BANNER.replace(b"2.36", b"2.99")}))
     store.blobs[digest] = store.blobs[digest].ljust(base.layers[0]["size"], b"\0")[: base.layers[0]["size"]]
     cache = {}
     with pytest.raises((DigestMismatch, CorruptArchive)):
-        lc.libcs_of_base(store, base, cache)
+        libcs_of_base(store, base, cache)
     assert not cache
 
 

@@ -11,18 +11,20 @@ import os
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..archive.codec import Compression
 from ..content import BytesSource, ContentStore, FileSource
 from ..descriptor import Descriptor
 from ..errors import ConfigurationError, ImageError, InvalidReference, NotFound, StorageError
+from ..image.base_layers import directories_of_base, libcs_of_base
 from ..image.compose import LayerSource, compose_layers
+from ..image.directories import PLAIN, Directories, parents
 from ..image.files import Exclusions, FileEntry, files_layer, filter_layer
 from ..image.index import push_platform
 from ..image.layers import DEFAULT_MAX_LAYERS, VOLATILITY, Group, Member, Strategy, layers_left, plan_layers
-from ..image.libc import Libc, cached_need, check_libc, libcs_of_base
+from ..image.libc import Libc, cached_need, check_libc
 from ..image.manifest import EMPTY_BASE, Base, BuiltImage, Layer, about_image, build_image, parse_environment
 from ..image.platform import Platform
 from ..image.results import Results
@@ -41,7 +43,8 @@ class ImageRequest:
     """The image of ``roots`` and their runtime closure.
 
     ``environment``: computes the run environment of all roots together; ``files``: what is in the image besides the
-    packages (:mod:`spack_oci.image.contents`); ``path_first``: directories in front of PATH.
+    packages (:mod:`spack_oci.image.contents`); ``path_first``: directories in front of PATH; ``directories``: those of
+    the base that the packages' layers would hide, which :func:`plan_image` finds.
     """
 
     roots: Sequence[Package]
@@ -55,6 +58,7 @@ class ImageRequest:
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
     files: Mapping[str, FileEntry] = field(default_factory=dict, repr=False)
     path_first: Sequence[str] = ()
+    directories: Directories = field(default_factory=lambda: PLAIN, repr=False)
     max_layers: int = DEFAULT_MAX_LAYERS
     strategy: Strategy = VOLATILITY
     squash: bool = False
@@ -66,8 +70,8 @@ class ImageRequest:
 
     @property
     def files_layers(self) -> int:
-        """Layers for ``files``: a squashed image has them in its one layer."""
-        return 1 if self.files and not self.squash else 0
+        """Layers for ``files`` and ``directories``: a squashed image has them in its one layer."""
+        return 1 if (self.files or (self.directories and self.base.layers)) and not self.squash else 0
 
 
 @dataclass(frozen=True)
@@ -138,10 +142,16 @@ def check_image_tag(tag: str) -> str:
     return tag
 
 
-def plan_image(store: ContentStore, request: ImageRequest, known: Optional[Mapping[str, Layer]] = None) -> ImagePlan:
+def plan_image(
+    store: ContentStore,
+    request: ImageRequest,
+    known: Optional[Mapping[str, Layer]] = None,
+    cache: Optional[Results] = None,
+) -> ImagePlan:
     """Which layers the image will have. Reads the tags of packages whose layer is not in ``known`` (by DAG hash).
 
-    Raises :class:`ImageError` if a package is not in ``store``, roots have several platforms or contradict each other.
+    ``store`` has the base's layers; what was read of them is kept in ``cache``. Raises :class:`ImageError` if a package
+    is not in ``store``, roots have several platforms or contradict each other.
     """
     if not request.roots:
         raise ConfigurationError(
@@ -150,6 +160,8 @@ def plan_image(store: ContentStore, request: ImageRequest, known: Optional[Mappi
     platform = _platform_of(request)
     check_environment(request.roots, request.environment, request.runtime, request.base)
     members = _members(store, request.roots, known or {})
+    above = parents([*request.files, *(member.prefix for member in members)])
+    request = replace(request, directories=directories_of_base(store, request.base, above, cache))
     limit = layers_left(request.max_layers, len(request.base.layers), request.files_layers)
     return ImagePlan(request, platform, plan_layers(members, 1 if request.squash else limit, request.strategy))
 
@@ -328,7 +340,7 @@ class _LayerMaker:
             return [self._with_files(group) for group in groups]
         with ThreadPoolExecutor(self._jobs, "image") as pool:
             layers = list(pool.map(self._layer_of, groups))
-        if self._request.files:
+        if self._request.files_layers:
             layers.append(self._write("files", self._files_layer))
         return layers
 
@@ -340,16 +352,21 @@ class _LayerMaker:
         return self._layer_of(group, (files, LayerSource(files.descriptor, lambda: open(path, "rb"))))
 
     def _files_layer(self, sink: BinaryIO) -> Layer:
-        return files_layer(self._request.files, self._request.compression, sink, _FILES_LABEL)
+        request = self._request
+        return files_layer(request.files, request.compression, sink, _FILES_LABEL, request.directories)
 
     def _layer_of(self, group: Group, files: Optional[Tuple[Layer, LayerSource]] = None) -> Layer:
-        if len(group) == 1 and not self._request.exclusions and files is None:
+        request = self._request
+        as_it_is = not request.exclusions and files is None and not (request.squash and request.directories)
+        if len(group) == 1 and as_it_is:
             return group[0].layer
         parts = "\n".join(f"{member.layer.diff_id} {member.prefix}" for member in group)
         if files is not None:
             parts += f"\n{files[0].diff_id}"
-        state = hashlib.sha256(f"{self._request.exclusions.key}\n\n{parts}".encode()).hexdigest()
-        key = LayerKey("image-layer", self._request.compression.encoder, state)
+        if request.directories:
+            parts += f"\n{sorted(request.directories.items())}"
+        state = hashlib.sha256(f"{request.exclusions.key}\n\n{parts}".encode()).hexdigest()
+        key = LayerKey("image-layer", request.compression.encoder, state)
         label = ", ".join(member.layer.label for member in group)
         return self._remembered(key, label) or self._make(key, group, label, [files[1]] if files else [])
 
@@ -367,7 +384,8 @@ class _LayerMaker:
     def _make(self, key: LayerKey, group: Group, label: str, more: Sequence[LayerSource]) -> Layer:
         def write(sink: BinaryIO) -> Layer:
             sources = [*(self._source(member, key.state) for member in group), *more]
-            return compose_layers(sources, self._request.compression, sink, label).layer
+            request = self._request
+            return compose_layers(sources, request.compression, sink, label, request.directories).layer
 
         return self._write(key.state, write, key)
 

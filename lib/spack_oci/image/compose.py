@@ -25,6 +25,7 @@ from ..archive.codec import Compression, Decompressor, open_compressor, open_dec
 from ..archive.tar_reader import DIRECTORY, Member, TarReader
 from ..descriptor import Descriptor
 from ..errors import CorruptArchive, ImageError, UnsafeArchive
+from .directories import PLAIN, Directories, header
 from .manifest import Layer, compression_of
 
 _CHUNK = 1 << 18
@@ -53,16 +54,20 @@ class Composed:
 
 
 def compose_layers(
-    sources: Sequence[LayerSource], compression: Compression, sink: BinaryIO, label: str = ""
+    sources: Sequence[LayerSource],
+    compression: Compression,
+    sink: BinaryIO,
+    label: str = "",
+    directories: Directories = PLAIN,
 ) -> Composed:
     """Write to ``sink`` (a new file that can seek) one layer with the members of ``sources`` in their order.
 
-    Directories that several sources have are there once. Deterministic. Raises CorruptArchive for a source that is no
-    tar, and what reading raises.
+    Directories that several sources have are there once, and as ``directories`` says if they are in it. Deterministic.
+    Raises CorruptArchive for a source that is no tar, and what reading raises.
     """
     if not sources:
         raise ImageError("a layer needs at least one package")
-    joined = _Joined(compression, sink)
+    joined = _Joined(compression, sink, directories)
     for source in sources:
         joined.add(source)
     return joined.finish(label)
@@ -87,9 +92,10 @@ class _NotSeparate(Exception):
 class _Joined:
     """The layer so far."""
 
-    def __init__(self, compression: Compression, sink: BinaryIO) -> None:
+    def __init__(self, compression: Compression, sink: BinaryIO, special: Directories) -> None:
         self._compression = compression
         self._sink = sink
+        self._special = special
         self._hasher = hashlib.sha256()
         self._size = 0
         self._directories: Set[bytes] = set()
@@ -142,7 +148,7 @@ class _Joined:
         new = [name for name in parents if name not in self._directories]
         self._directories.update(new)
         if new:
-            self._write_member(tar.header(name, DIRECTORY, 0o755) for name in new)
+            self._write_member(header(name, self._special) for name in new)
 
     def _write_member(self, chunks: Iterable[bytes]) -> None:
         """A gzip member or zstd frame of its own."""
@@ -157,6 +163,7 @@ class _Joined:
 
     def _members_of(self, source: LayerSource) -> Iterator[bytes]:
         """The source's members, written anew, without the directories that are there."""
+        special = {path.encode("utf-8", "surrogateescape") for path in self._special}
         with source.open() as stream:
             content = open_decompressor(source.descriptor.media_type, stream)
             reader = TarReader(lambda: content.read(_CHUNK))
@@ -166,6 +173,9 @@ class _Joined:
                     if name in self._directories:
                         continue
                     self._directories.add(name)
+                    if b"/" + name in special:
+                        yield header(name, self._special)
+                        continue
                 yield tar.header(member.name, member.kind, member.mode, member.size, member.link)
                 for data, start, end in reader.pieces():
                     yield data[start:end]

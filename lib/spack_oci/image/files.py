@@ -11,13 +11,10 @@ from ..archive import tar
 from ..archive.codec import Compression, open_compressor, open_decompressor
 from ..archive.tar_reader import DIRECTORY, FILE, HARD_LINK, SYMLINK, Member, TarReader
 from .compose import LayerSource, describe_file
+from .directories import PLAIN, Directories, header, parents
 from .manifest import Layer
 
 _CHUNK = 1 << 18
-
-#: directories of a base image that everybody may write to. A package's layer has the parents of its prefix with mode
-#: 0755, as Spack writes them; where the store is below one of these, our uppermost layer puts its mode right again
-_SHARED_DIRECTORIES = {"/tmp": 0o1777, "/var/tmp": 0o1777}
 
 
 class _TarWriter:
@@ -61,19 +58,24 @@ class FileEntry:
     link: Optional[str] = None
 
 
-def files_layer(files: Mapping[str, FileEntry], compression: Compression, sink: BinaryIO, label: str = "") -> Layer:
+def files_layer(
+    files: Mapping[str, FileEntry],
+    compression: Compression,
+    sink: BinaryIO,
+    label: str = "",
+    directories: Directories = PLAIN,
+) -> Layer:
     """Write to ``sink`` a layer of small files: absolute path -> content or link, in their order, all of them root's.
 
-    Parents are added with mode 0755, as in Spack's own layers, but ``/tmp`` with the mode that it has everywhere.
+    Parents are added as ``directories`` has them, else with mode 0755, as in Spack's own layers. What else is in
+    ``directories`` is there too, because a layer below may have it otherwise.
     """
     writer = _TarWriter(compression, sink)
-    done = set()
-    for path in sorted(files, key=lambda path: path.split("/")):
-        for parent in _parents(path):
-            if parent not in done:
-                done.add(parent)
-                mode = _SHARED_DIRECTORIES.get(parent, 0o755)
-                writer.add(Member(_member_name(parent), DIRECTORY, mode, 0, 0, b""))
+    needed = {*parents(files), *directories, *parents(directories)}
+    for path in sorted({*needed, *files}, key=lambda path: path.split("/")):
+        if path not in files:
+            writer.write(header(_member_name(path), directories))
+            continue
         entry, name = files[path], _member_name(path)
         if entry.link is not None:
             link = entry.link.encode("utf-8", "surrogateescape")
@@ -85,14 +87,6 @@ def files_layer(files: Mapping[str, FileEntry], compression: Compression, sink: 
 
 def _member_name(path: str) -> bytes:
     return path.lstrip("/").encode("utf-8", "surrogateescape")
-
-
-def _parents(path: str) -> Iterator[str]:
-    """``/a/b/c`` -> ``/a``, ``/a/b``."""
-    at = path.find("/", 1)
-    while at >= 0:
-        yield path[:at]
-        at = path.find("/", at + 1)
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
-from ..content import ContentStore
-from ..descriptor import Descriptor
 from ..errors import ImageError, StorageError
-from .manifest import Base
 from .results import Results
-from .tarball import layers_from_top, visit_files
 
 GLIBC, MUSL = "glibc", "musl"
 
@@ -33,11 +29,6 @@ _MUSL_VERSION = re.compile(rb"\0(1\.[0-9]+\.[0-9]+)(?:-git[-0-9a-z]*)?\0")
 _GLIBC_SYMBOL = re.compile(r"GLIBC_(2\.[0-9]+)(?:\.[0-9]+)*\Z")
 #: not a version, but a feature of the loader that came with one
 _GLIBC_FEATURES = {"GLIBC_ABI_DT_RELR": (2, 36), "GLIBC_ABI_GNU_TLS": (2, 42), "GLIBC_ABI_GNU2_TLS": (2, 42)}
-
-#: layers up to this many compressed bytes are unpacked to their end, for another C library besides glibc
-_SMALL = 4 << 20
-#: layers up to this many compressed bytes are read to their end, to check their digest; Debian's has some 50 MB
-_CHECK_UP_TO = 128 << 20
 
 #: base images that people use, oldest first
 _DISTRIBUTIONS = {
@@ -87,41 +78,8 @@ class Need:
     file: str = ""
 
 
-def libcs_of_base(store: ContentStore, base: Base, cache: Optional[Results] = None) -> List[Libc]:
-    """The C libraries of a base image whose layers are in ``store``; usually one, none in a ``static`` image.
-
-    Layers are read from the top, and only until one has a C library. What a layer has is kept in ``cache`` under its
-    digest, and only if that was checked: one of more than 128 MiB is read up to its glibc, and again the next time.
-    Raises CorruptArchive for one that is no tar, DigestMismatch for one that is not what it should be.
-    """
-    for descriptor in layers_from_top(base):
-        key = f"libc-{descriptor.digest}"
-        found = cache.get(key) if cache is not None else None
-        if found is None:
-            libcs, checked = _libcs_of_layer(store, descriptor)
-            found = sorted({(libc.name, *libc.version) for libc in libcs})
-            if cache is not None and checked:
-                cache[key] = [list(libc) for libc in found]
-        if found:
-            return [Libc(libc[0], tuple(libc[1:])) for libc in found]
-    return []
-
-
-def _libcs_of_layer(store: ContentStore, descriptor: Descriptor) -> Tuple[List[Libc], bool]:
-    """(what is there, whether the layer's digest was checked)."""
-    found: List[Libc] = []
-
-    def visit(name: str, content: bytes) -> bool:
-        libc = _libc_in(name, content)
-        if libc:
-            found.append(libc)
-        return libc is not None and libc.name == GLIBC and descriptor.size > _SMALL
-
-    checked = visit_files(store, descriptor, _is_libc_file, visit, check_up_to=_CHECK_UP_TO)
-    return found, checked
-
-
-def _libc_in(name: str, data: bytes) -> Optional[Libc]:
+def libc_in(name: str, data: bytes) -> Optional[Libc]:
+    """The C library that the file ``name`` of a layer is; None if it only has such a name."""
     if _GLIBC_FILE.match(name):
         banner = _GLIBC_BANNER.search(data)
         return Libc.parse(GLIBC, banner.group(1).decode()) if banner else None
@@ -131,7 +89,8 @@ def _libc_in(name: str, data: bytes) -> Optional[Libc]:
     return Libc.parse(MUSL, version.group(1).decode() if version else "")
 
 
-def _is_libc_file(name: str) -> bool:
+def is_libc_file(name: str) -> bool:
+    """By its name in a layer."""
     return bool(_GLIBC_FILE.match(name) or _MUSL_FILE.match(name))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Reading single files out of the layers of an image, as a stream and without trusting them."""
+"""Reading the layers of an image, as streams and without trusting them."""
 
 import tarfile
 from typing import BinaryIO, Callable, List, cast
@@ -21,18 +21,15 @@ def layers_from_top(base: Base) -> List[Descriptor]:
     return [layer for layer in layers if not is_foreign(layer.media_type)]
 
 
-def visit_files(
+def visit_members(
     store: ContentStore,
     descriptor: Descriptor,
-    wanted: Callable[[str], bool],
-    visit: Callable[[str, bytes], bool],
-    *,
-    check_up_to: int,
+    visit: Callable[[tarfile.TarInfo, Callable[[], bytes]], bool],
 ) -> bool:
-    """Call ``visit(name, content)`` for the regular files of a layer whose names are ``wanted``, until it returns True.
+    """Call ``visit(member, content)`` for the members of a layer, until it returns True or the layer has no more.
 
-    What is left then is not unpacked, but read for the digest if the layer has at most ``check_up_to`` bytes. Returns
-    whether the digest was checked. Raises :class:`CorruptArchive`, and
+    ``content()``: that of a regular file; empty if it has more than MAX_MEMBER_SIZE bytes. Returns whether the layer
+    was read to its end, and so its digest was checked. Raises :class:`CorruptArchive`, and
     :class:`~spack_oci.errors.DigestMismatch` with the last byte.
     """
     what = f"layer {descriptor.digest} of {store.url}"
@@ -40,15 +37,16 @@ def visit_files(
         try:
             stream = open_decompressor(descriptor.media_type, cast(BinaryIO, blob))
             with tarfile.open(fileobj=cast(BinaryIO, stream), mode="r|") as archive:
-                enough = any(
-                    visit(member.name, cast(BinaryIO, archive.extractfile(member)).read())
-                    for member in archive
-                    if member.isfile() and member.size <= MAX_MEMBER_SIZE and wanted(member.name)
-                )
+                for member in archive:
+                    if visit(member, lambda member=member: _content(archive, member)):  # type: ignore[misc]
+                        return False
         except (tarfile.TarError, CorruptArchive) as e:
             raise CorruptArchive(f"{what} cannot be read: {e}", remedy="choose another base image") from e
-        if enough and descriptor.size > check_up_to:
-            return False
         while blob.read(_CHUNK):
-            pass
+            pass  # padding behind the archive
     return True
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member) if member.isreg() and member.size <= MAX_MEMBER_SIZE else None
+    return file.read() if file else b""

@@ -75,7 +75,7 @@ def export(
         tag = destination.tag or _DEFAULT_TAG
         image_engine.check_image_tag(tag)
         request = images.image_request(wanted, roots, base, how.compression)
-        plan = image_engine.plan_image(layout, request, result.layers)
+        plan = image_engine.plan_image(layout, request, result.layers, images.base_facts(settings.read()))
         making = image_engine.ImageSettings(how.stage, how.cache, how.packers)
         image = image_engine.push_environment_image(layout, plan, tag, settings=making)
         _write(destination, layout, tag, request.title)

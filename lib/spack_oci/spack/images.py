@@ -139,12 +139,16 @@ def prepare_base(
     base = _prepared.get(key) or resolve_base(source, parse_image_reference(wanted.base_image), key[2])
     if not wanted.skip_libc_check:
         configured = settings.read()
-        results = ResultDirectory(os.path.join(configured.cache_root, "results"))
-        engine.check_base_libc(source, base, records, cache=results, jobs=configured.pack_jobs)
+        engine.check_base_libc(source, base, records, cache=base_facts(configured), jobs=configured.pack_jobs)
     if key not in _prepared:
         _copy_base(source, base, store)
         _prepared[key] = base
     return base
+
+
+def base_facts(configured: settings.Settings) -> ResultDirectory:
+    """What was read of layers of base images, and of what packages need of them."""
+    return ResultDirectory(os.path.join(configured.cache_root, "results"))
 
 
 def _open_source(image: str, mirror: Optional["spack.mirrors.mirror.Mirror"]) -> ContentStore:
@@ -290,7 +294,8 @@ def push_tags(
     how: PushSettings,
 ) -> List[engine.PushedImage]:
     """Give the image of ``roots`` every tag that was asked for."""
-    plan = engine.plan_image(store, image_request(wanted, roots, base, how.compression), known)
+    request = image_request(wanted, roots, base, how.compression)
+    plan = engine.plan_image(store, request, known, base_facts(settings.read()))
     making = engine.ImageSettings(how.stage, how.cache, how.packers)
     result = []
     for tag in wanted.tags:

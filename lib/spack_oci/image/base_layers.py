@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What is to be known of the layers of a base image: its C library, and its directories.
+
+A layer is read once, to its end, which checks its digest; what it has is kept under that digest. A large layer whose
+glibc alone is asked for is read up to that, and what was found is used, but not kept: its digest is not known.
+"""
+
+import tarfile
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Iterable, List, Optional, Set
+
+from ..content import ContentStore
+from ..descriptor import Descriptor
+from ..errors import ImageError, NotFound
+from .directories import SHARED, Directories, Directory
+from .libc import GLIBC, Libc, is_libc_file, libc_in
+from .manifest import Base
+from .results import Results
+from .tarball import layers_from_top, visit_members
+
+#: layers with more compressed bytes are not read to their end for the C library alone; Debian's has 50 to 100 MB
+_LARGE = 128 << 20
+
+
+@dataclass
+class _Facts:
+    """Of one layer. ``directories``: absolute path -> None for one with Spack's own mode and owner."""
+
+    libcs: Set[Libc] = field(default_factory=set)
+    directories: Dict[str, Optional[Directory]] = field(default_factory=dict)
+
+    def to_json(self) -> Dict[str, Any]:
+        libcs = sorted([libc.name, *libc.version] for libc in self.libcs)
+        return {"libcs": libcs, "directories": self.directories}
+
+    @classmethod
+    def from_json(cls, document: Dict[str, Any]) -> "_Facts":
+        directories = {path: Directory(*found) if found else None for path, found in document["directories"].items()}
+        return cls({Libc(libc[0], tuple(libc[1:])) for libc in document["libcs"]}, directories)
+
+
+def libcs_of_base(store: ContentStore, base: Base, cache: Optional[Results] = None) -> List[Libc]:
+    """The C libraries of a base image whose layers are in ``store``; usually one, none in a ``static`` image.
+
+    Layers are read from the top, and only until one has a C library. Raises CorruptArchive for one that is no tar,
+    DigestMismatch for one that is not what it should be, :class:`ImageError` for one that is not there.
+    """
+    for descriptor in layers_from_top(base):
+        libcs = _facts(store, base, descriptor, cache, whole=False).libcs
+        if libcs:
+            return sorted(libcs, key=lambda libc: (libc.name, libc.version))
+    return []
+
+
+def directories_of_base(
+    store: ContentStore, base: Base, paths: Iterable[str], cache: Optional[Results] = None
+) -> Directories:
+    """Those of ``paths`` (absolute) whose mode or owner in the image differs from Spack's 0755 and root.
+
+    Where the base has none, ``/tmp`` and ``/var/tmp`` are as everywhere. Raises as :func:`libcs_of_base`.
+    """
+    wanted = set(paths)
+    found: Dict[str, Optional[Directory]] = {}
+    for descriptor in layers_from_top(base):
+        if wanted <= found.keys():
+            break
+        there = _facts(store, base, descriptor, cache, whole=True).directories
+        for path in wanted & there.keys() - found.keys():
+            found[path] = there[path]
+    for path in wanted & SHARED.keys() - found.keys():
+        found[path] = SHARED[path]
+    return {path: directory for path, directory in sorted(found.items()) if directory}
+
+
+def _facts(store: ContentStore, base: Base, descriptor: Descriptor, cache: Optional[Results], *, whole: bool) -> _Facts:
+    """``whole``: the C library alone is not enough."""
+    key = f"layer-{descriptor.digest}"
+    known = cache.get(key) if cache is not None else None
+    if known is not None:
+        return _Facts.from_json(known)
+    facts = _Facts()
+    enough_with_glibc = not whole and descriptor.size > _LARGE
+
+    def visit(member: tarfile.TarInfo, content: Callable[[], bytes]) -> bool:
+        if member.isdir():
+            directory = Directory(member.mode & 0o7777, member.uid, member.gid)
+            facts.directories[_absolute(member.name)] = directory if directory != Directory() else None
+        elif member.isreg() and is_libc_file(member.name):
+            libc = libc_in(member.name, content())
+            facts.libcs.update([libc] if libc else [])
+            return enough_with_glibc and libc is not None and libc.name == GLIBC
+        return False
+
+    try:
+        checked = visit_members(store, descriptor, visit)
+    except NotFound as e:
+        raise ImageError(f"base image {base.name} is damaged: its layer {descriptor.digest} is not there") from e
+    if checked and cache is not None:
+        cache[key] = facts.to_json()
+    return facts
+
+
+def _absolute(name: str) -> str:
+    """``./a/b/`` -> ``/a/b``."""
+    return "/" + "/".join(part for part in name.split("/") if part not in ("", "."))
