@@ -148,6 +148,32 @@ def test_the_image_of_an_environment(spack, cache, base_image, engine, tmp_path)
     assert json.loads(again.stdout)["images"][0]["manifest"] == image["manifest"]
 
 
+def test_what_images_say_of_themselves(spack, cache, base_image):
+    """Packages and environments: the same annotations and labels, from recipes, SOURCE_DATE_EPOCH and the base."""
+    spack.environment["SOURCE_DATE_EPOCH"] = "1700000000"
+    words = ["--base-image", f"{base_image}:new", "--tag", "both", "cache", "oci-leaf@2.0", "oci-script"]
+    spack.run("oci", "push", *words)
+    found = {}
+    for tag in cache.tags():
+        annotations = json.loads(cache.raw_manifest(tag))["annotations"]
+        labels = cache.config(tag)["config"]["Labels"]
+        about = {k: v for k, v in annotations.items() if k.startswith("org.opencontainers.image.")}
+        assert about == {k: labels[k] for k in about}, tag
+        found[tag.rpartition("-")[0]] = {k.rpartition("image.")[2]: v for k, v in about.items()}
+    leaf, script, both = found["oci-leaf-2.0"], found["oci-script-1.0"], found[""]
+    assert (leaf["title"], leaf["version"]) == ("oci-leaf", "2.0") and leaf["description"].startswith("oci-leaf@")
+    assert (leaf["licenses"], leaf["source"]) == ("Apache-2.0 OR MIT", "https://example.com")
+    assert script["source"] == "https://example.com/script", "and not the credentials in the recipe's"
+    assert (both["title"], both["licenses"]) == ("oci-leaf, oci-script", "(Apache-2.0 OR MIT) AND GPL-3.0-only")
+    for about in (leaf, script, both):
+        assert about["created"].startswith("2023-11-14T22:13:20") and about["base.name"].endswith("base/debian:new")
+        assert about["base.digest"].startswith("sha256:")
+    spack.run("oci", "push", "cache", "oci-leaf@1.0")
+    (old,) = [tag for tag in cache.tags() if tag.startswith("oci-leaf-1.0")]
+    licenses = json.loads(cache.raw_manifest(old))["annotations"]["org.opencontainers.image.licenses"]
+    assert licenses == "BSD-3-Clause", "the one of this version"
+
+
 def test_a_base_image_whose_c_library_is_too_old(spack, cache, base_image):
     done = spack.run("oci", "push", "--base-image", f"{base_image}:old", "cache", "oci-app", check=False)
     assert done.returncode == 1

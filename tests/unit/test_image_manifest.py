@@ -104,6 +104,20 @@ def test_package_without_base_is_what_spack_reads():
     assert [x["comment"] for x in config["history"]] == ["lib@2/bbbbbbb", "app@1.0/aaaaaaa"]
 
 
+def test_licenses_and_source_of_a_package():
+    """As annotations and as labels; asked for after the environment, which has loaded what both need."""
+    asked = []
+    record = package(
+        environment=lambda env: asked.append("environment") or env,
+        provenance=lambda: asked.append("provenance") or {"licenses": "MIT", "source": "https://example.org/app.git"},
+    )
+    manifest, config = documents(m.build_package_image(package=record, layers=LAYERS))
+    for about in (manifest["annotations"], config["config"]["Labels"]):
+        assert about["org.opencontainers.image.licenses"] == "MIT"
+        assert about["org.opencontainers.image.source"] == "https://example.org/app.git"
+    assert asked == ["environment", "provenance"]
+
+
 def test_same_input_same_bytes_whatever_the_order_of_the_environment():
     def environment(names):
         return lambda env: {**env, **dict.fromkeys(names, "1")}

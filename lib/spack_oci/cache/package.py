@@ -42,6 +42,9 @@ class Package:
     layout_version: int
     #: environment variables of a base image -> the same with the run environment of this package
     environment: Callable[[Dict[str, str]], Dict[str, str]] = field(repr=False, default=lambda env: env)
+    #: ``licenses`` (an SPDX expression) and ``source`` (a URL), as far as they are known; to be asked after the
+    #: environment, which makes it cheap
+    provenance: Callable[[], Mapping[str, str]] = field(repr=False, default=dict)
 
     def complete(self) -> None:
         """Have every part made that is made on demand (see ``spack/packages.py``): in threads, that is not safe."""

@@ -162,6 +162,9 @@ class PackageLike(Protocol):
     @property
     def environment(self) -> Callable[[Dict[str, str]], Dict[str, str]]: ...
 
+    @property
+    def provenance(self) -> Callable[[], Mapping[str, str]]: ...
+
 
 def compression_of(media_type: str) -> str:
     """``gzip``, ``zstd`` or ``none`` for a layer's media type; :class:`ImageError` for what is no layer."""
@@ -273,7 +276,12 @@ def build_package_image(
     base_environment = parse_environment(base.settings.get("Env") or ())
     environment = package.environment(dict(base_environment))
     about = about_image(
-        title=package.name, version=package.version, description=package.description, created=created, base=base
+        title=package.name,
+        version=package.version,
+        description=package.description,
+        created=created,
+        base=base,
+        **package.provenance(),
     )
     about.update(annotations or {})
     settings = inherited_settings(base)

@@ -20,7 +20,7 @@ from spack import traverse
 from .compat import Context
 
 #: Spack imports package classes when it computes an environment; that is not safe in several threads
-_SPACK_LOCK = threading.Lock()
+SPACK_LOCK = threading.Lock()
 
 #: modules of package.py files, in repositories of Spack's package API 2 and 1
 _RECIPE = re.compile(r"\.packages\.|^spack\.pkg\.")
@@ -37,13 +37,13 @@ class RunEnvironments:
 
     def prepare(self, specs: Sequence["spack.spec.Spec"]) -> None:
         """Set the globals of all packages in the closures of ``specs`` in one go."""
-        with _SPACK_LOCK, contextlib.suppress(Exception):  # of a recipe: it comes again, for its own package
+        with SPACK_LOCK, contextlib.suppress(Exception):  # of a recipe: it comes again, for its own package
             self._set_globals(_context(specs))
 
     def apply(self, specs: Sequence["spack.spec.Spec"], base: Dict[str, str]) -> Dict[str, str]:
         """``base`` with the run environment of ``specs``."""
         result = dict(base)
-        with _SPACK_LOCK:
+        with SPACK_LOCK:
             self._modifications(specs).apply_modifications(result)
         return result
 

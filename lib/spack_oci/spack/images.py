@@ -29,6 +29,7 @@ from ..reference import Repository, parse_image_reference, parse_url
 from ..registry import open_repository
 from . import mirrors, packages, settings
 from .output import counted, elided, size
+from .provenance import provenance
 
 
 @dataclass(frozen=True)
@@ -202,14 +203,15 @@ def image_request(
             f"{elided([packages.label(s) for s in externals])}"
         )
     records = packages.records_of(roots)
+    about = provenance(roots)
     request = engine.ImageRequest(
         roots=records,
         environment=packages.run_environment(*roots),
         title=_title(roots, environment),
         version=str(roots[0].version) if len(roots) == 1 else "",
         description=" ".join(packages.label(s) for s in roots),
-        licenses=_licenses(roots),
-        source=_source(roots),
+        licenses=about["licenses"],
+        source=about["source"],
         base=base,
         runtime=wanted.runtime,
         max_layers=wanted.max_layers,
@@ -247,25 +249,6 @@ def _title(roots: Sequence["spack.spec.Spec"], environment: Optional["spack.envi
         return elided([s.name for s in roots], keep=3)
     # an environment in a directory has the directory's path as its name, which is of this machine
     return os.path.basename(environment.name.rstrip("/"))
-
-
-def _licenses(roots: Sequence["spack.spec.Spec"]) -> str:
-    found = set()
-    for spec in roots:
-        for condition, licenses in getattr(spec.package, "licenses", {}).items():
-            if spec.satisfies(condition):
-                found.add(str(licenses))
-    return " AND ".join(f"({one})" if " OR " in one and len(found) > 1 else one for one in sorted(found))
-
-
-def _source(roots: Sequence["spack.spec.Spec"]) -> str:
-    """Where the source code of a single root is."""
-    if len(roots) != 1:
-        return ""
-    package = roots[0].package
-    return next(
-        (v for v in (getattr(package, key, None) for key in ("git", "homepage", "url")) if isinstance(v, str)), ""
-    )
 
 
 def check(wanted: ImageOptions, roots: Sequence["spack.spec.Spec"]) -> None:

@@ -14,6 +14,7 @@ from spack import traverse
 from ..cache.package import Package
 from . import compat
 from .environments import RunEnvironments
+from .provenance import provenance
 
 #: names of architectures as Go, and so the image specification, has them
 _GO_ARCHITECTURES = {"aarch64": "arm64", "x86_64": "amd64"}
@@ -86,6 +87,7 @@ class _SpecPackage(Package):
             dag_hash=spec.dag_hash(),
             layout_version=compat.OCI_LAYOUT_VERSION,
             environment=partial(common.environments.apply, (spec,)),
+            provenance=partial(provenance, (spec,)),
         )
 
     @cached_property

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 import os
 
-from spack.package import version, which
+from spack.package import license, version, which
 from spack_repo.ocitest.build_systems.native import NativePackage, write
 
 SOURCE = """
@@ -48,6 +48,9 @@ const char *leaf_build_info(void);
 
 class OciLeaf(NativePackage):
     """The end of the chain: a shared library, a static archive, a data file, a pkg-config file."""
+
+    license("Apache-2.0 OR MIT", when="@2.0")
+    license("BSD-3-Clause", when="@1.0")
 
     version("2.0")
     version("1.0")

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 import os
 
-from spack.package import depends_on, version
+from spack.package import depends_on, license, version
 from spack_repo.ocitest.build_systems.native import NativePackage, write
 
 
 class OciScript(NativePackage):
     """Scripts run by another package's interpreter; one shebang is so long that Spack has to use sbang."""
+
+    # as a careless recipe of a private repository has it
+    homepage = "https://me:secret@example.com/script"
+
+    license("GPL-3.0-only")
 
     version("1.0")
 

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What recipes say of where packages come from, as images carry it: licenses, and the source code."""
+
+from typing import Dict, Sequence
+from urllib.parse import urlsplit, urlunsplit
+
+import spack.spec
+
+from .environments import SPACK_LOCK
+
+
+def provenance(specs: Sequence["spack.spec.Spec"]) -> Dict[str, str]:
+    """``licenses``: an SPDX expression; ``source``: a URL, of a single spec only. Empty where the recipes say nothing.
+
+    Loads the classes of ``specs``, which for hundreds takes longer than it takes to push them; for those whose run
+    environment was computed, it is done already. Safe to call in threads.
+    """
+    with SPACK_LOCK:
+        return {"licenses": _licenses(specs), "source": _source(specs[0]) if len(specs) == 1 else ""}
+
+
+def _licenses(specs: Sequence["spack.spec.Spec"]) -> str:
+    found = set()
+    for spec in specs:
+        for condition, licenses in getattr(spec.package, "licenses", {}).items():
+            if spec.satisfies(condition):
+                found.add(str(licenses))
+    return " AND ".join(f"({one})" if " OR " in one and len(found) > 1 else one for one in sorted(found))
+
+
+def _source(spec: "spack.spec.Spec") -> str:
+    values = (getattr(spec.package, key, None) for key in ("git", "homepage", "url"))
+    return next((_without_credentials(value) for value in values if isinstance(value, str)), "")
+
+
+def _without_credentials(url: str) -> str:
+    """A recipe of a private repository may hold a token; whoever has the image can read what it says of itself."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    if parts.password is None and (parts.scheme not in ("http", "https") or parts.username is None):
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
