@@ -2,7 +2,8 @@
 """What `spack install` gets from us: a package's layer, and its extraction into the prefix."""
 
 import os
-from typing import Any, Callable, Dict, List, Optional
+import sys
+from typing import Any, Callable, Dict, Iterable, List, Optional
 
 import spack.binary_distribution
 import spack.config
@@ -14,6 +15,7 @@ import spack.platforms
 import spack.relocate
 import spack.spec
 import spack.store
+import spack.util.executable
 import spack.util.timer
 
 from ..archive.unpack import install_layer
@@ -127,8 +129,9 @@ def after_uninstall(original: Callable, spec: "spack.spec.Spec") -> None:
 
 def _extract(spec: "spack.spec.Spec", fetched: fetching.FetchedPackage, replace: bool) -> None:
     remote = fetched.remote
+    macho = _macho_relocator(spec)
     with fetched.open() as layer:
-        install_layer(
+        facts = install_layer(
             layer,  # type: ignore[arg-type]
             remote.layer.media_type,
             str(spec.prefix),
@@ -137,8 +140,10 @@ def _extract(spec: "spack.spec.Spec", fetched: fetching.FetchedPackage, replace:
             compressed_size=remote.layer.size,
             replace=replace,
             what=packages.label(spec),
-            macho=_macho_relocator(spec),
+            macho=macho,
         )
+    if macho is not None:
+        _sign(os.path.join(facts.prefix, name) for name in facts.relocated.binaries)
 
 
 def _macho_relocator(spec: "spack.spec.Spec") -> Optional[MachoRelocator]:
@@ -150,6 +155,16 @@ def _macho_relocator(spec: "spack.spec.Spec") -> Optional[MachoRelocator]:
         spack.relocate.relocate_macho_binaries(paths, mapping.changes())
 
     return relocate
+
+
+def _sign(paths: Iterable[str]) -> None:
+    """Sign changed Mach-O files again, ad hoc as Spack does: macOS kills a program whose signature is broken."""
+    codesign = spack.util.executable.which("codesign") if sys.platform == "darwin" else None
+    if codesign is None:
+        return
+    for path in paths:
+        with compat.filesystem.edit_in_place_through_temporary_file(path) as copy:
+            codesign("-fs-", copy)
 
 
 def make_parents(prefix: str) -> None:
