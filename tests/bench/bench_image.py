@@ -189,7 +189,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=args.work, prefix="bench-image-") as directory:
         work = Path(directory)
         (work / "registry").mkdir()
-        with docker_registry(tls=True, directory=work / "registry") as registry:
+        with docker_registry(tls=True, directory=work / "registry", fast=True) as registry:
             target = f"docker://{registry.host}/library/base:1"
             certificates = work / "certificates"
             certificates.mkdir()

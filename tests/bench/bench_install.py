@@ -167,7 +167,7 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         work = args.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         work.mkdir(parents=True, exist_ok=True)
-        registry = stack.enter_context(docker_registry(tls=True, fast=True))
+        registry = stack.enter_context(docker_registry(tls=True, fast=True, access_log=False))
         direct = Bench(args.spack, work, f"oci://{registry.host}/bench/install", registry)
         specs = args.specs or direct.roots()
         direct.fill(specs)

@@ -218,7 +218,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=args.work, prefix="bench-push-") as directory:
         work = Path(directory)
         (work / "registry").mkdir()
-        with docker_registry(tls=args.tls, directory=work / "registry") as registry:
+        with docker_registry(tls=args.tls, directory=work / "registry", fast=True) as registry:
             compare(Bench(args.spack, work, registry, args.jobs), args)
 
 

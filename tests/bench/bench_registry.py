@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
@@ -52,13 +53,22 @@ def our_small(task: Dict[str, Any]) -> Callable[[], None]:
     store = our_store(task)
     descriptors = [Descriptor(OCI_LAYER, digest, SMALL) for digest in task["digests"]]
 
-    def run() -> None:
-        for descriptor in descriptors:
-            assert store.has_blob(descriptor.digest)
-            with store.open_blob(descriptor) as reader:
-                reader.read()
+    def one(descriptor: Descriptor) -> None:
+        assert store.has_blob(descriptor.digest)
+        with store.open_blob(descriptor) as reader:
+            reader.read()
 
-    return run
+    return lambda: in_threads(task["threads"], one, descriptors)
+
+
+def in_threads(threads: int, one: Callable[[Any], None], items: List[Any]) -> None:
+    if threads == 1:
+        for item in items:
+            one(item)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            for _ in pool.map(one, items):
+                pass
 
 
 def our_up(task: Dict[str, Any]) -> Callable[[], None]:
@@ -125,13 +135,12 @@ def spack_small(task: Dict[str, Any]) -> Callable[[], None]:
     oci, image, urlopen = spack_opener(task)
     digests = [oci.image.Digest.from_string(d) for d in task["digests"]]
 
-    def run() -> None:
-        for digest in digests:
-            assert oci.oci.blob_exists(image, digest, _urlopen=urlopen)
-            content = urlopen(Request(url=image.blob_url(digest))).read()
-            assert hashlib.sha256(content).hexdigest() == digest.digest
+    def one(digest: Any) -> None:
+        assert oci.oci.blob_exists(image, digest, _urlopen=urlopen)
+        content = urlopen(Request(url=image.blob_url(digest))).read()
+        assert hashlib.sha256(content).hexdigest() == digest.digest
 
-    return run
+    return lambda: in_threads(task["threads"], one, digests)
 
 
 def spack_up(task: Dict[str, Any]) -> Callable[[], None]:
@@ -240,8 +249,11 @@ def forget(registry: DockerRegistry) -> None:
 
 
 def small(arguments: argparse.Namespace, spack: str, work: str) -> None:
-    with docker_registry(tls=True, fast=True) as registry, relay(registry.host, arguments.delay / 1000) as host:
-        task = {"url": registry.url, "ca": registry.ca, "spack": spack, "work": work}
+    with (
+        docker_registry(tls=True, fast=True, access_log=False) as registry,
+        relay(registry.host, arguments.delay / 1000) as host,
+    ):
+        task = {"url": registry.url, "ca": registry.ca, "spack": spack, "work": work, "threads": arguments.threads}
         store, digests = our_store(task), []
         for _ in range(arguments.blobs):
             data = os.urandom(SMALL)
@@ -249,7 +261,7 @@ def small(arguments: argparse.Namespace, spack: str, work: str) -> None:
             store.put_blob(descriptor, BytesSource(data))
             digests.append(descriptor.digest)
         tasks = [{**task, "digests": digests, "url": f"https://{host}"}] * arguments.rounds
-        title = f"{arguments.blobs} blobs of {SMALL} bytes, HEAD + GET, TLS, one thread, {arguments.delay} ms away"
+        title = f"{arguments.blobs} blobs of {SMALL} bytes, HEAD + GET, TLS, {arguments.threads} threads, {arguments.delay} ms away"
         compare(title, "small", tasks, registry, 2 * arguments.blobs, "requests")
 
 
@@ -263,7 +275,9 @@ def large(arguments: argparse.Namespace, spack: str, work: str) -> None:
             f.write(piece)
     digest = f"sha256:{hasher.hexdigest()}"
     for tls in (False, True):
-        with docker_registry(tls=tls, fast=True, directory=Path(tempfile.mkdtemp(dir=work))) as registry:
+        with docker_registry(
+            tls=tls, fast=True, access_log=False, directory=Path(tempfile.mkdtemp(dir=work))
+        ) as registry:
             task = {"url": registry.url, "ca": registry.ca, "spack": spack, "work": work, "file": file}
             tasks = [{**task, "digest": digest, "target": os.path.join(work, "down")}] * arguments.rounds
             kind = "TLS" if tls else "plain http"
@@ -307,6 +321,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1024, help="MiB of the large blob")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--delay", type=float, default=0, help="round trip to the registry in ms, for the small blobs")
+    parser.add_argument("--threads", type=int, default=1, help="that ask for the small blobs at the same time")
     parser.add_argument("--only", choices=["small", "large"])
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
