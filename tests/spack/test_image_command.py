@@ -7,7 +7,8 @@ import subprocess
 import tarfile
 
 import pytest
-from spack_oci.reference import parse_url
+from spack_oci.layout import open_layout
+from spack_oci.reference import LayoutDirectory, parse_url
 from spack_oci.registry.credentials import Credentials, StaticCredentials
 from spack_oci.registry.settings import RegistrySettings
 from spack_oci.registry.store import open_repository
@@ -182,27 +183,98 @@ def test_a_base_image_whose_c_library_is_too_old(spack, cache, base_image):
     assert [tag for tag in cache.tags() if tag.startswith("oci-app-")]
 
 
+def tags_of(cache):
+    """What was pushed; a repository that nobody has pushed to has no tags."""
+    with open_repository(parse_url(cache.url)) as store:
+        return sorted(store.tags())
+
+
+@pytest.fixture
+def damaged_base(tmp_path):
+    """A layout with base images of which a blob is not what its digest says."""
+    layout = open_layout(LayoutDirectory(str(tmp_path / "damaged")), create=True)
+    for tag in ("manifest", "config", "layer"):
+        descriptor = push_base(layout, tag, shell_root_file_system(), config={"Labels": {"tag": tag}})
+        manifest = json.loads(layout.get_manifest(tag)[1])
+        digest = {
+            "manifest": descriptor.digest,
+            "config": manifest["config"]["digest"],
+            "layer": manifest["layers"][0]["digest"],
+        }[tag]
+        blob = tmp_path / "damaged" / "blobs" / "sha256" / digest.partition(":")[2]
+        blob.chmod(0o644)
+        data = blob.read_bytes()
+        blob.write_bytes(data.replace(b"linux", b"Linux") if tag == "config" else data[:-1] + b"!")
+    return f"oci+file://{tmp_path / 'damaged'}"
+
+
 @pytest.mark.parametrize(
     "words, message",
     [
         (["--tag", "x.spack", "cache", "oci-leaf@2.0"], "cannot have the tag x.spack"),
         (["--tag", "a b", "cache", "oci-leaf@2.0"], "not a tag: 'a b'"),
+        (["--tag", "", "cache", "oci-leaf@2.0"], "not a tag: ''"),
+        (["--tag", "x" * 129, "cache", "oci-leaf@2.0"], "not a tag: 'xxx"),
         (["--tag", "x", "cache"], "nothing to push: no spec is given and no environment is active"),
         (["--squash", "cache", "oci-leaf@2.0"], "name the image with --tag"),
         (["--tag", "x", "--env", "API_TOKEN=1", "cache", "oci-leaf@2.0"], "API_TOKEN looks like a secret"),
         (["--base-image", "{base}:none", "cache", "oci-leaf@2.0"], "base/debian:none is not there"),
         (["--base-image", "{base}@sha256:" + "0" * 64, "cache", "oci-leaf@2.0"], "is not there"),
+        (["--base-image", "{base}@sha256:0", "cache", "oci-leaf@2.0"], "not a digest: 'sha256:0'"),
         (
             ["--base-image", "{base}:foreign", "cache", "oci-leaf@2.0"],
             "is for linux/s390x, the packages are for",
         ),
         (["--base-image", "docker:x", "cache", "oci-leaf@2.0"], "not an image reference"),
+        (
+            ["--base-image", "oci+http://127.0.0.1:9/debian:12", "cache", "oci-leaf@2.0"],
+            "reading base image 127.0.0.1:9/debian:12",
+        ),
+        (["--base-image", "oci+file:///no/such/layout:12", "cache", "oci-leaf@2.0"], "base image oci+file:///no/"),
+        (["--base-image", "{damaged}:manifest", "cache", "oci-leaf@2.0"], "came back with the digest"),
+        (["--base-image", "{damaged}:config", "cache", "oci-leaf@2.0"], "came back with the digest"),
+        (["--base-image", "{damaged}:layer", "cache", "oci-leaf@2.0"], "came back with the digest"),
+        (
+            ["--base-image", "{damaged}:layer", "--skip-libc-check", "cache", "oci-leaf@2.0"],
+            "came back with the digest",
+        ),
     ],
 )
-def test_bad_input_is_one_line_and_pushes_nothing(words, message, spack, cache, base_image):
-    done = spack.run("oci", "push", *(word.format(base=base_image) for word in words), check=False)
+def test_bad_input_is_one_line_and_pushes_nothing(words, message, spack, cache, base_image, damaged_base):
+    words = [word.format(base=base_image, damaged=damaged_base) for word in words]
+    done = spack.run("oci", "push", *words, check=False)
     assert done.returncode == 1 and message in done.stderr
     assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert tags_of(cache) == []
+
+
+def test_specs_that_contradict_each_other(spack, cache, base_image, engine):
+    """Two packages set a variable to different things: it is the user's to decide. Lists of paths add up."""
+    words = ["--private", "--base-image", f"{base_image}:new", "--tag", "x", "cache", "oci-private", "oci-script"]
+    done = spack.run("oci", "push", *words, check=False)
+    assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1, done.stderr
+    for part in ("OCITEST_COLOR (oci-private@1.0/", ": red, oci-script@1.0/", ": blue)", "--env OCITEST_COLOR=red"):
+        assert part in done.stderr
+    assert "OCITEST_PATH" not in done.stderr and tags_of(cache) == []
+    spack.run("oci", "push", "--env", "OCITEST_COLOR=green", *words)
+    engine.pull(name_of(cache, "x"))
+    printed = engine.run(name_of(cache, "x"), "sh", "-c", "echo $OCITEST_COLOR $OCITEST_PATH")
+    color, _, paths = printed.strip().partition(" ")
+    assert color == "green" and {path.rpartition("/")[2] for path in paths.split(":")} == {"share", "etc"}
+
+
+def test_an_environment_that_contradicts_itself(spack, cache, base_image, tmp_path):
+    """The same in a spack.yaml, which may say what it shall be."""
+    (tmp_path / "env").mkdir()
+    text = "spack:\n  specs: [oci-private, oci-script]\n  view: false\n"
+    (tmp_path / "env" / "spack.yaml").write_text(text)
+    spack.run("-e", tmp_path / "env", "install")
+    push = ["-e", tmp_path / "env", "oci", "push", "--private", "--tag", "x", "cache"]
+    done = spack.run(*push, check=False)
+    assert done.returncode == 1 and "OCITEST_COLOR" in done.stderr and tags_of(cache) == []
+    (tmp_path / "env" / "spack.yaml").write_text(text + "  oci: {image: {env: {OCITEST_COLOR: blue}}}\n")
+    spack.run(*push)
+    assert "OCITEST_COLOR=blue" in cache.config("x")["config"]["Env"]
 
 
 def test_a_base_image_behind_the_credentials_of_the_mirror(source, new_cache, tls_registry):

@@ -16,7 +16,7 @@ from ..cache.package import Package
 from ..cache.push import PushSettings, created_from_environment
 from ..content import ContentStore
 from ..copy import mountable_repository
-from ..errors import ConfigurationError, ImageError, NotFound
+from ..errors import ConfigurationError, ImageError, StorageError
 from ..image import layers
 from ..image.base import copy_layers, resolve_base
 from ..image.contents import VIEW, lock_entry, path_entries, sbang_entries, view_entries
@@ -25,6 +25,7 @@ from ..image.manifest import EMPTY_BASE, Base, Layer
 from ..image.platform import Platform
 from ..image.results import ResultDirectory
 from ..image.runtime import RuntimeSettings
+from ..layout import open_layout
 from ..reference import Repository, parse_image_reference, parse_url
 from ..registry import open_repository
 from . import mirrors, packages, settings
@@ -159,8 +160,8 @@ def _open_source(image: str, mirror: Optional["spack.mirrors.mirror.Mirror"]) ->
         more = _credentials_of_registry(mirror, location.host) if mirror else []
         return open_repository(repository, replace(registry, credentials=(*registry.credentials, *more)))
     try:
-        return mirrors.open_location(location)
-    except NotFound as e:
+        return open_layout(location)
+    except StorageError as e:
         raise ImageError(f"base image {image} is not there: {e.message}", remedy="check its name") from e
 
 

@@ -13,3 +13,7 @@ class OciPrivate(NativePackage):
 
     def install(self, spec, prefix):
         write(prefix.share.join("secret.txt"), f"licensed to one, in {prefix}\n")
+
+    def setup_run_environment(self, env):
+        env.set("OCITEST_COLOR", "red")
+        env.prepend_path("OCITEST_PATH", self.prefix.share)

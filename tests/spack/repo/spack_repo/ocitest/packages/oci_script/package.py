@@ -23,3 +23,8 @@ class OciScript(NativePackage):
         write(prefix.bin.greet, f"#!{app.prefix.bin.say}\nfrom {prefix}\n", 0o755)
         write(prefix.bin.join("greet-long"), f"#!{deep}\nfrom {prefix}\n", 0o755)
         write(prefix.etc.join("script.conf"), f"home={prefix}\nprogram={app.prefix.bin.hello}\nunicode=grüße\n")
+
+    def setup_run_environment(self, env):
+        # not as oci-private has it, on purpose
+        env.set("OCITEST_COLOR", "blue")
+        env.prepend_path("OCITEST_PATH", self.prefix.etc)
