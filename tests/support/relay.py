@@ -12,19 +12,20 @@ _NEVER = 1 << 62
 
 
 @contextlib.contextmanager
-def relay(target: str, round_trip: float = 0.0, cuts: Sequence[int] = ()) -> Iterator[str]:
+def relay(target: str, round_trip: float = 0.0, cuts: Sequence[int] = (), answers: bool = False) -> Iterator[str]:
     """The relay's ``HOST:PORT``. ``target``: ``HOST:PORT``.
 
     ``round_trip``: seconds; half of it is added to each direction, and the whole to the first bytes of a connection,
     for the handshake of TCP. ``cuts``: each connection that sends more than the next of these numbers of bytes is reset
-    then; when they are used up, nothing is cut.
+    then; when they are used up, nothing is cut. A list may be changed while the relay runs. ``answers``: what comes
+    from the target is counted for this, not what goes there.
     """
     host, _, port = target.partition(":")
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-    left: List[int] = list(cuts)
+    left: List[int] = cuts if isinstance(cuts, list) else list(cuts)
     lock = threading.Lock()
 
-    def forward(source: socket.socket, sink: socket.socket, extra: float, upwards: bool) -> None:
+    def forward(source: socket.socket, sink: socket.socket, extra: float, counted: bool) -> None:
         passed = 0
         with contextlib.suppress(OSError):
             while True:
@@ -37,7 +38,9 @@ def relay(target: str, round_trip: float = 0.0, cuts: Sequence[int] = ()) -> Ite
                     return
                 sink.sendall(data)
                 passed += len(data)
-                if upwards and is_cut(passed):
+                if counted and is_cut(passed):
+                    with contextlib.suppress(OSError):
+                        sink.shutdown(socket.SHUT_RDWR)  # the other thread reads from it, and so keeps it open
                     for end in (source, sink):
                         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         end.close()
@@ -57,7 +60,7 @@ def relay(target: str, round_trip: float = 0.0, cuts: Sequence[int] = ()) -> Ite
                 server = socket.create_connection((host, int(port)))
                 for end in (client, server):
                     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                for arguments in ((client, server, round_trip, True), (server, client, 0.0, False)):
+                for arguments in ((client, server, round_trip, not answers), (server, client, 0.0, answers)):
                     threading.Thread(target=forward, args=arguments, daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
