@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Callable, Deque, Dict, FrozenSet, List, Optional, Protocol, Sequence, Set, Tuple
 
 from ..errors import SpackOciError
+from .stopping import interrupts_wait
 
 INSTALLED = "installed"
 FAILED = "failed"
@@ -312,7 +313,8 @@ class _Workers:
         for _ in range(max(1, self.count)):
             ours, theirs = context.Pipe()
             process = context.Process(target=self._serve, args=(theirs, ours), daemon=True)
-            process.start()
+            with interrupts_wait():
+                process.start()
             theirs.close()
             self._workers.append(_Worker(process, ours))
 

@@ -14,9 +14,10 @@ import signal
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, Optional
 
 from ..errors import SpackOciError
+from .stopping import interrupts_wait
 
 #: seconds between two looks at what was consumed
 _INTERVAL = 0.05
@@ -44,16 +45,22 @@ class AheadLimits:
 class Prefetch:
     """A process that fetches ahead; :meth:`stop` ends it, and so does the end of the process that started it."""
 
-    def __init__(self, wanted: Sequence[Wanted], limits: Optional[AheadLimits] = None) -> None:
+    def __init__(self, wanted: Iterable[Wanted], limits: Optional[AheadLimits] = None) -> None:
         parent = os.getpid()
-        # not multiprocessing: every forked child of the installer would end this process when it exits
-        self._pid = os.fork()
-        if not self._pid:
-            try:
-                _serve(wanted, limits or AheadLimits(), parent)
-            finally:
-                # threads may be in the middle of a download; nobody waits for what they have to say
-                os._exit(0)
+        self._pid = 0
+        try:
+            with interrupts_wait():
+                # not multiprocessing: every forked child of the installer would end this process when it exits
+                self._pid = os.fork()
+                if not self._pid:
+                    try:
+                        _serve(wanted, limits or AheadLimits(), parent)
+                    finally:
+                        # threads may be in the middle of a download; nobody waits for what they have to say
+                        os._exit(0)
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """End it now; what is half downloaded is removed by whoever fetches it next."""
@@ -76,7 +83,7 @@ class Prefetch:
         self.stop()
 
 
-def _serve(wanted: Sequence[Wanted], limits: AheadLimits, parent: int) -> None:
+def _serve(wanted: Iterable[Wanted], limits: AheadLimits, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     silence = os.open(os.devnull, os.O_RDWR)
@@ -85,22 +92,25 @@ def _serve(wanted: Sequence[Wanted], limits: AheadLimits, parent: int) -> None:
     fetch_ahead(wanted, limits, lambda: os.getppid() != parent)
 
 
-def fetch_ahead(wanted: Sequence[Wanted], limits: AheadLimits, stopped: Callable[[], bool]) -> None:
-    """Fetch ``wanted`` in order, within the limits, until all is fetched or ``stopped()``."""
+def fetch_ahead(wanted: Iterable[Wanted], limits: AheadLimits, stopped: Callable[[], bool]) -> None:
+    """Fetch ``wanted`` in order, within the limits, until all is fetched or ``stopped()``.
+
+    The next one is only asked for when the one before is being fetched, so that finding out what it is takes no time.
+    """
     pool = ThreadPoolExecutor(limits.transfers, "prefetch")
     ahead: Dict[int, Wanted] = {}
     running: set[Future] = set()
-    queue = list(reversed([item for item in wanted if not os.path.lexists(item.prefix)]))
+    items = (item for item in wanted if not os.path.lexists(item.prefix))
+    following = next(items, None)
     try:
-        while (queue or running) and not stopped():
+        while (following or running) and not stopped():
             for key in [k for k, item in ahead.items() if os.path.lexists(item.prefix)]:
                 del ahead[key]
-            while queue and len(running) < limits.transfers and _fits(queue[-1], ahead, limits):
-                item = queue.pop()
-                if os.path.lexists(item.prefix):
-                    continue
-                ahead[id(item)] = item
-                running.add(pool.submit(_quietly, item))
+            while following and len(running) < limits.transfers and _fits(following, ahead, limits):
+                if not os.path.lexists(following.prefix):
+                    ahead[id(following)] = following
+                    running.add(pool.submit(_quietly, following))
+                following = next(items, None)
             if running:
                 running = wait(running, timeout=_INTERVAL).not_done
             else:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Ending early: transfers that are cut off, and SIGTERM as an orderly exit."""
+"""Ending early: transfers that are cut off, SIGTERM as an orderly exit, and a Ctrl-C that is not lost in a fork."""
 
 import signal
 import threading
@@ -61,3 +61,18 @@ def termination_is_an_exit() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """SIGINT is delivered at the end of the block; to be put around a fork.
+
+    One that comes during ``fork()`` is raised as KeyboardInterrupt in the first Python function that runs after it.
+    That is a hook of ``os.register_at_fork`` (``logging`` has one), whose exceptions Python prints
+    and drops. The child begins with SIGINT blocked.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
