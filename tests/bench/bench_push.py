@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
 
 from support.docker_registry import DockerRegistry, docker_registry  # noqa: E402
+from support.other_registry import other_registry  # noqa: E402
 
 EXTENSION = ROOT / "extension" / "spack-oci"
 
@@ -211,6 +212,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="directory for registry, caches and stages")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tls", action="store_true", help="registry with TLS")
+    parser.add_argument("--registry", help="command of another registry: {address}, and for TLS {cert} and {key}")
     parser.add_argument("--jobs", type=int, default=0)
     parser.add_argument("--skip-vanilla", action="store_true")
     parser.add_argument("specs", nargs="*")
@@ -218,7 +220,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=args.work, prefix="bench-push-") as directory:
         work = Path(directory)
         (work / "registry").mkdir()
-        with docker_registry(tls=args.tls, directory=work / "registry", fast=True) as registry:
+        directory = work / "registry"
+        with (
+            other_registry(args.registry, directory)
+            if args.registry
+            else docker_registry(tls=args.tls, directory=directory, fast=True)
+        ) as registry:
             compare(Bench(args.spack, work, registry, args.jobs), args)
 
 
