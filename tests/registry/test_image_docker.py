@@ -155,13 +155,14 @@ def test_docker_load(registry, engine: Docker, packages, base, tmp_path):
 
 
 def test_the_image_of_this_platform_is_pulled_from_an_index(registry, store, engine: Docker, packages, base, tmp_path):
+    """Docker asks for linux/amd64 without a variant, whatever level the processor has."""
     result = push_all(store, packages, str(tmp_path))
     arm = make_packages(str(tmp_path / "arm"), {"armapp": []}, platform=("linux", "arm64"))
     arm_result = push_all(store, arm, str(tmp_path / "stage"))
     push_environment_image(
         store, plan_image(store, request_of(arm, "armapp"), arm_result.layers), "multi", multi_arch=True
     )
-    plan = plan_image(store, request_of(packages, "greet", base=base), result.layers)
+    plan = plan_image(store, request_of(packages, "greet", base=base, level="v3"), result.layers)
     push_environment_image(store, plan, "multi", multi_arch=True)
     engine.pull(image_of(registry, "multi"))
     assert engine.run(image_of(registry, "multi"), "greet") == "hello from a library\n"

@@ -15,7 +15,8 @@ from support.docker_registry import docker_registry
 
 pytestmark = pytest.mark.registry
 
-PLATFORMS = ["linux/amd64", "linux/amd64/v2", "linux/amd64/v3", "linux/arm64", "linux/ppc64le", "linux/s390x"]
+PLATFORMS = ["linux/amd64", "linux/amd64/v2", "linux/amd64/v3", "linux/amd64/v4"]
+PLATFORMS += ["linux/arm64", "linux/ppc64le", "linux/riscv64", "linux/s390x"]
 ROUNDS = 5
 
 

@@ -209,16 +209,21 @@ def test_multi_arch(registry, store, engine: Podman, packages, tmp_path):
     arm_result = push_all(store, arm, str(tmp_path / "stage"))
     plan = plan_image(store, request(arm, "armapp"), arm_result.layers)
     push_environment_image(store, plan, "multi", multi_arch=True)
-    plan = plan_image(store, request(packages, "greet", base=base), result.layers)
+    plan = plan_image(store, request(packages, "greet", base=base, level="v3"), result.layers)
     push_environment_image(store, plan, "multi", multi_arch=True)
     image = image_of(registry, "multi")
     engine.pull(image)
-    assert engine.run(image, "greet") == "hello from a library\n"
+    assert engine.run(image, "greet") == "hello from a library\n", "podman asks for amd64 without variant"
     raw = json.loads(skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{image}"))
-    assert [entry["platform"]["architecture"] for entry in raw["manifests"]] == ["amd64", "arm64"]
+    named = ["/".join(entry["platform"].get(k, "") for k in ("architecture", "variant")) for entry in raw["manifests"]]
+    assert named == ["amd64/", "amd64/v3", "arm64/"]
+    copied = skopeo("--override-variant", "v3", "inspect", "--tls-verify=false", f"docker://{image}")
+    assert json.loads(copied)["Architecture"] == "amd64"
+    engine("pull", "--quiet", "--tls-verify=false", "--arch=arm64", image)
+    assert json.loads(engine("image", "inspect", image).stdout)[0]["Architecture"] == "arm64"
     # the index is a base image like any other
     reference = parse_image_reference(f"oci+http://{image}")
-    with pytest.raises(ImageError, match="only for linux/amd64, linux/arm64"):
+    with pytest.raises(ImageError, match="only for linux/amd64, linux/amd64/v3, linux/arm64"):
         prepare_base(store, reference, store, Platform("linux", "s390x"))
 
 

@@ -7,6 +7,10 @@ import subprocess
 import tarfile
 
 import pytest
+from spack_oci import descriptor as d
+from spack_oci.content import put_bytes
+from spack_oci.image.index import push_platform
+from spack_oci.image.platform import Platform
 from spack_oci.layout import open_layout
 from spack_oci.reference import LayoutDirectory, parse_url
 from spack_oci.registry.credentials import Credentials, StaticCredentials
@@ -75,9 +79,17 @@ def test_the_story_of_the_tutorial(spack, cache, base_image, engine):
 
 
 @pytest.mark.parametrize("words", [["oci", "push"], ["buildcache", "push", "--unsigned"]])
-def test_two_applications_under_one_tag(words, spack, cache, base_image, engine):
+@pytest.mark.parametrize("of", ["specs", "environment"])
+def test_two_applications_under_one_tag(words, of, spack, cache, base_image, engine, tmp_path):
     """Our command, and Spack's own through the hook."""
-    spack.run(*words, "--base-image", f"{base_image}:new", "--tag", "both", "cache", "oci-app", "oci-script")
+    words = [*words, "--base-image", f"{base_image}:new", "--tag", "both", "cache"]
+    if of == "specs":
+        spack.run(*words, "oci-app", "oci-script")
+    else:
+        (tmp_path / "env").mkdir()
+        (tmp_path / "env" / "spack.yaml").write_text("spack: {specs: [oci-app, oci-script], view: false}\n")
+        spack.run("-e", tmp_path / "env", "install")
+        spack.run("-e", tmp_path / "env", *words)
     engine.pull(name_of(cache, "both"))
     assert "greeting: hello from leaf" in engine.run(name_of(cache, "both"), "hello")
     assert "says: from" in engine.run(name_of(cache, "both"), "greet")
@@ -316,6 +328,44 @@ def test_no_image_when_packages_are_missing(destination, cache, tmp_path):
     spack.run("-e", tmp_path / "env", "concretize")
     done = spack.run("-e", tmp_path / "env", "oci", "push", "--tag", "x", "cache", check=False)
     assert done.returncode == 1 and "No image was tagged x" in done.stderr
+
+
+def push_foreign_image(cache, tag):
+    """As the pusher on an arm64 machine would."""
+    with open_repository(parse_url(cache.url)) as store:
+        document = {"os": "linux", "architecture": "arm64", "rootfs": {"type": "layers", "diff_ids": []}}
+        config = put_bytes(store, json.dumps(document).encode(), d.OCI_CONFIG)
+        manifest = {"schemaVersion": 2, "mediaType": d.OCI_MANIFEST, "config": config.to_dict(), "layers": []}
+        push_platform(store, tag, d.canonical_json(manifest), d.OCI_MANIFEST, Platform("linux", "arm64"))
+
+
+def platforms_of(cache, tag):
+    entries = json.loads(cache.raw_manifest(tag))["manifests"]
+    return [str(Platform.from_document(entry["platform"])) for entry in entries]
+
+
+def test_one_tag_for_several_architectures(spack, cache, base_image, engine):
+    push_foreign_image(cache, "multi")
+    words = ["--multi-arch", "--base-image", f"{base_image}:new", "--tag", "multi", "cache", "oci-app"]
+    document = json.loads(spack.run("oci", "push", "--json", *words).stdout)["images"][0]
+    assert platforms_of(cache, "multi") == ["linux/amd64", "linux/arm64"]
+    assert document["index"]["digest"] == d.sha256_digest(cache.raw_manifest("multi"))
+    engine.pull(name_of(cache, "multi"))
+    assert "greeting: hello from leaf" in engine.run(name_of(cache, "multi"), "hello")
+
+
+def test_one_tag_for_several_microarchitectures(destination, cache, base_image):
+    """Of one machine's packages, built for two levels: machines that say theirs get the better one."""
+    spack = destination()
+    spack.use(cache)
+    for target in ("x86_64_v3", "x86_64_v2"):
+        spack.write_config("packages", {"all": {"require": [f"target={target}"]}}, spack.base_scope)
+        spack.run("install", "oci-leaf@2.0")
+        words = ["--multi-arch", "--base-image", f"{base_image}:new", "--tag", "multi", "cache"]
+        spack.run("oci", "push", *words, f"oci-leaf target={target}")
+    assert platforms_of(cache, "multi") == ["linux/amd64", "linux/amd64/v2", "linux/amd64/v3"]
+    digests = [entry["digest"] for entry in json.loads(cache.raw_manifest("multi"))["manifests"]]
+    assert digests[0] == digests[1] != digests[2], "others get what runs everywhere"
 
 
 def test_export(spack, base_image, engine, tmp_path):

@@ -52,6 +52,46 @@ def test_platforms_add_up():
     assert set(store.tagged) == {"app", "app-linux-arm64", "app-linux-amd64", "app-linux-amd64-v3"}
 
 
+def level(number: int) -> Platform:
+    return Platform("linux", "amd64", f"v{number}")
+
+
+def entries(store, tag="app"):
+    """platform -> digest."""
+    documents = json.loads(store.get_manifest(tag)[1])["manifests"]
+    return {str(Platform.from_document(entry["platform"])): entry["digest"] for entry in documents}
+
+
+def test_engines_that_know_no_levels_get_the_lowest():
+    """podman 4.3 and Docker 20.10 ask for linux/amd64 and take no linux/amd64/v3 for that."""
+    store = MemoryStore()
+    push(store, level(3), text="three")
+    three = d.sha256_digest(image_for(store, level(3), "three"))
+    assert entries(store) == {"linux/amd64": three, "linux/amd64/v3": three}
+    push(store, level(4), text="four")
+    assert entries(store)["linux/amd64"] == three
+    push(store, level(2), text="two")
+    two = d.sha256_digest(image_for(store, level(2), "two"))
+    assert entries(store)["linux/amd64"] == entries(store)["linux/amd64/v2"] == two
+    push(store, level(2), text="two again")
+    assert entries(store)["linux/amd64"] == entries(store)["linux/amd64/v2"] != two
+    push(store, AMD64, text="all")
+    assert entries(store)["linux/amd64"] == d.sha256_digest(image_for(store, AMD64, "all"))
+    push(store, ARM64)
+    push(store, level(3), text="three again")
+    assert platforms(store) == ["linux/amd64", "linux/amd64/v2", "linux/amd64/v3", "linux/amd64/v4", "linux/arm64"]
+    assert entries(store)["linux/amd64"] == d.sha256_digest(image_for(store, AMD64, "all"))
+
+
+def test_a_single_image_of_the_same_architecture_is_replaced():
+    """It has no variant in its config, and would be what engines get from then on."""
+    store = MemoryStore()
+    store.put_manifest(image_for(store, AMD64, "old"), d.OCI_MANIFEST, "app")
+    push(store, level(3), text="new")
+    new = d.sha256_digest(image_for(store, level(3), "new"))
+    assert entries(store) == {"linux/amd64": new, "linux/amd64/v3": new}
+
+
 def test_a_new_image_of_a_platform_replaces_the_old_one():
     store = MemoryStore()
     push(store, AMD64, text="old")
@@ -142,9 +182,9 @@ def test_an_index_that_never_agrees_is_an_error():
 
 
 def test_many_pushers_at_once():
-    """Eight platforms, twenty rounds, each pusher delayed at random between its steps."""
+    """Nine platforms, twenty rounds, each pusher delayed at random between its steps."""
     everybody = [Platform("linux", a) for a in ("amd64", "arm64", "s390x", "ppc64le", "riscv64", "386")]
-    everybody += [Platform("linux", "amd64", v) for v in ("v2", "v3")]
+    everybody += [Platform("linux", "amd64", v) for v in ("v2", "v3", "v4")]
     for seed in range(20):
         store = MemoryStore()
         randoms = random.Random(seed)

@@ -64,8 +64,10 @@ class ImageRequest:
     squash: bool = False
     exclusions: Exclusions = field(default_factory=Exclusions)
     compression: Compression = field(default_factory=Compression)
-    #: None: that of the roots; with a variant for packages that need a newer microarchitecture
+    #: of the image's config; None: that of the roots
     platform: Optional[Platform] = None
+    #: microarchitecture that the packages are built for, as the variant of an entry in an image index: "v3"
+    level: Optional[str] = None
     created: Optional[str] = None
 
     @property
@@ -94,6 +96,12 @@ class ImagePlan:
     @property
     def layer_count(self) -> int:
         return len(self.request.base.layers) + len(self.groups) + self.request.files_layers
+
+    @property
+    def index_platform(self) -> Platform:
+        """What a machine has to be to run it: the packages ask for a variant of the architecture, or the base does."""
+        known = [variant for variant in (self.request.level, self.platform.variant) if variant]
+        return replace(self.platform, variant=max(known, default=None))
 
     @property
     def shared_layers(self) -> int:
@@ -282,7 +290,7 @@ def push_environment_image(
     store.put_blob(image.config_descriptor, BytesSource(image.config))
     index = None
     if multi_arch and tag is not None:
-        index = push_platform(store, tag, image.manifest, image.media_type, plan.platform)
+        index = push_platform(store, tag, image.manifest, image.media_type, plan.index_platform)
     else:
         store.put_manifest(image.manifest, image.media_type, tag)
     return PushedImage(plan, image, layers, index, maker.sent)

@@ -13,6 +13,10 @@ what the first has added. Therefore every pusher first gives its image a tag of 
 put its own tag before that. The last one lists the tags again after its write, so it sees them all; if its index lacks
 one, it writes again, against the assumption that its write was the last. A pusher that dies between its tag and the
 index is added by whoever pushes next.
+
+Engines ask for ``linux/amd64`` without a variant, and do not take ``linux/amd64/v3`` for it, whatever the processor is
+(podman 4.3, Docker 20.10). So an index of such images has the least demanding of them a second time, without variant, until
+somebody pushes one that is for every machine.
 """
 
 import random
@@ -32,7 +36,7 @@ from ..descriptor import (
 )
 from ..errors import ImageError, IndexUpdateError, InvalidReference, NotFound
 from ..reference import check_tag
-from .platform import Platform
+from .platform import Platform, variants_of
 
 _ATTEMPTS = 12
 #: seconds; doubled with every attempt and drawn at random below that
@@ -54,7 +58,7 @@ def merge_entries(entries: Mapping[Platform, Descriptor], annotations: Optional[
         "mediaType": DOCKER_INDEX if docker else OCI_INDEX,
         "manifests": [
             {**Descriptor(d.media_type, d.digest, d.size).to_dict(), "platform": dict(platform.to_document())}
-            for platform, d in sorted(entries.items(), key=lambda item: str(item[0]))
+            for platform, d in sorted(_with_defaults(entries).items(), key=lambda item: str(item[0]))
         ],
     }
     if annotations and not docker:
@@ -74,16 +78,16 @@ def push_platform(
 ) -> Descriptor:
     """Store ``manifest`` (its blobs are there) as the image of ``platform`` and merge it into the index ``tag``.
 
-    What ``tag`` was before is kept: an index's other platforms, or a single image of another platform. Returns the
+    What ``tag`` was before is kept: an index's other platforms, or a single image of another architecture. Returns the
     index. Raises :class:`IndexUpdateError` if other pushers are in the way for too long; the image has its tag then.
     """
     own_tag = platform_tag(tag, platform)
     store.put_manifest(manifest, media_type, own_tag)
     for attempt in range(_ATTEMPTS):
-        wanted = {**_entries_of_tag(store, tag), **_entries_of_platform_tags(store, tag)}
+        wanted = {**_entries_of_tag(store, tag, platform), **_entries_of_platform_tags(store, tag)}
         data = merge_entries(wanted, annotations)
         written = store.put_manifest(data, parse_json(data, "index")["mediaType"], tag)
-        if _agrees(store, tag, wanted):
+        if _agrees(store, tag, platform, wanted):
             return written
         pause(random.uniform(0, _FIRST_PAUSE * 2 ** min(attempt, 6)))
     raise IndexUpdateError(
@@ -92,9 +96,27 @@ def push_platform(
     )
 
 
-def _agrees(store: ContentStore, tag: str, wanted: Entries) -> bool:
+def _with_defaults(entries: Mapping[Platform, Descriptor]) -> Entries:
+    """And for amd64 without variant, if there is none, the image of the lowest level."""
+    result = dict(entries)
+    for os in {platform.os for platform in entries}:
+        levels = [Platform(os, "amd64", variant) for variant in variants_of("amd64")]
+        there = [platform for platform in levels if platform in entries]
+        if there and there[0] != levels[0]:
+            result.setdefault(Platform(os, "amd64"), entries[there[0]])
+    return result
+
+
+def _without_defaults(entries: Mapping[Platform, Descriptor]) -> Entries:
+    """What :func:`_with_defaults` was given: an image without variant that is another one's, too, is of that."""
+    digests = {descriptor.digest for platform, descriptor in entries.items() if platform.variant}
+    return {p: d for p, d in entries.items() if p.variant or p.architecture != "amd64" or d.digest not in digests}
+
+
+def _agrees(store: ContentStore, tag: str, platform: Platform, wanted: Entries) -> bool:
     """Whether the index and the platforms' tags, both read now, are what was written."""
-    return _entries_of_tag(store, tag) == wanted and _entries_of_platform_tags(store, tag).items() <= wanted.items()
+    there = _entries_of_tag(store, tag, platform)
+    return there == wanted and _entries_of_platform_tags(store, tag).items() <= wanted.items()
 
 
 def _entries_of_platform_tags(store: ContentStore, tag: str) -> Entries:
@@ -123,16 +145,19 @@ def _platform_in_tag(tag: str, name: str) -> Optional[Platform]:
     return platform if platform.is_known else None
 
 
-def _entries_of_tag(store: ContentStore, tag: str) -> Entries:
+def _entries_of_tag(store: ContentStore, tag: str, mine: Platform) -> Entries:
+    """``mine``: what is pushed; a single image of its architecture is what it replaces."""
     try:
         descriptor, data = store.get_manifest(tag)
     except NotFound:
         return {}
     document = parse_json(data, f"{store.url}:{tag}")
     if descriptor.media_type in INDEX_TYPES:
-        return dict(_entries_of_index(document, f"{store.url}:{tag}"))
+        return _without_defaults(dict(_entries_of_index(document, f"{store.url}:{tag}")))
     platform = _platform_of_image(store, document)
-    return {platform: Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)} if platform else {}
+    if platform is None or platform.pair == mine.pair:
+        return {}
+    return {platform: Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)}
 
 
 def _entries_of_index(document: Mapping[str, Any], what: str) -> List[Tuple[Platform, Descriptor]]:

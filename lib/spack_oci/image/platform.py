@@ -80,6 +80,11 @@ class Platform:
         return None
 
 
+def variants_of(architecture: str) -> Sequence[str]:
+    """From the oldest to the newest."""
+    return _VARIANTS.get(architecture, ())
+
+
 def select(candidates: Sequence[Tuple[Platform, Any]], wanted: Platform, what: str) -> Any:
     """The value whose platform serves ``wanted`` best, the first of equals; ``what``: the index, for the error.
 

@@ -221,6 +221,7 @@ def image_request(
         exclusions=wanted.exclusions,
         compression=compression,
         platform=Platform(*packages.go_platform(roots[0]), base.config.get("variant")),
+        level=platform_of(packages.runtime_closure(*roots)).variant,
         created=created_from_environment(),
         files=sbang_entries(sorted({root.build_info["sbang_install_path"] for root in records})),
     )
