@@ -15,7 +15,7 @@ import time
 
 import pytest
 import spack_oci
-from spack_oci.descriptor import sha256_digest
+from spack_oci.descriptor import OCI_LAYER, Descriptor, sha256_digest
 from spack_oci.errors import (
     ConfigurationError,
     ConnectionLost,
@@ -43,6 +43,11 @@ def store_at(registry, name="a/b", **kwargs):
     registry.repository(name).blobs[DIGEST] = DATA
     settings = RegistrySettings(ca_bundle=registry.ca, retry=RetryPolicy(attempts=1), **kwargs)
     return open_repository(Repository(registry.host, name, registry.scheme), settings)
+
+
+def keep_at(registry, data, name="a/b"):
+    registry.repository(name).blobs[sha256_digest(data)] = data
+    return data
 
 
 @contextlib.contextmanager
@@ -139,6 +144,52 @@ def test_proxy_behind_tls(monkeypatch):
             monkeypatch.setenv("REQUESTS_CA_BUNDLE", "")
             with pytest.raises(TLSFailure):
                 open_repository(Repository(registry.host, "a/b"), RegistrySettings(connections=7)).has_blob(DIGEST)
+
+
+@pytest.mark.parametrize("tls, tls_proxy", [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize("where", ["head", "body"])
+def test_slow_loris_behind_a_proxy(where, tls, tls_proxy, monkeypatch):
+    """A byte now and then is silence: in the status line, and in the body of a blob that began well."""
+    pause = {"head": 0.05, "body": 0.001}[where]
+    fault = Fault("HEAD" if where == "head" else "GET", dribble=pause, times=9)
+    with fault_registry(fault, tls=tls) as registry:
+        host, port = registry.host.split(":")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if tls_proxy else None
+        if context:
+            context.load_cert_chain(registry.directory / "cert.pem", registry.directory / "key.pem")
+        with proxy(lambda first: (host, int(port)), context) as (address, seen):
+            for scheme in ("http", "https"):
+                monkeypatch.setenv(f"{scheme}_proxy", f"{'https' if tls_proxy else 'http'}://{address}")
+            store = store_at(registry, read_timeout=0.5, minimum_rate=100_000)
+            started = time.monotonic()
+            with pytest.raises(TimedOut):
+                if where == "head":
+                    store.has_blob(DIGEST)
+                else:
+                    data = b"x" * (2 << 20)
+                    store.open_blob(Descriptor.of(keep_at(registry, data), OCI_LAYER)).read()
+            assert time.monotonic() - started < 5
+            assert len(registry.requests()) == 1 and len(seen) == 1
+
+
+def test_proxy_that_trickles_itself(monkeypatch):
+    """While it makes the tunnel; that counts as connecting."""
+
+    def trickle():
+        client = listener.accept()[0]
+        with client, contextlib.suppress(OSError):
+            for byte in b"HTTP/1.1 200 OK\r\n" + b"X-Wait: a bit\r\n" * 99:
+                client.sendall(bytes([byte]))
+                time.sleep(0.05)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=trickle, daemon=True).start()
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        settings = RegistrySettings(connect_timeout=0.5, minimum_rate=100_000, retry=RetryPolicy(attempts=1))
+        started = time.monotonic()
+        with pytest.raises((TimedOut, Unreachable)):
+            open_repository(Repository("registry.invalid", "a/b"), settings).has_blob(DIGEST)
+        assert time.monotonic() - started < 5
 
 
 def test_proxy_that_is_not_there(monkeypatch):

@@ -83,7 +83,9 @@ class _PatientSocket:
         return io.BufferedReader(self.raw, _BUFFER)
 
 
-class _PatientResponse(http.client.HTTPResponse):
+class PatientResponse(http.client.HTTPResponse):
+    """Made in place of ``http.client``'s own; the socket's timeout at that moment is the patience."""
+
     def __init__(self, minimum_rate: int, sock: Any, debuglevel: int = 0, method: Optional[str] = None) -> None:
         patient = _PatientSocket(sock, sock.gettimeout(), minimum_rate)
         super().__init__(patient, debuglevel, method)  # type: ignore[arg-type]
@@ -211,7 +213,7 @@ class ConnectionPool:
             connection: Any = http.client.HTTPConnection(host, port, timeout=self._connect_timeout)
         else:
             connection = http.client.HTTPSConnection(host, port, timeout=self._connect_timeout, context=self._context)
-        connection.response_class = functools.partial(_PatientResponse, self._rate)
+        connection.response_class = functools.partial(PatientResponse, self._rate)
         try:
             connection.connect()
         except socket.gaierror as e:

@@ -180,7 +180,8 @@ class Transport:
         settings = self._settings
         proxy = proxy_for(f"{scheme}://{netloc}")
         if proxy:
-            return ProxiedPool(proxy, parts, self._tls(), settings.connect_timeout, settings.connections)
+            tls, size, rate = self._tls(), settings.connections, settings.minimum_rate
+            return ProxiedPool(proxy, parts, tls, settings.connect_timeout, size, rate)
         return ConnectionPool(
             parts.hostname,
             parts.port,
