@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Dict, Mapping, Optional
+from typing import Any, BinaryIO, Dict, List, Mapping, Optional
 
 from .errors import DigestMismatch, InvalidContent, InvalidReference
 
@@ -126,7 +126,7 @@ class VerifyingReader:
 
     def read(self, size: int = -1) -> bytes:
         if size is None or size < 0:
-            chunks = []
+            chunks: List[bytes] = []
             while True:
                 chunk = self.read(1 << 20)
                 if not chunk:

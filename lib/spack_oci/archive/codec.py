@@ -380,7 +380,7 @@ def open_decompressor(media_type_or_magic: Union[str, bytes], stream: BinaryIO) 
         opener = igzip.GzipFile if igzip is not None else gzip.GzipFile
         damage: Tuple[Type[BaseException], ...] = (EOFError, gzip.BadGzipFile, zlib.error)
         if isal_zlib is not None:
-            damage = (*damage, isal_zlib.error)
+            damage = (*damage, isal_zlib.error)  # type: ignore[arg-type]  # its stubs have it as an instance
         return Decompressor(opener(fileobj=_Source(stream), mode="rb"), "gzip", damage)
     if algorithm == "zstd":
         decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)

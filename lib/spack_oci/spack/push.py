@@ -7,7 +7,7 @@ import re
 import sys
 import tempfile
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, cast
 
 import spack.cmd
 import spack.environment
@@ -172,7 +172,7 @@ def plan(request: Request) -> engine.PushPlan:
         try:
             store = mirrors.open_store(request.mirror, mirrors.PUSH)
         except NotFound:
-            store = NothingYet(request.mirror.push_url)
+            store = cast(ContentStore, NothingYet(request.mirror.push_url))  # all that a plan reads
         return _plan(store, request, selection.specs, how)
 
 
