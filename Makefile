@@ -51,7 +51,7 @@ bench: $(VENV)/installed
 	@for bench in $(BENCHES); do echo "== $$bench"; $(VENV)/bin/python $$bench || exit 1; done
 
 lint: $(VENV)/installed
-	$(VENV)/bin/python -m pip install --quiet ruff mypy types-requests types-jsonschema
+	$(VENV)/bin/python -m pip install --quiet 'ruff>=0.17,<0.18' 'mypy>=1.11' types-requests types-jsonschema
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
