@@ -15,8 +15,8 @@ one, it writes again, against the assumption that its write was the last. A push
 index is added by whoever pushes next.
 
 Engines ask for ``linux/amd64`` without a variant, and do not take ``linux/amd64/v3`` for it, whatever the processor is
-(podman 4.3, Docker 20.10). So an index of such images has the least demanding of them a second time, without variant, until
-somebody pushes one that is for every machine.
+(podman 4.3, Docker 20.10). So an index of such images has the least demanding of them a second time, without variant,
+until somebody pushes one that is for every machine.
 """
 
 import random
