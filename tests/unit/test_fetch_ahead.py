@@ -186,3 +186,17 @@ def test_it_ends_with_the_process_that_started_it(tmp_path):
             return
         time.sleep(0.05)
     pytest.fail("it still runs")
+
+
+def test_what_comes_next_is_asked_for_while_the_one_before_is_fetched(tmp_path):
+    """To find out where a package is takes time, and there may be hundreds."""
+    fetched, asked = [], []
+
+    def wanted():
+        for number in range(10):
+            asked.append((number, len(fetched)))
+            yield Wanted(str(tmp_path / str(number)), 1, lambda number=number: fetched.append(number))
+
+    fetch_ahead(wanted(), AheadLimits(transfers=1), lambda: False)
+    assert fetched == list(range(10))
+    assert all(number - done <= 2 for number, done in asked)

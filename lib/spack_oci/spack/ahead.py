@@ -2,16 +2,16 @@
 """Fetch what Spack's installers are going to need while they are busy with something else."""
 
 import contextlib
-from typing import Any, Callable, Iterator, List
+import os
+from typing import Any, Callable, Iterator, List, Optional, Sequence
 
 import spack.binary_distribution
-import spack.llnl.util.tty as tty
+import spack.mirrors.mirror
 import spack.spec
-from spack import traverse
 
 from ..cache.prefetch import AheadLimits, Prefetch, Wanted
 from ..errors import SpackOciError
-from . import compat, fetching, install, mirrors, notices, packages, settings
+from . import before_fork, compat, fetching, install, mirrors, notices, packages, settings
 
 
 def run_installer(original: Callable, self: Any) -> Any:
@@ -26,17 +26,20 @@ def run_installer(original: Callable, self: Any) -> Any:
 @contextlib.contextmanager
 def _ahead_of(installer: Any) -> Iterator[None]:
     options = settings.read()
-    wanted: List[Wanted] = []
+    roots: List[spack.spec.Spec] = []
+    missing: List[spack.spec.Spec] = []
     if options.ahead_count and options.ahead_room and mirrors.configured(mirrors.FETCH):
-        try:
-            wanted = what_is_wanted(roots_of(installer))
-        except SpackOciError as e:  # what is wrong will be said when a package is really needed
-            tty.debug(f"nothing is fetched ahead: {e}")
-    if len(wanted) < 2:
+        roots = roots_of(installer)
+        _, missing = packages.partition_installed(packages.runtime_closure(*roots))
+    if len(missing) < 2:
         yield
         return
+    with contextlib.suppress(SpackOciError):  # what is wrong will be said when a package is really needed
+        # here, so that the processes that are forked from this one need not read the index again
+        indexed_oci_mirror(missing[0])
     limits = AheadLimits(options.ahead_room, options.ahead_count, min(options.transfer_jobs, 4))
-    with Prefetch(wanted, limits):
+    with Prefetch(what_is_wanted(missing), limits):
+        before_fork.prepare(roots)
         yield
 
 
@@ -49,22 +52,23 @@ def roots_of(installer: Any) -> "List[spack.spec.Spec]":
     return list(getattr(graph, "nodes", {}).values())
 
 
-def what_is_wanted(roots: "List[spack.spec.Spec]") -> List[Wanted]:
-    """What is not installed of the closure, and named by the index of an OCI mirror, in the order of need."""
-    nodes = traverse.traverse_nodes(roots, order="topo", deptype=("link", "run"), root=True)
-    specs = [s for s in nodes if not s.external][::-1]
-    _, missing = packages.partition_installed(specs)
+def what_is_wanted(missing: "Sequence[spack.spec.Spec]") -> Iterator[Wanted]:
+    """What of ``missing`` the index of an OCI mirror names. Found out one by one, in the process that fetches."""
     cache, kept = fetching.blob_cache(), fetching.index_cache()
-    result = []
     for spec in missing:
-        known = spack.binary_distribution.get_mirrors_for_spec(spec.build_spec, index_only=True)
-        urls = {compat.indexed_url(entry) for entry in known}
-        mirror = next((m for m in fetching.candidates(spec.build_spec, known) if m.fetch_url in urls), None)
-        if mirror is None or not mirrors.is_oci_mirror(mirror):
-            continue
-        entry = kept.lookup(mirror.fetch_url, spec.build_spec.dag_hash())
-        result.append(Wanted(str(spec.prefix), entry.layer.size if entry else 0, _fetcher(mirror, spec, cache)))
-    return result
+        prefix = str(spec.prefix)
+        mirror = None if os.path.lexists(prefix) else indexed_oci_mirror(spec)
+        if mirror is not None:
+            entry = kept.lookup(mirror.fetch_url, spec.build_spec.dag_hash())
+            yield Wanted(prefix, entry.layer.size if entry else 0, _fetcher(mirror, spec, cache))
+
+
+def indexed_oci_mirror(spec: "spack.spec.Spec") -> "Optional[spack.mirrors.mirror.Mirror]":
+    """The mirror that will be asked first, if it is an OCI mirror and its index names the package."""
+    known = spack.binary_distribution.get_mirrors_for_spec(spec.build_spec, index_only=True)
+    urls = {compat.indexed_url(entry) for entry in known}
+    mirror = next((m for m in fetching.candidates(spec.build_spec, known) if m.fetch_url in urls), None)
+    return mirror if mirror is not None and mirrors.is_oci_mirror(mirror) else None
 
 
 def _fetcher(mirror: Any, spec: "spack.spec.Spec", cache: Any) -> Callable[[], Any]:

@@ -6,7 +6,6 @@ planned first; :mod:`spack_oci.cache.install` then works on all cores, and one t
 """
 
 import contextlib
-import importlib
 import os
 import random
 import shutil
@@ -25,7 +24,6 @@ import spack.spec
 import spack.store
 import spack.util.lock
 import spack.util.timer
-from spack import traverse
 
 from ..archive.sibling import remove_stale
 from ..cache.fetch import RemotePackage
@@ -33,7 +31,7 @@ from ..cache.install import FAILED, INSTALLED, SKIPPED, InstallItem, InstallLimi
 from ..errors import ConfigurationError, NotFound, SpackOciError, StorageError
 from ..index.cache import IndexCache
 from ..relocate.mapping import Relocation
-from . import compat, fetching, install, mirrors, packages, settings
+from . import before_fork, compat, fetching, install, mirrors, packages, settings
 from .output import counted, size
 
 
@@ -79,9 +77,7 @@ def roots_of(words: Sequence[str]) -> List["spack.spec.Spec"]:
 
 def plan(roots: Sequence["spack.spec.Spec"]) -> Plan:
     """The link and run closure of ``roots``, and what of it is not installed."""
-    nodes = traverse.traverse_nodes(list(roots), order="topo", deptype=("link", "run"), root=True)
-    specs = [s for s in nodes if not s.external][::-1]
-    installed, missing = packages.partition_installed(specs)
+    installed, missing = packages.partition_installed(packages.runtime_closure(*roots))
     result = Plan(list(roots), missing, installed)
     cache = fetching.index_cache()
     urls = [m.fetch_url for m in mirrors.configured(mirrors.FETCH)]
@@ -188,13 +184,15 @@ class SpackSteps:
         timer = spack.util.timer.Timer()
         with timer.measure("install"):
             # what is there and not in the database was left by an install that was killed
-            install.install_fetched(spec, package, replace=os.path.lexists(item.prefix))
+            relocation = self._relocations[item.dag_hash]
+            install.install_fetched(spec, package, os.path.lexists(item.prefix), relocation)
         timer.stop()
         with open(spec.package.times_log_path, "w", encoding="utf-8") as f:
             timer.write_json(f, {"name": spec.name, "cache": True, "hash": item.dag_hash})
 
     def finish(self, item: InstallItem) -> None:
         spec = self._specs[item.dag_hash]
+        spack.store.STORE.layout.ensure_installed(spec)
         if hasattr(spec.package, "_post_buildcache_install_hook"):
             spec.package._post_buildcache_install_hook()
         spec.package.installed_from_binary_cache = True
@@ -203,13 +201,32 @@ class SpackSteps:
     def register(self, items: Sequence[InstallItem]) -> None:
         if items:
             database = spack.store.STORE.db
-            with database.write_transaction():
+            with database.write_transaction(), _ensured(database.layout, {item.dag_hash for item in items}):
                 for item in items:
                     database.add(self._specs[item.dag_hash], explicit=item.dag_hash in self._explicit)
 
     def discard(self, item: InstallItem) -> None:
         shutil.rmtree(item.prefix, ignore_errors=True)
         remove_stale(item.prefix)
+
+
+@contextlib.contextmanager
+def _ensured(layout: Any, hashes: "set[str]") -> Iterator[None]:
+    """Let the database not read the spec files of packages again for which a worker has done that (``finish``).
+
+    It does so when it adds one; for hundreds of packages, one after the other, that is a third of the whole install.
+    """
+    original = layout.ensure_installed
+
+    def ensure_installed(spec: "spack.spec.Spec") -> None:
+        if spec.dag_hash() not in hashes:
+            original(spec)
+
+    layout.ensure_installed = ensure_installed
+    try:
+        yield
+    finally:
+        del layout.ensure_installed
 
 
 def install_closure(
@@ -223,8 +240,8 @@ def install_closure(
     explicit = {s.dag_hash() for s in (environment.concrete_roots() if environment else roots)}
     with _locked(plan(roots)) as planned:
         steps = SpackSteps(planned, explicit)
-        _import_hooks()
         if planned.missing:
+            before_fork.prepare(roots)
             compat.install_sbang()
         options = settings.read()
         limits = InstallLimits(jobs or options.pack_jobs, options.transfer_jobs, max(1, options.ahead_room))
@@ -234,12 +251,6 @@ def install_closure(
         with environment.write_transaction():
             environment.write(regenerate=True)
     return planned, outcomes
-
-
-def _import_hooks() -> None:
-    """Once for all workers, which are forked."""
-    for name in getattr(spack.hooks.post_install, "HOOK_ORDER", ()):
-        importlib.import_module(name)
 
 
 def _mark_explicit(planned: Plan, explicit: "set[str]") -> None:

@@ -22,8 +22,12 @@ from . import compat, mirrors, packages, settings
 class FetchedPackage:
     """What our ``download_tarball`` returns in the place of a stage: a layer in the blob cache."""
 
-    def __init__(self, remote: RemotePackage, store: ContentStore, cache: BlobCache) -> None:
+    def __init__(
+        self, remote: RemotePackage, store: ContentStore, cache: BlobCache, relocation: Optional[Relocation] = None
+    ) -> None:
+        """``relocation``: what it was fetched for, if that is known."""
         self.remote = remote
+        self.relocation = relocation
         self._store = store
         self._cache = cache
 
@@ -84,7 +88,7 @@ def fetch(
         return fetch_into_cache(store, remote.layer, cache, peek=_preflight(remote, spec, relocation))
 
     remote, _ = fetch_package(store, tag_of(spec), spec.dag_hash(), into_cache, index_cache())
-    return FetchedPackage(remote, store, cache)
+    return FetchedPackage(remote, store, cache, relocation)
 
 
 def _preflight(

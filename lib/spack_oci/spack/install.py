@@ -99,23 +99,34 @@ def extract_tarball(
         tarball_stage.destroy()
 
 
-def install_fetched(spec: "spack.spec.Spec", fetched: fetching.FetchedPackage, replace: bool = False) -> None:
-    """Extract and relocate a package that is in the blob cache; the prefix appears when it is complete."""
+def install_fetched(
+    spec: "spack.spec.Spec",
+    fetched: fetching.FetchedPackage,
+    replace: bool = False,
+    relocation: Optional[Relocation] = None,
+) -> None:
+    """Extract and relocate a package that is in the blob cache; the prefix appears when it is complete.
+
+    ``relocation``: :func:`relocation_of` the spec, if the caller has it.
+    """
+    if relocation is None:
+        # a spliced package was fetched as the one that was built
+        known = None if spec.spliced else fetched.relocation
+        relocation = known or relocation_of(spec)
     make_parents(str(spec.prefix))
     try:
-        _extract(spec, fetched, replace)
+        _extract(spec, fetched, replace, relocation)
     except DigestMismatch as e:
         tty.debug(f"fetching {packages.label(spec)} again: {e}")
         fetched.drop()
-        _extract(spec, fetched, replace)
+        _extract(spec, fetched, replace, relocation)
     if spec.spliced:
         _write_spliced_metadata(spec)
-    _renew_alias(spec)
+    _renew_alias(spec, relocation)
 
 
-def _renew_alias(spec: "spack.spec.Spec") -> None:
+def _renew_alias(spec: "spack.spec.Spec", relocation: Relocation) -> None:
     """Binaries of other packages may name this one by an alias that went with its uninstall."""
-    relocation = relocation_of(spec)
     if os.path.isdir(alias_directory(relocation)):
         Aliases(relocation).make(spec.dag_hash(), str(spec.prefix), len(spec.dag_hash()))
 
@@ -127,7 +138,7 @@ def after_uninstall(original: Callable, spec: "spack.spec.Spec") -> None:
     remove_aliases(root, str(spec.prefix))
 
 
-def _extract(spec: "spack.spec.Spec", fetched: fetching.FetchedPackage, replace: bool) -> None:
+def _extract(spec: "spack.spec.Spec", fetched: fetching.FetchedPackage, replace: bool, relocation: Relocation) -> None:
     remote = fetched.remote
     macho = _macho_relocator(spec)
     with fetched.open() as layer:
@@ -135,7 +146,7 @@ def _extract(spec: "spack.spec.Spec", fetched: fetching.FetchedPackage, replace:
             layer,  # type: ignore[arg-type]
             remote.layer.media_type,
             str(spec.prefix),
-            relocation_of(spec),
+            relocation,
             # no diff_id: the digest of the compressed layer is verified, and gzip and zstd have checksums of their own
             compressed_size=remote.layer.size,
             replace=replace,
@@ -180,10 +191,11 @@ def make_parents(prefix: str) -> None:
 
 def relocation_of(spec: "spack.spec.Spec") -> Relocation:
     """Where the packages that ``spec`` refers to are here, under the hashes that it was built with."""
-    built_with = {id(s) for s in spec.build_spec.traverse(deptype=dt.ALL & ~dt.BUILD)}
     new_prefixes: Dict[str, str] = {}
+    spliced = spec.build_spec is not spec
+    built_with = {id(s) for s in spec.build_spec.traverse(deptype=dt.ALL & ~dt.BUILD)} if spliced else set()
     for node in spack.binary_distribution.specs_to_relocate(spec):
-        replaced = node if id(node) in built_with else _replaced_by_splice(node, spec)
+        replaced = _replaced_by_splice(node, spec) if spliced and id(node) not in built_with else node
         new_prefixes[replaced.dag_hash()] = str(node.prefix)
     return Relocation(
         new_prefixes=new_prefixes,

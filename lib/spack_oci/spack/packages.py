@@ -117,7 +117,8 @@ class _SpecPackage(Package):
 
 def runtime_closure(*specs: "spack.spec.Spec") -> List["spack.spec.Spec"]:
     """What an image needs to run ``specs``: link and run dependencies without externals, dependencies first."""
-    nodes = traverse.traverse_nodes(list(specs), order="topo", deptype=("link", "run"), root=True)
+    key = traverse.by_dag_hash  # specs that were concretized apart share no objects
+    nodes = traverse.traverse_nodes(list(specs), order="topo", deptype=("link", "run"), root=True, key=key)
     return [s for s in nodes if not s.external][::-1]
 
 

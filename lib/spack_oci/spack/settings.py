@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """The ``oci`` section as values for the library."""
 
+import functools
 import os
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional
@@ -81,8 +82,14 @@ def _alias_root(value: str) -> Optional[str]:
 
 def _with_defaults(data: Mapping[str, Any]) -> Dict[str, Any]:
     """A configuration that was swapped by Spack (bootstrapping, tests) lacks our defaults scope."""
+    return _merge(_defaults(), data)
+
+
+@functools.lru_cache(None)
+def _defaults() -> Dict[str, Any]:
+    """Not to be changed by anybody: it is read for every package of an install."""
     schema = resources.read_schema(section.SECTION)["properties"][section.SECTION]
-    return _merge(section.defaults_of(schema), data)
+    return section.defaults_of(schema)
 
 
 def _merge(base: Any, over: Any) -> Any:
