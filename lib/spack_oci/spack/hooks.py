@@ -112,6 +112,12 @@ HOOKS: Sequence[Hook] = (
         later=True,
     ),
     Hook(
+        "write the database of the store",
+        ["spack.util.spack_json:dump"],
+        [("data", "stream"), ("data", "stream", "pretty")],
+        "json_writer:dump",
+    ),
+    Hook(
         "remove the short names of an uninstalled package",
         ["spack.hooks.module_file_generation:post_uninstall"],
         [("spec",)],
