@@ -12,7 +12,7 @@ from spack_oci.content import put_bytes
 from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, canonical_json
 from spack_oci.reference import Repository
 from spack_oci.registry import Credentials, RegistrySettings, RetryPolicy, StaticCredentials, open_repository
-from spack_oci.registry.probe import FAIL, OK, SKIP, WARN, probe_repository, token_actions, worst
+from spack_oci.registry.probe import FAIL, OK, SKIP, WARN, probe_repository, scope_actions, token_actions, worst
 from support.docker_registry import docker_registry
 from support.fault_registry import Fault, fault_registry
 from support.token_server import USERS, token_server
@@ -37,6 +37,10 @@ def fill(store):
     manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config.to_dict(), "layers": [layer.to_dict()]}
     store.put_manifest(canonical_json(manifest), OCI_MANIFEST, "zlib-1.3.1-abc.spack")
     store.put_manifest(canonical_json(manifest), OCI_MANIFEST, "index.spack")
+
+
+def jwt(claims):
+    return f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.sig"
 
 
 def probe(store, **kwargs):
@@ -90,6 +94,57 @@ def test_user_who_may_only_pull(auth):
         assert probe(store_at(registry), push=False)["push"][0] == OK
 
 
+UNREADABLE = "what the token carries cannot be read; the registry allowed"
+
+
+@pytest.mark.parametrize(
+    "actions, tells_scope, detail",
+    [
+        ("pull,push,delete", False, f"{UNREADABLE} pull, push, delete"),
+        ("pull,push", False, f"{UNREADABLE} pull, push and refused delete"),
+        ("pull", False, f"{UNREADABLE} pull and refused push, delete"),
+        ("pull,push", True, f"the token server says that it granted pull, push for {NAME}"),
+        ("pull", True, f"the token server says that it granted pull for {NAME}"),
+        ("", True, f"the token server says that it granted nothing for {NAME}"),
+    ],
+)
+def test_scopes_of_tokens_that_clients_cannot_read(actions, tells_scope, detail):
+    """By what the token server says, else by what the registry let us do."""
+    with fault_registry(
+        auth="bearer", tells_scope=tells_scope, users={"alice": ("correct-horse-battery", actions)}
+    ) as registry:
+        assert probe(store_at(registry))["scopes"] == (OK if "push" in actions else FAIL, detail)
+        assert probe(store_at(registry), push=False)["scopes"] == (OK if "pull" in actions else FAIL, detail)
+
+
+def test_scopes_that_the_registry_does_not_tell():
+    """Nothing is claimed of what could not be tried."""
+    faults = [Fault("*", "/tags/", status=400, times=9), Fault("*", "uploads", status=400, times=9)]
+    faults += [Fault("DELETE", "/manifests/", status=405)]
+    with fault_registry(*faults, auth="bearer") as registry:
+        status, detail = probe(store_at(registry))["scopes"]
+        assert detail == "what the token carries cannot be read; the registry did not tell what is allowed"
+
+
+@pytest.mark.parametrize(
+    "auth, kind", [(None, "the registry asks for nothing"), ("basic", "user and password go with every request")]
+)
+def test_scopes_without_tokens(auth, kind):
+    with fault_registry(auth=auth, users={"alice": ("correct-horse-battery", "pull,push")}) as registry:
+        rest = "pull, push and refused delete" if auth else "pull, push, delete"
+        assert probe(store_at(registry))["scopes"] == (OK, f"no tokens: {kind}; the registry allowed {rest}")
+
+
+def test_scopes_of_a_ready_token():
+    """One that the user has from elsewhere."""
+    with fault_registry(auth="bearer") as registry:
+        claims = {"access": [{"type": "repository", "name": NAME, "actions": ["pull"]}]}
+        for token, detail in [(jwt(claims), f"the token carries pull for {NAME}"), ("0paque", f"{UNREADABLE} pull")]:
+            registry.tokens[token] = (time.monotonic() + 60, {NAME: "pull"})
+            found = probe(store_at(registry, Credentials(registry_token=token)), push=False)
+            assert found["scopes"][0] == OK and found["scopes"][1].startswith(detail)
+
+
 def test_wrong_password():
     with fault_registry(auth="basic") as registry:
         checks = probe_repository(store_at(registry, Credentials("alice", "wr0ng")))
@@ -128,18 +183,33 @@ def test_registry_in_trouble():
 
 
 def test_actions_of_tokens():
-    def token(claims):
-        return f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.sig"
-
     access = [
         {"type": "repository", "name": "a", "actions": ["pull"]},
         {"type": "repository", "name": "a", "actions": ["push"]},
     ]
-    assert token_actions(token({"access": access}), "a") == {"pull", "push"}
-    assert token_actions(token({"access": access}), "b") == frozenset()
-    assert token_actions(token({}), "a") == frozenset()
-    for junk in ("opaque", "a.b", "a.!!.c", token([]), token({"access": ["x"]})):
+    assert token_actions(jwt({"access": access}), "a") == {"pull", "push"}
+    assert token_actions(jwt({"access": access}), "b") == frozenset()
+    assert token_actions(jwt({"access": []}), "a") == token_actions(jwt({"access": None}), "a") == frozenset()
+    azure = {"access": [{"Type": "repository", "Name": "a", "Actions": ["pull"]}]}
+    assert token_actions(jwt(azure), "a") == {"pull"}
+    for junk in (
+        jwt({}),
+        jwt({"scp": "applied-permissions/user"}),
+        "opaque",
+        "a.b",
+        "a.!!.c",
+        jwt([]),
+        jwt({"access": ["x"]}),
+    ):
         assert token_actions(junk, "a") is None
+
+
+def test_actions_that_token_servers_tell():
+    assert scope_actions("repository:a:pull repository:a:push,delete", "a") == {"pull", "push", "delete"}
+    assert scope_actions("repository:h:5000/a:pull registry:catalog:*", "h:5000/a") == {"pull"}
+    assert scope_actions("repository:a:pull", "b") == scope_actions("repository:a:", "a") == frozenset()
+    for junk in ("", "read write", "openid profile"):
+        assert scope_actions(junk, "a") is None
 
 
 @pytest.mark.registry

@@ -253,6 +253,8 @@ class Handler(BaseHTTPRequestHandler):
         document: Dict[str, Any] = {name or behaviour.token_field: token}
         if behaviour.expires_in:
             document["expires_in"] = behaviour.token_lifetime
+        if behaviour.tells_scope:
+            document["scope"] = " ".join(f"repository:{r}:{actions}" for r, actions in granted.items())
         self._answer(200, {"Content-Type": "application/json"}, json.dumps(document).encode())
 
     # -- the protocol ------------------------------------------------------------------------------------------------

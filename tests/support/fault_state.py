@@ -60,6 +60,7 @@ class Behaviour:
     token_field: str = "token"
     token_lifetime: float = 300.0
     expires_in: bool = True
+    tells_scope: bool = False  # the token server says what it granted
     challenge: str = ""  # instead of the right one; {realm} and {scope} are filled in
     mounts: bool = True
     referrers: bool = True

@@ -16,13 +16,15 @@ from .transport import Transport, host_of
 
 @dataclass(frozen=True)
 class Grant:
-    """What is sent along with a request. ``header`` is a secret.
+    """What is sent along with a request. ``header`` and ``token`` are secrets.
 
-    ``fresh``: it cannot be had any newer, so that a 401 is final: the password, or a token that was just made.
+    ``scope``: what the token server said that it granted, if it did. ``fresh``: it cannot be had any newer, so that a
+    401 is final: the password, or a token that was just made.
     """
 
     header: Optional[str]
     token: str = ""
+    scope: str = ""
     fresh: bool = False
 
     def __repr__(self) -> str:
@@ -100,7 +102,7 @@ class Authorizer:
     def _grant(self, challenge: Challenge, scopes: Scopes, refused: str) -> Grant:
         credentials = self.credentials
         if credentials and credentials.registry_token:
-            return Grant("Bearer " + credentials.registry_token, fresh=True)
+            return Grant("Bearer " + credentials.registry_token, credentials.registry_token, fresh=True)
         if challenge.scheme == "basic":
             return self._basic_grant(credentials)
         allowed = self._settings.allow_http_realm or host_of(challenge.realm) in self._settings.http_hosts
@@ -120,7 +122,7 @@ class Authorizer:
 
         token = self._tokens.get(request, make, refused)
         self._shown.add(token.value)
-        return Grant(token.header, token.value, fresh=bool(made))
+        return Grant(token.header, token.value, token.scope, fresh=bool(made))
 
     def _basic_grant(self, credentials: Optional[Credentials]) -> Grant:
         if credentials is None:

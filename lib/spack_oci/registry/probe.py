@@ -28,6 +28,7 @@ from ..errors import (
 from .manifests import fallback_tag
 from .proxies import proxy_for
 from .store import RegistryStore
+from .tokens import scope_parts
 from .transport import Answer, name_failure, tls_context
 from .uploads import Session, range_end
 
@@ -37,6 +38,8 @@ OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
 TOLERATED_SKEW = 60
 #: days
 CERTIFICATE_ENDS_SOON = 14
+#: what a token may carry for a repository
+_ACTIONS = ("pull", "push", "delete")
 #: a digest that nobody has
 NOWHERE = sha256_digest(b"spack oci doctor looks for something that is not there")
 _EVERY_STATUS = frozenset(range(200, 600))
@@ -68,17 +71,17 @@ def probe_repository(store: RegistryStore, push: Optional[bool] = None) -> List[
         return [*checks, credentials]
     if push is None:
         push = store.client.authorizer.credentials is not None
-    sample = _Sample(store)
+    sample, allowed = _Sample(store), _Allowed()
     checks.append(_guarded("clock", lambda: _clock(store)))
-    checks.append(_guarded("tags", sample.list_tags))
+    checks.append(_guarded("tags", lambda: _tags(sample, allowed)))
     checks.append(credentials)
-    checks.append(_guarded("scopes", lambda: _scopes(store, push)))
-    checks.extend(_uploads(store, push))
-    checks.append(_guarded("mount", lambda: _mount(store, sample)))
-    checks.append(_guarded("ranges", lambda: _ranges(store, sample)))
-    checks.append(_guarded("referrers", lambda: _referrers(store)))
-    checks.append(_guarded("delete", lambda: _delete(store)))
-    return checks
+    tried = _uploads(store, push, allowed)
+    tried.append(_guarded("mount", lambda: _mount(store, sample)))
+    tried.append(_guarded("ranges", lambda: _ranges(store, sample, allowed)))
+    tried.append(_guarded("referrers", lambda: _referrers(store)))
+    tried.append(_guarded("delete", lambda: _delete(store, allowed)))
+    # after what it may have to be told from
+    return [*checks, _guarded("scopes", lambda: _scopes(store, push, allowed)), *tried]
 
 
 def _guarded(name: str, check: Callable[[], Check]) -> Check:
@@ -164,29 +167,57 @@ def _credentials(store: RegistryStore) -> Check:
     return Check("credentials", OK, f"{user}, from {found.origin}")
 
 
-def _scopes(store: RegistryStore, push: bool) -> Check:
-    """What a token that was asked for everything really carries."""
-    grant = store.client.authorizer.known_grant(store.client.scopes("pull", "push", "delete"))
-    if not grant.token:
-        kind = "user and password go with every request" if grant.header else "the registry asks for nothing"
-        return Check("scopes", OK, f"no tokens: {kind}")
-    actions = token_actions(grant.token, store.repository.name)
+class _Allowed(Dict[str, bool]):
+    """What the registry let us do, by its answers: ``pull``, ``push``, ``delete``; what it did not tell is not here."""
+
+    def __str__(self) -> str:
+        yes, no = ([a for a in _ACTIONS if self.get(a) is allowed] for allowed in (True, False))
+        said = [f"allowed {', '.join(yes)}"] if yes else []
+        said += [f"refused {', '.join(no)}"] if no else []
+        return f"the registry {' and '.join(said) or 'did not tell what is allowed'}"
+
+
+def _scopes(store: RegistryStore, push: bool, allowed: _Allowed) -> Check:
+    """What a token that was asked for everything really carries: by itself, by its server, or by what could be done."""
+    name = store.repository.name
+    needed = {"pull", "push"} if push else {"pull"}
+    grant = store.client.authorizer.known_grant(store.client.scopes(*_ACTIONS))
+    actions, said = token_actions(grant.token, name), "the token carries"
     if actions is None:
-        return Check("scopes", OK, "the token cannot be read by clients; see push and delete")
-    carried = ", ".join(a for a in ("pull", "push", "delete") if a in actions or "*" in actions) or "nothing"
-    enough = {"pull", "push"} if push else {"pull"}
-    status = OK if "*" in actions or enough <= actions else FAIL
-    return Check("scopes", status, f"the token carries {carried} for {store.repository.name}")
+        actions, said = scope_actions(grant.scope, name), "the token server says that it granted"
+    if actions is not None:
+        carried = ", ".join(a for a in _ACTIONS if a in actions or "*" in actions) or "nothing"
+        enough = "*" in actions or needed <= actions
+        return Check("scopes", OK if enough else FAIL, f"{said} {carried} for {name}")
+    if grant.token:
+        kind = "what the token carries cannot be read"
+    else:
+        kind = "user and password go with every request" if grant.header else "the registry asks for nothing"
+        kind = f"no tokens: {kind}"
+    refused = any(allowed.get(action) is False for action in needed)
+    return Check("scopes", FAIL if refused else OK, f"{kind}; {allowed}")
+
+
+def scope_actions(scope: str, repository: str) -> Optional[FrozenSet[str]]:
+    """The actions on a repository in the ``scope`` of a token server's answer; None if it has none of a registry.
+
+    >>> sorted(scope_actions("repository:a/b:pull,push registry:catalog:*", "a/b"))
+    ['pull', 'push']
+    """
+    parts = [scope_parts(one) for one in scope.split() if one.count(":") >= 2]
+    granted = [actions.split(",") for kind, name, actions in parts if kind == "repository" and name == repository]
+    return frozenset(action for actions in granted for action in actions if action) if parts else None
 
 
 def token_actions(token: str, repository: str) -> Optional[FrozenSet[str]]:
-    """The actions that a JSON web token grants on a repository; None if it is no such token."""
+    """The actions that a JSON web token grants on a repository; None if it is no token that says so (``access``)."""
     parts = token.split(".")
     if len(parts) != 3:
         return None
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        access = claims.get("access") or []
+        # Azure writes the names with capitals
+        access = [{key.lower(): value for key, value in entry.items()} for entry in claims["access"] or []]
         granted = [e.get("actions") or [] for e in access if e.get("type") == "repository" and e["name"] == repository]
         return frozenset(action for actions in granted for action in actions)
     except (ValueError, AttributeError, KeyError, TypeError):
@@ -196,14 +227,16 @@ def token_actions(token: str, repository: str) -> Optional[FrozenSet[str]]:
 # -- what we may do ----------------------------------------------------------------------------------------------------
 
 
-def _uploads(store: RegistryStore, push: bool) -> List[Check]:
+def _uploads(store: RegistryStore, push: bool, allowed: _Allowed) -> List[Check]:
     """Open an upload, send a piece, cancel."""
     try:
         session = store.uploader.start(NOWHERE)
     except (Unauthorized, Forbidden) as e:
+        allowed["push"] = False
         return [Check("push", FAIL if push else OK, f"not allowed: {e.message}")]
     except SpackOciError as e:
         return [Check("push", FAIL, str(e))]
+    allowed["push"] = True
     if session is None:
         return [Check("push", WARN, "the registry took an upload without content for done")]
     pieces = _guarded("chunked upload", lambda: _piece(store, session))
@@ -266,6 +299,16 @@ class _Sample:
         return None
 
 
+def _tags(sample: _Sample, allowed: _Allowed) -> Check:
+    try:
+        found = sample.list_tags()
+    except (Unauthorized, Forbidden):
+        allowed["pull"] = False
+        raise
+    allowed["pull"] = True
+    return found
+
+
 def _mount(store: RegistryStore, sample: _Sample) -> Check:
     blob = sample.blob()
     if blob is None:
@@ -276,12 +319,14 @@ def _mount(store: RegistryStore, sample: _Sample) -> Check:
     return Check("mount", WARN, "not done by this registry (or not allowed): layers are sent again to each repository")
 
 
-def _ranges(store: RegistryStore, sample: _Sample) -> Check:
+def _ranges(store: RegistryStore, sample: _Sample, allowed: _Allowed) -> Check:
     blob = sample.blob()
     if blob is None:
         return Check("ranges", SKIP, "nothing here yet to try it with")
     url = f"{store.repository.endpoint}/blobs/{blob.digest}"
     answer = _ask(store, "GET", url, store.client.scopes("pull"), {"Range": "bytes=0-0"})
+    if answer.status in (200, 206):
+        allowed["pull"] = True
     if answer.status == 206:
         return Check("ranges", OK, "obeyed, downloads can be resumed")
     if answer.status == 200:
@@ -297,14 +342,16 @@ def _referrers(store: RegistryStore) -> Check:
     return Check("referrers", OK, f"no such API ({answer.status}): signatures are listed under tags like {tag}...")
 
 
-def _delete(store: RegistryStore) -> Check:
+def _delete(store: RegistryStore, allowed: _Allowed) -> Check:
     """Of something that does not exist."""
     scopes = store.client.scopes("pull", "push", "delete")
     answer = _ask(store, "DELETE", f"{store.repository.endpoint}/manifests/{NOWHERE}", scopes)
     if answer.status in (401, 403):
+        allowed["delete"] = False
         return Check("delete", WARN, "not allowed: `spack oci prune` will not work")
     if answer.status in (400, 405, 501):
         return Check("delete", WARN, f"switched off ({answer.status}): `spack oci prune` will not work")
+    allowed["delete"] = True
     return Check("delete", OK, "allowed")
 
 

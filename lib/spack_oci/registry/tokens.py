@@ -31,10 +31,11 @@ Scopes = FrozenSet[str]
 
 @dataclass(frozen=True)
 class Token:
-    """``expires``: on the monotonic clock, a margin already taken off."""
+    """``expires``: on the monotonic clock, a margin already taken off. ``scope``: what the server says it granted."""
 
     value: str = field(repr=False)
     expires: float
+    scope: str = ""
 
     @property
     def header(self) -> str:
@@ -119,7 +120,9 @@ class TokenServer:
         value = document.get("token") or document.get("access_token")
         if not isinstance(value, str) or not value or not value.isascii() or any(c.isspace() for c in value):
             raise InvalidContent(f"the token server of {request.host}, {without_query(request.realm)}, sent no token")
-        return Token(value, asked + usable_seconds(document.get("expires_in")))
+        scope = document.get("scope")  # RFC 6749, 5.1: required where it is not what was asked for
+        expires = asked + usable_seconds(document.get("expires_in"))
+        return Token(value, expires, scope if isinstance(scope, str) else "")
 
     def _ask(self, request: TokenRequest) -> Answer:
         credentials = request.credentials
