@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Installing from an OCI cache: ours against vanilla Spack of the same version, same packages, same registry, same run.
 
-    bench_install.py --spack SPACK_ROOT [--work DIR] [--rounds N] [--delay MS --rate MBIT] [/HASH ...]
+    bench_install.py [--spack SPACK_ROOT] [--work DIR] [--rounds N] [--delay MS --rate MBIT] [/HASH ...]
 
 ``SPACK_ROOT`` has the packages installed; its configuration and the environment's SPACK_* variables are used as they
 are, except that everything is installed below ``--work`` (a tmpfs measures best; the path of the tree there must not
@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests"), str(ROOT / "tests" / "bench")]
 
 from support import spack_instance  # noqa: E402
+from support.bench_stack import spack_root  # noqa: E402
 from support.docker_registry import DockerRegistry, docker_registry  # noqa: E402
 from support.slow_link import slow_link  # noqa: E402
 
@@ -157,7 +158,7 @@ def link(registry: DockerRegistry, delay: float, rate: float) -> Iterator[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("specs", nargs="*")
-    parser.add_argument("--spack", required=True, type=Path)
+    parser.add_argument("--spack", type=Path, help="default: one with 300 small packages")
     parser.add_argument("--work", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--delay", type=float, default=0, help="round trip time in ms")
@@ -168,11 +169,12 @@ def main() -> int:
         work = args.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         work.mkdir(parents=True, exist_ok=True)
         registry = stack.enter_context(docker_registry(tls=True, fast=True, access_log=False))
-        direct = Bench(args.spack, work, f"oci://{registry.host}/bench/install", registry)
+        spack = spack_root(args.spack)
+        direct = Bench(spack, work, f"oci://{registry.host}/bench/install", registry)
         specs = args.specs or direct.roots()
         direct.fill(specs)
         host = stack.enter_context(link(registry, args.delay, args.rate))
-        bench = Bench(args.spack, work, f"oci://{host}/bench/install", registry)
+        bench = Bench(spack, work, f"oci://{host}/bench/install", registry)
         ways = {way.name: way for way in WAYS if not args.only or way.name in args.only}
         for way in ways.values():  # indexes, caches of the package repositories and byte code are made once, for all
             bench.run(way.ours, way.installer, "buildcache", "list", tree=bench.tree)

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """`spack oci push` against `spack buildcache push` of the same Spack: same packages, same registry, same run.
 
-    SPACK_PYTHON=PYTHON python tests/bench/bench_push.py --spack SPACK_ROOT [--work DIR] [--rounds N] [SPEC ...]
+    python tests/bench/bench_push.py [--spack SPACK_ROOT] [--work DIR] [--rounds N] [SPEC ...]
 
 ``SPACK_ROOT`` has the packages installed; its configuration and the environment's SPACK_* variables are used as they
 are, except that caches and stages go to ``--work`` (a tmpfs measures best). Nothing is written to its install tree.
-SPEC: roots to push with their dependencies; default: everything that is installed. Many small packages to push make
-``make_small_packages.py``. Every figure is beyond start-up, which is that of `push --help` of the same command.
+Without it, 300 small packages are made (see ``make_small_packages.py``).
+SPEC: roots to push with their dependencies; default: everything that is installed. Every figure is beyond start-up,
+which is that of `push --help` of the same command.
 """
 
 import argparse
@@ -25,10 +26,10 @@ from typing import Dict, List, Optional, Sequence, Tuple
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
 
+from support import spack_instance  # noqa: E402
+from support.bench_stack import spack_root  # noqa: E402
 from support.docker_registry import DockerRegistry, docker_registry  # noqa: E402
 from support.other_registry import other_registry  # noqa: E402
-
-EXTENSION = ROOT / "extension" / "spack-oci"
 
 
 @dataclass
@@ -59,12 +60,13 @@ class Bench:
         self.registry = registry
         self.jobs = jobs
         self.number = 0
+        self.pythons = {ours: str(spack_instance.python(ours)) for ours in (False, True)}
         self.environment = dict(os.environ, SPACK_USER_CACHE_PATH=str(work / "cache"))
         self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
         if registry.ca:
             self.environment["SSL_CERT_FILE"] = registry.ca
 
-    def _command(self, ours: bool, *arguments: str) -> List[str]:
+    def _command(self, *arguments: str) -> List[str]:
         settings = {
             "misc_cache": self.work / "misc",
             "source_cache": self.work / "sources",
@@ -73,8 +75,6 @@ class Bench:
         command = [str(self.spack / "bin" / "spack")]
         for name, value in settings.items():
             command += ["-c", f"config:{name}:{value}"]
-        if ours:
-            command += ["-c", f"config:extensions:[{EXTENSION}]"]
         return [*command, *arguments]
 
     def roots(self) -> Tuple[List[str], int]:
@@ -89,8 +89,8 @@ class Bench:
             "print(sum(not s.external for s in found), *roots)"
         )
         found = subprocess.run(
-            self._command(False, "python", "-c", code),
-            env=self.environment,
+            self._command("python", "-c", code),
+            env={**self.environment, "SPACK_PYTHON": self.pythons[False]},
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             check=True,
@@ -111,8 +111,8 @@ class Bench:
         times = os.times()
         started = time.perf_counter()
         process = subprocess.Popen(
-            self._command(ours, *arguments),
-            env=self.environment,
+            self._command(*arguments),
+            env={**self.environment, "SPACK_PYTHON": self.pythons[ours]},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -208,7 +208,7 @@ def layer_bytes(registry: DockerRegistry, url: str) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spack", type=Path, required=True, help="root of the Spack whose packages are pushed")
+    parser.add_argument("--spack", type=Path, help="root of the Spack whose packages are pushed; default: small ones")
     parser.add_argument("--work", type=Path, help="directory for registry, caches and stages")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tls", action="store_true", help="registry with TLS")
@@ -226,7 +226,7 @@ def main() -> None:
             if args.registry
             else docker_registry(tls=args.tls, directory=directory, fast=True)
         ) as registry:
-            compare(Bench(args.spack, work, registry, args.jobs), args)
+            compare(Bench(spack_root(args.spack), work, registry, args.jobs), args)
 
 
 def compare(bench: Bench, args: argparse.Namespace) -> None:

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""The Spack that benchmarks measure when they are given none: a clone with many small packages in its install tree."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Optional
+
+from support import spack_instance
+
+COUNT = 300
+
+
+def spack_root(given: Optional[Path]) -> Path:
+    """``given``, used with the environment's configuration; or a Spack 1.1.0 with small packages, made once.
+
+    The latter's configuration comes into this process's environment.
+    """
+    if given:
+        return given.resolve()
+    home = spack_instance.cache_directory() / "bench"
+    (home / "repository").mkdir(parents=True, exist_ok=True)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ.update(
+        SPACK_USER_CONFIG_PATH=str(home / "config"),
+        SPACK_SYSTEM_CONFIG_PATH=str(home / "system"),
+        SPACK_USER_CACHE_PATH=str(home / "cache"),
+    )
+    root = home / "spack"
+    if not (home / "made").exists():
+        _make(home, root)
+        (home / "made").touch()
+    return root
+
+
+def _make(home: Path, root: Path) -> None:
+    if not root.exists():
+        spack_instance.clone(spack_instance.VERSIONS["1.1.0"], root)
+    shutil.rmtree(root / "opt", ignore_errors=True)
+    repositories = {
+        "small": str(home / "repository" / "spack_repo" / "small"),
+        "builtin_mock": "$spack/var/spack/test_repos/spack_repo/builtin_mock",
+    }
+    (home / "config").mkdir(exist_ok=True)
+    (home / "config" / "repos.yaml").write_text(json.dumps({"repos:": repositories}))
+    shutil.rmtree(home / "repository" / "spack_repo", ignore_errors=True)
+    script = Path(__file__).resolve().parents[1] / "bench" / "make_small_packages.py"
+    command = [str(root / "bin" / "spack"), "python", str(script), str(home / "repository"), str(COUNT)]
+    environment = {**os.environ, "SPACK_PYTHON": str(spack_instance.python(False))}
+    subprocess.run(command, env=environment, check=True)
