@@ -37,9 +37,10 @@ def _ahead_of(installer: Any) -> Iterator[None]:
     with contextlib.suppress(SpackOciError):  # what is wrong will be said when a package is really needed
         # here, so that the processes that are forked from this one need not read the index again
         indexed_oci_mirror(missing[0])
+    before_fork.know_prefixes(roots)
     limits = AheadLimits(options.ahead_room, options.ahead_count, min(options.transfer_jobs, 4))
     with Prefetch(what_is_wanted(missing), limits):
-        before_fork.prepare(roots)
+        before_fork.import_hooks()
         yield
 
 

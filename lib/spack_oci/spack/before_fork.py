@@ -20,9 +20,8 @@ from spack import traverse
 _SECTIONS = ("config", "modules", "packages")
 
 
-def prepare(roots: "Sequence[spack.spec.Spec]") -> None:
-    """Import what the children of an install of ``roots`` will need, and tell all specs their prefixes."""
-    _know_prefixes(roots)
+def import_hooks() -> None:
+    """Import the modules of the hooks that run after an install, and read what they ask the configuration for."""
     for name in getattr(spack.hooks.post_install, "HOOK_ORDER", ()):
         importlib.import_module(name)
     for section in _SECTIONS:
@@ -30,10 +29,12 @@ def prepare(roots: "Sequence[spack.spec.Spec]") -> None:
             spack.config.get(section)
 
 
-def _know_prefixes(roots: "Sequence[spack.spec.Spec]") -> None:
-    """Ask the database for all prefixes now. In a child, the new installer of Spack 1.1 cannot: a lock that is the
-    parent's makes the child die. (It asks itself for those of the graph that it builds, but roots that were
-    concretized apart have copies of their dependencies, which no graph knows.)
+def know_prefixes(roots: "Sequence[spack.spec.Spec]") -> None:
+    """Ask the database for the prefixes of all specs now, in one go; later it is read again after every install.
+
+    In a child, the new installer of Spack 1.1 cannot ask it: a lock that is the parent's makes the child die. (That
+    installer asks for those of the graph that it builds; but roots that were concretized apart have copies of
+    their dependencies, which no graph knows.)
     """
     known: Dict[str, str] = {}
     with spack.store.STORE.db.read_transaction():

@@ -239,9 +239,10 @@ def install_closure(
     environment = spack.environment.active_environment()
     explicit = {s.dag_hash() for s in (environment.concrete_roots() if environment else roots)}
     with _locked(plan(roots)) as planned:
+        before_fork.know_prefixes(roots)
         steps = SpackSteps(planned, explicit)
         if planned.missing:
-            before_fork.prepare(roots)
+            before_fork.import_hooks()
             compat.install_sbang()
         options = settings.read()
         limits = InstallLimits(jobs or options.pack_jobs, options.transfer_jobs, max(1, options.ahead_room))
