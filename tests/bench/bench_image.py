@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """`spack oci push --base-image --tag` against `spack buildcache push --base-image --tag` of the same Spack.
 
-    SPACK_PYTHON=PYTHON python tests/bench/bench_image.py --spack SPACK_ROOT --base LAYOUT:TAG [--work DIR] SPEC ...
+    python tests/bench/bench_image.py [--spack SPACK_ROOT] [--base LAYOUT:TAG] [--work DIR] [--rounds N] [SPEC ...]
 
-``SPACK_ROOT`` has the packages installed; nothing is written to its install tree. The base image is copied into the
-registry first, so that it lives where the packages go. Times are medians, straight to the registry (TLS, loopback);
-bytes are those of one more run through a proxy that counts them. ``--graphs`` prints, without a registry, what a client
-pulls after the update of one package, for each layer strategy and graph.
+``SPACK_ROOT`` has the packages installed; nothing is written to its install tree. Without it, 300 small packages are
+made. SPEC: roots of the image; default: everything that is installed. The base image (default: a shell) is copied into
+the registry first, so that it lives where the packages go. Times are medians, straight to the registry (TLS, loopback);
+bytes are those of one more run through a proxy that counts them. What a client pulls after an update is measured by
+``bench_image_update.py``.
 """
 
 import argparse
 import json
 import os
-import random
 import socket
 import statistics
 import subprocess
@@ -21,16 +21,25 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
 
-from spack_oci.image import layers  # noqa: E402
+from spack_oci.reference import parse_url  # noqa: E402
+from spack_oci.registry.settings import RegistrySettings  # noqa: E402
+from spack_oci.registry.store import open_repository  # noqa: E402
+from support import spack_instance  # noqa: E402
+from support.bench_stack import spack_root  # noqa: E402
+from support.containers import push_base, shell_root_file_system  # noqa: E402
 from support.docker_registry import DockerRegistry, docker_registry  # noqa: E402
-from support.real_graphs import members_of_graph, updated  # noqa: E402
 
-EXTENSION = ROOT / "extension" / "spack-oci"
+#: prints the installed packages that no other one needs
+ROOTS = (
+    "import spack.store; found = spack.store.STORE.db.query(); "
+    "used = {d.dag_hash() for s in found for d in s.dependencies()}; "
+    "print(*('/' + s.dag_hash() for s in found if s.dag_hash() not in used))"
+)
 
 
 class CountingProxy:
@@ -69,27 +78,30 @@ class Run(NamedTuple):
 
 class Bench:
     def __init__(self, args: argparse.Namespace, work: Path, registry: DockerRegistry) -> None:
-        self.spack: Path = args.spack
-        self.specs: List[str] = args.specs
+        self.spack = spack_root(args.spack)
+        self.pythons = {ours: str(spack_instance.python(ours)) for ours in (False, True)}
         self.work = work
         self.registry = registry
         self.proxy = CountingProxy(registry.host)
         self.number = 0
         self.environment = dict(os.environ, SPACK_USER_CACHE_PATH=str(work / "cache"), SSL_CERT_FILE=str(registry.ca))
         self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        self.run(False, "buildcache", "push", "--help")
+        self.specs: List[str] = args.specs or self.output(False, "python", "-c", ROOTS).split()
 
     def run(self, ours: bool, *arguments: str) -> float:
+        started = time.perf_counter()
+        self.output(ours, *arguments)
+        return time.perf_counter() - started
+
+    def output(self, ours: bool, *arguments: str) -> str:
         command = [str(self.spack / "bin" / "spack")]
         for name in ("misc_cache", "source_cache", "build_stage"):
             command += ["-c", f"config:{name}:{self.work / name}"]
-        if ours:
-            command += ["-c", f"config:extensions:[{EXTENSION}]"]
-        started = time.perf_counter()
-        done = subprocess.run([*command, *arguments], env=self.environment, capture_output=True, text=True)
+        environment = {**self.environment, "SPACK_PYTHON": self.pythons[ours]}
+        done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True)
         if done.returncode:
-            raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
-        return time.perf_counter() - started
+            raise SystemExit(f"{' '.join(arguments[:4])} failed:\n{done.stdout}{done.stderr}")
+        return done.stdout
 
     def push(self, ours: bool, repository: str, host: str, *options: str) -> float:
         words = ["oci", "push"] if ours else ["buildcache", "push", "--unsigned"]
@@ -151,52 +163,35 @@ def compare(bench: Bench, rounds: int) -> None:
     print(f"our image: {count} layers, {size / 1e6:.1f} MB")
 
 
-def graphs() -> None:
-    """Mean bytes over the updates of 40 packages."""
-    print("pulled after the update of one package, mean; share of the image")
-    print(f"{'packages':>8} {'strategy':12} {'by digest':>12} {'by chain':>12} {'a leaf':>12}")
-    for size in (60, 200, 500):
-        members = members_of_graph(size)
-        total = sum(member.size for member in members)
-        for strategy in (None, *layers.STRATEGIES.values()):
-            limit = 1 if strategy is None else min(110, size // 2)
-            old = layers.plan_layers(members, limit, strategy or layers.SIZE)
-            leaves = [m for m in members if not any(m.dag_hash in other.dependencies for other in members)]
-            by_digest, by_chain, leaf = [], [], []
-            for changed in random.Random(size).sample(members, 40):
-                new = layers.plan_layers(updated(members, changed), limit, strategy or layers.SIZE)
-                by_digest.append(layers.bytes_to_pull(old, new))
-                by_chain.append(layers.bytes_to_pull_by_chain(old, new))
-                if changed in leaves:
-                    leaf.append(by_digest[-1])
-            row = [f"{statistics.mean(values) / total:11.1%} " for values in (by_digest, by_chain, leaf)]
-            name = f"{strategy.name} ({limit})" if strategy else "one layer"
-            print(f"{size:8} {name:16}" + "".join(row))
+def put_base(registry: DockerRegistry, base: Optional[str]) -> None:
+    """``base`` (of a layout, DIR:TAG), or a small image, as library/base:1."""
+    if base:
+        target = f"docker://{registry.host}/library/base:1"
+        flags = ["-q", f"--dest-cert-dir={Path(str(registry.ca)).parent}"]
+        subprocess.run(["skopeo", "copy", *flags, f"oci:{base}", target], check=True)
+        return
+    settings = RegistrySettings(ca_bundle=registry.ca)
+    with open_repository(parse_url(registry.mirror_url("library/base")), settings) as store:
+        push_base(store, "1", shell_root_file_system())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spack", type=Path, help="root of the Spack whose packages are pushed")
-    parser.add_argument("--base", help="base image in an OCI layout, DIR:TAG")
+    parser.add_argument("--spack", type=Path, help="root of the Spack whose packages are pushed; default: small ones")
+    parser.add_argument("--base", help="base image in an OCI layout, DIR:TAG; default: a shell")
     parser.add_argument("--work", type=Path, help="directory for registry, caches and stages")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--graphs", action="store_true")
     parser.add_argument("specs", nargs="*")
     args = parser.parse_args()
-    if args.graphs:
-        graphs()
-        return
     with tempfile.TemporaryDirectory(dir=args.work, prefix="bench-image-") as directory:
         work = Path(directory)
         (work / "registry").mkdir()
         with docker_registry(tls=True, directory=work / "registry", fast=True) as registry:
-            target = f"docker://{registry.host}/library/base:1"
             certificates = work / "certificates"
             certificates.mkdir()
             (certificates / "ca.crt").write_bytes(Path(str(registry.ca)).read_bytes())
             registry.ca = str(certificates / "ca.crt")
-            copy = ["skopeo", "copy", "-q", f"--dest-cert-dir={certificates}", f"oci:{args.base}", target]
-            subprocess.run(copy, check=True)
+            put_base(registry, args.base)
             compare(Bench(args, work, registry), args.rounds)
 
 
