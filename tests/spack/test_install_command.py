@@ -64,6 +64,16 @@ def snapshot(spack):
     return {name: tree(prefix) for name, prefix in prefixes_of(spack).items()}, records(spack)
 
 
+def verified(spack):
+    """What Spack's own checks say: of the files against the manifests, of the libraries that programs need."""
+    results = []
+    for arguments in (("manifest", "--json", "--all"), ("libraries",)):
+        done = spack.run("verify", *arguments, check=False)
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if "install_times" not in line]
+        results.append((done.returncode, sorted(lines)))
+    return results
+
+
 @pytest.fixture(params=["oci install", "classic", "new"])
 def how(request):
     return request.param
@@ -75,13 +85,13 @@ def vanilla(how, destination, cache):
     spack = destination(ours=False, installer="new" if how == "new" else "old")
     spack.use(cache)
     spack.install_from_cache("oci-stack")
-    found = snapshot(spack)
+    found = snapshot(spack), verified(spack)
     shutil.rmtree(spack.tree)
     return spack, found
 
 
 def test_trees_modes_and_records_are_those_of_vanilla_spack(how, vanilla, destination, cache, built):
-    there, (trees, database) = vanilla
+    there, ((trees, database), checks) = vanilla
     spack = destination(tree=there.tree, installer=there.installer)
     spack.use(cache)
     if how == "oci install":
@@ -95,6 +105,7 @@ def test_trees_modes_and_records_are_those_of_vanilla_spack(how, vanilla, destin
         different = {p: (trees[name].get(p), our_trees[name].get(p)) for p in {*trees[name], *our_trees[name]}}
         assert not {p: pair for p, pair in different.items() if pair[0] != pair[1]}, name
     assert our_database == database
+    assert verified(spack) == checks
     assert not [n for _, directories, _ in os.walk(spack.tree) for n in directories if ".oci-" in n]
 
 
