@@ -77,6 +77,7 @@ def test_anonymous_token():
         assert all("Authorization" not in h for _, p, h in registry.seen if p.startswith("/token"))
         with pytest.raises(Unauthorized, match="anonymous: no credentials for .* were found.*spack oci login"):
             put_bytes(store, b"new", OCI_LAYER)
+        assert registry.methods() == ["HEAD 401", "token 200", "HEAD 200", "HEAD 404", "token 200", "POST 401"]
 
 
 def test_a_refused_token_is_not_asked_for_again_and_again():
@@ -131,6 +132,33 @@ def test_401_in_the_middle_of_an_upload(monolithic):
             assert registry.methods() == [*start, "PUT 401", "token 200", "PUT 201"]
         else:
             assert registry.methods() == [*start, "PATCH 401", "token 200", "PATCH 202", "PATCH 202", "PUT 201"]
+
+
+def test_token_that_expires_during_an_upload():
+    """Two seconds; a piece takes longer, and so the next one gets another token, without a 401."""
+    data = b"0123456789abcdef" * (3 << 15)
+
+    class Slow(BytesSource):
+        def open(self):
+            if not registry.uploads[next(iter(registry.uploads))]:
+                time.sleep(2)
+            return super().open()
+
+    with fault_registry(auth="bearer", token_lifetime=2) as registry:
+        policy = UploadPolicy(monolithic=False, chunk_size=1 << 19)
+        assert store_at(registry, upload=policy).put_blob(Descriptor.of(data, OCI_LAYER), Slow(data))
+        assert registry.repository(NAME).blobs[sha256_digest(data)] == data
+        assert registry.methods() == [
+            *["HEAD 401", "token 200", "HEAD 404", "token 200", "POST 202"],
+            *["PATCH 202", "token 200", "PATCH 202", "PATCH 202", "PUT 201"],
+        ]
+
+
+@pytest.mark.parametrize("how", ["truncate", "reset_after"])
+def test_token_answer_that_breaks_off(how):
+    with fault_registry(Fault("GET", "/token", **{how: 10}), auth="bearer") as registry:
+        assert store_at(registry).has_blob(DIGEST)
+        assert registry.methods() == ["HEAD 401", "token 200", "HEAD 401", "token 200", "HEAD 200"]
 
 
 def test_many_threads_ask_for_one_token():
@@ -237,6 +265,7 @@ def test_no_credentials_over_a_redirect_of_the_token_server():
             with pytest.raises(UnexpectedResponse, match="redirects, which is not followed"):
                 store_at(registry).has_blob(DIGEST)
             assert elsewhere.requests() == []
+            assert registry.methods() == ["HEAD 401", "token 302"]
 
 
 def test_token_server_in_trouble():
@@ -247,6 +276,8 @@ def test_token_server_in_trouble():
         registry.tokens.clear()
         with pytest.raises(ServerFailure, match=r"token server .* answered 503 \(3 tries\)"):
             store_at(registry).has_blob(DIGEST)
+        # the token that is known from before is tried first
+        assert registry.methods()[5:] == ["HEAD 401", "HEAD 401", "token 503", "token 503", "token 503"]
 
 
 @pytest.mark.parametrize("fault", [{"endless": True}, {"status": 200, "body": b"{}"}, {"status": 200, "body": b"no"}])

@@ -45,8 +45,33 @@ def test_pagination_without_end():
 def test_pagination_to_another_host():
     headers = {"Link": '<http://elsewhere.example/v2/x/tags/list>; rel="next"'}
     fault = Fault("GET", "/tags/", status=200, headers=headers, body=b'{"tags": ["a"]}')
-    with fault_registry(fault) as registry, pytest.raises(UnexpectedResponse, match="another host"):
-        list(store_at(registry).tags())
+    with fault_registry(fault) as registry:
+        with pytest.raises(UnexpectedResponse, match="another host"):
+            list(store_at(registry).tags())
+        assert registry.methods() == ["GET 200"]
+
+
+def test_referrers_that_go_round():
+    body = b'{"mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}'
+    digest = layer(SMALL).digest
+    headers = {"Link": f'</v2/{NAME}/referrers/{digest}?page=2>; rel="next"'}
+    with fault_registry(Fault("GET", "/referrers/", status=200, headers=headers, body=body, times=99)) as registry:
+        with pytest.raises(UnexpectedResponse, match="round in circles"):
+            store_at(registry).referrers(digest)
+        assert registry.methods() == ["GET 200"] * 2
+
+
+def test_referrers_without_end():
+    """Each page has another address, and nothing new."""
+    body = b'{"mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}'
+    digest = layer(SMALL).digest
+    with fault_registry() as registry:
+        for n in range(99):
+            headers = {"Link": f'</v2/{NAME}/referrers/{digest}?page={n}>; rel="next"'}
+            registry.faults.append(Fault("GET", "/referrers/", status=200, headers=headers, body=body))
+        with pytest.raises(UnexpectedResponse, match="nothing new"):
+            store_at(registry).referrers(digest)
+        assert registry.methods() == ["GET 200"] * 4
 
 
 def test_referrers_api():

@@ -173,7 +173,8 @@ class Handler(BaseHTTPRequestHandler):
         """Byte after byte, status line included."""
         data = b"".join(self._headers_buffer) + b"\r\n" + body  # type: ignore[attr-defined]
         self._headers_buffer = []
-        for n in range(len(data)):
+        self.wfile.write(data[: self._fault.dribble_after])
+        for n in range(self._fault.dribble_after, len(data)):
             self.wfile.write(data[n : n + 1])
             self.wfile.flush()
             time.sleep(self._fault.dribble)

@@ -16,7 +16,8 @@ class Fault:
     has none, of the answer's, this many bytes pass before the connection is reset. ``truncate``: so many bytes of the
     answer, then an orderly close. ``corrupt``: a byte of the answer's body is another. ``ignore_range``: the whole
     content although a part was asked for. ``wrong_range``: a part other than the one asked for. ``dribble``: seconds
-    between the bytes of the answer. ``endless``: a body that never ends. ``skip``: requests to let pass first.
+    between the bytes of the answer, after the first ``dribble_after``. ``endless``: a body that never ends. ``skip``:
+    requests to let pass first.
     """
 
     method: str
@@ -33,6 +34,7 @@ class Fault:
     ignore_range: bool = False
     wrong_range: bool = False
     dribble: float = 0.0
+    dribble_after: int = 0
     endless: bool = False
 
     def applies_to(self, method: str, path: str) -> bool:

@@ -76,6 +76,24 @@ class RegistryClient:
             return answer
         raise self._refusal(answer, doing)
 
+    def read(
+        self, url: str, *, doing: str, scopes: Scopes, headers: Mapping[str, str], limit: int
+    ) -> Tuple[Answer, bytes]:
+        """GET a document whole: one that breaks off is asked for again. InvalidContent beyond ``limit`` bytes."""
+        body = b""
+
+        def send() -> Answer:
+            nonlocal body
+            answer = self._authorized("GET", url, scopes, headers, None, None)
+            if answer.status == 200:
+                body = answer.read_all(limit)
+            return answer
+
+        answer = send_patiently(send, self.settings.retry, lambda refused: self._refusal(refused, doing), (200,))
+        if answer.status != 200:
+            raise self._refusal(answer, doing)
+        return answer, body
+
     def _authorized(
         self,
         method: str,

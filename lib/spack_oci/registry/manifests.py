@@ -72,15 +72,13 @@ class Manifests:
             return self._get_once(reference)
 
     def _get_once(self, reference: str) -> Tuple[Descriptor, bytes]:
-        answer = self._client.call(
-            "GET",
+        answer, data = self._client.read(
             self._url(reference),
             doing=f"reading {self._called(reference)}",
             scopes=self._client.scopes("pull"),
-            accept=(200,),
             headers={"Accept": ACCEPT},
+            limit=MAX_MANIFEST_SIZE,
         )
-        data = answer.read_all(MAX_MANIFEST_SIZE)
         expected = reference if ":" in reference else answer.headers.get("Docker-Content-Digest", "")
         digest = sha256_digest(data)
         if is_digest(expected):
@@ -142,11 +140,13 @@ class Manifests:
         url = f"{self._repository.endpoint}/referrers/{digest}{query}"
         doing = f"listing what refers to {digest} in {self._repository}"
         found: Dict[str, Descriptor] = {}
+        barren = _BarrenPages(doing)
         try:
             for page in pages(self._client, url, doing):
                 if page.get("mediaType") != OCI_INDEX and "manifests" not in page:
                     return None
                 found.update((d.digest, d) for d in descriptors_of(page))
+                barren.count(len(found))
         except NotFound:
             return None
         except ResponseError as e:
@@ -197,20 +197,33 @@ class Manifests:
 
     def tags(self) -> Iterator[str]:
         url = f"{self._repository.endpoint}/tags/list?n={PAGE_SIZE}"
+        doing = f"listing the tags of {self._repository}"
         seen: Set[str] = set()
-        barren = 0
+        barren = _BarrenPages(doing)
         try:
-            for page in pages(self._client, url, f"listing the tags of {self._repository}", _next_after_last):
-                before = len(seen)
+            for page in pages(self._client, url, doing, _next_after_last):
                 for tag in page.get("tags") or []:
                     if isinstance(tag, str) and tag not in seen:
                         seen.add(tag)
                         yield tag
-                barren = barren + 1 if len(seen) == before else 0
-                if barren > MAX_BARREN_PAGES:
-                    raise UnexpectedResponse(f"listing the tags of {self._repository}: the pages bring nothing new")
+                barren.count(len(seen))
         except NotFound:
             return
+
+
+class _BarrenPages:
+    """Ends a listing that would never end: after ``MAX_BARREN_PAGES`` pages in a row that brought nothing new."""
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+        self._known = self._in_a_row = 0
+
+    def count(self, known: int) -> None:
+        """After each page: how many items are known by now."""
+        self._in_a_row = self._in_a_row + 1 if known == self._known else 0
+        self._known = known
+        if self._in_a_row > MAX_BARREN_PAGES:
+            raise UnexpectedResponse(f"{self._doing}: the pages bring nothing new")
 
 
 def pages(client: RegistryClient, url: str, doing: str, next_of: Any = None) -> Iterator[Dict[str, Any]]:
@@ -225,15 +238,14 @@ def pages(client: RegistryClient, url: str, doing: str, next_of: Any = None) -> 
         if current in visited:
             raise UnexpectedResponse(f"{doing}: the pages go round in circles")
         visited.add(current)
-        answer = client.call(
-            "GET",
+        answer, data = client.read(
             current,
             doing=doing,
             scopes=client.scopes("pull"),
-            accept=(200,),
             headers={"Accept": f"application/json, {OCI_INDEX}"},
+            limit=MAX_LISTING_SIZE,
         )
-        document = parse_json(answer.read_all(MAX_LISTING_SIZE), without_query(current))
+        document = parse_json(data, without_query(current))
         yield document
         link = next_link(answer.headers.get("Link"))
         if link:

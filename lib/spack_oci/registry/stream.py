@@ -30,6 +30,9 @@ class ResumingStream:
     that are here already are passed over. Fewer bytes than the descriptor says count as a broken connection. Digests
     are not checked here.
 
+    A registry that sends a few bytes for each request would keep us for ever, so a failure counts as the first only
+    if what came since the last is what ``minimum_rate`` asks of ``read_timeout`` seconds.
+
     Where one place fails, the next goes on from the same byte: a digest names the same content everywhere.
     """
 
@@ -41,7 +44,7 @@ class ResumingStream:
         self._descriptor = descriptor
         self._is_part = span is not None
         self._offset, self._end = span or (0, descriptor.size)
-        self._failures = 0
+        self._failures, self._failed_at = 0, self._offset
         self._validator = ""
         self._answer: Optional[Answer] = None
         self._open()
@@ -75,7 +78,7 @@ class ResumingStream:
             raise error
         self._places.pop(0)
         self._validator = ""
-        self._failures = 0
+        self._failures, self._failed_at = 0, self._offset
 
     def read(self, size: int = -1) -> bytes:
         while True:
@@ -92,16 +95,16 @@ class ResumingStream:
             except (ConnectionLost, TimedOut) as e:
                 self._lost(e)
                 continue
-            if chunk:
-                self._offset += len(chunk)
-                self._failures = 0
+            self._offset += len(chunk)
             return chunk
 
     def _lost(self, error: SpackOciError) -> None:
-        """Wait before going on, or raise. Failures count only as long as no byte arrives."""
+        """Wait before going on, or raise."""
         self.close()
-        self._failures += 1
-        retry = self._client.settings.retry
+        settings = self._client.settings
+        got_on = self._offset - self._failed_at >= settings.minimum_rate * settings.read_timeout
+        self._failures, self._failed_at = (1 if got_on else self._failures + 1), self._offset
+        retry = settings.retry
         wait = retry.wait_before_retry(error, self._failures)
         if wait is None:
             error.message += f" ({self._failures} tries, {self._offset} of {self._descriptor.size} bytes arrived)"
