@@ -64,8 +64,11 @@ def _need(*programs: str) -> None:
 @contextlib.contextmanager
 def _home() -> Iterator[Path]:
     # agents listen in sockets below it, whose paths have 107 characters at most
-    with tempfile.TemporaryDirectory(prefix="helper-", dir="/tmp", ignore_cleanup_errors=True) as directory:
+    directory = tempfile.mkdtemp(prefix="helper-", dir="/tmp")
+    try:
         yield Path(directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)  # they may remove their sockets at the same time
 
 
 def _environment(home: Path, **more: str) -> Dict[str, str]:
