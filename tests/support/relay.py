@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 import time
-from typing import Iterator, List, Sequence
+from typing import Iterator, List, Optional, Sequence
 
 _NEVER = 1 << 62
 
@@ -36,9 +36,10 @@ def relay(target: str, round_trip: float = 0.0, cuts: Sequence[int] = (), answer
                 if not data:
                     sink.shutdown(socket.SHUT_WR)
                     return
-                sink.sendall(data)
+                kept = before_cut(passed, len(data)) if counted else None
+                sink.sendall(data[:kept])
                 passed += len(data)
-                if counted and is_cut(passed):
+                if kept is not None:
                     with contextlib.suppress(OSError):
                         sink.shutdown(socket.SHUT_RDWR)  # the other thread reads from it, and so keeps it open
                     for end in (source, sink):
@@ -46,12 +47,12 @@ def relay(target: str, round_trip: float = 0.0, cuts: Sequence[int] = (), answer
                         end.close()
                     return
 
-    def is_cut(passed: int) -> bool:
+    def before_cut(passed: int, more: int) -> Optional[int]:
+        """How many of ``more`` bytes are let through before the connection is cut; None if it is not."""
         with lock:
-            if passed < (left[0] if left else _NEVER):
-                return False
-            left.pop(0)
-            return True
+            if passed + more < (left[0] if left else _NEVER):
+                return None
+            return max(0, left.pop(0) - passed)
 
     def accept() -> None:
         with contextlib.suppress(OSError):
