@@ -8,7 +8,7 @@ Push, fetch, base-image copy, sync and prune are written against :class:`Content
 import io
 import os
 from dataclasses import dataclass
-from typing import BinaryIO, Callable, Iterable, Iterator, List, Optional, Protocol, Tuple
+from typing import BinaryIO, Callable, Iterable, Iterator, List, Optional, Protocol, Tuple, runtime_checkable
 
 from .descriptor import Descriptor, VerifyingReader
 from .errors import InvalidContent, NotFound
@@ -99,6 +99,14 @@ class ContentStore(Protocol):
 
     def close(self) -> None:
         """Give connections back."""
+
+
+@runtime_checkable
+class SavesBlobs(Protocol):
+    """A store that knows a better way to bring a blob into a file than reading its stream."""
+
+    def save_blob(self, descriptor: Descriptor, target: BinaryIO, progress: Optional[Progress] = None) -> None:
+        """Write a blob, verified, into an empty, seekable file; content that arrives damaged is fetched once more."""
 
 
 @dataclass(frozen=True)

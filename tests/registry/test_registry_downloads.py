@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Downloads that break, lie, trickle or never end: they complete, or end in one error. Requests are counted."""
 
+import os
 import time
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from spack_oci.cache.blobs import BlobCache
+from spack_oci.cache.fetch import fetch_into_cache
 from spack_oci.content import read_blob
 from spack_oci.descriptor import sha256_digest
 from spack_oci.errors import (
@@ -108,6 +112,32 @@ def test_parallel_ranges(faults, statuses, tmp_path, monkeypatch):
         assert (tmp_path / "blob").read_bytes() == LARGE
         assert dict(Counter(registry.methods())) == statuses
         assert sum(moved) == len(LARGE)
+
+
+@pytest.mark.parametrize("parts, requests", [(1, 2), (3, 6)])
+def test_fetch_of_a_layer_that_is_damaged_once(parts, requests, tmp_path, monkeypatch):
+    """The way that installs take; the first bytes are looked at once, however they come."""
+    monkeypatch.setattr("spack_oci.registry.downloads.MIN_PART", 1 << 20)
+    cache, shown = BlobCache(str(tmp_path), 1 << 30), []
+    with fault_registry(Fault("GET", "/blobs/", corrupt=True)) as registry:
+        keep(registry, LARGE)
+        assert fetch_into_cache(store_at(registry, parallel_ranges=parts), layer(LARGE), cache, peek=shown.append)
+        assert len(registry.requests()) == requests
+    assert Path(cache.path(sha256_digest(LARGE))).read_bytes() == LARGE
+    assert len(shown) == 1 and shown[0][1:100] == LARGE[1:100]
+
+
+def test_peek_that_stops_a_fetch(tmp_path):
+    def peek(data):
+        raise InvalidContent("not this one")
+
+    with fault_registry() as registry:
+        keep(registry, LARGE)
+        cache = BlobCache(str(tmp_path), 1 << 30)
+        with pytest.raises(InvalidContent, match="not this one"):
+            fetch_into_cache(store_at(registry), layer(LARGE), cache, peek=peek)
+        assert registry.methods() == ["GET 200"]
+        assert cache.get(sha256_digest(LARGE)) is None and os.listdir(tmp_path / "fetching") == []
 
 
 def test_large_blob_damaged_always(tmp_path):

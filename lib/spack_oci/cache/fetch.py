@@ -7,12 +7,13 @@ the prefix (FORMAT.md, "One tag a package").
 
 import contextlib
 import fcntl
+import io
 import os
 import secrets
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Mapping, Optional
 
-from ..content import ContentStore, Progress, read_blob
+from ..content import ContentStore, Progress, SavesBlobs, read_blob
 from ..descriptor import MANIFEST_TYPES, Descriptor, VerifyingReader, parse_json
 from ..errors import InvalidContent, NotAPackage, StorageError
 from .blobs import BlobCache
@@ -135,8 +136,9 @@ def fetch_blob(
     """Download any blob to a file; see :func:`fetch_layer`."""
     temporary = f"{destination_path}.{secrets.token_hex(6)}.part"
     try:
-        with open(temporary, "xb") as file:
-            _copy(store, descriptor, file, progress, peek)
+        with _PeekedFile(temporary, peek) as file:
+            _save(store, descriptor, file, progress)
+            file.peek_if_not_yet()
         os.replace(temporary, destination_path)
     except OSError as e:
         raise StorageError.from_os_error(f"writing {destination_path}", e) from e
@@ -145,20 +147,38 @@ def fetch_blob(
             os.unlink(temporary)
 
 
-def _copy(
-    store: ContentStore, descriptor: Descriptor, file: BinaryIO, progress: Optional[Progress], peek: Optional[Peek]
-) -> None:
+def _save(store: ContentStore, descriptor: Descriptor, file: BinaryIO, progress: Optional[Progress]) -> None:
+    if isinstance(store, SavesBlobs):
+        return store.save_blob(descriptor, file, progress)
     with store.open_blob(descriptor) as reader:
-        while True:
-            chunk = reader.read(_READ)
-            if not chunk:
-                return
-            if peek is not None:
-                peek(chunk)
-                peek = None
+        for chunk in iter(lambda: reader.read(_READ), b""):
             file.write(chunk)
             if progress is not None:
                 progress(len(chunk))
+
+
+class _PeekedFile(io.BufferedRandom):
+    """A new file whose first bytes are shown to ``peek`` before they are written."""
+
+    def __init__(self, path: str, peek: Optional[Peek]) -> None:
+        super().__init__(io.FileIO(path, "x+"))
+        self._show = peek
+
+    def write(self, data: Any) -> int:
+        if self._show is not None:
+            self._show_once(data)
+        return super().write(data)
+
+    def peek_if_not_yet(self) -> None:
+        """What was written in parts did not come in by :meth:`write`."""
+        if self._show is not None:
+            self.seek(0)
+            self._show_once(self.read(_READ))
+
+    def _show_once(self, data: bytes) -> None:
+        show, self._show = self._show, None
+        if show is not None:
+            show(data)
 
 
 def fetch_into_cache(
