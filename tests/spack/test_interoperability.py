@@ -43,6 +43,19 @@ def test_we_push_and_we_install(kind, installer, filled, destination, built):
     install_and_check(destination(installer=installer), filled("ours", kind), built)
 
 
+def test_zstd_is_for_ours_only_and_that_is_said(installer, source, new_cache, destination, built):
+    """Layers of zstd install through us; what Spack alone cannot install is named by the push and by doctor."""
+    cache = new_cache("http")
+    pusher = source()
+    pusher.use(cache)
+    said = pusher.run("oci", "push", "--compression", "zstd", "--update-index", "cache", "oci-stack").stdout
+    assert "7 packages with zstd: Spack without spack-oci cannot install them" in said
+    assert "7 packages with zstd" in pusher.run("oci", "doctor", "cache").stdout
+    install_and_check(destination(installer=installer), cache, built)
+    again = pusher.run("oci", "push", "--compression", "zstd", "cache", "oci-stack").stdout
+    assert "zstd" not in again
+
+
 @pytest.mark.parametrize("ours", [True, False])
 def test_the_tests_tell_ours_from_vanilla(ours, filled, destination, tls_registry):
     """The registry's log knows who asked: an install of ours uses our client for every request, vanilla never does."""

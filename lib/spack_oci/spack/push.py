@@ -24,6 +24,7 @@ from ..cache import push as engine
 from ..cache import push_plan
 from ..cache.progress import LiveDisplay, PlainLines, Reporter
 from ..content import ContentStore, NothingYet
+from ..descriptor import OCI_LAYER_ZSTD
 from ..errors import ConfigurationError, NotFound
 from ..image.manifest import Layer
 from . import compat, images, indexes, mirrors, packages, settings
@@ -277,6 +278,9 @@ def print_outcome(outcome: Outcome) -> None:
             f"Pushed {counted(len(result.pushed), 'package')} to {outcome.request.mirror.push_url} "
             f"in {result.seconds:.1f} s: {size(result.bytes_read)} read, {size(result.bytes_sent)} sent{saved}"
         )
+    zstd = sum(o.layer is not None and o.layer.descriptor.media_type == OCI_LAYER_ZSTD for o in result.pushed)
+    if zstd:
+        tty.info(f"{counted(zstd, 'package')} with zstd: Spack without spack-oci cannot install them")
     if outcome.index:
         indexes.print_update(outcome.request.mirror, outcome.index)
     if outcome.failed:
