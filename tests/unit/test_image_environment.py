@@ -110,10 +110,35 @@ def test_layers_are_read_from_the_tags_when_nothing_was_pushed(tmp_path):
     assert first.manifest == second.manifest
 
 
+def test_the_image_of_a_root_tells_the_layers_of_its_closure(tmp_path):
+    """Not two requests a package, but two a root."""
+    store, packages, result = prepare(tmp_path)
+    store.reset()
+    plan = plan_image(store, request(packages, "git", "htop", "curl"))
+    assert store.calls["get_manifest"] == 2, "git's, which has curl's, and htop's"
+    known = plan_image(store, request(packages, "git", "htop", "curl"), result.layers)
+    assert plan.groups == known.groups
+
+
+def test_layers_of_images_without_history(tmp_path):
+    """As Spack pushes them: each package is asked for its own."""
+    store, packages, result = prepare(tmp_path)
+    descriptor, data = store.get_manifest(packages["git"].tag)
+    manifest = json.loads(data)
+    with store.open_blob(d.Descriptor.from_dict(manifest["config"])) as blob:
+        config = json.loads(blob.read())
+    del config["history"]
+    manifest["config"] = put_bytes(store, json.dumps(config).encode(), d.OCI_CONFIG).to_dict()
+    store.put_manifest(json.dumps(manifest).encode(), d.OCI_MANIFEST, packages["git"].tag)
+    plan = plan_image(store, request(packages, "git"))
+    digests = {member.layer.descriptor.digest for group in plan.groups for member in group}
+    assert digests == {result.layers[packages[n].dag_hash].descriptor.digest for n in GRAPH if n != "htop"}
+
+
 def test_a_package_that_is_not_there(tmp_path):
     store, packages, _ = prepare(tmp_path)
-    store.delete_manifest(packages["zlib"].tag)
-    with pytest.raises(ImageError, match="zlib@1.0/.* is not in .* and the image needs it"):
+    store.delete_manifest(packages["git"].tag)
+    with pytest.raises(ImageError, match="git@1.0/.* is not in .* and the image needs it"):
         plan_image(store, request(packages, "git"))
 
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..archive.codec import Compression
-from ..content import BytesSource, ContentStore, FileSource
-from ..descriptor import Descriptor
-from ..errors import ConfigurationError, ImageError, InvalidReference, NotFound, StorageError
+from ..content import BytesSource, ContentStore, FileSource, read_blob
+from ..descriptor import Descriptor, check_digest, parse_json
+from ..errors import ConfigurationError, ContentError, ImageError, InvalidReference, NotFound, StorageError
 from ..image.base_layers import directories_of_base, libcs_of_base
 from ..image.compose import LayerSource, compose_layers
 from ..image.directories import PLAIN, Directories, parents
@@ -209,7 +209,7 @@ def _members(store: ContentStore, roots: Sequence[Package], known: Mapping[str, 
         labels.update(dict(root.runtime))
         prefixes.update(root.build_info["hash_to_prefix"])
         prefixes[root.dag_hash] = root.prefix
-    layers = _layers(store, labels, known)
+    layers = _layers(store, roots, labels, known)
     return [
         Member(
             dag_hash,
@@ -248,23 +248,56 @@ def _dependencies_first(labels: Mapping[str, str], nodes: Mapping[str, Mapping[s
     return result
 
 
-def _layers(store: ContentStore, labels: Mapping[str, str], known: Mapping[str, Layer]) -> Dict[str, Layer]:
-    def layer_of(dag_hash: str) -> Layer:
-        label = labels[dag_hash]
-        found = known.get(dag_hash)
-        if found is None:
-            name, _, rest = label.partition("@")
-            try:
-                found = read_layer(store, package_tag(name, rest.rpartition("/")[0], dag_hash))
-            except NotFound as e:
-                raise ImageError(
-                    f"{label} is not in {store.url}, and the image needs it",
-                    remedy="push it too: without --only, and with --private if it may not be redistributed",
-                ) from e
-        return Layer(found.descriptor, found.diff_id, label)
-
+def _layers(
+    store: ContentStore, roots: Sequence[Package], labels: Mapping[str, str], known: Mapping[str, Layer]
+) -> Dict[str, Layer]:
+    """The layer of each package. The image of a root tells those of its closure, so few images need to be read."""
+    found = {dag_hash: known[dag_hash] for dag_hash in labels if dag_hash in known}
     with ThreadPoolExecutor(8, "image-layer") as pool:
-        return dict(zip(labels, pool.map(layer_of, labels)))
+        for layers in pool.map(lambda package: _layers_of_closure(store, package), _covering(roots, found)):
+            found = {**layers, **found}
+        missing = [dag_hash for dag_hash in labels if dag_hash not in found]
+        found.update(zip(missing, pool.map(lambda dag_hash: _own_layer(store, dag_hash, labels[dag_hash]), missing)))
+    return {h: Layer(found[h].descriptor, found[h].diff_id, label) for h, label in labels.items()}
+
+
+def _covering(roots: Sequence[Package], found: Mapping[str, Layer]) -> List[Package]:
+    """Some of ``roots``, each of which has several packages in its closure that no other one has."""
+    chosen = []
+    covered = set(found)
+    for package in sorted(roots, key=lambda package: -len(package.runtime)):
+        closure = {dag_hash for dag_hash, _ in package.runtime}
+        if len(closure - covered) > 1:
+            chosen.append(package)
+            covered |= closure
+    return chosen
+
+
+def _layers_of_closure(store: ContentStore, package: Package) -> Dict[str, Layer]:
+    """DAG hash -> layer, as far as the history in the image of ``package`` names them; ours does, Spack's does not."""
+    try:
+        manifest = parse_json(store.get_manifest(package.tag)[1], package.tag)
+        config = parse_json(read_blob(store, Descriptor.from_dict(manifest["config"])), package.tag)
+        labels = [entry.get("comment") for entry in config["history"] if not entry.get("empty_layer")]
+        diff_ids = config["rootfs"]["diff_ids"]
+        if not len(labels) == len(diff_ids) == len(manifest["layers"]):
+            return {}
+        layers = [Layer(Descriptor.from_dict(e), check_digest(i)) for e, i in zip(manifest["layers"], diff_ids)]
+    except (ContentError, InvalidReference, KeyError, TypeError, AttributeError):
+        return {}  # what is wrong is said where the package itself is read
+    named = dict(zip(labels, layers))
+    return {dag_hash: named[label] for dag_hash, label in package.runtime if label in named}
+
+
+def _own_layer(store: ContentStore, dag_hash: str, label: str) -> Layer:
+    name, _, rest = label.partition("@")
+    try:
+        return read_layer(store, package_tag(name, rest.rpartition("/")[0], dag_hash))
+    except NotFound as e:
+        raise ImageError(
+            f"{label} is not in {store.url}, and the image needs it",
+            remedy="push it too: without --only, and with --private if it may not be redistributed",
+        ) from e
 
 
 def push_environment_image(

@@ -204,10 +204,11 @@ def image_request(
             f"{elided([packages.label(s) for s in externals])}"
         )
     records = packages.records_of(roots)
+    packages.prepare_environments(records)
     about = provenance(roots)
     request = engine.ImageRequest(
         roots=records,
-        environment=packages.run_environment(*roots),
+        environment=packages.run_environment(records),
         title=_title(roots, environment),
         version=str(roots[0].version) if len(roots) == 1 else "",
         description=" ".join(packages.label(s) for s in roots),
@@ -258,7 +259,8 @@ def check(wanted: ImageOptions, roots: Sequence["spack.spec.Spec"]) -> None:
     if wanted.tags:
         platform_of(roots)
         records = packages.records_of(roots)
-        engine.check_environment(records, packages.run_environment(*roots), wanted.runtime)
+        packages.prepare_environments(records)
+        engine.check_environment(records, packages.run_environment(records), wanted.runtime)
 
 
 def planned(store_url: str, wanted: ImageOptions, roots: Sequence["spack.spec.Spec"]) -> List[Dict[str, Any]]:

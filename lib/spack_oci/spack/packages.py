@@ -128,9 +128,10 @@ def runtime_externals(*specs: "spack.spec.Spec") -> List["spack.spec.Spec"]:
     return sorted((s for s in nodes if s.external and s.name not in ("glibc", "musl")), key=lambda s: s.name)
 
 
-def run_environment(*specs: "spack.spec.Spec") -> Callable[[Dict[str, str]], Dict[str, str]]:
-    """The environment callable of an image with several roots."""
-    return partial(RunEnvironments().apply, specs)
+def run_environment(records: Sequence[Package]) -> Callable[[Dict[str, str]], Dict[str, str]]:
+    """The environment callable of an image of several packages, which are from one :func:`records_of`."""
+    ours = [record for record in records if isinstance(record, _SpecPackage)]
+    return partial(ours[0].common.environments.apply, [record.spec for record in ours])
 
 
 def select(roots: Sequence["spack.spec.Spec"], *, package: bool, dependencies: bool, build_dependencies: bool) -> List:
