@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from spack_oci.content import BytesSource
-from spack_oci.descriptor import OCI_MANIFEST, sha256_digest
+from spack_oci.descriptor import INDEX_TYPES, MANIFEST_TYPES, OCI_MANIFEST, sha256_digest
 from spack_oci.errors import (
     Forbidden,
     RateLimited,
@@ -57,8 +57,26 @@ def test_429_for_longer_than_we_wait():
     with fault_registry(Fault("GET", "/manifests/", status=429, headers={"Retry-After": "21600"}, times=9)) as registry:
         with pytest.raises(RateLimited, match="asks to wait 21600 s") as error:
             store_at(registry).get_manifest("1")
-        assert error.value.retry_after == 21600
+        assert error.value.retry_after == 21600 and "max_retry_after" in error.value.remedy
         assert registry.methods() == ["GET 429"]
+
+
+def test_what_the_user_allows_to_wait():
+    sleeps = Sleeps()
+    fault = Fault("GET", "/manifests/", status=429, headers={"Retry-After": "3600"})
+    with fault_registry(fault) as registry:
+        keep(registry, manifest=MANIFEST)
+        patient = RetryPolicy(max_retry_after=3600, sleep=sleeps)
+        assert store_at(registry, retry=patient).get_manifest("1")[1] == MANIFEST
+        assert registry.methods() == ["GET 429", "GET 200"] and sleeps == [3600.0]
+
+
+@pytest.mark.parametrize("status, kind", [(401, Unauthorized), (403, Forbidden)])
+def test_a_refused_anonymous_request_says_so(status, kind):
+    with fault_registry(Fault("GET", "/manifests/", status=status)) as registry:
+        with pytest.raises(kind, match="anonymous.*spack oci login"):
+            open_repository(Repository(registry.host, NAME, "http"), RegistrySettings()).get_manifest("1")
+        assert registry.methods() == [f"GET {status}"]
 
 
 def test_429_of_an_anonymous_request_says_so():
@@ -117,6 +135,19 @@ def test_500_to_what_changes_something_three_times(method, path):
         else:
             store.delete_manifest(sha256_digest(MANIFEST))
             assert registry.methods() == [*["DELETE 500"] * 3, "DELETE 202"]
+
+
+def test_manifests_of_all_kinds_are_accepted():
+    with fault_registry() as registry:
+        keep(registry, manifest=MANIFEST)
+        store = store_at(registry)
+        store.get_manifest("1")
+        store.resolve("1")
+        for _, _, headers in registry.seen:
+            assert headers["Accept"].split(", ") == [*MANIFEST_TYPES, *INDEX_TYPES]
+    kinds = ("vnd.oci.image.manifest.v1", "vnd.oci.image.index.v1")
+    kinds += ("vnd.docker.distribution.manifest.v2", "vnd.docker.distribution.manifest.list.v2")
+    assert {f"application/{kind}+json" for kind in kinds} == {*MANIFEST_TYPES, *INDEX_TYPES}
 
 
 def test_head_forbidden_falls_back_to_a_byte():

@@ -184,6 +184,10 @@ class RegistryClient:
             error.remedy = (
                 f"log in with `spack oci login {host}`, or give the mirror credentials with `spack mirror set`"
             )
+        elif isinstance(error, ResponseError) and (error.retry_after or 0) > self.settings.retry.max_retry_after:
+            error.remedy = (
+                f"try again then, or allow longer waits: oci:registries:{self.repository.host}:max_retry_after"
+            )
         elif isinstance(error, Unauthorized):
             error.remedy = "the credentials were not accepted, or do not allow this: check them, or log in again"
         return error

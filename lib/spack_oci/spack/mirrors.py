@@ -22,6 +22,7 @@ from ..registry.credentials import (
 )
 from ..registry.docker_config import DockerConfig, default_sources
 from ..registry.helper import Helper, HelperCredentials
+from ..registry.retry import RetryPolicy
 from ..registry.settings import Mirror, RegistrySettings
 from . import compat, settings
 
@@ -161,6 +162,8 @@ def registry_of(
         client_key=_path(own.get("client_key")),
         connect_timeout=float(config.get("connect_timeout", 10)),
         connections=options.transfer_jobs,
+        parallel_ranges=options.ranges,
+        retry=_retry_policy(own),
         http_hosts=[key.partition("/")[0] for key, value in options.registries.items() if value.get("insecure_http")],
         mirrors=_pull_mirrors(options.registries, repository) if with_mirrors else (),
     )
@@ -180,6 +183,10 @@ def _pull_mirrors(registries: Mapping[str, Mapping[str, Any]], repository: Repos
             raise ConfigurationError(f"oci:registries:{key}:mirrors: {url} is no registry", remedy="write oci://HOST")
         result.append(Mirror(*registry_of(place, with_mirrors=False)))
     return result
+
+
+def _retry_policy(own: Mapping[str, Any]) -> RetryPolicy:
+    return RetryPolicy(max_retry_after=float(own["max_retry_after"])) if "max_retry_after" in own else RetryPolicy()
 
 
 def _path(value: Optional[str]) -> Optional[str]:

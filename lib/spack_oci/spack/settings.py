@@ -25,6 +25,8 @@ class Settings:
     compression: Compression
     pack_jobs: int
     transfer_jobs: int
+    #: parts of one large layer that are fetched at the same time
+    ranges: int
     cache_root: str
     #: bytes
     cache_max_size: int
@@ -63,6 +65,7 @@ def read() -> Settings:
         compression=_compression(data["compression"]),
         pack_jobs=_pack_jobs(data["jobs"]["pack"]),
         transfer_jobs=data["jobs"]["transfer"],
+        ranges=data["jobs"]["ranges"],
         cache_root=compat.canonicalize_path(data["cache"]["root"]),
         cache_max_size=parse_size(data["cache"]["max_size"]),
         on_error=data["install"]["on_error"],
