@@ -68,6 +68,8 @@ class ImageRequest:
     platform: Optional[Platform] = None
     #: microarchitecture that the packages are built for, as the variant of an entry in an image index: "v3"
     level: Optional[str] = None
+    #: :func:`check_environment` was called before
+    checked: bool = False
     created: Optional[str] = None
 
     @property
@@ -166,7 +168,8 @@ def plan_image(
             "there is nothing to make an image of", remedy="name specs, or activate an environment with roots"
         )
     platform = _platform_of(request)
-    check_environment(request.roots, request.environment, request.runtime, request.base)
+    if not request.checked:
+        check_environment(request.roots, request.environment, request.runtime, request.base)
     members = _members(store, request.roots, known or {})
     above = parents([*request.files, *(member.prefix for member in members)])
     request = replace(request, directories=directories_of_base(store, request.base, above, cache))

@@ -63,6 +63,7 @@ def export(
         raise ConfigurationError(
             f"not installed: {elided([packages.label(s) for s in missing])}", remedy="install them first"
         )
+    wanted = images.checked(wanted, roots)
     with _stage(compression) as (how, layout):
         records = packages.records_of(installed)
         base = images.prepare_base(layout, wanted, closure, records)

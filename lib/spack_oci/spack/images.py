@@ -47,6 +47,8 @@ class ImageOptions:
     multi_arch: bool = False
     skip_libc_check: bool = False
     views: bool = True
+    #: the roots do not contradict each other
+    checked: bool = False
 
 
 def options(
@@ -219,6 +221,7 @@ def image_request(
         max_layers=wanted.max_layers,
         strategy=wanted.strategy,
         squash=wanted.squash,
+        checked=wanted.checked,
         exclusions=wanted.exclusions,
         compression=compression,
         platform=Platform(*packages.go_platform(roots[0]), base.config.get("variant")),
@@ -254,13 +257,15 @@ def _title(roots: Sequence["spack.spec.Spec"], environment: Optional["spack.envi
     return os.path.basename(environment.name.rstrip("/"))
 
 
-def check(wanted: ImageOptions, roots: Sequence["spack.spec.Spec"]) -> None:
+def checked(wanted: ImageOptions, roots: Sequence["spack.spec.Spec"]) -> ImageOptions:
     """What can be known of an image before anything is pushed: raises for roots that contradict each other."""
-    if wanted.tags:
-        platform_of(roots)
-        records = packages.records_of(roots)
-        packages.prepare_environments(records)
-        engine.check_environment(records, packages.run_environment(records), wanted.runtime)
+    if not wanted.tags:
+        return wanted
+    platform_of(roots)
+    records = packages.records_of(roots)
+    packages.prepare_environments(records)
+    engine.check_environment(records, packages.run_environment(records), wanted.runtime)
+    return replace(wanted, checked=True)
 
 
 def planned(store_url: str, wanted: ImageOptions, roots: Sequence["spack.spec.Spec"]) -> List[Dict[str, Any]]:

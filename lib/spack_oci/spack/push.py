@@ -179,7 +179,7 @@ def plan(request: Request) -> engine.PushPlan:
 
 def run(request: Request) -> "Outcome":
     """Push. What cannot be pushed is in the outcome, not raised, unless ``fail_fast`` says otherwise."""
-    images.check(request.image, request.roots)
+    request = replace(request, image=images.checked(request.image, request.roots))
     selection = select(request)
     if selection.not_installed and request.fail_fast:
         raise NotInstalled(
