@@ -55,6 +55,13 @@ def statuses(spack):
     return {targets[0].partition(":")[2]: (on, why) for targets, on, why in json.loads(spack.script(STATUSES))}
 
 
+def test_the_doctor_names_a_hook_that_is_not_installed(altered):
+    spack = altered("module.extract_tarball = lambda another, shape: None")
+    report = json.loads(spack.run("oci", "doctor", "--json", check=False).stdout)
+    (hooks,) = [c for c in report["spack-oci"] if c["name"] == "hooks"]
+    assert hooks["status"] == "warn" and "1 of" in hooks["detail"] and "not installed" in hooks["detail"]
+
+
 def test_the_whole_table_fits_this_spack(spack):
     """With a supported Spack, no hook is missing and nobody is warned."""
     found = statuses(spack)

@@ -64,6 +64,7 @@ def test_an_extension_directory(dependencies, source, new_cache):
     spack.use(cache)
     spack.run("oci", "push", "--update-index", "cache", "oci-leaf@2.0")
     assert "oci-leaf" in spack.run("oci", "list", "--allarch", "cache").stdout
+    assert "active in `spack oci` only" in spack.run("oci", "doctor", check=False).stdout
 
 
 def test_an_extension_directory_without_the_dependencies(source):

@@ -96,6 +96,35 @@ def test_doctor_without_mirrors(spack):
     assert "==> default" in table and "versions" in table
 
 
+def test_doctor_looks_into_the_index(source, new_cache):
+    """Whether there is one, and whether it names what the tags name."""
+    spack, cache = source(), new_cache("http")
+    spack.use(cache)
+
+    def index():
+        found = checks_of(spack, "cache")["cache"]["index"]
+        return found["status"], found["detail"]
+
+    assert index() == ("ok", "none yet, 0 packages here")
+    spack.run("oci", "push", "cache", "oci-leaf@2.0")
+    assert index() == ("warn", "none yet, 1 package here: run `spack oci update-index`")
+    spack.run("oci", "update-index", "cache")
+    assert index() == ("ok", "names all 1 package")
+    spack.run("oci", "push", "cache", "oci-files")
+    status, detail = index()
+    assert status == "warn" and "out of date, " in detail and "oci-files-" in detail and "update-index" in detail
+    found = checks_of(spack, "cache")["cache"]
+    assert {found[n]["status"] for n in ("tags", "push", "chunked upload", "mount", "ranges", "delete")} == {"ok"}
+
+
+def test_doctor_says_why_hooks_are_not_active(spack):
+    found = checks_of(spack)["spack-oci"]["hooks"]
+    assert found["status"] == "ok" and found["detail"].endswith(" active")
+    spack.write_config("oci", {"hooks": {"enabled": False}}, spack.base_scope)
+    found = checks_of(spack)["spack-oci"]["hooks"]
+    assert found["status"] == "warn" and "oci:hooks:enabled" in found["detail"]
+
+
 def test_doctor_names_credentials_of_the_mirror_and_a_missing_variable(spack, guarded):
     url = guarded.mirror_url("team/vars")
     variables = ["--oci-username-variable", "TEST_USER", "--oci-password-variable", "TEST_SECRET"]
