@@ -330,6 +330,21 @@ def test_no_image_when_packages_are_missing(destination, cache, tmp_path):
     assert done.returncode == 1 and "No image was tagged x" in done.stderr
 
 
+def test_images_in_a_layout(source, new_cache, base_image, engine, tmp_path):
+    """A directory as the mirror: no registry has the image, and engines read it all the same."""
+    cache = new_cache("layout")
+    spack = source()
+    spack.use(cache)
+    words = ["--base-image", f"{base_image}:new", "--tag", "app", "--entrypoint", "hello", "cache", "oci-app"]
+    document = json.loads(spack.run("oci", "push", "--json", *words).stdout)["images"][0]
+    assert document["image"] == cache.image("app")
+    (package,) = [tag for tag in cache.tags() if tag.startswith("oci-app-")]
+    for tag, command in (("app", []), (package, ["hello"])):
+        image = engine("pull", "--quiet", cache.image(tag)).stdout.strip()
+        assert "greeting: hello from leaf" in engine.run(image, *command)
+        engine("rmi", "--force", image)
+
+
 def push_foreign_image(cache, tag):
     """As the pusher on an arm64 machine would."""
     with open_repository(parse_url(cache.url)) as store:
