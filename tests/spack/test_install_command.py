@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """`spack oci install` and `spack install` through the hooks leave what vanilla Spack leaves (issue 5)."""
 
-import hashlib
 import json
 import os
 import shutil
 import signal
-import stat
 import time
 
 import pytest
+from support.installed_trees import VERIFY, findings, records_of, tree_of
 from support.spack_instance import SpackFailed
 from support.stack_checks import STACK, check_stack, prefixes_of
 
@@ -24,54 +23,20 @@ def cache(built, new_cache, tmp_path_factory):
     return cache
 
 
-#: static archives: Spack leaves old paths in them, we do not
-RELOCATED_BY_US_ALONE = ".a"
-#: written at every install, with times in them
-TIMES = (".spack/install_times.json", ".spack/sbom/spdx-2.3.json")
-
-
-def tree(prefix):
-    """Relative path -> kind, mode, links, content; everything that a user of the prefix could see but the times."""
-    result = {}
-    for directory, directories, files in os.walk(prefix):
-        for name in directories + files:
-            path = os.path.join(directory, name)
-            status = os.lstat(path)
-            if stat.S_ISLNK(status.st_mode):
-                content = os.readlink(path)
-            elif stat.S_ISREG(status.st_mode):
-                with open(path, "rb") as f:
-                    content = "" if name.endswith(RELOCATED_BY_US_ALONE) else hashlib.sha256(f.read()).hexdigest()
-            else:
-                content = ""
-            links = status.st_nlink if stat.S_ISREG(status.st_mode) else 0
-            owner = (status.st_uid, status.st_gid)
-            result[os.path.relpath(path, prefix)] = (stat.filemode(status.st_mode), owner, links, content)
-    result["."] = stat.filemode(os.stat(prefix).st_mode)
-    return {path: found for path, found in result.items() if not path.endswith(TIMES)}
-
-
-def records(spack):
-    """The database without the times."""
-    path = spack.tree / ".spack-db" / "index.json"
-    installs = json.loads(path.read_text())["database"]["installs"]
-    for record in installs.values():
-        record.pop("installation_time", None)
-    return installs
+def relocated_by_us_alone(name):
+    """Static archives: Spack leaves old paths in them."""
+    return name.endswith(".a")
 
 
 def snapshot(spack):
-    return {name: tree(prefix) for name, prefix in prefixes_of(spack).items()}, records(spack)
+    trees = {name: tree_of(prefix, relocated_by_us_alone) for name, prefix in prefixes_of(spack).items()}
+    return trees, records_of(spack.tree)
 
 
 def verified(spack):
-    """What Spack's own checks say: of the files against the manifests, of the libraries that programs need."""
-    results = []
-    for arguments in (("manifest", "--json", "--all"), ("libraries",)):
-        done = spack.run("verify", *arguments, check=False)
-        lines = [line for line in (done.stdout + done.stderr).splitlines() if "install_times" not in line]
-        results.append((done.returncode, sorted(lines)))
-    return results
+    """What Spack's own checks say."""
+    done = [spack.run(*arguments, check=False) for arguments in VERIFY]
+    return [(d.returncode, findings(d.stdout + d.stderr)) for d in done]
 
 
 @pytest.fixture(params=["oci install", "classic", "new"])
