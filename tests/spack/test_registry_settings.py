@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What Spack's configuration, its `config` and our `oci` section, makes of how a registry is talked to (issue 2)."""
 
+import base64
 import json
 
 import pytest
@@ -66,3 +67,102 @@ def test_what_the_section_says(spack):
     assert all(
         (f["connections"], f["ranges"], f["http_hosts"]) == (3, 4, ["plain.example"]) for f in (host, org, plain)
     )
+
+
+CREDENTIALS = """
+import json
+import spack.mirrors.mirror
+from spack_oci.errors import ConfigurationError
+from spack_oci.reference import parse_url
+from spack_oci.registry.credentials import find_credentials
+from spack_oci.spack import mirrors
+
+def who(mirror, direction):
+    own = mirrors.mirror_credentials(mirror, direction)
+    place, settings = mirrors.registry_of(parse_url(mirror.get_url(direction)), own)
+    try:
+        found = find_credentials(settings.credentials, place.host, place.name)
+    except ConfigurationError as e:
+        return "error: " + e.message
+    return found and [found.username, found.password or found.registry_token or found.identity_token, found.origin]
+
+configured = spack.mirrors.mirror.MirrorCollection()
+ours = [name for name in configured if mirrors.is_oci_mirror(configured[name])]
+print(json.dumps({f"{name} {way}": who(configured[name], way) for name in ours for way in ("fetch", "push")}))
+"""
+
+
+def credentials_of(spack, mirrors):
+    """``MIRROR fetch`` and ``MIRROR push`` to user, secret and origin."""
+    spack.write_config("mirrors", mirrors, spack.base_scope)
+    return json.loads(spack.script(CREDENTIALS))
+
+
+@pytest.fixture
+def secrets(spack):
+    spack.environment.update({name: name.lower() for name in ("ID", "SECRET", "TOKEN", "OTHER")})
+    spack.environment.update(HOME=str(spack.home), XDG_RUNTIME_DIR=str(spack.home / "run"))
+    for name in ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG"):
+        spack.environment.pop(name, None)
+    return spack
+
+
+def test_credentials_of_mirrors(secrets):
+    url = "oci://r.example/a/b"
+    found = credentials_of(
+        secrets,
+        {
+            "pair": {"url": url, "access_pair": {"id": "me", "secret_variable": "SECRET"}},
+            "both": {"url": url, "access_pair": {"id_variable": "ID", "secret_variable": "SECRET"}},
+            "token": {"url": url, "access_token_variable": "TOKEN"},
+            "split": {
+                "fetch": {"url": url},
+                "push": {"url": url, "access_pair": {"id": "pusher", "secret_variable": "OTHER"}},
+            },
+            "missing": {"url": url, "access_pair": {"id": "me", "secret_variable": "NOT_THERE"}},
+        },
+    )
+    assert found["pair fetch"] == found["pair push"] == ["me", "secret", "access_pair of mirror pair ($SECRET)"]
+    assert found["both fetch"] == ["id", "secret", "access_pair of mirror both ($SECRET)"]
+    assert found["token fetch"] == ["", "token", "access_token_variable of mirror token ($TOKEN)"]
+    assert found["split fetch"] is None and found["split push"][:2] == ["pusher", "other"]
+    assert found["missing fetch"].startswith("error:") and "NOT_THERE, which is not set" in found["missing fetch"]
+
+
+def test_order_of_credentials(secrets):
+    """Mirror, `oci` section with its longest key first, files."""
+    pair = base64.b64encode(b"file:from-the-file").decode()
+    (secrets.home / ".docker").mkdir()
+    config = secrets.home / ".docker" / "config.json"
+    config.write_text(json.dumps({"auths": {"r.example": {"auth": pair}, "s.example": {"auth": pair}}}))
+    named = secrets.home / "named.json"
+    named.write_text(json.dumps({"auths": {"t.example": {"auth": pair}}}))
+    registries = {
+        "r.example": {"credentials": {"id": "host", "secret_variable": "SECRET"}},
+        "r.example/a": {"credentials": {"id_variable": "ID", "secret_variable": "OTHER"}},
+        "r.example/token": {"credentials": {"token_variable": "TOKEN"}},
+        "t.example": {"credentials": {"docker_config": str(named)}},
+        "u.example": {"credentials": {"helper": "not-there"}},
+    }
+    secrets.write_config("oci", {"registries": registries}, secrets.base_scope)
+    found = credentials_of(
+        secrets,
+        {
+            "own": {"url": "oci://r.example/a/b", "access_pair": {"id": "me", "secret_variable": "SECRET"}},
+            "longest": {"url": "oci://r.example/a/b"},
+            "host": {"url": "oci://r.example/other"},
+            "ready": {"url": "oci://r.example/token/x"},
+            "file": {"url": "oci://s.example/a"},
+            "named": {"url": "oci://t.example/a"},
+            "helper": {"url": "oci://u.example/a"},
+            "nobody": {"url": "oci://v.example/a"},
+        },
+    )
+    assert found["own fetch"][:2] == ["me", "secret"]
+    assert found["longest fetch"] == ["id", "other", "oci:registries:r.example/a:credentials ($OTHER)"]
+    assert found["host fetch"] == ["host", "secret", "oci:registries:r.example:credentials ($SECRET)"]
+    assert found["ready fetch"] == ["", "token", "oci:registries:r.example/token:credentials ($TOKEN)"]
+    assert found["file fetch"] == ["file", "from-the-file", str(config)]
+    assert found["named fetch"] == ["file", "from-the-file", f"{named} (oci:registries:t.example:credentials)"]
+    assert "docker-credential-not-there is not on PATH" in found["helper fetch"]
+    assert found["nobody fetch"] is None
