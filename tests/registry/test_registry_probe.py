@@ -80,6 +80,13 @@ def test_registry_that_can_little():
         assert registry.uploads == {}
 
 
+def test_registry_that_forgets_uploads():
+    """As go-containerregistry's."""
+    with fault_registry(Fault("GET", "/uploads/", status=400)) as registry:
+        status, detail = probe(store_at(registry))["chunked upload"]
+        assert status == WARN and "start again" in detail
+
+
 def test_empty_repository():
     with fault_registry() as registry:
         found = probe(store_at(registry))

@@ -263,6 +263,8 @@ def _piece(store: RegistryStore, session: Session) -> Check:
         return Check("chunked upload", WARN, f"answered {answer.status}: large layers cannot be resumed")
     if range_end(answer.headers.get("Range")) != len(data):
         return Check("chunked upload", WARN, "works, but the registry does not say what it has received")
+    if _ask(store, "GET", session.url, scopes).status not in (200, 202, 204):
+        return Check("chunked upload", WARN, "works, but the registry forgets broken uploads: they start again")
     return Check("chunked upload", OK, "works, uploads can be resumed")
 
 
