@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Registers many small installed packages with a Spack: ``spack python make_small_packages.py DIRECTORY COUNT [STORE]``.
+"""Registers small installed packages with a Spack: ``spack python make_small_packages.py DIRECTORY COUNT [STORE]``.
 
 For the benchmarks only: specs are made without a concretizer, prefixes without a build. Each package depends on up to
 three others. With STORE, the root of an install tree, its files are those of one of the small packages there (at most
