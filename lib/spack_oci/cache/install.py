@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Callable, Deque, Dict, FrozenSet, List, Optional, Protocol, Sequence, Set, Tuple
 
 from ..errors import SpackOciError
+from .flight import Flight
 from .stopping import interrupts_wait
 
 INSTALLED = "installed"
@@ -130,7 +131,7 @@ class _Install:
         self._jobs: Deque[Tuple[str, str, Any]] = deque()
         self._to_fetch: Deque[InstallItem] = deque(self._order)
         self._ahead = 0
-        self._fetching = 0
+        self._flight = Flight(limits.transfers)
         self._registered: List[InstallItem] = []
 
     def run(self) -> List[InstallOutcome]:
@@ -181,14 +182,14 @@ class _Install:
     # --- fetch
 
     def _start_fetches(self) -> None:
-        while self._to_fetch and self._fetching < self._limits.transfers:
+        while self._to_fetch and self._flight.has_room:
             item = self._to_fetch[0]
             if self._ahead and self._ahead + item.size > self._limits.ahead:
                 return
             self._to_fetch.popleft()
             if not self._states[item.dag_hash].over:
                 self._ahead += item.size
-                self._fetching += 1
+                self._flight.begin(item.size)
                 self._threads.submit(self._fetch, item)
 
     def _fetch(self, item: InstallItem) -> None:
@@ -200,7 +201,7 @@ class _Install:
         self._bell_in.send_bytes(b"!")
 
     def _take_fetched(self, dag_hash: str, result: Any, error: Optional[BaseException]) -> None:
-        self._fetching -= 1
+        self._flight.end(self._states[dag_hash].item.size)
         if error is not None:
             self._ahead -= self._states[dag_hash].item.size
             self._fail(dag_hash, error)

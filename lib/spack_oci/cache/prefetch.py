@@ -12,11 +12,12 @@ import contextlib
 import os
 import signal
 import time
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterable, Optional
 
 from ..errors import SpackOciError
+from .flight import Flight
 from .stopping import interrupts_wait
 
 #: seconds between two looks at what was consumed
@@ -99,20 +100,23 @@ def fetch_ahead(wanted: Iterable[Wanted], limits: AheadLimits, stopped: Callable
     """
     pool = ThreadPoolExecutor(limits.transfers, "prefetch")
     ahead: Dict[int, Wanted] = {}
-    running: set[Future] = set()
+    running: Dict[Future, Wanted] = {}
+    flight = Flight(limits.transfers)
     items = (item for item in wanted if not os.path.lexists(item.prefix))
     following = next(items, None)
     try:
         while (following or running) and not stopped():
             for key in [k for k, item in ahead.items() if os.path.lexists(item.prefix)]:
                 del ahead[key]
-            while following and len(running) < limits.transfers and _fits(following, ahead, limits):
+            while following and flight.has_room and _fits(following, ahead, limits):
                 if not os.path.lexists(following.prefix):
                     ahead[id(following)] = following
-                    running.add(pool.submit(_quietly, following))
+                    flight.begin(following.size)
+                    running[pool.submit(_quietly, following)] = following
                 following = next(items, None)
             if running:
-                running = wait(running, timeout=_INTERVAL).not_done
+                for done in wait(running, timeout=_INTERVAL, return_when=FIRST_COMPLETED).done:
+                    flight.end(running.pop(done).size)
             else:
                 time.sleep(_INTERVAL)
     finally:

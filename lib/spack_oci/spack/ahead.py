@@ -8,7 +8,9 @@ from typing import Any, Callable, Iterator, List, Optional, Sequence
 import spack.binary_distribution
 import spack.mirrors.mirror
 import spack.spec
+from spack import traverse
 
+from ..cache.order import order_of_need
 from ..cache.prefetch import AheadLimits, Prefetch, Wanted
 from ..errors import SpackOciError
 from . import before_fork, compat, fetching, install, mirrors, notices, packages, settings
@@ -30,7 +32,7 @@ def _ahead_of(installer: Any) -> Iterator[None]:
     missing: List[spack.spec.Spec] = []
     if options.ahead_count and options.ahead_room and mirrors.configured(mirrors.FETCH):
         roots = roots_of(installer)
-        _, missing = packages.partition_installed(packages.runtime_closure(*roots))
+        missing = missing_in_order(roots, is_classic=hasattr(installer, "build_requests"))
     if len(missing) < 2:
         yield
         return
@@ -51,6 +53,21 @@ def roots_of(installer: Any) -> "List[spack.spec.Spec]":
         return [r.pkg.spec for r in requests if r.install_args.get("package_use_cache", True)]
     graph = getattr(installer, "build_graph", installer)  # the new one has a graph since 1.2, and was it in 1.1
     return list(getattr(graph, "nodes", {}).values())
+
+
+def missing_in_order(roots: "Sequence[spack.spec.Spec]", is_classic: bool) -> "List[spack.spec.Spec]":
+    """What is not installed of the link and run closure of ``roots``, as the installer will most likely take it.
+
+    Over a slow link, the installer waits for nothing only if packages come in the order in which it asks for them.
+    """
+    # the classic one is told of a package after what that depends on, the new one has found out itself
+    key = traverse.by_dag_hash
+    told = traverse.traverse_nodes(roots, order="post", deptype=("link", "run"), key=key) if is_classic else roots
+    known = {spec.dag_hash(): spec for spec in told if not spec.external}
+    known.update((s.dag_hash(), s) for s in packages.runtime_closure(*roots) if s.dag_hash() not in known)
+    _, missing = packages.partition_installed(list(known.values()))
+    needs = {s.dag_hash(): [d.dag_hash() for d in s.dependencies(deptype=("link", "run"))] for s in missing}
+    return [known[dag_hash] for dag_hash in order_of_need(needs, newest_first=not is_classic)]
 
 
 def what_is_wanted(missing: "Sequence[spack.spec.Spec]") -> Iterator[Wanted]:
