@@ -8,6 +8,7 @@ bytes. Nothing is checked here that depends on where the members go; see ``unpac
 
 import struct
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from zlib import adler32
 
 from ..errors import CorruptArchive, UnsafeArchive
 
@@ -186,7 +187,8 @@ class TarReader:
 def _verify_checksum(block: bytes, field: bytes) -> None:
     """The sum of all bytes, the checksum itself counted as blanks; some old writers summed signed bytes."""
     expected = _number(field, "checksum")
-    found = sum(block) - sum(block[148:156]) + 8 * 0x20
+    # the low half of Adler-32, begun at 0, is the sum of the bytes modulo 65521, which 256 bytes do not reach
+    found = (adler32(block[:256], 0) & 0xFFFF) + (adler32(block[256:], 0) & 0xFFFF) - sum(block[148:156]) + 8 * 0x20
     if found != expected:
         signed = sum(byte - 256 if byte > 127 else byte for byte in block[:148] + block[156:]) + 8 * 0x20
         if signed != expected:
