@@ -377,7 +377,7 @@ def open_decompressor(media_type_or_magic: Union[str, bytes], stream: BinaryIO) 
     """
     algorithm = _algorithm(media_type_or_magic)
     if algorithm == "gzip":
-        opener = igzip.GzipFile if igzip is not None else gzip.GzipFile
+        opener: Any = igzip.GzipFile if igzip is not None else gzip.GzipFile
         damage: Tuple[Type[BaseException], ...] = (EOFError, gzip.BadGzipFile, zlib.error)
         if isal_zlib is not None:
             damage = (*damage, isal_zlib.error)  # type: ignore[arg-type]  # its stubs have it as an instance
