@@ -16,7 +16,7 @@ help:
 	@echo "make demo-registry  the same with a docker-registry on this machine"
 	@echo "make test           the tests: library, registry, Spack (what CI runs)"
 	@echo "make test-all       those that take long as well; with SPACK_STACK=DIR, a Spack that has real packages installed,"
-	@echo "                    programs of it are run in trees with longer paths, too"
+	@echo "                    its programs are run in trees with longer paths, and its files compared with vanilla Spack's"
 	@echo "make test-lowest    those of the library, with the oldest supported dependencies (PYTHON=python3.9)"
 	@echo "make unit | registry | spack   one layer of the tests; ARGS is passed to pytest, JOBS is how many processes"
 	@echo "make bench          measure against Spack's own code"
@@ -40,6 +40,7 @@ test: $(VENV)/installed
 test-all: $(VENV)/installed
 	$(PYTEST) $(PARALLEL) $(ARGS)
 	test -z "$(SPACK_STACK)" || $(VENV)/bin/python tests/bench/run_longer_trees.py --spack $(SPACK_STACK)
+	test -z "$(SPACK_STACK)" || $(VENV)/bin/python tests/bench/compare_installs.py --spack $(SPACK_STACK)
 
 test-lowest:
 	$(PYTHON) -m venv .test/lowest
