@@ -119,6 +119,21 @@ def test_upload_that_gets_nowhere():
         assert registry.repository(NAME).blobs == {}
 
 
+def test_upload_that_gets_on_by_bytes():
+    """Each piece is cut after five: the blob would take as many requests as the server likes."""
+    with fault_registry(Fault("PATCH", reset_after=5, times=99)) as registry:
+        with pytest.raises(ConnectionLost):
+            put(registry, upload=UploadPolicy(monolithic=False))
+        assert registry.methods() == ["HEAD 404", "POST 202", *["PATCH 0", "GET 204"] * 3, "PATCH 0"]
+
+
+def test_upload_that_is_cut_often():
+    """More often than anything is tried again, but it gets on."""
+    with fault_registry(Fault("PATCH", reset_after=100_000, times=9)) as registry:
+        methods = put(registry, upload=UploadPolicy(monolithic=False))
+        assert methods == ["HEAD 404", "POST 202", *["PATCH 0", "GET 204"] * 9, "PATCH 202", "PUT 201"]
+
+
 @pytest.mark.parametrize("location", ["absolute", "relative", "query"])
 @pytest.mark.parametrize("monolithic", [True, False])
 def test_locations(location, monolithic):

@@ -30,6 +30,8 @@ from .transport import Answer
 
 #: to the closing PUT: refusals that mean "not in one piece" (nginx's and CDN's body limits; registries without it)
 _NOT_IN_ONE_PIECE = (404, 405, 413)
+#: bytes; who loses the connection after fewer, each time, is not getting on
+MIN_PROGRESS = 64 << 10
 
 
 @dataclass
@@ -199,7 +201,7 @@ class Uploader:
                     continue
                 self._wait_or_raise(e, failures)
                 current = self._where_are_we(current, descriptor)
-                if current is not None and current.offset > before:
+                if current is not None and current.offset - before >= MIN_PROGRESS:
                     failures = 0
             if failures >= self._policy.attempts:
                 raise UnexpectedResponse(f"{self._doing(descriptor)}: the registry takes no bytes after {before}")
