@@ -76,6 +76,8 @@ class Bench:
         self.spack, self.work, self.url, self.registry = spack, work, url, registry
         self.tree = work / "o"
         self.usage: Any = None
+        #: bytes of all layers, when one of our installs has fetched them
+        self.size = 0
         self.pythons = {False: spack_instance.python(False), True: spack_instance.python(True)}
         self.environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         if registry.ca:
@@ -130,10 +132,15 @@ class Bench:
         started = time.perf_counter()
         self.run(way.ours, way.installer, *way.command, *specs, tree=self.tree)
         way.wall.append(time.perf_counter() - started)
+        self.size = max(self.size, self._cached())
         way.cpu.append(self.usage.ru_utime + self.usage.ru_stime)
         way.peak.append(self.usage.ru_maxrss / 1024)
         part = sum(_ours(json.loads(f.read_text())) for f in self.tree.glob("*/*/.spack/install_times.json"))
         way.part.append(part)
+
+    def _cached(self) -> int:
+        """Bytes of the layers that our install has just fetched."""
+        return sum(f.stat().st_size for f in (self.work / "oci" / "blobs" / "blobs").rglob("*") if f.is_file())
 
     def installed(self) -> int:
         return len(list(self.tree.glob("*/*/.spack/spec.json")))
@@ -144,6 +151,8 @@ def _ours(times: Dict) -> float:
 
     Spack's phase "install" holds the two latter, and the writing of its database; ours of `spack oci install` does not.
     """
+    if not times.get("cache"):  # of the build: the new installer writes none for a binary
+        return 0.0
     seconds = {phase["name"]: phase["seconds"] for phase in times.get("phases", [])}
     wanted = ("fetch", "extract", "relocate") if "extract" in seconds else ("install",)
     return sum(seconds.get(name, 0.0) for name in wanted)
@@ -187,7 +196,18 @@ def main() -> int:
             for way in ways.values():
                 bench.measure(way, specs)
                 print(f"{way.name}: {way.wall[-1]:.2f} s, {bench.installed()} packages", file=sys.stderr)
-        return report(ways)
+        failed = report(ways)
+        if args.rate:
+            report_limit(bench.size, args.rate, ways)
+        return failed
+
+
+def report_limit(size: int, rate: float, ways: Dict[str, Way]) -> None:
+    """What the link alone takes: vanilla Spack fetches the same bytes, so the ratio to it is bounded by that."""
+    seconds = size * 8 / (rate * 1e6)
+    print(f"{size / 1e6:.1f} MB of layers take {seconds:.1f} s over this link", end="")
+    slowest = [f"{w.name}: {statistics.median(w.wall) / seconds:.2f}" for w in ways.values() if not w.ours and seconds]
+    print("; the best possible ratios: " + ", ".join(slowest) if slowest else "")
 
 
 def report(ways: Dict[str, Way]) -> int:
