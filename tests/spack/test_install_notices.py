@@ -86,3 +86,21 @@ def test_on_a_terminal_it_stays_on_the_screen(spack):
     if spack.installer == "new":
         before, _, after = seen.partition("cannot be had")
         assert "\x1b[" in after and "oci-leaf" in after, "the list is drawn again below"
+
+
+BACKGROUND = """
+import sys, types
+from spack_oci.spack import notices
+status = types.SimpleNamespace(headless=True, is_tty=True, overview_mode=True, active_area_rows=3, dirty=False)
+sys.stderr = sys.stdout
+notices.update_state(lambda *a: print("state:", a[-1]), status, "id", "staging")
+notices.update_state(lambda *a: print("state:", a[-1]), status, "id", notices._MARK + "the reason")
+print("nothing yet")
+notices.print_waiting()
+"""
+
+
+def test_in_the_background_it_is_printed_at_the_end(destination):
+    """Spack 1.2 writes nothing to the terminal of somebody else."""
+    out = destination().script(BACKGROUND)
+    assert words(out) == "state: staging nothing yet ==> Warning: the reason"
