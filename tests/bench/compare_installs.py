@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What our installs leave on the disk against what vanilla Spack's leaves, file by file, on real packages (issue 5).
 
-    compare_installs.py --spack SPACK_ROOT [--work DIR] [/HASH ...]
+    compare_installs.py --spack SPACK_ROOT [--work DIR] [--installer old|new] [/HASH ...]
 
 ``SPACK_ROOT`` and ``--work`` are those of bench_install.py. The packages are pushed once and installed into the same
 tree by vanilla Spack, by Spack with our hooks, and by `spack oci install`, with both installers. Compared are kinds,
@@ -86,6 +86,7 @@ def main() -> int:
     parser.add_argument("specs", nargs="*")
     parser.add_argument("--spack", required=True, type=Path)
     parser.add_argument("--work", type=Path)
+    parser.add_argument("--installer", choices=("old", "new"), help="compare with this one only")
     args = parser.parse_args()
     failed = False
     with contextlib.ExitStack() as stack:
@@ -98,7 +99,7 @@ def main() -> int:
         bench.fill(specs)
         comparison = Comparison(bench, old_root.strip().splitlines()[-1], specs)
         vanilla: Dict[str, Any] = {}
-        for way in WAYS:
+        for way in (way for way in WAYS if args.installer in (None, way.installer)):
             bench.run(way.ours, way.installer, "buildcache", "list", tree=bench.tree)
             found = comparison.install(way)
             if not way.ours:

@@ -4,14 +4,13 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from spack_oci.relocate import search
 from spack_oci.relocate.mapping import Place, PrefixMap
 from spack_oci.relocate.search import find, find_all
 
 
-@settings(deadline=None)  # on a busy machine, anything may take a second
 @given(st.binary(max_size=40), st.sampled_from([b"ab", b"a\0b", b"", b"aaab"]), st.integers(0, 30))
 def test_like_python(data, needle, start):
     for whole in (data, data * 2000, b"a" * 20000 + b"ab" + data):
@@ -29,7 +28,6 @@ def test_at_the_edges(at, monkeypatch):
     assert find(bytes(data), b"needle") == at
 
 
-@settings(deadline=None)  # on a busy machine, anything may take a second
 @given(st.binary(max_size=40), st.sampled_from([b"ab", b"a\0b", b"aa", b"aaab"]))
 def test_all_of_them(data, needle):
     for whole in (data, data * 2000, b"a" * 20000 + b"ab" + data):
@@ -41,7 +39,6 @@ def test_all_of_them(data, needle):
 _PATHS = st.lists(st.text("/ab", min_size=1, max_size=6).map(lambda t: "/" + t), max_size=8, unique=True)
 
 
-@settings(deadline=None)  # on a busy machine, anything may take a second
 @given(_PATHS, st.text("/ab", max_size=40))
 def test_the_longest_of_all_old_paths_is_found(paths, text):
     """Compared with what a regular expression finds, the longest alternatives first."""
