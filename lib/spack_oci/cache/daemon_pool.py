@@ -21,6 +21,8 @@ class DaemonPool(Executor):
         self._limit = max(1, threads)
         self._name = name
         self._work: queue.SimpleQueue[Optional[_Work]] = queue.SimpleQueue()
+        #: threads that were begun; one whose start was interrupted by a signal is not in the list
+        self._begun = 0
         self._threads: List[threading.Thread] = []
         self._guard = threading.Lock()
         #: submitted and not yet finished
@@ -30,10 +32,11 @@ class DaemonPool(Executor):
         future: Future[Any] = Future()
         with self._guard:
             self._busy += 1
-            if self._busy > len(self._threads) < self._limit:
-                thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads)}", daemon=True)
-                self._threads.append(thread)
+            if self._busy > self._begun < self._limit:
+                thread = threading.Thread(target=self._run, name=f"{self._name}-{self._begun}", daemon=True)
+                self._begun += 1
                 thread.start()
+                self._threads.append(thread)
         self._work.put((future, function, arguments))
         return future
 
@@ -55,7 +58,7 @@ class DaemonPool(Executor):
 
     def end(self, patience: Optional[float] = None) -> bool:
         """Finish what was submitted. False: after ``patience`` seconds (None: any time) something still runs."""
-        for _ in self._threads:
+        for _ in range(self._begun):
             self._work.put(None)
         deadline = None if patience is None else time.monotonic() + patience
         for thread in self._threads:

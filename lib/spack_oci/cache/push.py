@@ -136,8 +136,14 @@ class _Push:
         return jobs
 
     def _work(self, jobs: Sequence[_Job]) -> None:
-        packers, senders = self._settings.packers, max(1, self._settings.transfer_jobs)
         stage = self._make_stage()
+        try:  # whatever comes next, a signal too
+            self._work_in(stage, jobs)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+
+    def _work_in(self, stage: str, jobs: Sequence[_Job]) -> None:
+        packers, senders = self._settings.packers, max(1, self._settings.transfer_jobs)
         self._stage = stage
         self._pack_pool = DaemonPool(packers, "pack")
         self._send_pool = DaemonPool(senders, "send")
@@ -159,7 +165,6 @@ class _Push:
             for pool in (self._pack_pool, self._send_pool):
                 pool.end(_PATIENCE if aborted else None)
             self._packing.close()
-            shutil.rmtree(stage, ignore_errors=True)
 
     def _warn_of_short_prefixes(self) -> None:
         """Once for all packages: only what is in the store counts, and only if something in it cannot grow."""

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""A pool that can be left at any moment: by a signal in the middle of starting a thread, too."""
+
+import threading
+
+import pytest
+from spack_oci.cache.daemon_pool import DaemonPool
+
+
+def test_work_is_done_by_no_more_threads_than_allowed():
+    pool = DaemonPool(2, "test")
+    names = {pool.submit(lambda: threading.current_thread().name).result() for _ in range(20)}
+    assert pool.end(10) and names <= {"test-0", "test-1"}
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_interrupt_while_a_thread_is_started(started, monkeypatch):
+    """Ctrl-C or SIGTERM in `Thread.start`: nothing is joined that cannot be, and nobody is left waiting."""
+    pool = DaemonPool(3, "test")
+    assert pool.submit(int).result() == 0
+    start, release = threading.Thread.start, threading.Event()
+
+    def interrupted(thread):
+        if started:
+            start(thread)
+        raise SystemExit(143)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    blocked = pool.submit(release.wait)
+    with pytest.raises(SystemExit):
+        pool.submit(int)
+    release.set()
+    assert blocked.result()
+    assert pool.end(10)
