@@ -6,6 +6,7 @@ engine) and reads configuration files, which takes four times as long as to inst
 """
 
 import contextlib
+import gc
 import importlib
 from typing import Dict, Sequence
 
@@ -27,6 +28,8 @@ def import_hooks() -> None:
     for section in _SECTIONS:
         with contextlib.suppress(spack.error.SpackError):  # who really needs it will say what is wrong
             spack.config.get(section)
+    # what is there by now stays; a collection in a child that looks at it would copy all of its pages
+    gc.freeze()
 
 
 def know_prefixes(roots: "Sequence[spack.spec.Spec]") -> None:
