@@ -11,6 +11,7 @@ so nothing of it needs a lock.
 
 import os
 import queue
+import secrets
 import shutil
 import tempfile
 import threading
@@ -136,8 +137,10 @@ class _Push:
         return jobs
 
     def _work(self, jobs: Sequence[_Job]) -> None:
-        stage = self._make_stage()
-        try:  # whatever comes next, a signal too
+        # its name is known before it is there, so that no signal finds a moment to leave it
+        stage = os.path.join(self._settings.stage or tempfile.gettempdir(), f"spack-oci-push-{secrets.token_hex(8)}")
+        try:
+            self._make_stage(stage)
             self._work_in(stage, jobs)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
@@ -179,11 +182,11 @@ class _Push:
                 "them into longer paths may not be possible; build with config:install_tree:padded_length"
             )
 
-    def _make_stage(self) -> str:
+    @staticmethod
+    def _make_stage(stage: str) -> None:
         try:
-            if self._settings.stage:
-                os.makedirs(self._settings.stage, exist_ok=True)
-            return tempfile.mkdtemp(prefix="spack-oci-push-", dir=self._settings.stage)
+            os.makedirs(os.path.dirname(stage), exist_ok=True)
+            os.mkdir(stage, 0o700)
         except OSError as e:
             raise StorageError.from_os_error("making a directory for layers", e) from e
 
