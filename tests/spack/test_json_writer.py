@@ -5,7 +5,7 @@ SAME = """
 import io
 import spack.store
 import spack.util.spack_json as sjson
-from spack_oci.spack import hooks
+from spack_oci.spack import hooks, json_writer
 
 ours, theirs = sjson.dump, hooks.original_of(sjson.dump)
 assert ours is not theirs
@@ -17,6 +17,21 @@ def both(data, *args):
         assert function(data, stream, *args) is None
         texts.append(stream.getvalue())
     assert texts[0] == texts[1], texts
+
+class Counting(io.StringIO):
+    writes = 0
+
+    def write(self, text):
+        self.writes += 1
+        return super().write(text)
+
+left_to_spack, quick = Counting(), Counting()
+ours([1, 2], left_to_spack)
+assert left_to_spack.writes > 1
+working = json_writer.encoding_in_c()
+working.__enter__()
+ours([1, 2], quick)
+assert quick.writes == 1 and quick.getvalue() == left_to_spack.getvalue()
 
 both({"a": [1, 2.5, None, True, ("t", "\\u00e9\\n")], "b": {}, "": {"1": "x"}})
 if hasattr(sjson, "dumps"):

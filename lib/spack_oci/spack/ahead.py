@@ -13,7 +13,7 @@ from spack import traverse
 from ..cache.order import order_of_need
 from ..cache.prefetch import AheadLimits, Prefetch, Wanted
 from ..errors import SpackOciError
-from . import before_fork, compat, fetching, install, mirrors, notices, packages, settings
+from . import before_fork, compat, fetching, install, json_writer, mirrors, notices, packages, settings
 
 
 def run_installer(original: Callable, self: Any) -> Any:
@@ -41,7 +41,7 @@ def _ahead_of(installer: Any) -> Iterator[None]:
         indexed_oci_mirror(missing[0])
     before_fork.know_prefixes(roots)
     limits = AheadLimits(options.ahead_room, options.ahead_count, min(options.transfer_jobs, 4))
-    with Prefetch(what_is_wanted(missing), limits):
+    with Prefetch(what_is_wanted(missing), limits), json_writer.encoding_in_c():
         before_fork.import_hooks()
         yield
 
