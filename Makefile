@@ -51,7 +51,7 @@ unit registry spack: $(VENV)/installed
 	$(PYTEST) $(PARALLEL) -m "not slow" tests/$@ $(ARGS)
 
 bench: $(VENV)/installed
-	@for bench in $(BENCHES); do echo "== $$bench"; $(VENV)/bin/python $$bench || exit 1; done
+	@status=0; for bench in $(BENCHES); do echo "== $$bench"; $(VENV)/bin/python $$bench || status=1; done; exit $$status
 
 lint: $(VENV)/installed
 	$(VENV)/bin/python -m pip install --quiet 'ruff>=0.17,<0.18' 'mypy>=1.11' types-requests types-jsonschema

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Relocation of real prefixes: ours against what Spack's ``relocate_package`` does, file by file.
 
-    bench_relocate.py --spack CHECKOUT STORE [--scratch DIR] [--rounds N]
+    bench_relocate.py [--spack CHECKOUT] [STORE] [--scratch DIR] [--rounds N]
 
 ``STORE``: the root of an install tree with real packages, which is only read. Every prefix is copied twice; one copy
 is relocated by Spack's functions, the other by :func:`spack_oci.relocate.prefix.relocate_prefix`, to a root of the
@@ -26,12 +26,14 @@ import time
 from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple, Tuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lib"))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
 sys.dont_write_bytecode = True
 
 from spack_oci.relocate.build_info import BUILD_INFO, BuildInfo  # noqa: E402
 from spack_oci.relocate.mapping import PrefixMap, Relocation, build_mapping  # noqa: E402
 from spack_oci.relocate.prefix import relocate_prefix  # noqa: E402
+from support.bench_stack import spack_root  # noqa: E402
 
 TARGET = 4.0
 
@@ -164,11 +166,14 @@ def differences(left: str, right: str) -> List[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("store")
-    parser.add_argument("--spack", required=True, help="a checkout of Spack")
+    parser.add_argument("store", nargs="?", help="default: 300 small packages")
+    parser.add_argument("--spack", help="a checkout of Spack; default: that of the small packages")
     parser.add_argument("--scratch", help="directory for the copies (default: a temporary one)")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
+    if not args.spack or not args.store:
+        root = spack_root(None)
+        args.spack, args.store = args.spack or str(root), args.store or str(root / "opt" / "spack")
     sys.path.insert(0, os.path.join(args.spack, "lib", "spack"))
     import spack.vendor  # (makes the vendored modules importable)
 
