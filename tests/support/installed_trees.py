@@ -29,7 +29,10 @@ def tree_of(prefix: Path, ignore: Callable[[str], bool] = lambda name: False) ->
                 content = os.readlink(path)
             elif stat.S_ISREG(status.st_mode) and not ignore(name):
                 with open(path, "rb") as f:
-                    content = hashlib.sha256(f.read()).hexdigest()
+                    data = f.read()
+                if name.endswith(".pyc") and len(data) > 16 and not data[4] & 1:
+                    data = data[:8] + data[12:]  # PEP 552: the time of the source
+                content = hashlib.sha256(data).hexdigest()
             links = status.st_nlink if stat.S_ISREG(status.st_mode) else 0
             owner = (status.st_uid, status.st_gid)
             result[os.path.relpath(path, prefix)] = (stat.filemode(status.st_mode), owner, links, content)
