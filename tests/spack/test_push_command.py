@@ -255,3 +255,19 @@ def read_yaml(spack, data):
 def test_options_stand_anywhere(spack, line):
     planned = json.loads(spack.run("oci", "push", *line.split()).stdout)["packages"]
     assert "oci-leaf" in str(planned) and "oci-app" not in str(planned)
+
+
+def test_packages_by_their_hashes(spack, layout, tmp_path):
+    """`/HASH`, whole or shortened, names what it names elsewhere in Spack; in an environment only what is in it."""
+    leaf, middle = (
+        spack.run("find", "--format", "{hash}", name).stdout.strip() for name in ("oci-leaf@2.0", "oci-middle")
+    )
+    spack.run("oci", "push", "--only", "package", "cache", f"/{leaf}", f"/{middle[:8]}")
+    assert packages(layout) == {"oci-leaf", "oci-middle"}
+    for wrong in ("/aaaaaaaaaa", f"oci-middle/{leaf[:8]}"):
+        done = spack.run("oci", "push", "cache", wrong, check=False)
+        assert done.returncode != 0 and "matches no installed packages" in done.stderr, wrong
+    environment = tmp_path / "environment"
+    spack.run("env", "create", "-d", str(environment))
+    done = spack.run("-e", str(environment), "oci", "push", "cache", f"/{leaf}", check=False)
+    assert done.returncode != 0 and "matches no installed packages" in done.stderr

@@ -99,10 +99,12 @@ def roots_of(words: Sequence[str]) -> List["spack.spec.Spec"]:
     """The installed specs that ``words`` name, or the roots of the active environment."""
     if words:
         environment = spack.environment.active_environment()
-        return [
-            spack.cmd.disambiguate_spec(s, environment, installed=InstallRecordStatus.ANY)
-            for s in spack.cmd.parse_specs(words)
-        ]
+        with spack.store.STORE.db.read_transaction():
+            return [
+                (None if environment else _by_hash(spec))
+                or spack.cmd.disambiguate_spec(spec, environment, installed=InstallRecordStatus.ANY)
+                for spec in spack.cmd.parse_specs(words)
+            ]
     environment = spack.environment.active_environment()
     if environment is None:
         raise ConfigurationError(
@@ -110,6 +112,14 @@ def roots_of(words: Sequence[str]) -> List["spack.spec.Spec"]:
             remedy="name a spec, or activate an environment with `spack env activate`",
         )
     return environment.concrete_roots()
+
+
+def _by_hash(spec: "spack.spec.Spec") -> Optional["spack.spec.Spec"]:
+    """What `/HASH` alone names, if it is one; a query would compare it with every package of the store."""
+    if not spec.abstract_hash or str(spec) != f"/{spec.abstract_hash}":
+        return None
+    found = spack.store.STORE.db.get_by_hash(spec.abstract_hash) or []
+    return found[0] if len(found) == 1 else None
 
 
 def select(request: Request) -> Selection:
