@@ -104,6 +104,21 @@ def test_trouble_without_end():
         assert registry.methods() == ["GET 500"] * 4
 
 
+def test_a_blob_that_is_being_stored_by_somebody_else():
+    """docker-registry says MANIFEST_BLOB_UNKNOWN in the moment in which another client stores the same blob."""
+    sleeps = Sleeps()
+    body = b'{"errors": [{"code": "DIGEST_INVALID"}, {"code": "MANIFEST_BLOB_UNKNOWN", "message": "blob unknown"}]}'
+    with fault_registry(Fault("PUT", "/manifests/", status=400, body=body, times=2)) as registry:
+        store = store_at(registry, sleeps=sleeps)
+        store.put_manifest(b"{}", OCI_MANIFEST, "tag")
+        assert registry.methods() == ["PUT 400", "PUT 400", "PUT 201"]
+    assert len(sleeps) == 2
+    with fault_registry(Fault("PUT", "/manifests/", status=400, body=body, times=9)) as registry:
+        with pytest.raises(UnexpectedResponse, match="blob unknown"):
+            store_at(registry, sleeps=sleeps).put_manifest(b"{}", OCI_MANIFEST, "tag")
+        assert registry.methods() == ["PUT 400"] * 4
+
+
 @pytest.mark.parametrize("status, kind", [(403, Forbidden), (400, UnexpectedResponse), (418, UnexpectedResponse)])
 def test_refusals_are_not_repeated_and_not_misses(status, kind):
     body = b'{"errors":[{"code":"DENIED","message":"not for you"}]}'

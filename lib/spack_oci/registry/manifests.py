@@ -33,6 +33,9 @@ PAGE_SIZE = 1000
 #: pages in a row that bring nothing new before the listing is called endless
 MAX_BARREN_PAGES = 3
 
+#: manifests sent in all while the registry says that it does not know their blobs
+MAX_BLOB_LOOKS = 4
+
 _LINK = re.compile(r"<([^>]*)>([^,<]*)")
 
 
@@ -92,7 +95,31 @@ class Manifests:
     def put(self, data: bytes, media_type: str, tag: Optional[str]) -> Descriptor:
         descriptor = Descriptor.of(data, media_type)
         reference = check_tag(tag) if tag else descriptor.digest
-        answer = self._client.call(
+        answer = self._put_patiently(data, media_type, reference)
+        stored = answer.headers.get("Docker-Content-Digest")
+        if stored and stored.startswith("sha256:") and stored != descriptor.digest:
+            raise DigestMismatch(f"storing {self._called(reference)}: the registry stored {stored}")
+        if not answer.headers.get("OCI-Subject"):
+            self._add_to_fallback(descriptor, data)
+        return descriptor
+
+    def _put_patiently(self, data: bytes, media_type: str, reference: str) -> Answer:
+        """docker-registry, with its content in a file system, does not find a blob in the moment in which somebody else
+        stores the same one: it rewrites the file that says so. With many pushers that happens.
+        """
+        retry = self._client.settings.retry
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                return self._put_once(data, media_type, reference)
+            except UnexpectedResponse as e:
+                if e.status != 400 or "MANIFEST_BLOB_UNKNOWN" not in e.codes or tries == MAX_BLOB_LOOKS:
+                    raise
+            retry.sleep(retry.backoff(tries))
+
+    def _put_once(self, data: bytes, media_type: str, reference: str) -> Answer:
+        return self._client.call(
             "PUT",
             self._url(reference),
             doing=f"storing {self._called(reference)}",
@@ -102,12 +129,6 @@ class Manifests:
             body=lambda: [data],
             read_timeout=self._client.settings.commit_timeout,
         ).read_nothing()
-        stored = answer.headers.get("Docker-Content-Digest")
-        if stored and stored.startswith("sha256:") and stored != descriptor.digest:
-            raise DigestMismatch(f"storing {self._called(reference)}: the registry stored {stored}")
-        if not answer.headers.get("OCI-Subject"):
-            self._add_to_fallback(descriptor, data)
-        return descriptor
 
     def delete(self, reference: str) -> None:
         check_reference(reference)
