@@ -387,3 +387,31 @@ def test_a_directory_that_cannot_be_written(source, tmp_path):
     (tmp_path / "closed").mkdir(mode=0o555)
     said = error_of(source().run("oci", "push", str(tmp_path / "closed" / "cache"), "oci-leaf@2.0", check=False))
     assert "Permission denied" in said and "choose another directory" in said
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["push", "cache"],
+        ["push", "--tag", "tools", "cache"],
+        ["push", "--dry-run", "--tag", "tools", "cache"],
+        ["export", "image.tar"],
+    ],
+)
+def test_an_environment_without_roots(command, source, new_cache, tmp_path):
+    """One that nobody has concretized is an error; an empty one has nothing to push, and is no image."""
+    cache = new_cache("layout")
+    spack = source()
+    spack.use(cache)
+    directory = tmp_path / "environment"
+    spack.run("env", "create", "-d", str(directory))
+    words = [str(tmp_path / word) if word.endswith(".tar") else word for word in command]
+    empty = spack.run("-e", str(directory), "oci", *words, check=False)
+    if command == ["push", "cache"]:
+        assert empty.returncode == 0, empty.stderr
+    else:
+        assert empty.returncode == 1 and "there is nothing to make an image of" in empty.stderr
+    spack.run("-e", str(directory), "add", "oci-leaf")
+    done = spack.run("-e", str(directory), "oci", *words, check=False)
+    assert done.returncode == 1 and "is not concretized" in done.stderr and "spack concretize" in done.stderr
+    assert not list(tmp_path.glob("*.tar"))

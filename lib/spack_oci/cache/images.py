@@ -152,6 +152,14 @@ def check_image_tag(tag: str) -> str:
     return tag
 
 
+def check_roots(roots: Sequence[Any]) -> None:
+    """Raise :class:`ConfigurationError` if there are none."""
+    if not roots:
+        raise ConfigurationError(
+            "there is nothing to make an image of", remedy="name specs, or activate an environment with roots"
+        )
+
+
 def plan_image(
     store: ContentStore,
     request: ImageRequest,
@@ -163,10 +171,7 @@ def plan_image(
     ``store`` has the base's layers; what was read of them is kept in ``cache``. Raises :class:`ImageError` if a package
     is not in ``store``, roots have several platforms or contradict each other.
     """
-    if not request.roots:
-        raise ConfigurationError(
-            "there is nothing to make an image of", remedy="name specs, or activate an environment with roots"
-        )
+    check_roots(request.roots)
     platform = _platform_of(request)
     if not request.checked:
         check_environment(request.roots, request.environment, request.runtime, request.base)

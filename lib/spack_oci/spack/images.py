@@ -198,6 +198,7 @@ def image_request(
     wanted: ImageOptions, roots: Sequence["spack.spec.Spec"], base: Base, compression: Compression
 ) -> engine.ImageRequest:
     """What the image of ``roots`` is to be: of the active environment with its views and lock file, or of specs."""
+    engine.check_roots(roots)
     environment = environment_of(roots)
     externals = packages.runtime_externals(*roots)
     if externals:
@@ -261,6 +262,7 @@ def checked(wanted: ImageOptions, roots: Sequence["spack.spec.Spec"]) -> ImageOp
     """What can be known of an image before anything is pushed: raises for roots that contradict each other."""
     if not wanted.tags:
         return wanted
+    engine.check_roots(roots)
     platform_of(roots)
     records = packages.records_of(roots)
     packages.prepare_environments(records)
@@ -270,7 +272,10 @@ def checked(wanted: ImageOptions, roots: Sequence["spack.spec.Spec"]) -> ImageOp
 
 def planned(store_url: str, wanted: ImageOptions, roots: Sequence["spack.spec.Spec"]) -> List[Dict[str, Any]]:
     """The images that a push would make, for ``--dry-run``; which packages share layers depends on their sizes."""
-    closure = [packages.label(s) for s in packages.runtime_closure(*roots)] if wanted.tags else []
+    if not wanted.tags:
+        return []
+    engine.check_roots(roots)
+    closure = [packages.label(s) for s in packages.runtime_closure(*roots)]
     return [
         {"image": image_name(store_url, tag), "base": wanted.base_image or "", "packages": closure}
         for tag in wanted.tags

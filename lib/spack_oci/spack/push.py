@@ -111,7 +111,13 @@ def roots_of(words: Sequence[str]) -> List["spack.spec.Spec"]:
             "there is nothing to push: no spec is given and no environment is active",
             remedy="name a spec, or activate an environment with `spack env activate`",
         )
-    return environment.concrete_roots()
+    roots = environment.concrete_roots()
+    if not roots and list(environment.user_specs):
+        raise ConfigurationError(
+            f"the environment {environment.name} is not concretized",
+            remedy="run `spack concretize` and `spack install` in it first",
+        )
+    return roots
 
 
 def _by_hash(spec: "spack.spec.Spec") -> Optional["spack.spec.Spec"]:
