@@ -14,11 +14,11 @@ from spack_oci import descriptor as d
 from spack_oci.archive.codec import Compression, open_decompressor
 from spack_oci.cache import export
 from spack_oci.cache.blobs import BlobCache
+from spack_oci.cache.image_checks import check_image_tag
 from spack_oci.cache.images import (
     ImageRequest,
     ImageSettings,
     check_base_libc,
-    check_image_tag,
     plan_image,
     push_environment_image,
 )

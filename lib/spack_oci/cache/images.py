@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Callable, Dict, List, Mapping, Optional, Seque
 from ..archive.codec import Compression
 from ..content import BytesSource, ContentStore, FileSource, read_blob
 from ..descriptor import Descriptor, check_digest, parse_json
-from ..errors import ConfigurationError, ContentError, ImageError, InvalidReference, NotFound, StorageError
+from ..errors import ContentError, ImageError, InvalidReference, NotFound, StorageError
 from ..image.base_layers import directories_of_base, libcs_of_base
 from ..image.compose import LayerSource, compose_layers
 from ..image.directories import PLAIN, Directories, parents
@@ -25,12 +25,12 @@ from ..image.files import Exclusions, FileEntry, files_layer, filter_layer
 from ..image.index import push_platform
 from ..image.layers import DEFAULT_MAX_LAYERS, VOLATILITY, Group, Member, Strategy, layers_left, plan_layers
 from ..image.libc import Libc, cached_need, check_libc
-from ..image.manifest import EMPTY_BASE, Base, BuiltImage, Layer, about_image, build_image, parse_environment
+from ..image.manifest import EMPTY_BASE, Base, BuiltImage, Layer, about_image, build_image
 from ..image.platform import Platform
 from ..image.results import Results
-from ..image.runtime import RuntimeSettings, check_conflicts, image_settings
-from ..reference import check_tag
+from ..image.runtime import RuntimeSettings, image_settings
 from .blobs import BlobCache, CachedBlob, KnownLayer, LayerKey
+from .image_checks import check_environment, check_image_tag, check_roots
 from .package import Package, package_tag
 from .push_plan import read_layer
 
@@ -68,7 +68,7 @@ class ImageRequest:
     platform: Optional[Platform] = None
     #: microarchitecture that the packages are built for, as the variant of an entry in an image index: "v3"
     level: Optional[str] = None
-    #: :func:`check_environment` was called before
+    #: :func:`~.image_checks.check_environment` was called before
     checked: bool = False
     created: Optional[str] = None
 
@@ -141,25 +141,6 @@ class PushedImage:
         return base + sum(layer.descriptor.size for layer in self.layers)
 
 
-def check_image_tag(tag: str) -> str:
-    """A tag for an image. Spack takes every tag that ends in ``.spack`` for a package."""
-    check_tag(tag)
-    if tag.endswith(".spack"):
-        raise InvalidReference(
-            f"an image cannot have the tag {tag}: Spack takes tags that end in .spack for packages",
-            remedy="choose a tag with another end",
-        )
-    return tag
-
-
-def check_roots(roots: Sequence[Any]) -> None:
-    """Raise :class:`ConfigurationError` if there are none."""
-    if not roots:
-        raise ConfigurationError(
-            "there is nothing to make an image of", remedy="name specs, or activate an environment with roots"
-        )
-
-
 def plan_image(
     store: ContentStore,
     request: ImageRequest,
@@ -190,21 +171,6 @@ def _platform_of(request: ImageRequest) -> Platform:
             remedy="make an image of the roots of one platform, and add the others with --multi-arch",
         )
     return request.platform or Platform(*platforms[0])
-
-
-def check_environment(
-    roots: Sequence[Package],
-    environment: Callable[[Dict[str, str]], Dict[str, str]],
-    runtime: RuntimeSettings,
-    base: Base = EMPTY_BASE,
-) -> None:
-    """Raise :class:`ImageError` if ``roots`` set a variable to different values and ``runtime`` does not decide.
-
-    ``environment``: that of all roots together.
-    """
-    start = parse_environment(base.settings.get("Env") or ())
-    separate = {root.label: root.environment(dict(start)) for root in roots}
-    check_conflicts(start, separate, environment(dict(start)), runtime.env)
 
 
 def _members(store: ContentStore, roots: Sequence[Package], known: Mapping[str, Layer]) -> List[Member]:

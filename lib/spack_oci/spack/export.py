@@ -12,6 +12,7 @@ import spack.stage
 
 from ..archive.codec import Compression
 from ..cache import export as files
+from ..cache import image_checks
 from ..cache import images as image_engine
 from ..cache import push as engine
 from ..cache.layers_only import LayersOnly
@@ -74,7 +75,7 @@ def export(
         if result.failed:
             raise result.failed[0].error or ConfigurationError("a package could not be packed")
         tag = destination.tag or _DEFAULT_TAG
-        image_engine.check_image_tag(tag)
+        image_checks.check_image_tag(tag)
         request = images.image_request(wanted, roots, base, how.compression)
         plan = image_engine.plan_image(layout, request, result.layers, images.base_facts(settings.read()))
         making = image_engine.ImageSettings(how.stage, how.cache, how.packers)

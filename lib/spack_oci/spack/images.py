@@ -11,6 +11,7 @@ import spack.mirrors.mirror
 import spack.spec
 
 from ..archive.codec import Compression
+from ..cache import image_checks
 from ..cache import images as engine
 from ..cache.package import Package
 from ..cache.push import PushSettings, created_from_environment
@@ -67,7 +68,7 @@ def options(
     configured = settings.read()
     section = configured.image
     for tag in tags:
-        engine.check_image_tag(tag)
+        image_checks.check_image_tag(tag)
     patterns = (*(section.get("exclude") or ()), *exclude, *(BUILD_INFO if strip_build_info else ()))
     made = ImageOptions(
         base_image=base_image if base_image is not None else configured.base_image or None,
@@ -198,7 +199,7 @@ def image_request(
     wanted: ImageOptions, roots: Sequence["spack.spec.Spec"], base: Base, compression: Compression
 ) -> engine.ImageRequest:
     """What the image of ``roots`` is to be: of the active environment with its views and lock file, or of specs."""
-    engine.check_roots(roots)
+    image_checks.check_roots(roots)
     environment = environment_of(roots)
     externals = packages.runtime_externals(*roots)
     if externals:
@@ -262,11 +263,11 @@ def checked(wanted: ImageOptions, roots: Sequence["spack.spec.Spec"]) -> ImageOp
     """What can be known of an image before anything is pushed: raises for roots that contradict each other."""
     if not wanted.tags:
         return wanted
-    engine.check_roots(roots)
+    image_checks.check_roots(roots)
     platform_of(roots)
     records = packages.records_of(roots)
     packages.prepare_environments(records)
-    engine.check_environment(records, packages.run_environment(records), wanted.runtime)
+    image_checks.check_environment(records, packages.run_environment(records), wanted.runtime)
     return replace(wanted, checked=True)
 
 
@@ -274,7 +275,7 @@ def planned(store_url: str, wanted: ImageOptions, roots: Sequence["spack.spec.Sp
     """The images that a push would make, for ``--dry-run``; which packages share layers depends on their sizes."""
     if not wanted.tags:
         return []
-    engine.check_roots(roots)
+    image_checks.check_roots(roots)
     closure = [packages.label(s) for s in packages.runtime_closure(*roots)]
     return [
         {"image": image_name(store_url, tag), "base": wanted.base_image or "", "packages": closure}
