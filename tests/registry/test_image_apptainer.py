@@ -17,13 +17,11 @@ from spack_oci.archive.codec import Compression
 from spack_oci.cache import export
 from spack_oci.cache.images import ImageRequest, plan_image, push_environment_image
 from spack_oci.copy import GraphCopy
-from spack_oci.image.base import prepare_base
-from spack_oci.image.platform import Platform
 from spack_oci.image.runtime import RuntimeSettings
 from spack_oci.layout import open_layout
-from spack_oci.reference import LayoutDirectory, parse_image_reference, parse_url
+from spack_oci.reference import LayoutDirectory, parse_url
 from spack_oci.registry.store import open_repository
-from support.containers import push_base, shell_root_file_system
+from support.containers import shell_base
 from support.docker_registry import docker_registry
 from support.image_packages import compiled_packages, push_all, together
 
@@ -54,10 +52,7 @@ def store(registry):
 @pytest.fixture(scope="module", params=["oci", "docker"])
 def base(request, registry, store):
     """A base image in OCI's vocabulary, and one in Docker's."""
-    url = registry.mirror_url(f"base/{request.param}")
-    with open_repository(parse_url(url)) as source:
-        push_base(source, "12", shell_root_file_system(), docker=request.param == "docker")
-        yield prepare_base(source, parse_image_reference(f"{url}:12"), store, Platform("linux", "amd64"))[0]
+    return shell_base(registry, store, docker=request.param == "docker")
 
 
 @pytest.fixture(scope="module")
@@ -144,10 +139,7 @@ def test_images_run(registry, store, packages, base, apptainer, tmp_path, compre
 def test_exported_archives_run(registry, packages, apptainer, tmp_path):
     """Layouts and archives of one image, as `spack oci export` writes them: Apptainer 1.4 finds none by its tag."""
     layout = open_layout(LayoutDirectory(str(tmp_path / "packages")), create=True)
-    url = registry.mirror_url("base/export")
-    with open_repository(parse_url(url)) as source:
-        push_base(source, "12", shell_root_file_system())
-        base, _ = prepare_base(source, parse_image_reference(f"{url}:12"), layout, Platform("linux", "amd64"))
+    base = shell_base(registry, layout, docker=False)
     push_image(layout, packages, base, tmp_path, "app")
     exported = open_layout(LayoutDirectory(str(tmp_path / "layout")), create=True)
     with GraphCopy(layout, exported) as copier:

@@ -16,7 +16,7 @@ from spack_oci.image.runtime import RuntimeSettings
 from spack_oci.layout import open_layout
 from spack_oci.reference import LayoutDirectory, parse_image_reference, parse_url
 from spack_oci.registry.store import open_repository
-from support.containers import push_base, shell_root_file_system
+from support.containers import shell_base
 from support.docker_engine import Docker, docker_engine
 from support.docker_registry import docker_registry
 from support.image_packages import compiled_packages, make_packages, many_packages, push_all, together
@@ -52,10 +52,7 @@ def store(registry):
 @pytest.fixture(scope="module", params=["oci", "docker"])
 def base(request, registry, store):
     """A base image in OCI's vocabulary, and one in Docker's."""
-    url = registry.mirror_url(f"base/{request.param}")
-    with open_repository(parse_url(url)) as source:
-        push_base(source, "12", shell_root_file_system(), docker=request.param == "docker")
-        yield prepare_base(source, parse_image_reference(f"{url}:12"), store, Platform("linux", "amd64"))[0]
+    return shell_base(registry, store, docker=request.param == "docker")
 
 
 @pytest.fixture(scope="module")

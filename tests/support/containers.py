@@ -16,6 +16,12 @@ from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 import pytest
 from spack_oci import descriptor as d
 from spack_oci.content import ContentStore, put_bytes
+from spack_oci.image.base import prepare_base
+from spack_oci.image.manifest import Base
+from spack_oci.image.platform import Platform
+from spack_oci.reference import parse_image_reference, parse_url
+from spack_oci.registry.store import open_repository
+from support.docker_registry import DockerRegistry
 
 
 class Podman:
@@ -132,3 +138,11 @@ def push_base(
     media_type = d.DOCKER_MANIFEST if docker else d.OCI_MANIFEST
     manifest = {"schemaVersion": 2, "mediaType": media_type, "config": blob.to_dict(), "layers": [layer.to_dict()]}
     return store.put_manifest(d.canonical_json(manifest), media_type, tag)
+
+
+def shell_base(registry: DockerRegistry, store: ContentStore, docker: bool) -> Base:
+    """A base image with a shell, in OCI's or Docker's vocabulary, in another repository of ``store``'s registry."""
+    url = registry.mirror_url("base/docker" if docker else "base/oci")
+    with open_repository(parse_url(url)) as source:
+        push_base(source, "12", shell_root_file_system(), docker=docker)
+        return prepare_base(source, parse_image_reference(f"{url}:12"), store, Platform("linux", "amd64"))[0]
