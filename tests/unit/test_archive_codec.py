@@ -63,6 +63,54 @@ def test_memory_is_known_and_bounded(compression):
     assert codec.BLOCK_SIZE < codec.memory_of(Compression.parse(compression)) < 64 << 20
 
 
+@pytest.mark.parametrize("level", range(1, 23))
+def test_memory_of_the_highest_levels(level):
+    assert codec.memory_of(Compression("zstd", level)) < 192 << 20
+
+
+def test_high_zstd_levels_find_repetitions_far_apart():
+    """As between a static and a shared library, or two byte codes of a module."""
+    far = random.Random(5).randbytes(9 << 20)
+    data = far + far
+    assert len(compress("zstd:9", data)) < 0.52 * len(data) < len(compress("zstd:5", data))
+
+
+def test_a_long_frame_needs_no_more_than_its_window():
+    """klauspost/compress, which containerd and podman use, takes windows up to 64 MiB; RFC 8878 asks for 8."""
+    packed = compress("zstd:9", sample(9 << 20))
+    assert zstandard.get_frame_parameters(packed).window_size == 32 << 20
+    # what fits into a block has no larger one than before
+    assert zstandard.get_frame_parameters(compress("zstd:9", sample(100_000))).window_size <= codec.FRAME_SIZE
+
+
+@pytest.mark.parametrize("size", [codec.FRAME_SIZE, codec.FRAME_SIZE + 1, 9 << 20])
+def test_members_of_long_frames_can_be_cut_off(size):
+    parts = [b"begin", sample(size), sample(size // 3, 2)]
+    out, ends = [], []
+    compressor = open_compressor(Compression("zstd", 6), out.append)
+    for part in parts:
+        compressor.write(part)
+        compressor.next_member()
+        ends.append(len(b"".join(out)))
+    compressor.finish()
+    packed = b"".join(out)
+    for start, end, part in zip([0, *ends], ends, parts):
+        assert zstandard.ZstdDecompressor().decompressobj().decompress(packed[start:end]) == part
+    assert open_decompressor(OCI_LAYER_ZSTD, io.BytesIO(packed)).read() == b"".join(parts)
+
+
+def test_two_long_frames_at_once_in_one_thread():
+    data, other = sample(9 << 20), sample(9 << 20, 3)
+    out, others = [], []
+    one, two = (open_compressor(Compression("zstd", 6), sink) for sink in (out.append, others.append))
+    for start in range(0, len(data), 1 << 20):
+        one.write(data[start : start + (1 << 20)])
+        two.write(other[start : start + (1 << 20)])
+    one.finish()
+    two.finish()
+    assert b"".join(out) == compress("zstd:6", data) and b"".join(others) == compress("zstd:6", other)
+
+
 def test_gzip_is_one_plain_member_that_every_reader_takes():
     data = sample(2_500_000)
     packed = compress("gzip", data)

@@ -62,11 +62,8 @@ class PushSettings:
 
     @property
     def packers(self) -> int:
-        """How many packages are packed at the same time, so that ``memory`` suffices.
-
-        Each has a block of its own in the compressor, and may have two more under way in the pool.
-        """
-        affordable = self.memory // (3 * memory_of(self.compression) + _PER_PACKER)
+        """How many packages are packed at the same time, so that ``memory`` suffices."""
+        affordable = self.memory // (memory_of(self.compression) + _PER_PACKER)
         return max(1, min(self.pack_jobs or available_cores(), affordable))
 
 
