@@ -8,6 +8,8 @@ import time
 from typing import Iterator, Optional
 
 _CHUNK = 32 << 10
+#: seconds that a sender may be late (one that slept too long, for example) without the link being idle: its buffer
+_BUFFER = 0.01
 
 
 class _Bucket:
@@ -23,7 +25,7 @@ class _Bucket:
             return
         with self._lock:
             now = time.monotonic()
-            self._free_at = max(self._free_at, now) + count / self._rate
+            self._free_at = max(self._free_at, now - _BUFFER) + count / self._rate
             wait = self._free_at - now
         if wait > 0:
             time.sleep(wait)

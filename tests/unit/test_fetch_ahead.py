@@ -109,7 +109,7 @@ class Run:
 
     def __init__(self, root, count, size=10):
         self.fetched = []
-        self.wanted = [Wanted(str(root / f"p{i}"), size, lambda i=i: self.fetched.append(i)) for i in range(count)]
+        self.wanted = [Wanted(str(root / f"p{i}"), size, lambda _, i=i: self.fetched.append(i)) for i in range(count)]
 
     def install(self, i):
         os.mkdir(self.wanted[i].prefix)
@@ -148,7 +148,7 @@ def test_what_is_installed_makes_room_for_more(tmp_path):
 def test_a_failure_is_left_to_the_installer(tmp_path):
     run = Run(tmp_path, 3)
 
-    def fail():
+    def fail(progress):
         raise ConnectionLost("cut")
 
     run.wanted[0] = Wanted(run.wanted[0].prefix, 10, fail)
@@ -157,13 +157,13 @@ def test_a_failure_is_left_to_the_installer(tmp_path):
 
 def test_a_process_of_its_own(tmp_path):
     done = tmp_path / "done"
-    with Prefetch([Wanted(str(tmp_path / "p"), 1, lambda: done.write_text(str(os.getpid())))]) as ahead:
+    with Prefetch([Wanted(str(tmp_path / "p"), 1, lambda _: done.write_text(str(os.getpid())))]) as ahead:
         ahead.wait()
     assert int(done.read_text()) != os.getpid()
 
 
 def test_it_stops_at_once(tmp_path):
-    ahead = Prefetch([Wanted(str(tmp_path / "p"), 1, lambda: time.sleep(60))])
+    ahead = Prefetch([Wanted(str(tmp_path / "p"), 1, lambda _: time.sleep(60))])
     started = time.monotonic()
     ahead.stop()
     ahead.stop()
@@ -173,7 +173,7 @@ def test_it_stops_at_once(tmp_path):
 def test_it_ends_with_the_process_that_started_it(tmp_path):
     script = (
         "import os, sys, time; from spack_oci.cache.prefetch import *\n"
-        "ahead = Prefetch([Wanted('/nonexistent', 1, lambda: None), Wanted('/nonexistent2', 5 << 30, lambda: None)])\n"
+        "ahead = Prefetch([Wanted('/nonexistent', 1, id), Wanted('/nonexistent2', 5 << 30, id)])\n"
         "print(ahead._pid, flush=True); os._exit(0)"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -195,8 +195,30 @@ def test_what_comes_next_is_asked_for_while_the_one_before_is_fetched(tmp_path):
     def wanted():
         for number in range(10):
             asked.append((number, len(fetched)))
-            yield Wanted(str(tmp_path / str(number)), 1, lambda number=number: fetched.append(number))
+            yield Wanted(str(tmp_path / str(number)), 1, lambda _, number=number: fetched.append(number))
 
     fetch_ahead(wanted(), AheadLimits(transfers=1), lambda: False)
     assert fetched == list(range(10))
     assert all(number - done <= 2 for number, done in asked)
+
+
+class SlowLink:
+    """Packages that arrive at 20 MB a second; when each of them began, in bytes of the one before that were there."""
+
+    def __init__(self, root, sizes):
+        self.arrived, self.began = [0] * len(sizes), []
+        self.wanted = [Wanted(str(root / f"p{i}"), n, lambda p, i=i: self.bring(i, p)) for i, n in enumerate(sizes)]
+
+    def bring(self, i, progress):
+        self.began.append(self.arrived[i - 1] if i else 0)
+        while self.arrived[i] < self.wanted[i].size:
+            time.sleep(0.02)
+            self.arrived[i] += 400_000
+            progress(400_000)
+
+
+def test_over_a_slow_link_a_large_package_has_it_to_itself_until_it_is_nearly_there(tmp_path):
+    """So that it is there, and being installed, while the next one is on its way."""
+    link = SlowLink(tmp_path, [400_000, 36_000_000, 2_000_000])
+    fetch_ahead(link.wanted, AheadLimits(transfers=4), lambda: bool(link.arrived[2]))
+    assert 20_000_000 < link.began[2] < 36_000_000

@@ -42,3 +42,40 @@ def test_a_fast_link_gets_more(seconds, expected):
     for _ in range(2):
         flight.end(100 * MB)
     assert begun(flight, 100 * MB) == expected
+
+
+def test_a_slow_link_is_left_to_one_that_is_watched_until_it_is_nearly_there():
+    clock = Clock()
+    flight = Flight(8, clock, watched=True)
+    flight.begin(100 * MB)
+    clock.seconds = 1.0
+    flight.arrive(10 * MB)
+    assert not flight.has_room
+    clock.seconds = 9.4
+    flight.arrive(84 * MB)
+    assert not flight.has_room, "0.6 seconds are left"
+    clock.seconds = 9.6
+    flight.arrive(2 * MB)
+    assert flight.has_room, "0.4 seconds are left"
+    flight.begin(MB)
+    flight.end(4 * MB)
+    assert begun(flight, 1000) == 7, "and small ones go together"
+
+
+def test_a_fast_link_is_shared_by_those_that_are_watched_too():
+    clock = Clock()
+    flight = Flight(8, clock, watched=True)
+    assert begun(flight, 100 * MB) == 2
+    clock.seconds = 1.0
+    flight.arrive(150 * MB)
+    assert begun(flight, 100 * MB) == 3, "two seconds at 150 MB: 300 MB less the 50 under way"
+
+
+def test_time_in_which_nothing_is_wanted_does_not_make_a_link_slow():
+    clock = Clock()
+    flight = Flight(8, clock, watched=True)
+    flight.begin(100 * MB)
+    clock.seconds = 1.0
+    flight.end(100 * MB)
+    clock.seconds = 1000.0
+    assert begun(flight, 100 * MB) == 2

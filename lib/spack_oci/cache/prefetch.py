@@ -16,6 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterable, Optional
 
+from ..content import Progress
 from ..errors import SpackOciError
 from .flight import Flight
 from .stopping import interrupts_wait
@@ -30,8 +31,9 @@ class Wanted:
 
     prefix: str
     size: int
-    #: brings the package into the cache; runs in a thread of the process that fetches ahead
-    fetch: Callable[[], Any]
+    #: brings the package into the cache, and tells of the bytes that arrive; runs in a thread of the process that
+    #: fetches ahead
+    fetch: Callable[[Progress], Any]
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,8 @@ def fetch_ahead(wanted: Iterable[Wanted], limits: AheadLimits, stopped: Callable
     """
     pool = ThreadPoolExecutor(limits.transfers, "prefetch")
     ahead: Dict[int, Wanted] = {}
-    running: Dict[Future, Wanted] = {}
-    flight = Flight(limits.transfers)
+    running: Dict[Future, _Transfer] = {}
+    flight = Flight(limits.transfers, watched=True)
     items = (item for item in wanted if not os.path.lexists(item.prefix))
     following = next(items, None)
     try:
@@ -111,12 +113,12 @@ def fetch_ahead(wanted: Iterable[Wanted], limits: AheadLimits, stopped: Callable
             while following and flight.has_room and _fits(following, ahead, limits):
                 if not os.path.lexists(following.prefix):
                     ahead[id(following)] = following
-                    flight.begin(following.size)
-                    running[pool.submit(_quietly, following)] = following
+                    transfer = _Transfer(following, flight)
+                    running[pool.submit(transfer.run)] = transfer
                 following = next(items, None)
             if running:
                 for done in wait(running, timeout=_INTERVAL, return_when=FIRST_COMPLETED).done:
-                    flight.end(running.pop(done).size)
+                    running.pop(done).end()
             else:
                 time.sleep(_INTERVAL)
     finally:
@@ -129,6 +131,24 @@ def _fits(item: Wanted, ahead: Dict[int, Wanted], limits: AheadLimits) -> bool:
     return len(ahead) < limits.count and sum(i.size for i in ahead.values()) + item.size <= limits.size
 
 
-def _quietly(item: Wanted) -> None:
-    with contextlib.suppress(SpackOciError):
-        item.fetch()
+class _Transfer:
+    """One that is under way, and how much of it is still to come."""
+
+    def __init__(self, item: Wanted, flight: Flight) -> None:
+        self._item = item
+        self._flight = flight
+        self._rest = item.size
+        flight.begin(item.size)
+
+    def run(self) -> None:
+        with contextlib.suppress(SpackOciError):
+            self._item.fetch(self._arrive)
+
+    def _arrive(self, count: int) -> None:
+        # what is fetched once more arrives once
+        count = min(count, self._rest)
+        self._rest -= count
+        self._flight.arrive(count)
+
+    def end(self) -> None:
+        self._flight.end(self._rest)

@@ -12,6 +12,7 @@ from spack import traverse
 
 from ..cache.order import order_of_need
 from ..cache.prefetch import AheadLimits, Prefetch, Wanted
+from ..content import Progress
 from ..errors import SpackOciError
 from . import before_fork, compat, fetching, install, json_writer, mirrors, notices, packages, settings
 
@@ -89,6 +90,6 @@ def indexed_oci_mirror(spec: "spack.spec.Spec") -> "Optional[spack.mirrors.mirro
     return mirror if mirror is not None and mirrors.is_oci_mirror(mirror) else None
 
 
-def _fetcher(mirror: Any, spec: "spack.spec.Spec", cache: Any) -> Callable[[], Any]:
+def _fetcher(mirror: Any, spec: "spack.spec.Spec", cache: Any) -> Callable[[Progress], Any]:
     relocation = install.relocation_of(spec)
-    return lambda: fetching.fetch(mirror, spec.build_spec, relocation, cache)
+    return lambda progress: fetching.fetch(mirror, spec.build_spec, relocation, cache, progress)

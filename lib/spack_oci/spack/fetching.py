@@ -11,7 +11,7 @@ from ..cache.blobs import BlobCache
 from ..cache.fetch import RemotePackage, fetch_into_cache, open_cached
 from ..cache.locate import fetch_package
 from ..cache.package import package_tag
-from ..content import ContentStore
+from ..content import ContentStore, Progress
 from ..descriptor import VerifyingReader
 from ..index.cache import IndexCache
 from ..relocate.mapping import Relocation
@@ -75,17 +75,19 @@ def fetch(
     spec: "spack.spec.Spec",
     relocation: Optional[Relocation] = None,
     cache: Optional[BlobCache] = None,
+    progress: Optional[Progress] = None,
 ) -> FetchedPackage:
     """The package of ``spec`` from ``mirror``, in the blob cache.
 
     ``relocation``: where it will be installed; a package whose strings cannot fit there is not downloaded
-    (PrefixTooLong). Raises NotFound only if the mirror says so, and every other error as it is.
+    (PrefixTooLong). ``progress``: told of the bytes that arrive. Raises NotFound only if the mirror says so, and every
+    other error as it is.
     """
     store = mirrors.open_store(mirror, mirrors.FETCH)
     cache = cache or blob_cache()
 
     def into_cache(remote: RemotePackage) -> bool:
-        return fetch_into_cache(store, remote.layer, cache, peek=_preflight(remote, spec, relocation))
+        return fetch_into_cache(store, remote.layer, cache, progress, _preflight(remote, spec, relocation))
 
     remote, _ = fetch_package(store, tag_of(spec), spec.dag_hash(), into_cache, index_cache())
     return FetchedPackage(remote, store, cache, relocation)
