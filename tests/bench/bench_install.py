@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Installing from an OCI cache: ours against vanilla Spack of the same version, same packages, same registry, same run.
 
-    bench_install.py [--spack SPACK_ROOT] [--work DIR] [--rounds N] [--delay MS --rate MBIT] [/HASH ...]
+    bench_install.py [--spack SPACK_ROOT] [--work DIR] [--rounds N] [--delay MS --rate MBIT] [--compression C] [/HASH]
 
 ``SPACK_ROOT`` has the packages installed; its configuration and the environment's SPACK_* variables are used as they
 are, except that everything is installed below ``--work`` (a tmpfs measures best; the path of the tree there must not
 be longer than the one of the build, or vanilla Spack fails). A registry on loopback is filled once. Every
 install starts with an empty tree and empty caches of blobs; the index is there. ``--delay`` and ``--rate`` put a link
-with that round trip time and bandwidth in front of the registry.
+with that round trip time and bandwidth in front of the registry. Over a link, bytes count most, and a cache that ours
+pushed has the same for all; with ``--compression`` (e.g. zstd:9) there is a second comparison, in which vanilla Spack
+installs what vanilla Spack pushed, and ours what ours pushed with that compression.
 
 Printed for each way to install: seconds of the whole command, its CPU seconds (which a busy machine does not change),
 fetch + extract + relocate (what Spack's own timers say, summed over packages; classic installer only), peak memory of
@@ -32,6 +34,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests"), str(ROOT / "tests" / "bench")]
 
+from bench_push import layer_bytes  # noqa: E402
 from support import spack_instance  # noqa: E402
 from support.bench_stack import spack_root  # noqa: E402
 from support.docker_registry import DockerRegistry, docker_registry  # noqa: E402
@@ -49,10 +52,18 @@ class Way:
     baseline: str
     command: Sequence[str]
     target: float = 0.0
+    #: the repository that is installed from
+    cache: str = "same"
     wall: List[float] = field(default_factory=list)
     cpu: List[float] = field(default_factory=list)
     part: List[float] = field(default_factory=list)
     peak: List[float] = field(default_factory=list)
+
+    def from_own_cache(self) -> "Way":
+        """The same from what the same program has pushed."""
+        own = Way(f"{self.name}, own", self.ours, self.installer, f"{self.baseline}, own", self.command, self.target)
+        own.cache = "ours" if self.ours else "vanilla"
+        return own
 
     def ratio(self, ways: "Dict[str, Way]", what: str) -> float:
         mine, theirs = statistics.median(getattr(self, what)), statistics.median(getattr(ways[self.baseline], what))
@@ -76,8 +87,7 @@ class Bench:
         self.spack, self.work, self.url, self.registry = spack, work, url, registry
         self.tree = work / "o"
         self.usage: Any = None
-        #: bytes of all layers, when one of our installs has fetched them
-        self.size = 0
+        self.push_seconds = 0.0
         self.pythons = {False: spack_instance.python(False), True: spack_instance.python(True)}
         self.environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         if registry.ca:
@@ -123,8 +133,12 @@ class Bench:
         )
         return self.run(False, "old", "python", "-c", code).split()
 
-    def fill(self, specs: Sequence[str]) -> None:
-        self.run(True, "old", "oci", "push", "--without-build-dependencies", "--update-index", "cache", *specs)
+    def fill(self, specs: Sequence[str], *options: str, ours: bool = True) -> None:
+        command = ("oci", "push") if ours else ("buildcache", "push", "--unsigned")
+        options = ("--without-build-dependencies", "--update-index", *options)
+        started = time.perf_counter()
+        self.run(ours, "old", *command, *options, "cache", *specs)
+        self.push_seconds = time.perf_counter() - started
 
     def measure(self, way: Way, specs: Sequence[str]) -> None:
         for directory in (self.tree, self.work / "sources", self.work / "oci" / "blobs", self.work / "stage"):
@@ -132,15 +146,10 @@ class Bench:
         started = time.perf_counter()
         self.run(way.ours, way.installer, *way.command, *specs, tree=self.tree)
         way.wall.append(time.perf_counter() - started)
-        self.size = max(self.size, self._cached())
         way.cpu.append(self.usage.ru_utime + self.usage.ru_stime)
         way.peak.append(self.usage.ru_maxrss / 1024)
         part = sum(_ours(json.loads(f.read_text())) for f in self.tree.glob("*/*/.spack/install_times.json"))
         way.part.append(part)
-
-    def _cached(self) -> int:
-        """Bytes of the layers that our install has just fetched."""
-        return sum(f.stat().st_size for f in (self.work / "oci" / "blobs" / "blobs").rglob("*") if f.is_file())
 
     def installed(self) -> int:
         return len(list(self.tree.glob("*/*/.spack/spec.json")))
@@ -176,6 +185,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--delay", type=float, default=0, help="round trip time in ms")
     parser.add_argument("--rate", type=float, default=0, help="Mbit/s")
+    parser.add_argument("--compression", help="compare caches of their own too, ours pushed with this, e.g. zstd:9")
     parser.add_argument("--only", nargs="*", help="names of the ways to install, e.g. 'vanilla classic'")
     args = parser.parse_args()
     with contextlib.ExitStack() as stack:
@@ -183,37 +193,69 @@ def main() -> int:
         work.mkdir(parents=True, exist_ok=True)
         registry = stack.enter_context(docker_registry(tls=True, fast=True, access_log=False))
         spack = spack_root(args.spack)
-        direct = Bench(spack, work, f"oci://{registry.host}/bench/install", registry)
-        specs = args.specs or direct.roots()
-        direct.fill(specs)
+        specs = args.specs or Bench(spack, work, registry.mirror_url("bench/same"), registry).roots()
+        sizes = fill_caches(spack, work, registry, specs, args.compression)
         host = stack.enter_context(link(registry, args.delay, args.rate))
-        bench = Bench(spack, work, f"oci://{host}/bench/install", registry)
-        ways = {way.name: way for way in WAYS if not args.only or way.name in args.only}
-        for way in ways.values():  # indexes, caches of the package repositories and byte code are made once, for all
+        benches = {cache: Bench(spack, work, f"oci://{host}/bench/{cache}", registry) for cache in sizes}
+        chosen = [way for way in WAYS if not args.only or way.name in args.only]
+        if args.compression:
+            chosen += [way.from_own_cache() for way in chosen]
+        ways = {way.name: way for way in chosen}
+        set_targets(ways, over_link=bool(args.rate))
+        for way in chosen:  # indexes, caches of the package repositories and byte code are made once, for all
+            bench = benches[way.cache]
             bench.run(way.ours, way.installer, "buildcache", "list", tree=bench.tree)
             bench.run(way.ours, way.installer, "spec", *specs, tree=bench.tree)
         for _ in range(args.rounds):
-            for way in ways.values():
-                bench.measure(way, specs)
-                print(f"{way.name}: {way.wall[-1]:.2f} s, {bench.installed()} packages", file=sys.stderr)
+            for way in chosen:
+                benches[way.cache].measure(way, specs)
+                found = benches[way.cache].installed()
+                print(f"{way.name}: {way.wall[-1]:.2f} s, {found} packages", file=sys.stderr, flush=True)
         failed = report(ways)
         if args.rate:
-            report_limit(bench.size, args.rate, ways)
+            report_limits(sizes, args.rate, ways)
         return failed
 
 
-def report_limit(size: int, rate: float, ways: Dict[str, Way]) -> None:
-    """What the link alone takes: vanilla Spack fetches the same bytes, so the ratio to it is bounded by that."""
-    seconds = size * 8 / (rate * 1e6)
-    print(f"{size / 1e6:.1f} MB of layers take {seconds:.1f} s over this link", end="")
-    slowest = [f"{w.name}: {statistics.median(w.wall) / seconds:.2f}" for w in ways.values() if not w.ours and seconds]
-    print("; the best possible ratios: " + ", ".join(slowest) if slowest else "")
+def fill_caches(
+    spack: Path, work: Path, registry: DockerRegistry, specs: Sequence[str], compression: Optional[str]
+) -> Dict[str, int]:
+    """Push to the repositories that are installed from, not over the link; bytes of all layers by name."""
+    pushes = {"same": (True, ())}
+    if compression:
+        pushes.update(vanilla=(False, ()), ours=(True, ("--compression", compression)))
+    sizes = {}
+    for cache, (ours, options) in pushes.items():
+        bench = Bench(spack, work, registry.mirror_url(f"bench/{cache}"), registry)
+        bench.fill(specs, *options, ours=ours)
+        sizes[cache] = layer_bytes(registry, bench.url)
+        by = f"ours{' with ' if options else ''}{' '.join(options)}" if ours else "vanilla Spack"
+        print(f"cache '{cache}': pushed by {by} in {bench.push_seconds:.1f} s, {sizes[cache] / 1e6:.1f} MB of layers")
+    return sizes
+
+
+def set_targets(ways: Dict[str, Way], over_link: bool) -> None:
+    """Over a link, the issue's 3x is for caches of their own; the same bytes take the same time."""
+    if over_link:
+        for way in ways.values():
+            way.target = 3.0 if way.cache == "ours" else 0.0
+
+
+def report_limits(sizes: Dict[str, int], rate: float, ways: Dict[str, Way]) -> None:
+    """What the link alone takes, which bounds the ratio to vanilla Spack."""
+    for cache, size in sizes.items():
+        seconds = size * 8 / (rate * 1e6)
+        mine = [way for way in ways.values() if way.ours and way.cache == cache]
+        walls = {way.baseline: statistics.median(ways[way.baseline].wall) for way in mine if way.baseline in ways}
+        best = "; the best possible ratio to " if walls else ""
+        best += ", ".join(f"{name}: {wall / seconds:.2f}" for name, wall in walls.items())
+        print(f"{size / 1e6:.1f} MB of layers of '{cache}' take {seconds:.1f} s over this link{best}")
 
 
 def report(ways: Dict[str, Way]) -> int:
     failed = False
     columns = ("wall", "ratio", "target", "cpu", "ratio", "our part", "ratio", "peak MiB")
-    print(f"{'':20}" + "".join(f"{column:>9}" for column in columns))
+    print(f"{'':24}" + "".join(f"{column:>9}" for column in columns))
     for way in ways.values():
         known = way.baseline in ways
         wall, cpu, part = (way.ratio(ways, what) if known else 0.0 for what in ("wall", "cpu", "part"))
@@ -222,7 +264,7 @@ def report(ways: Dict[str, Way]) -> int:
             *(statistics.median(way.wall), wall, way.target, statistics.median(way.cpu), cpu),
             *(statistics.median(way.part), part, max(way.peak)),
         )
-        print(f"{way.name:20}" + "".join(f"{figure:9.2f}" for figure in figures))
+        print(f"{way.name:24}" + "".join(f"{figure:9.2f}" for figure in figures))
     return 1 if failed else 0
 
 
