@@ -373,8 +373,8 @@ class _LongZstdCompressor:
 def _long_parameters(level: int, **more: Any) -> zstandard.ZstdCompressionParameters:
     make = partial(zstandard.ZstdCompressionParameters.from_level, level, window_log=LONG_WINDOW, **more)
     found = make()
-    # tables not larger than those of level 19: with those of 22, a layer would take more than 500 MiB
-    return make(chain_log=min(found.chain_log, 24), hash_log=min(found.hash_log, 22))
+    # tables not larger than those of levels 12 and 19: with those of 22, a layer would take more than 500 MiB
+    return make(chain_log=min(found.chain_log, 24), hash_log=min(found.hash_log, 23))
 
 
 _contexts = threading.local()
