@@ -1,23 +1,38 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """The run environments of many specs, each as ``spack.user_environment.environment_modifications_for_specs`` has it.
 
-Spack computes each from nothing: it looks into every prefix of the closure, and sets the globals of every module of a
-package in it. For the packages of one push that is the same work over and over (2.5 of 3.5 ms of a small package), so
-here the prefixes are looked into once, and globals are set again only where another spec of the package has set them.
+Spack computes each from nothing: it looks into every prefix of the closure, sets the globals of every module of a
+package in it, and calls the set-up methods of all packages. For the packages of one push that is the same work over and
+over. But what a package adds to an environment is the same in each: what its prefix holds, what its
+``setup_run_environment`` adds, and what its ``setup_dependent_run_environment`` adds for one dependent. So here that is
+recorded once, and put together in Spack's order for each closure.
+
+That the records are right is not taken for granted:
+
+- What does not fit (see ``_usual``), and whatever raises an error here, is left to Spack's own function.
+- Of each kind of closure (see ``_kind``) the first is computed by Spack too. Should the two differ, or should packages
+  have set-up methods that are not known here, then this Spack has another way, and everything is left to it.
+
+One assumption remains: a set-up method adds the same when it is called again, with the same globals in its module.
 """
 
 import contextlib
 import re
 import threading
-from typing import Any, Dict, Sequence, Tuple
+from collections import Counter
+from functools import cache
+from typing import Any, Dict, FrozenSet, List, Optional, Sequence, Set, Tuple
 
 import spack.build_environment
+import spack.deptypes as dt
+import spack.package_base
+import spack.schema.environment
 import spack.spec
 import spack.user_environment
 import spack.util.environment
-from spack import traverse
 
 from .compat import Context
+from .runtime_graph import Closure, Node, RuntimeGraph
 
 #: Spack imports package classes when it computes an environment; that is not safe in several threads
 SPACK_LOCK = threading.Lock()
@@ -25,72 +40,208 @@ SPACK_LOCK = threading.Lock()
 #: modules of package.py files, in repositories of Spack's package API 2 and 1
 _RECIPE = re.compile(r"\.packages\.|^spack\.pkg\.")
 
+_SET_UP = {"setup_run_environment", "setup_dependent_run_environment", "setup_dependent_package"}
+
 
 class RunEnvironments:
-    """Safe to use from many threads. What it remembers is true as long as no prefix changes."""
+    """Safe to use from many threads. What it remembers is true until something is installed, or a prefix changes."""
 
     def __init__(self) -> None:
-        self._inspected: Dict[str, Any] = {}
-        #: class of a package -> DAG hash of the spec that its module's globals are about
-        self._globals: Dict[type, str] = {}
-        self._recipes: Dict[type, Tuple[type, ...]] = {}
+        self._graph = RuntimeGraph()
+        self._added = _Records(self._graph)
+        #: kinds of closures of which one came out as from Spack
+        self._checked: Set[FrozenSet[str]] = set()
+        self._trusted = _SET_UP.issuperset(n for n in dir(spack.package_base.PackageBase) if n.startswith("setup_"))
 
     def prepare(self, specs: Sequence["spack.spec.Spec"]) -> None:
-        """Set the globals of all packages in the closures of ``specs`` in one go."""
+        """Record in one go what the closures of ``specs`` add: their globals are set once, and not for each spec."""
         with SPACK_LOCK, contextlib.suppress(Exception):  # of a recipe: it comes again, for its own package
-            self._set_globals(_context(specs))
+            self._record(specs, self._graph.closure(specs))
 
     def apply(self, specs: Sequence["spack.spec.Spec"], base: Dict[str, str]) -> Dict[str, str]:
         """``base`` with the run environment of ``specs``."""
         result = dict(base)
         with SPACK_LOCK:
-            self._modifications(specs).apply_modifications(result)
+            modifications = self._modifications(specs)
+        modifications.apply_modifications(result)
         return result
 
     def _modifications(self, specs: Sequence["spack.spec.Spec"]) -> Any:
+        try:
+            closure = self._graph.closure(specs)
+            kind = self._kind(closure)
+            found = self._from_records(specs, closure) if self._trusted and self._usual(closure) else None
+        except Exception:  # not lost: if it is a recipe's, Spack's function raises it again
+            found = None
+        if found is not None and kind in self._checked:
+            return found
+        expected = spack.user_environment.environment_modifications_for_specs(*specs)
+        if found is not None:
+            self._trusted = _comparable(found) == _comparable(expected)
+            self._checked.add(kind)
+        return expected
+
+    def _kind(self, closure: Closure) -> FrozenSet[str]:
+        """What of Spack's algorithm a closure needs."""
+        kind = {trait for node in closure.topological for trait in self._added[node].traits}
+        if len(closure.topological) > 1:
+            kind.add("dependencies")
+        if len(closure.topological) > len(closure.runnable):
+            kind.add("not run")
+        return frozenset(kind)
+
+    def _usual(self, closure: Closure) -> bool:
+        """Whether a spec is one object, and each package has the globals of its modules for itself: where there is
+        another version of it, or a package that inherits from it, one gets those of the other."""
+        nodes = closure.topological
+        recipes = [recipe for node in nodes for recipe in self._added[node].recipes]
+        return len({node.dag_hash for node in nodes}) == len(nodes) and len(set(recipes)) == len(recipes)
+
+    def _from_records(self, specs: Sequence["spack.spec.Spec"], closure: Closure) -> Optional[Any]:
+        """None when a record cannot be made, or not be used."""
+        lists = self._lists(closure)
+        if None in lists:
+            self._record(specs, closure)
+            lists = self._lists(closure)
+        if None in lists:
+            return None
         found = spack.util.environment.EnvironmentModifications()
-        closure = traverse.traverse_nodes(list(specs), root=True, deptype=("run", "link"), order="topo")
-        for spec in reversed(list(closure)):
-            found.extend(self._inspect(spec))
-        context = _context(specs)
-        self._set_globals(context)
-        found.extend(context.get_env_modifications())
+        for one in lists:
+            found.env_modifications.extend(one)
         return found
 
-    def _inspect(self, spec: "spack.spec.Spec") -> Any:
-        """What the prefix itself contributes (``modules:prefix_inspections``)."""
-        dag_hash = spec.dag_hash()
-        if dag_hash not in self._inspected:
-            self._inspected[dag_hash] = spack.util.environment.inspect_path(
-                spec.prefix,
-                spack.user_environment.prefix_inspections(spec.platform),
-                exclude=spack.util.environment.is_system_path,
-            )
-        return self._inspected[dag_hash]
+    def _lists(self, closure: Closure) -> List[Optional[List]]:
+        """What the closure adds, in the order of ``environment_modifications_for_specs``: first prefixes; then, as
+        ``SetupContext.get_env_modifications`` has it, externals before others. None for what is not recorded, and for
+        what a package adds that looks at what was added before: that depends on the closure."""
+        lists: List[Optional[List]] = [self._added[node].prefix for node in closure.topological]
+        nodes = set(closure.topological)
+        for node in closure.setup:
+            added = self._added[node]
+            if node in closure.runnable:
+                lists.append(added.programs)
+            lists += [added.for_dependents.get(d) for d in added.dependents if d in nodes]
+            lists.append(None if added.looked else added.own)
+        return lists
 
-    def _set_globals(self, context: Any) -> None:
-        """Whatever is remembered was set by a context that held the spec's whole closure, and so all that is set for
-        one package on behalf of another."""
-        wanted = {
-            recipe: spec.dag_hash()
-            for spec, _ in (*context.external, *context.nonexternal)
-            for recipe in self._recipes_of(type(spec.package))
-        }
-        if wanted.items() <= self._globals.items():
-            return
-        for recipe in wanted:  # should a package raise an error, nothing is known of them
-            self._globals.pop(recipe, None)
-        context.set_all_package_py_globals()
-        self._globals.update(wanted)
+    def _record(self, specs: Sequence["spack.spec.Spec"], closure: Closure) -> None:
+        """Call the set-up methods that were not called yet, with the globals set as Spack sets them for ``specs``.
 
-    def _recipes_of(self, package_class: type) -> Tuple[type, ...]:
-        """The class, and those of other packages that it inherits from: their modules get its globals too."""
-        found = self._recipes.get(package_class)
-        if found is None:
-            found = tuple(c for c in package_class.__mro__ if _RECIPE.search(c.__module__))
-            self._recipes[package_class] = found
-        return found
+        Packages whose modules get the globals of others in this closure are left out; they are alone in theirs.
+        """
+        nodes = set(closure.topological)
+        recipes = Counter(recipe for node in nodes for recipe in self._added[node].recipes)
+        waiting = [
+            node
+            for node in closure.setup
+            if self._added[node].waits(nodes) and all(recipes[r] == 1 for r in self._added[node].recipes)
+        ]
+        if waiting:
+            context = spack.build_environment.SetupContext(*specs, context=Context.RUN)
+            context.set_all_package_py_globals()
+        for node in waiting:
+            self._added[node].record(nodes)
 
 
-def _context(specs: Sequence["spack.spec.Spec"]) -> Any:
-    return spack.build_environment.SetupContext(*specs, context=Context.RUN)
+class _Added:
+    """What a spec adds to the environments of closures that it is in: modifications, or None where a set-up method has
+    yet to be called."""
+
+    def __init__(self, node: Node, graph: RuntimeGraph) -> None:
+        spec = node.spec
+        self.package = spec.package
+        self.recipes = _recipes_of(type(self.package))
+        self.looked = False
+        self.traits: Set[str] = {"external"} if node.external else set()
+        self.prefix: List = _inspect(spec)
+        self.programs: List = _programs(spec)
+        self.own: Optional[List] = _of_external(spec)
+        if self.own:
+            self.traits.add("configured")
+        if _overrides(self.package, "setup_run_environment"):
+            self.traits.add("run")
+            self.own = None
+        #: dependents whose environments the package may add to, in Spack's order
+        self.dependents: List[Node] = []
+        self.for_dependents: Dict[Node, List] = {}
+        if _overrides(self.package, "setup_dependent_run_environment"):
+            self.traits.add("dependents")
+            self.dependents = [graph.node(d) for d in spec.dependents(deptype=dt.LINK | dt.RUN)]
+
+    def waits(self, nodes: Set[Node]) -> bool:
+        unmet = (d for d in self.dependents if d in nodes and d not in self.for_dependents)
+        return not self.looked and (self.own is None or any(unmet))
+
+    def record(self, nodes: Set[Node]) -> None:
+        for dependent in self.dependents:
+            if dependent in nodes and dependent not in self.for_dependents:
+                found = self._call(self.package.setup_dependent_run_environment, dependent.spec)
+                self.for_dependents[dependent] = found
+        if self.own is None:
+            self.own = self._call(self.package.setup_run_environment) + _of_external(self.package.spec)
+
+    def _call(self, method: Any, *arguments: Any) -> List:
+        env = spack.util.environment.EnvironmentModifications()
+        additions = env.env_modifications = _Additions()
+        method(env, *arguments)
+        if env.env_modifications is not additions or additions.looked:
+            self.looked = True
+        return list(env.env_modifications)
+
+
+class _Records(Dict[Node, _Added]):
+    def __init__(self, graph: RuntimeGraph) -> None:
+        super().__init__()
+        self._graph = graph
+
+    def __missing__(self, node: Node) -> _Added:
+        self[node] = _Added(node, self._graph)
+        return self[node]
+
+
+class _Additions(list):
+    """A list that notices when somebody does not only add to it."""
+
+    looked = False
+
+    def __iter__(self) -> Any:
+        self.looked = True
+        return super().__iter__()
+
+    def __len__(self) -> int:
+        self.looked = True
+        return super().__len__()
+
+
+def _inspect(spec: "spack.spec.Spec") -> List:
+    """What a prefix itself contributes (``modules:prefix_inspections``)."""
+    inspections = spack.user_environment.prefix_inspections(spec.platform)
+    exclude = spack.util.environment.is_system_path
+    return spack.util.environment.inspect_path(spec.prefix, inspections, exclude=exclude).env_modifications
+
+
+def _programs(spec: "spack.spec.Spec") -> List:
+    """What a prefix contributes when its programs are to be found."""
+    found = spack.util.environment.EnvironmentModifications()
+    spack.build_environment.SetupContext._make_runnable(None, spec, found)  # does not ask for what is set up
+    return found.env_modifications
+
+
+def _of_external(spec: "spack.spec.Spec") -> List:
+    """What the configuration says of an external (``extra_attributes:environment``)."""
+    environment = (spec.extra_attributes or {}).get("environment", {})
+    return spack.schema.environment.parse(environment).env_modifications if environment else []
+
+
+def _overrides(package: Any, method: str) -> bool:
+    return getattr(type(package), method) is not getattr(spack.package_base.PackageBase, method)
+
+
+@cache
+def _recipes_of(package_class: type) -> Tuple[type, ...]:
+    """The class, and those of other packages that it inherits from: their modules get its globals too."""
+    return tuple(c for c in package_class.__mro__ if _RECIPE.search(c.__module__))
+
+
+def _comparable(modifications: Any) -> List[Tuple[type, Any]]:
+    return [(type(one), one) for one in modifications]
