@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from spack_oci.cache import flight
 from spack_oci.cache.blobs import BlobCache
 from spack_oci.cache.fetch import fetch_into_cache, open_cached
 from spack_oci.cache.prefetch import AheadLimits, Prefetch, Wanted, fetch_ahead
@@ -203,7 +204,7 @@ def test_what_comes_next_is_asked_for_while_the_one_before_is_fetched(tmp_path):
 
 
 class SlowLink:
-    """Packages that arrive at 20 MB a second; when each of them began, in bytes of the one before that were there."""
+    """Packages that arrive at 1 MB a second each; when each of them began, in bytes of the one before that were there."""
 
     def __init__(self, root, sizes):
         self.arrived, self.began = [0] * len(sizes), []
@@ -213,12 +214,13 @@ class SlowLink:
         self.began.append(self.arrived[i - 1] if i else 0)
         while self.arrived[i] < self.wanted[i].size:
             time.sleep(0.02)
-            self.arrived[i] += 400_000
-            progress(400_000)
+            self.arrived[i] += 20_000
+            progress(20_000)
 
 
-def test_over_a_slow_link_a_large_package_has_it_to_itself_until_it_is_nearly_there(tmp_path):
+def test_over_a_slow_link_a_large_package_has_it_to_itself_until_it_is_nearly_there(tmp_path, monkeypatch):
     """So that it is there, and being installed, while the next one is on its way."""
-    link = SlowLink(tmp_path, [400_000, 36_000_000, 2_000_000])
+    monkeypatch.setattr(flight, "_FEW", 1_000_000)
+    link = SlowLink(tmp_path, [20_000, 1_200_000, 100_000])
     fetch_ahead(link.wanted, AheadLimits(transfers=4), lambda: bool(link.arrived[2]))
-    assert 20_000_000 < link.began[2] < 36_000_000
+    assert 500_000 < link.began[2] < 1_200_000
