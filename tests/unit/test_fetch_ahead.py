@@ -204,7 +204,7 @@ def test_what_comes_next_is_asked_for_while_the_one_before_is_fetched(tmp_path):
 
 
 class SlowLink:
-    """Packages that arrive at 1 MB a second each; when each of them began, in bytes of the one before that were there."""
+    """1 MB a second for each package; when each of them began, in bytes of the one before that were there."""
 
     def __init__(self, root, sizes):
         self.arrived, self.began = [0] * len(sizes), []
