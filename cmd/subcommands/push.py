@@ -47,7 +47,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--update-index", "--rebuild-index", action="store_true", help="update the mirror's index after the push"
     )
-    parser.add_argument("--compression", metavar="ALGORITHM[:LEVEL]", help="gzip[:1-9] or zstd[:1-22] for new layers")
+    parser.add_argument(
+        "--compression",
+        metavar="ALGORITHM[:LEVEL]",
+        help="gzip[:1-9] or zstd[:1-22] for new layers; zstd:9 for those who install over a slow link",
+    )
     parser.add_argument("-n", "--dry-run", action="store_true", help="print what would be done, and do nothing")
     add_base_image(parser)
     parser.add_argument(
