@@ -181,6 +181,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("specs", nargs="*")
     parser.add_argument("--spack", type=Path, help="default: one with 300 small packages")
+    parser.add_argument(
+        "--version", default="1.1.0", choices=spack_instance.VERSIONS, help="of the one with small ones"
+    )
     parser.add_argument("--work", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--delay", type=float, default=0, help="round trip time in ms")
@@ -192,7 +195,7 @@ def main() -> int:
         work = args.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         work.mkdir(parents=True, exist_ok=True)
         registry = stack.enter_context(docker_registry(tls=True, fast=True, access_log=False))
-        spack = spack_root(args.spack)
+        spack = spack_root(args.spack, args.version)
         specs = args.specs or Bench(spack, work, registry.mirror_url("bench/same"), registry).roots()
         sizes = fill_caches(spack, work, registry, specs, args.compression)
         host = stack.enter_context(link(registry, args.delay, args.rate))
@@ -224,6 +227,8 @@ def fill_caches(
     pushes = {"same": (True, ())}
     if compression:
         pushes.update(vanilla=(False, ()), ours=(True, ("--compression", compression)))
+    warm = Bench(spack, work, registry.mirror_url("bench/warm"), registry)
+    warm.run(False, "old", "spec", *specs)  # what Spack keeps of the package repositories is made once
     sizes = {}
     for cache, (ours, options) in pushes.items():
         bench = Bench(spack, work, registry.mirror_url(f"bench/{cache}"), registry)

@@ -2,11 +2,12 @@
 """Registers small installed packages with a Spack: ``spack python make_small_packages.py DIRECTORY COUNT [STORE]``.
 
 For the benchmarks only: specs are made without a concretizer, prefixes without a build. Each package depends on up to
-three others. With STORE, the root of an install tree, its files are those of one of the small packages there (at most
-1.6 MB, in turn), with its own prefix in the place of theirs, which must not be shorter. Without, it has a program and a
-library (copies of real ones, with the prefix written into them), some text, links and a man page, 600 kB in all; such
-files compress less well than real packages, where static library, shared library and debug information repeat each
-other. DIRECTORY gets the package repository, which the configuration has to name (``repos``); the install tree is the
+three others; one more, ``smallall``, depends on all that no other needs, so that one spec names all, and has one file.
+With STORE, the root of an install tree, the others' files are those of one of the small packages there (at most 1.6 MB,
+in turn), with its own prefix in the place of theirs, which must not be shorter. Without, it has a program and a library
+(copies of real ones, with the prefix written into them), some text, links and a man page, 600 kB in all; such files
+compress less well than real packages, where static library, shared library and debug information repeat each other.
+DIRECTORY gets the package repository, which the configuration has to name (``repos``); the install tree is the
 configured one.
 """
 
@@ -21,6 +22,9 @@ from pathlib import Path
 import spack.repo
 import spack.spec
 import spack.store
+
+#: the package that needs all others
+ALL = "smallall"
 
 PACKAGE = """
 from spack_repo.builtin_mock.build_systems.generic import Package
@@ -135,25 +139,28 @@ def main():
     models = list(small_prefixes(Path(sys.argv[3]))) if len(sys.argv) > 3 else []
     generator = random.Random(1)
     names = [f"small{number:04d}" for number in range(count)]
-    packages = directory / "spack_repo" / "small"
-    for name in names:
-        (packages / "packages" / name).mkdir(parents=True)
-        (packages / "packages" / name / "package.py").write_text(PACKAGE.format(class_name=name.capitalize()))
-    (packages / "repo.yaml").write_text("repo:\n  namespace: small\n  api: v2.1\n")
     dependencies = {
         name: sorted(generator.sample(names[:number], min(number, generator.randrange(4))))
         for number, name in enumerate(names)
     }
-    nodes = {name: node(name, dependencies[name]) for name in names}
+    dependencies[ALL] = sorted({*names}.difference(*dependencies.values()))
+    packages = directory / "spack_repo" / "small"
+    for name in dependencies:
+        (packages / "packages" / name).mkdir(parents=True)
+        (packages / "packages" / name / "package.py").write_text(PACKAGE.format(class_name=name.capitalize()))
+    (packages / "repo.yaml").write_text("repo:\n  namespace: small\n  api: v2.1\n")
+    nodes = {name: node(name, dependencies[name]) for name in dependencies}
     with spack.store.STORE.db.write_transaction():
-        for number, name in enumerate(names):
+        for number, name in enumerate(dependencies):
             document = {"spec": {"_meta": {"version": 5}, "nodes": [nodes[n] for n in closure(name, dependencies)]}}
             spec = spack.spec.Spec.from_dict(json.loads(json.dumps(document)))
             prefix = Path(spec.prefix)
             shutil.rmtree(prefix, ignore_errors=True)
             (prefix / ".spack").mkdir(parents=True)
             spack.store.STORE.layout.write_spec(spec, os.path.join(prefix, ".spack", "spec.json"))
-            if models:
+            if name == ALL:
+                (prefix / "packages.txt").write_text("\n".join(names) + "\n")
+            elif models:
                 imitate(prefix, models[number % len(models)])
             else:
                 fill(prefix, name, generator)

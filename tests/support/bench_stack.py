@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """The Spack that benchmarks measure when they are given none: a clone with many small packages in its install tree."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,16 +12,17 @@ from typing import Optional
 from support import spack_instance
 
 COUNT = 300
+_SCRIPT = Path(__file__).resolve().parents[1] / "bench" / "make_small_packages.py"
 
 
-def spack_root(given: Optional[Path]) -> Path:
-    """``given``, used with the environment's configuration; or a Spack 1.1.0 with small packages, made once.
+def spack_root(given: Optional[Path], version: str = "1.1.0") -> Path:
+    """``given``, used with the environment's configuration; or a Spack with small packages, made once.
 
-    The latter's configuration comes into this process's environment.
+    ``version``: a key of ``spack_instance.VERSIONS``. The latter's configuration comes into this process's environment.
     """
     if given:
         return given.resolve()
-    home = spack_instance.cache_directory() / "bench"
+    home = spack_instance.cache_directory() / ("bench" if version == "1.1.0" else f"bench-{version}")
     (home / "repository").mkdir(parents=True, exist_ok=True)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ.update(
@@ -29,15 +31,17 @@ def spack_root(given: Optional[Path]) -> Path:
         SPACK_USER_CACHE_PATH=str(home / "cache"),
     )
     root = home / "spack"
-    if not (home / "made").exists():
-        _make(home, root)
-        (home / "made").touch()
+    stamp = home / "made"
+    made_by = hashlib.sha256(_SCRIPT.read_bytes()).hexdigest()
+    if not stamp.exists() or stamp.read_text() != made_by:
+        _make(home, root, version)
+        stamp.write_text(made_by)
     return root
 
 
-def _make(home: Path, root: Path) -> None:
+def _make(home: Path, root: Path, version: str) -> None:
     if not root.exists():
-        spack_instance.clone(spack_instance.VERSIONS["1.1.0"], root)
+        spack_instance.clone(spack_instance.VERSIONS[version], root)
     shutil.rmtree(root / "opt", ignore_errors=True)
     repositories = {
         "small": str(home / "repository" / "spack_repo" / "small"),
@@ -46,7 +50,6 @@ def _make(home: Path, root: Path) -> None:
     (home / "config").mkdir(exist_ok=True)
     (home / "config" / "repos.yaml").write_text(json.dumps({"repos:": repositories}))
     shutil.rmtree(home / "repository" / "spack_repo", ignore_errors=True)
-    script = Path(__file__).resolve().parents[1] / "bench" / "make_small_packages.py"
-    command = [str(root / "bin" / "spack"), "python", str(script), str(home / "repository"), str(COUNT)]
+    command = [str(root / "bin" / "spack"), "python", str(_SCRIPT), str(home / "repository"), str(COUNT)]
     environment = {**os.environ, "SPACK_PYTHON": str(spack_instance.python(False))}
     subprocess.run(command, env=environment, check=True)
