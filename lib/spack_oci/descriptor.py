@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Dict, List, Mapping, Optional
+from typing import Any, BinaryIO, Dict, List, Mapping, Optional, Union
 
 from .errors import DigestMismatch, InvalidContent, InvalidReference
 
@@ -113,7 +113,7 @@ class VerifyingReader:
     """Reads a stream and raises :class:`DigestMismatch` at the latest with its last byte.
 
     ``read`` never returns the end of the content (an empty read, or ``read(-1)``) before digest and size were checked,
-    and never more bytes than the descriptor says.
+    and never more bytes than the descriptor says. ``readinto`` needs a stream that has it.
     """
 
     def __init__(self, stream: BinaryIO, descriptor: Descriptor, source: str = "") -> None:
@@ -132,22 +132,31 @@ class VerifyingReader:
                 if not chunk:
                     return b"".join(chunks)
                 chunks.append(chunk)
-        # one byte beyond the end, so that content that is too long does not pass for the right one
-        chunk = self._stream.read(min(size, self._descriptor.size - self._seen + 1))
+        chunk = self._stream.read(min(size, self._most()))
+        self._take(chunk, size)
+        return chunk
+
+    def readinto(self, buffer: Any) -> int:
+        """As :meth:`read`, without a copy: the bytes at the start of ``buffer`` that were read, 0 at the end.
+
+        After an error, what ``buffer`` holds is nothing to be used.
+        """
+        view = memoryview(buffer).cast("B")
+        count: int = self._stream.readinto(view[: self._most()])  # type: ignore[attr-defined]
+        self._take(view[:count], len(view))
+        return count
+
+    def _most(self) -> int:
+        """One byte beyond the end, so that content that is too long does not pass for the right one."""
+        return self._descriptor.size - self._seen + 1
+
+    def _take(self, chunk: Union[bytes, memoryview], wanted: int) -> None:
         self._seen += len(chunk)
         if self._seen > self._descriptor.size:
             self._fail(f"more than {self._descriptor.size} bytes")
         self._hasher.update(chunk)
-        if size and (not chunk or self._seen == self._descriptor.size):
+        if wanted and (not chunk or self._seen == self._descriptor.size):
             self._check()
-        return chunk
-
-    def readinto(self, buffer: Any) -> int:
-        """For readers on top, such as isal's gzip, that read into a buffer of theirs."""
-        view = memoryview(buffer).cast("B")
-        chunk = self.read(len(view))
-        view[: len(chunk)] = chunk
-        return len(chunk)
 
     def readable(self) -> bool:
         return True

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Downloads that break, lie, trickle or never end: they complete, or end in one error. Requests are counted."""
 
+import errno
+import io
 import os
+import threading
 import time
 from collections import Counter
 from dataclasses import replace
@@ -67,6 +70,72 @@ def test_download_that_never_gets_anywhere():
         with pytest.raises(ConnectionLost, match=r"4 tries, 0 of \d+ bytes"):
             fetch(store_at(registry), LARGE)
         assert registry.methods() == ["GET 200"] * 4
+
+
+@pytest.mark.parametrize("how", ["truncate", "reset_after"])
+def test_file_goes_on_where_its_download_broke(how, tmp_path):
+    cut, moved = 1_500_000, []
+    with fault_registry(Fault("GET", "/blobs/", **{how: cut})) as registry:
+        keep(registry, LARGE)
+        with (tmp_path / "blob").open("w+b") as f:
+            store_at(registry).save_blob(layer(LARGE), f, moved.append)
+        assert (tmp_path / "blob").read_bytes() == LARGE and sum(moved) == len(LARGE)
+        assert registry.methods() == ["GET 200", "GET 206"]
+        assert registry.seen[1][2]["Range"] == f"bytes={cut}-"
+
+
+class _File(io.BytesIO):
+    """Counts the bytes of each write; ``room``: how many there is room for."""
+
+    def __init__(self, room=1 << 40):
+        super().__init__()
+        self.room, self.sizes = room, []
+
+    def write(self, data):
+        self.room -= len(data)
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.sizes.append(len(data))
+        return super().write(data)
+
+
+def test_file_is_written_in_moderate_pieces():
+    """Very large writes make some file systems look for very large pieces of memory."""
+    with fault_registry() as registry:
+        keep(registry, LARGE)
+        file = _File()
+        store_at(registry).save_blob(layer(LARGE), file)
+    assert file.getvalue() == LARGE
+    assert max(file.sizes) == 256 << 10 and len(file.sizes) <= len(LARGE) / (256 << 10) + 2
+
+
+@pytest.mark.parametrize("room", [0, 1 << 20, len(LARGE) - 1])
+def test_full_disk(room):
+    """Said as it is, wherever it happens, also with the last bytes; nothing is fetched again, and no thread stays."""
+    threads = threading.active_count()
+    with fault_registry() as registry:
+        keep(registry, LARGE)
+        with store_at(registry) as store, pytest.raises(OSError, match="No space left"):
+            store.save_blob(layer(LARGE), _File(room))
+        assert registry.methods() == ["GET 200"]
+    assert threading.active_count() <= threads
+
+
+def test_memory_is_bounded_where_the_file_is_slow():
+    """The network waits for the file: what is received and not yet written is a few MiB."""
+    data, ahead = bytes(16 << 20), []
+
+    class Slow(io.BytesIO):
+        def write(self, chunk):
+            time.sleep(0.002)
+            ahead.append(sum(moved) - self.tell())
+            return super().write(chunk)
+
+    moved = []
+    with fault_registry() as registry:
+        keep(registry, data)
+        store_at(registry).save_blob(layer(data), Slow(), moved.append)
+    assert max(ahead) <= 4 << 20
 
 
 def test_small_blob_damaged_once():

@@ -48,6 +48,38 @@ def test_the_last_bytes_come_only_after_the_check():
         r.read(1)
 
 
+def into(r, size):
+    """As r.read(size), by way of readinto."""
+    buffer = bytearray(size)
+    return bytes(buffer[: r.readinto(buffer)])
+
+
+@pytest.mark.parametrize("size", [1000, len(DATA), len(DATA) + 1, 2 * len(DATA)])
+def test_reads_into_buffers(size):
+    with reader(DATA) as r:
+        assert b"".join(iter(lambda: into(r, size), b"")) == DATA
+
+
+@pytest.mark.parametrize("wrong", [DATA[:-1], DATA + b"x", DATA[:-1] + b"x", b""])
+@pytest.mark.parametrize("size", [1000, len(DATA), 2 * len(DATA)])
+def test_buffers_never_end_with_wrong_content(wrong, size):
+    r = reader(wrong)
+    with pytest.raises(DigestMismatch, match="from somewhere"):
+        while into(r, size):
+            pass
+
+
+def test_reading_into_a_buffer_makes_no_copy():
+    class Stream(io.BytesIO):
+        def readinto(self, buffer):
+            assert type(buffer) is memoryview and buffer.obj is mine
+            return super().readinto(buffer)
+
+    mine = bytearray(len(DATA))
+    VerifyingReader(Stream(DATA), Descriptor.of(DATA, LAYER)).readinto(mine)
+    assert mine == DATA
+
+
 def test_the_empty_content_is_checked():
     assert reader(b"", Descriptor.of(b"", LAYER)).read() == b""
     with pytest.raises(DigestMismatch):

@@ -4,6 +4,7 @@
 import base64
 import contextlib
 import http.client
+import io
 import os
 import select
 import socket
@@ -117,6 +118,19 @@ def test_http_proxy(monkeypatch):
             assert store_at(registry).has_blob(DIGEST)
             assert len(seen) == 1 and seen[0].startswith(b"HEAD http://")
             assert base64.b64encode(b"user:pr0xy-secret") in seen[0]
+
+
+def test_large_blob_through_a_proxy(monkeypatch):
+    data = os.urandom(3_000_000)
+    with fault_registry() as registry:
+        host, port = registry.host.split(":")
+        store = store_at(registry)
+        keep_at(registry, data)
+        with proxy(lambda first: (host, int(port))) as (address, seen):
+            monkeypatch.setenv("http_proxy", f"http://{address}")
+            file = io.BytesIO()
+            store.save_blob(Descriptor.of(data, OCI_LAYER), file)
+            assert file.getvalue() == data and len(seen) == 1
 
 
 def test_https_proxy_and_no_proxy(monkeypatch):

@@ -166,7 +166,7 @@ class _PeekedFile(io.BufferedRandom):
 
     def write(self, data: Any) -> int:
         if self._show is not None:
-            self._show_once(data)
+            self._show_once(bytes(data))
         return super().write(data)
 
     def peek_if_not_yet(self) -> None:

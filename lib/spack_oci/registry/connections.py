@@ -124,12 +124,21 @@ class Response:
     def read(self, size: int) -> bytes:
         """Up to ``size`` bytes, empty at the end. IncompleteRead when the connection ends before the content."""
         data = self._response.read(size)
-        if not data and size and self._response.length:
+        self._after(len(data), size)
+        return data
+
+    def readinto(self, buffer: memoryview) -> int:
+        """As :meth:`read`; the number of bytes, 0 at the end."""
+        count = self._response.readinto(buffer)
+        self._after(count, len(buffer))
+        return count
+
+    def _after(self, received: int, wanted: int) -> None:
+        if not received and wanted and self._response.length:
             self.close()
             raise http.client.IncompleteRead(b"", self._response.length)
         if self._response.isclosed():
             self._give_back()
-        return data
 
     def _give_back(self) -> None:
         pool, self._pool = self._pool, None

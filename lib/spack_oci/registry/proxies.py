@@ -105,6 +105,11 @@ class ProxiedResponse:
         except urllib3.exceptions.HTTPError as e:
             raise as_socket_error(e) from e
 
+    def readinto(self, buffer: memoryview) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
     def close(self) -> None:
         self._response.close()
         self._response.release_conn()

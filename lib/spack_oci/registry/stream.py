@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """A blob as one stream, whatever happens to connections on the way."""
 
-from typing import Dict, Optional, Sequence, Tuple
+from typing import Callable, Dict, Optional, Sequence, Tuple
 
 from ..descriptor import Descriptor
 from ..errors import (
@@ -81,13 +81,28 @@ class ResumingStream:
         self._failures, self._failed_at = 0, self._offset
 
     def read(self, size: int = -1) -> bytes:
+        chunk = b""
+
+        def receive(answer: Answer) -> int:
+            nonlocal chunk
+            chunk = answer.read(size)
+            return len(chunk)
+
+        self._receive(receive, size)
+        return chunk
+
+    def readinto(self, buffer: memoryview) -> int:
+        """As :meth:`read`, into ``buffer``; the number of bytes, 0 at the end."""
+        return self._receive(lambda answer: answer.readinto(buffer), len(buffer))
+
+    def _receive(self, receive: Callable[[Answer], int], wanted: int) -> int:
         while True:
             if self._answer is None:
                 self._open()
             assert self._answer is not None
             try:
-                chunk = self._answer.read(size)
-                if size and not chunk and self._offset < self._end:
+                count = receive(self._answer)
+                if wanted and not count and self._offset < self._end:
                     raise ConnectionLost(
                         f"reading {self._descriptor.digest} of {self._client.repository}: "
                         f"it ended after {self._offset} of {self._descriptor.size} bytes"
@@ -95,8 +110,8 @@ class ResumingStream:
             except (ConnectionLost, TimedOut) as e:
                 self._lost(e)
                 continue
-            self._offset += len(chunk)
-            return chunk
+            self._offset += count
+            return count
 
     def _lost(self, error: SpackOciError) -> None:
         """Wait before going on, or raise."""

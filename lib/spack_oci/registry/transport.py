@@ -82,6 +82,13 @@ class Answer:
         except (OSError, http.client.HTTPException) as e:
             raise name_failure(e, f"reading {without_query(self.url)}") from e
 
+    def readinto(self, buffer: memoryview) -> int:
+        """As :meth:`read`, into ``buffer``; the number of bytes, 0 at the end."""
+        try:
+            return self._response.readinto(buffer)
+        except (OSError, http.client.HTTPException) as e:
+            raise name_failure(e, f"reading {without_query(self.url)}") from e
+
     def read_all(self, limit: int) -> bytes:
         """The whole body; InvalidContent if it has more than ``limit`` bytes."""
         chunks: List[bytes] = []
