@@ -6,7 +6,8 @@
 ``small``: HEAD + GET of small blobs over TLS. ``large``: one blob of ``--size`` MiB up and down, digest checked, over
 TLS and over plain http. Without SPACK_ROOT, Spack 1.1.0 is cloned. The limits of loopback and registry are shown by a
 bare TLS socket that sends the same requests over one connection, and by curl. On a machine that is busy otherwise the
-processor times (client and registry) are steadier than the wall clock.
+processor times (client and registry) are steadier than the wall clock. Files are under $TMPDIR: on a disk, what is
+written in the background is waited for before each measurement, and the old target is removed.
 
 docker-registry spends more on a small request than our client does, and so bounds the ratio. ``--registry`` measures
 with another one, e.g. one around the handler of go-containerregistry: ``--registry "PROGRAM {address} {cert} {key}"``.
@@ -226,8 +227,7 @@ def compare(title: str, what: str, tasks: List[Dict[str, Any]], registry: Docker
     results: Dict[str, List[Dict[str, float]]] = {name: [] for name in names}
     for n, task in enumerate(tasks):
         for who in names if n % 2 else reversed(names):
-            if "_up" in f"_{what}":
-                forget(registry)
+            clear_the_way(what, task, registry)
             results[who].append(measure(f"{who}_{what}", task, registry))
 
     def median(who: str, key: str) -> float:
@@ -238,7 +238,8 @@ def compare(title: str, what: str, tasks: List[Dict[str, Any]], registry: Docker
         print(
             f"  {who:6} {amount / median(who, 'wall'):8.0f} {unit}/s   wall {median(who, 'wall'):6.2f} s   "
             f"cpu {median(who, 'cpu'):6.2f} s, with the registry's {median(who, 'total_cpu'):6.2f} s   "
-            f"peak {median(who, 'peak'):4.0f} MiB ({median(who, 'base'):.0f} before the first request)"
+            f"peak {median(who, 'peak'):4.0f} MiB ({median(who, 'base'):.0f} before the first request)   "
+            f"each {' '.join(format(r['wall'], '.2f') for r in results[who])}"
         )
     cpu, total_cpu = (median("spack", key) / max(median("our", key), 1e-9) for key in ("cpu", "total_cpu"))
     paired = statistics.median(s["wall"] / o["wall"] for s, o in zip(results["spack"], results["our"]))
@@ -248,9 +249,14 @@ def compare(title: str, what: str, tasks: List[Dict[str, Any]], registry: Docker
     print(f"  ratio  {ratios}; cpu {cpu:.2f}x, with the registry's {total_cpu:.2f}x", flush=True)
 
 
-def forget(registry: DockerRegistry) -> None:
-    """Remove all content, so that an upload is one."""
-    shutil.rmtree(registry.directory / "data" / "docker", ignore_errors=True)
+def clear_the_way(what: str, task: Dict[str, Any], registry: DockerRegistry) -> None:
+    """Nobody pays for what was before: neither for removing its file, nor for the disk still writing it."""
+    if what == "up":  # without the content, so that an upload is one
+        shutil.rmtree(registry.directory / "data" / "docker", ignore_errors=True)
+    if what == "down":
+        Path(task["target"]).unlink(missing_ok=True)
+    if what != "small":
+        os.sync()
 
 
 def small(arguments: argparse.Namespace, spack: str, work: str) -> None:
