@@ -3,6 +3,8 @@
 
 import argparse
 
+from spack.cmd.common import arguments
+
 from .common import add_json, allow_options_anywhere, examples, print_json
 
 
@@ -16,6 +18,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("specs", nargs="*", metavar="SPEC", help="default: the roots of the active environment")
     add_json(parser)
+    arguments.add_concretizer_args(parser)
     allow_options_anywhere(parser, "specs")
     parser.set_defaults(run=fetch)
 

@@ -16,6 +16,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "fetched, extracted and relocated concurrently, and registered in one transaction. What is installed stays.",
         **examples(
             "spack oci install hdf5 ^openmpi",
+            "spack oci install --reuse hdf5        # the version that a mirror has, if there is a newer one, too",
             "spack oci install                     # everything in the active environment",
             "spack oci install --dry-run gcc       # only show what would be installed",
         ),
@@ -24,6 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("-n", "--dry-run", action="store_true", help="print what would be done, and do nothing")
     add_json(parser)
     arguments.add_common_arguments(parser, ["jobs"])
+    arguments.add_concretizer_args(parser)
     allow_options_anywhere(parser, "specs")
     parser.set_defaults(run=install)
 

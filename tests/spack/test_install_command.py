@@ -74,6 +74,20 @@ def test_trees_modes_and_records_are_those_of_vanilla_spack(how, vanilla, destin
     assert not [n for _, directories, _ in os.walk(spack.tree) for n in directories if ".oci-" in n]
 
 
+@pytest.mark.parametrize("command", [["install", "--dry-run"], ["fetch"]])
+def test_reuse_takes_what_mirrors_have_and_not_what_would_be_newest(command, destination, cache, built):
+    spack = destination()
+    spack.use(cache)
+    there = built.installed()["oci-leaf"]["version"]
+    other = {"1.0": "2.0", "2.0": "1.0"}[there]
+    prefer = ("-c", f"packages:oci-leaf:prefer:['@{other}']", "oci", *command, "--json")
+    for options, expected in ((["--reuse"], there), ([], other)):
+        done = spack.run(*prefer, *options, "oci-leaf", check=bool(options))
+        document = json.loads(done.stdout)
+        found = {p["name"]: p["version"] for p in document.get("install") or document["packages"]}
+        assert found["oci-leaf"] == expected, options
+
+
 def test_nothing_is_done_twice(destination, cache):
     spack = destination()
     spack.use(cache)

@@ -172,7 +172,8 @@ class SpackSteps:
         if isinstance(error, NotFound):
             names = ", ".join(m.name for m in self._candidates[item.dag_hash])
             raise NotFound(
-                f"{item.label} is not in {names}", remedy="push it, or build it with `spack install`"
+                f"{item.label} is not in {names}",
+                remedy="push it, build it with `spack install`, or see with --reuse what mirrors have",
             ) from error
         raise error
 
