@@ -7,8 +7,8 @@ With STORE, the root of an install tree, the others' files are those of one of t
 in turn), with its own prefix in the place of theirs, which must not be shorter. Without, it has a program and a library
 (copies of real ones, with the prefix written into them), some text, links and a man page, 600 kB in all; such files
 compress less well than real packages, where static library, shared library and debug information repeat each other.
-DIRECTORY gets the package repository, which the configuration has to name (``repos``); the install tree is the
-configured one.
+DIRECTORY has an empty package repository, ``spack_repo/small``, which gets the packages and which the configuration has
+to name (``repos``); the install tree is the configured one.
 """
 
 import hashlib
@@ -148,7 +148,6 @@ def main():
     for name in dependencies:
         (packages / "packages" / name).mkdir(parents=True)
         (packages / "packages" / name / "package.py").write_text(PACKAGE.format(class_name=name.capitalize()))
-    (packages / "repo.yaml").write_text("repo:\n  namespace: small\n  api: v2.1\n")
     nodes = {name: node(name, dependencies[name]) for name in dependencies}
     with spack.store.STORE.db.write_transaction():
         for number, name in enumerate(dependencies):

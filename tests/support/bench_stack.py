@@ -50,6 +50,10 @@ def _make(home: Path, root: Path, version: str) -> None:
     (home / "config").mkdir(exist_ok=True)
     (home / "config" / "repos.yaml").write_text(json.dumps({"repos:": repositories}))
     shutil.rmtree(home / "repository" / "spack_repo", ignore_errors=True)
+    repository = home / "repository" / "spack_repo" / "small"
+    (repository / "packages").mkdir(parents=True)
+    # Spack reads it when it starts
+    (repository / "repo.yaml").write_text("repo:\n  namespace: small\n  api: v2.1\n")
     command = [str(root / "bin" / "spack"), "python", str(_SCRIPT), str(home / "repository"), str(COUNT)]
     environment = {**os.environ, "SPACK_PYTHON": str(spack_instance.python(False))}
     subprocess.run(command, env=environment, check=True)
