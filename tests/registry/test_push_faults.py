@@ -66,13 +66,14 @@ def no_dangling_tags(store):
 PUSH = """
 import sys
 from pathlib import Path
-sys.path.insert(0, str(Path(sys.argv[4]).parent))
+sys.path.insert(0, str(Path(sys.argv[5]).parent))
 from test_push_faults import make_stack, open_store
 from spack_oci.cache.blobs import BlobCache
 from spack_oci.cache.push import PushSettings, execute_push, plan_push
 
 root = Path(sys.argv[1])
-settings = PushSettings(stage=str(root / "stage"), cache=BlobCache(str(root / "cache")) if sys.argv[3] else None)
+cache = BlobCache(str(root / "cache")) if sys.argv[3] else None
+settings = PushSettings(stage=str(root / "stage"), cache=cache, tag_in_processes=bool(sys.argv[4]))
 store = open_store(sys.argv[2])
 packages = make_stack(root / "store")
 print("ready", flush=True)
@@ -81,36 +82,47 @@ sys.exit(len(result.failed))
 """
 
 
-def start_push(root, url, cached):
+def start_push(root, url, cached, processes=False):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    command = [sys.executable, "-c", PUSH, str(root), url, "cached" if cached else "", __file__]
+    command = [
+        sys.executable,
+        "-c",
+        PUSH,
+        str(root),
+        url,
+        "cached" if cached else "",
+        "yes" if processes else "",
+        __file__,
+    ]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ready\n"
     return process
 
 
-@pytest.mark.parametrize("cached", [False, True])
-def test_sigkill_at_random_moments(tmp_path, cached):
+@pytest.mark.parametrize("cached, processes", [(False, False), (True, False), (True, True)])
+def test_sigkill_at_random_moments(tmp_path, cached, processes):
     """Ten kills in a row: no tag names a missing blob, what was tagged is not sent again, and the end is complete."""
     generator = random.Random(2 + cached)
     with docker_registry() as registry:
         url = registry.mirror_url("killed")
         store = open_store(url)
         started = time.monotonic()
-        process = start_push(tmp_path / "timing", registry.mirror_url("timing"), cached)
+        process = start_push(tmp_path / "timing", registry.mirror_url("timing"), cached, processes)
         assert process.wait(120) == 0
         usual = time.monotonic() - started
         tagged = 0
         for _ in range(10):
-            process = start_push(tmp_path, url, cached)
+            process = start_push(tmp_path, url, cached, processes)
             time.sleep(generator.uniform(0, usual / 3))
             process.send_signal(signal.SIGKILL)
             process.wait()
+            if processes:
+                time.sleep(0.2)  # for the last requests of its children, which end when they find it gone
             now = no_dangling_tags(store)
             assert now >= tagged
             tagged = now
         before = len(registry.requests())
-        assert start_push(tmp_path, url, cached).wait(120) == 0
+        assert start_push(tmp_path, url, cached, processes).wait(120) == 0
         manifests = [line for line in registry.requests()[before:] if line.startswith("PUT") and "/manifests/" in line]
         assert len(manifests) == 12 - tagged
         assert no_dangling_tags(store) == 12
@@ -122,7 +134,8 @@ def stored(requests):
     return {line.split("digest=")[1].split(" ")[0] for line in done}
 
 
-def test_a_push_goes_on_where_it_was_killed(tmp_path):
+@pytest.mark.parametrize("processes", [False, True])
+def test_a_push_goes_on_where_it_was_killed(tmp_path, processes):
     """Layers that arrived are not sent again, although no tag names them yet."""
     with docker_registry() as registry:
         store = open_store(registry.mirror_url("resumed"))
@@ -132,7 +145,7 @@ def test_a_push_goes_on_where_it_was_killed(tmp_path):
             def finished(self, outcome):
                 raise KeyboardInterrupt
 
-        settings = PushSettings(stage=str(tmp_path / "stage"), transfer_jobs=2)
+        settings = PushSettings(stage=str(tmp_path / "stage"), transfer_jobs=2, tag_in_processes=processes)
         with pytest.raises(KeyboardInterrupt):
             execute_push(plan_push(store, packages, settings=settings), store, settings=settings, reporter=Dying())
         assert os.listdir(tmp_path / "stage") == []
@@ -202,10 +215,11 @@ def test_a_prefix_that_vanishes_meanwhile(tmp_path):
         assert no_dangling_tags(store) == 11
 
 
-def test_sigterm_during_an_upload(tmp_path):
+@pytest.mark.parametrize("processes", [False, True])
+def test_sigterm_during_an_upload(tmp_path, processes):
     """A process that is told to end does so at once and leaves nothing in its stage."""
     with docker_registry() as registry:
-        process = start_push(tmp_path, registry.mirror_url("terminated"), False)
+        process = start_push(tmp_path, registry.mirror_url("terminated"), False, processes)
         stage = tmp_path / "stage"
         while process.poll() is None and not (stage.exists() and os.listdir(stage)):
             time.sleep(0.01)
@@ -216,12 +230,13 @@ def test_sigterm_during_an_upload(tmp_path):
         no_dangling_tags(open_store(registry.mirror_url("terminated")))
 
 
-def test_requests_of_a_push(tmp_path):
+@pytest.mark.parametrize("processes", [False, True])
+def test_requests_of_a_push(tmp_path, processes):
     """6 a package to push it (HEAD, POST, PUT of its layer; POST, PUT of its config; PUT of its manifest), none when it
     is there, 3 HEAD to push it again unchanged; and 3 more where the layer is there, but not the tag."""
     packages = make_stack(tmp_path / "store")
     cache = BlobCache(str(tmp_path / "cache"))
-    settings = PushSettings(stage=str(tmp_path / "stage"), cache=cache)
+    settings = PushSettings(stage=str(tmp_path / "stage"), cache=cache, tag_in_processes=processes)
     with docker_registry() as registry:
         store = open_store(registry.mirror_url("counted"))
         counts = []

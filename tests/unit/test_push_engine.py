@@ -23,6 +23,8 @@ from spack_oci.cache.progress import Silent
 from spack_oci.cache.push import PushSettings, execute_push, plan_push
 from spack_oci.descriptor import OCI_LAYER_ZSTD
 from spack_oci.errors import Forbidden, PrefixChanged, ServerFailure, StorageError
+from spack_oci.layout import LayoutStore, open_layout
+from spack_oci.reference import LayoutDirectory
 from support.memory_store import MemoryStore
 from support.prefixes import make_chain, make_package
 
@@ -427,6 +429,8 @@ def test_memory_limits_the_number_of_packers():
 SIGTERM_IN_A_PUSH = """
 import os, signal, sys, time
 from pathlib import Path
+from spack_oci.layout import LayoutStore, open_layout
+from spack_oci.reference import LayoutDirectory
 from support.memory_store import MemoryStore
 from support.prefixes import make_package
 from spack_oci.cache.push import PushSettings, execute_push, plan_push
@@ -552,9 +556,79 @@ class TestProcesses:
         assert len(result.failed) == 3
         assert "ended with 9" in str(result.failed[0].error)
 
+    def test_a_worker_has_its_next_package_before_its_answer_is_taken(self, packages, tmp_path, monkeypatch):
+        from spack_oci.archive import worker
+
+        asked = tmp_path / "asked"
+        #: answers nothing before it has been asked twice
+        program = (
+            "import itertools, json, sys; sys.path[:] = json.loads(sys.argv[1])\n"
+            "from spack_oci.archive.worker import answer, _say\n"
+            f"first = sys.stdin.readline(); second = sys.stdin.readline(); open({str(asked)!r}, 'w').close()\n"
+            "for line in itertools.chain((first, second), sys.stdin): answer(json.loads(line), _say)"
+        )
+        monkeypatch.setattr(worker, "_PROGRAM", program)
+        result = push(
+            MemoryStore(), packages[:2], PushSettings(stage=str(tmp_path / "stage"), pack_jobs=1, processes=True)
+        )
+        assert not result.failed and asked.exists()
+
     def test_little_is_packed_by_threads(self, packages, tmp_path, monkeypatch):
         monkeypatch.setattr("spack_oci.cache.packing.PackWorker", None)
         assert not push(MemoryStore(), packages, PushSettings(stage=str(tmp_path / "stage"), pack_jobs=4)).failed
         monkeypatch.setattr("spack_oci.cache.packing.WORTH_PROCESSES", 1)
         with pytest.raises(TypeError):
             push(MemoryStore(), packages, PushSettings(stage=str(tmp_path / "stage"), pack_jobs=4))
+
+
+class TestTaggingInProcesses:
+    """The same as in threads, in a store that several processes can write to."""
+
+    @pytest.fixture
+    def pushed(self, packages, settings, tmp_path):
+        def push_to(name, processes, force=False):
+            store = open_layout(LayoutDirectory(str(tmp_path / name)), create=True)
+            result = push(store, packages, replace(settings, tag_in_processes=processes), force=force)
+            return store, result
+
+        return push_to
+
+    def test_the_same_tags(self, pushed, packages):
+        (by_threads, _), (by_processes, result) = pushed("threads", False), pushed("processes", True)
+        assert not result.failed
+        for package in packages:
+            assert by_threads.resolve(package.tag) == by_processes.resolve(package.tag)
+        again = pushed("processes", True, force=True)[1]
+        assert [o.manifest for o in again.outcomes] == [o.manifest for o in result.outcomes]
+
+    def test_what_a_child_cannot_tag_is_named(self, pushed, packages, monkeypatch):
+        real = LayoutStore.put_manifest
+
+        def refuse_one(store, data, media_type, tag):
+            if tag == packages[1].tag:
+                raise Forbidden("not this one", status=403)
+            return real(store, data, media_type, tag)
+
+        monkeypatch.setattr(LayoutStore, "put_manifest", refuse_one)
+        store, result = pushed("layout", True)
+        assert [(o.package, o.error.message) for o in result.failed] == [(packages[1], "not this one")]
+        assert sorted(store.tags()) == sorted([packages[0].tag, packages[2].tag])
+
+    def test_a_defect_there_is_not_a_failed_package_either(self, pushed, monkeypatch):
+        monkeypatch.setattr(LayoutStore, "put_manifest", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            pushed("layout", True)
+
+    def test_few_packages_are_tagged_by_threads(self, tmp_path, settings, monkeypatch):
+        from spack_oci.cache import tagging
+
+        many = [make_package(tmp_path / "store", f"package{number}") for number in range(3)]
+        monkeypatch.setattr(tagging, "available_cores", lambda: 2)
+        monkeypatch.setattr(tagging, "ForkedPool", None)
+        assert not push(MemoryStore(), many, settings).failed
+        monkeypatch.setattr(tagging, "WORTH_FORKING", 3)
+        monkeypatch.setattr(sys, "platform", "linux")
+        with pytest.raises(TypeError):
+            push(MemoryStore(), many, settings, force=True)
+        monkeypatch.setattr(sys, "platform", "darwin")
+        assert not push(MemoryStore(), many, settings, force=True).failed

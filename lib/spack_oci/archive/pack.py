@@ -76,6 +76,9 @@ class Cancelled(Exception):
     def __init__(self) -> None:
         super().__init__("not done, because the whole was stopped")
 
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return Cancelled, ()
+
 
 def pack_prefix(
     prefix: str,

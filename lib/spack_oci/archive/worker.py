@@ -11,14 +11,16 @@ it is the same on every platform, whatever start method multiprocessing has ther
 The end of its input, or of whoever reads its output, ends it.
 """
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Type
+from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence, Tuple, Type
 
 from .. import errors
 from ..content import Progress
@@ -36,12 +38,15 @@ _PROGRAM = (
 
 
 class PackWorker:
-    """The parent's side. One package at a time; use it from one thread, :meth:`kill` from any."""
+    """The parent's side. Packages are packed one after the other; those asked for meanwhile wait in the pipe, so that
+    the process has the next one before a thread of the parent, which has other things to do, takes an answer."""
 
     def __init__(self) -> None:
         self._process: Optional[subprocess.Popen] = None
         self._guard = threading.Lock()
         self._killed = False
+        #: those who wait for their answer, in the order of their requests
+        self._turns: Deque[threading.Event] = deque()
 
     def pack(
         self,
@@ -63,41 +68,50 @@ class PackWorker:
             "path": path,
             "threads": threads,
         }
-        process = self._start()
-        assert process.stdin is not None and process.stdout is not None
+        process, turn = self._ask(json.dumps(request) + "\n")
         try:
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
+            turn.wait()
+            assert process.stdout is not None
             for line in process.stdout:
                 answer = json.loads(line)
                 if "read" not in answer:
                     return _result(answer)
                 if progress:
                     progress(answer["read"])
-        except BrokenPipeError:
-            pass
+        finally:
+            self._next_turn()
         if self._killed:
             raise Cancelled
         code = process.wait()
-        self._process = None
+        with self._guard:
+            if self._process is process:
+                self._process = None
         raise ArchiveError(
             f"packing {prefix}: the worker process ended with {code}",
             remedy="it may have run out of memory: try again with fewer jobs (-j)",
         )
 
-    def _start(self) -> subprocess.Popen:
+    def _ask(self, request: str) -> Tuple[subprocess.Popen, threading.Event]:
+        """The process that has the request, and what tells when its next answer is ours."""
+        turn = threading.Event()
         with self._guard:
             if self._killed:
                 raise Cancelled
             if self._process is None:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-c", _PROGRAM, json.dumps(_import_path())],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    encoding="ascii",
-                )
-            return self._process
+                self._process = _start()
+            with contextlib.suppress(BrokenPipeError):  # it has ended: so will its answers
+                assert self._process.stdin is not None
+                self._process.stdin.write(request)
+                self._process.stdin.flush()
+            self._turns.append(turn)
+            self._turns[0].set()
+            return self._process, turn
+
+    def _next_turn(self) -> None:
+        with self._guard:
+            self._turns.popleft()
+            if self._turns:
+                self._turns[0].set()
 
     def kill(self) -> None:
         """End the process, also in the middle of a package."""
@@ -115,6 +129,16 @@ class PackWorker:
             process, self._process = self._process, None
         if process is not None:
             process.communicate()
+
+
+def _start() -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, json.dumps(_import_path())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="ascii",
+    )
 
 
 def _import_path() -> List[str]:

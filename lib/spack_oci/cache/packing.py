@@ -23,10 +23,12 @@ from .push_plan import PushSettings
 LARGE = 16 << 20
 #: processes are started for so many bytes
 WORTH_PROCESSES = 128 << 20
+#: packages that a process is given at a time, so that it has the next when it has packed one
+AHEAD = 2
 
 
 class Packing:
-    """Packs prefixes into files of ``stage``; :meth:`pack` may be called from ``settings.packers`` threads at once."""
+    """Packs prefixes into files of ``stage``; :meth:`pack` may be called from ``threads`` threads at once."""
 
     def __init__(self, settings: PushSettings, stage: str, sizes: Sequence[int], cancelled: Callable[[], bool]) -> None:
         """``sizes``: of the prefixes that will be packed."""
@@ -42,6 +44,7 @@ class Packing:
             # an interpreter that is embedded in a program has no executable
             possible = packers > 1 and len(sizes) > 1 and bool(sys.executable)
             self._processes = possible and sum(sizes) >= WORTH_PROCESSES
+        self.threads = packers * AHEAD if self._processes else packers
         self._pool = None if self._processes else ThreadPoolExecutor(packers, "deflate")
         self._workers: List[PackWorker] = []
         self._idle: queue.SimpleQueue[PackWorker] = queue.SimpleQueue()
@@ -91,6 +94,8 @@ class Packing:
                 raise Cancelled from None
             worker = PackWorker()
             self._workers.append(worker)
+            for _ in range(AHEAD - 1):
+                self._idle.put(worker)
             return worker
 
     def stop(self) -> None:

@@ -20,21 +20,19 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
-from .. import __version__
 from ..archive.pack import Cancelled, PackedLayer
-from ..content import BlobSource, BytesSource, ContentStore, FileSource
-from ..descriptor import Descriptor
-from ..errors import DigestMismatch, NotFound, SpackOciError, StorageError
-from ..image.manifest import EPOCH, Layer, build_package_image
+from ..content import BlobSource, ContentStore, FileSource
+from ..errors import DigestMismatch, SpackOciError, StorageError
+from ..image.manifest import EPOCH, Layer
 from .blobs import CachedBlob, KnownLayer
 from .daemon_pool import DaemonPool
-from .facts import PUSHER, facts_annotations
 from .outcome import FAILED, PUSHED, SKIPPED, PackageOutcome, PushResult
 from .package import Package
 from .packing import LARGE, Packing
 from .progress import Reporter, Silent
 from .push_plan import PACK, PlannedPackage, PushPlan, PushSettings, plan_push
 from .stopping import Stoppable, termination_is_an_exit
+from .tagging import Tagger, ToTag, forked_pool
 
 __all__ = ["PushPlan", "PushResult", "PushSettings", "execute_push", "plan_push"]
 
@@ -60,8 +58,9 @@ def execute_push(
 
 @dataclass
 class _Job:
-    """A package on its way."""
+    """A package on its way. ``number``: its place in the order in which they start."""
 
+    number: int
     plan: PlannedPackage
     #: DAG hashes of the closure whose layers are still to come
     waiting: Set[str]
@@ -101,7 +100,6 @@ class _Push:
         self._outcomes: Dict[str, PackageOutcome] = {}
         #: DAG hash -> jobs that wait for its layer
         self._dependents: Dict[str, List[_Job]] = {}
-        self._created = settings.created or created_from_environment()
 
     def run(self) -> PushResult:
         started = time.monotonic()
@@ -128,9 +126,10 @@ class _Push:
         that tags come all the time, and a push that is killed has lost little.
         """
         coming = {item.package.dag_hash for item in self._plan.to_push}
-        jobs = []
+        jobs: List[_Job] = []
         for item in sorted(self._plan.to_push, key=lambda item: -item.size if item.size > LARGE else 0):
-            job = _Job(item, {dag_hash for dag_hash, _ in item.package.runtime} & coming | {item.package.dag_hash})
+            closure = {dag_hash for dag_hash, _ in item.package.runtime} | {item.package.dag_hash}
+            job = _Job(len(jobs), item, waiting=closure & coming)
             for dag_hash in job.waiting:
                 self._dependents.setdefault(dag_hash, []).append(job)
             jobs.append(job)
@@ -147,27 +146,33 @@ class _Push:
 
     def _work_in(self, stage: str, jobs: Sequence[_Job]) -> None:
         packers, senders = self._settings.packers, max(1, self._settings.transfer_jobs)
+        self._tagger = self._make_tagger([job.package for job in jobs])
+        self._tag_pool = forked_pool(self._tagger, len(jobs), self._settings)  # before there are threads
         self._stage = stage
-        self._pack_pool = DaemonPool(packers, "pack")
-        self._send_pool = DaemonPool(senders, "send")
         self._to_prepare = list(reversed(jobs))
         #: layers that are being packed, or packed and not yet sent
         self._in_flight = 0
         self._max_in_flight = packers + senders
         sizes = [job.plan.size for job in jobs if job.plan.action == PACK]
         self._packing = Packing(self._settings, stage, sizes, self._stop.is_set)
+        self._pack_pool = DaemonPool(self._packing.threads, "pack")
+        self._send_pool = DaemonPool(senders, "send")
         try:
             while self._prepare_more() or len(self._outcomes) < len(jobs):
                 event = self._events.get()
                 event.handle(event.job, event.future)
         finally:
-            self._stop.set()
             aborted = len(self._outcomes) < len(jobs)
             if aborted:
-                self._packing.stop()
-            for pool in (self._pack_pool, self._send_pool):
-                pool.end(_PATIENCE if aborted else None)
+                self._stop_early()
+            for pool in (self._pack_pool, self._send_pool, self._tag_pool):
+                if pool is not None:
+                    pool.end(_PATIENCE if aborted else None)
             self._packing.close()
+
+    def _make_tagger(self, packages: Sequence[Package]) -> Tagger:
+        created = self._settings.created or created_from_environment()
+        return Tagger(packages, self._store, self._settings, created=created, force=self._plan.force)
 
     def _warn_of_short_prefixes(self) -> None:
         """Once for all packages: only what is in the store counts, and only if something in it cannot grow."""
@@ -197,7 +202,6 @@ class _Push:
         while self._to_prepare and self._in_flight < self._max_in_flight:
             job = self._to_prepare.pop()
             self._in_flight += 1
-            job.package.complete()
             self._submit(self._pack_pool, self._prepared, job, self._prepare)
         return bool(self._to_prepare)
 
@@ -235,7 +239,18 @@ class _Push:
         for job in self._dependents.pop(dag_hash, ()):
             job.waiting.discard(dag_hash)
             if not job.waiting and job.package.dag_hash not in self._outcomes:
-                self._submit(self._send_pool, self._tagged, job, self._tag)
+                self._tag(job)
+
+    def _tag(self, job: _Job) -> None:
+        assert job.layer is not None
+        found = ((self._layers.get(dag_hash), label) for dag_hash, label in job.package.runtime)
+        layers = [Layer(layer.descriptor, layer.diff_id, label) for layer, label in found if layer is not None]
+        what = ToTag(job.number, layers, job.layer.facts, is_new=job.sent > 0)
+        if self._tag_pool is not None and not self._stop.is_set():
+            future = self._tag_pool.submit(what)
+            future.add_done_callback(lambda done: self._events.put(_Event(self._tagged, job, done)))
+        else:
+            self._submit(self._send_pool, self._tagged, job, lambda _: self._tagger.tag(what))
 
     def _tagged(self, job: _Job, future: "Future[Any]") -> None:
         error = future.exception()
@@ -261,8 +276,14 @@ class _Push:
             raise error  # a defect of ours: not to be mistaken for a package that cannot be pushed
         self._finish(PackageOutcome(job.package, FAILED, error=error, read=job.read, sent=job.sent))
         if self._settings.fail_fast:
-            self._packing.stop()
+            self._stop_early()
         self._arrived(job.package.dag_hash)
+
+    def _stop_early(self) -> None:
+        self._stop.set()
+        self._packing.stop()
+        if self._tag_pool is not None:
+            self._tag_pool.cancel()
 
     def _finish(self, outcome: PackageOutcome) -> None:
         self._outcomes[outcome.package.dag_hash] = outcome
@@ -272,6 +293,7 @@ class _Push:
 
     def _run_step(self, step: Callable[[_Job], Any], job: _Job) -> Any:
         try:
+            self._check()
             return step(job)
         except BaseException:
             if self._settings.fail_fast:
@@ -283,7 +305,6 @@ class _Push:
             raise Cancelled
 
     def _prepare(self, job: _Job) -> None:
-        self._check()
         if job.plan.problem:
             raise job.plan.problem
         job.started = time.monotonic()
@@ -309,7 +330,6 @@ class _Push:
         job.temporary = True
 
     def _send(self, job: _Job) -> None:
-        self._check()
         if job.path is not None and not job.temporary:
             self._send_cached(job, job.path)
         if job.path is not None and job.temporary:
@@ -356,41 +376,6 @@ class _Push:
             cache.remember_layer(key, replace(layer, origins=origins))
         except StorageError as e:
             self._reporter.warn(str(e))
-
-    def _tag(self, job: _Job) -> Descriptor:
-        self._check()
-        package = job.package
-        layers = [
-            Layer(found.descriptor, found.diff_id, label)
-            for dag_hash, label in package.runtime
-            for found in (self._layers.get(dag_hash),)
-            if found is not None
-        ]
-        assert job.layer is not None
-        image = build_package_image(
-            package=package,
-            layers=layers,
-            base=self._settings.base,
-            annotations={
-                PUSHER: f"spack-oci {__version__}",
-                **facts_annotations(job.layer.facts),
-                **self._settings.annotations,
-            },
-            created=self._created,
-        )
-        if self._plan.force and not job.sent and self._is_tagged(package.tag, image.manifest_descriptor.digest):
-            # the same again: what --force is for is to make sure of the blobs
-            self._store.put_blob(image.config_descriptor, BytesSource(image.config))
-            return image.manifest_descriptor
-        # a config names the digest of the layer's content, so where the layer was not, the config is not either
-        self._store.put_blob(image.config_descriptor, BytesSource(image.config), is_new=job.sent > 0)
-        return self._store.put_manifest(image.manifest, image.media_type, package.tag)
-
-    def _is_tagged(self, tag: str, digest: str) -> bool:
-        try:
-            return self._store.resolve(tag).digest == digest
-        except NotFound:
-            return False
 
 
 def _known(packed: PackedLayer) -> KnownLayer:

@@ -39,6 +39,8 @@ class PushSettings:
     pack_jobs: int = 0
     #: pack in worker processes (True) or threads (False); None: in processes when there is enough to do
     processes: Optional[bool] = None
+    #: tag in forked processes (True) or threads (False); None: in processes when there is enough to do
+    tag_in_processes: Optional[bool] = None
     #: connections that send at the same time
     transfer_jobs: int = 4
     #: where layers are written before they are sent; None: the system's directory for temporary files

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""A pool of forked processes, with several threads in each, that run one function.
+
+For what is Python rather than waiting: the threads of a process run it one at a time, those of two processes on two
+cores. A forked child has what its parent had in memory, so only what came later has to be sent to it.
+"""
+
+import contextlib
+import itertools
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+from concurrent.futures import Executor, Future
+from multiprocessing.connection import Connection
+from typing import Any, Callable, Dict, List, Optional
+
+from ..archive.pack import Cancelled
+from ..errors import SpackOciError
+from .daemon_pool import DaemonPool
+from .stopping import interrupts_wait
+
+#: messages besides jobs
+_CANCEL, _END = "cancel", "end"
+
+
+class ForkedPool(Executor):
+    """``submit(job)`` runs ``function(job)`` in one of the processes, which are forked at once: no other thread may be
+    running then. Jobs, results and errors travel pickled. A process that dies fails the jobs that it had.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], processes: int, threads: int, name: str) -> None:
+        self._function = function
+        self._threads = threads
+        self._name = name
+        self._children: List[_Child] = []
+        context = multiprocessing.get_context("fork")
+        for _ in range(processes):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=self._serve, args=(theirs, ours), daemon=True)
+            with interrupts_wait():
+                process.start()
+            theirs.close()
+            self._children.append(_Child(process, ours))
+        for child in self._children:  # not before all are forked
+            child.listen(name)
+
+    def submit(self, job: Any, /, *_: Any, **__: Any) -> "Future[Any]":  # type: ignore[override]
+        return min(self._children, key=lambda child: (child.dead, child.busy)).ask(job)
+
+    def cancel(self) -> None:
+        """Let what has not begun fail with Cancelled."""
+        for child in self._children:
+            child.tell(_CANCEL)
+
+    def end(self, patience: Optional[float] = None) -> bool:
+        """Finish what was submitted, and end the processes. False: after ``patience`` seconds (None: any time) one was
+        still at work, and was killed."""
+        deadline = None if patience is None else time.monotonic() + patience
+        in_time = [child.end(deadline) for child in self._children]
+        return all(in_time)
+
+    # -- in a child -----------------------------------------------------------------------------------------------
+
+    def _serve(self, connection: Connection, other_end: Connection) -> None:
+        # Ctrl-C reaches every process of the terminal, and SIGTERM the parent; it decides
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        other_end.close()
+        for child in self._children:  # inherited from those that were started before
+            child.connection.close()
+        pool = DaemonPool(self._threads, f"{self._name}-{os.getpid()}")
+        sending = threading.Lock()
+        cancelled = threading.Event()
+
+        def work(number: int, job: Any) -> None:
+            try:
+                if cancelled.is_set():
+                    raise Cancelled
+                result: Any = self._function(job)
+                error: Optional[BaseException] = None
+            except Exception as e:  # the parent's business
+                result, error = None, picklable(e)
+            with sending:
+                connection.send((number, result, error))
+
+        while True:
+            try:
+                request = connection.recv()
+            except (EOFError, OSError):
+                os._exit(0)  # the parent is gone: nobody wants the rest
+            if request == _END:
+                pool.end()
+                return
+            if request == _CANCEL:
+                cancelled.set()
+            else:
+                pool.submit(work, *request)
+
+
+class _Child:
+    """A process as the parent sees it."""
+
+    def __init__(self, process: Any, connection: Connection) -> None:
+        self.connection = connection
+        self._process = process
+        self._waiting: Dict[int, Future[Any]] = {}
+        self._numbers = itertools.count()
+        self._guard = threading.Lock()
+        self.dead = False
+
+    @property
+    def busy(self) -> int:
+        return len(self._waiting)
+
+    def listen(self, name: str) -> None:
+        self._listener = threading.Thread(target=self._listen, name=f"{name}-answers", daemon=True)
+        self._listener.start()
+
+    def ask(self, job: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        with self._guard:
+            number = next(self._numbers)
+            self._waiting[number] = future
+            try:
+                self.connection.send((number, job))
+            except OSError:
+                self.dead = True
+        if self.dead:  # its listener may have had its last look at who waits
+            self._fail_all()
+        return future
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                number, result, error = self.connection.recv()
+            except (EOFError, OSError):
+                self.dead = True
+                self._fail_all()
+                return
+            future = self._waiting.pop(number)
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+    def _fail_all(self) -> None:
+        while self._waiting:
+            _, future = self._waiting.popitem()
+            future.set_exception(SpackOciError("a process of this push died", remedy="run it again to go on"))
+
+    def tell(self, message: str) -> None:
+        with self._guard, contextlib.suppress(OSError):  # a process that has died needs not be told
+            self.connection.send(message)
+
+    def end(self, deadline: Optional[float]) -> bool:
+        self.tell(_END)
+        self._process.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        in_time = self._process.exitcode is not None
+        if not in_time:
+            self._process.kill()
+            self._process.join()
+        self._listener.join()
+        self.connection.close()
+        return in_time
+
+
+def picklable(error: BaseException) -> BaseException:
+    try:
+        pickle.loads(pickle.dumps(error))
+        return error
+    except Exception:  # of whatever kind: what matters is what the error says
+        return SpackOciError(f"{type(error).__name__}: {error}")
