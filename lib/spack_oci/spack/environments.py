@@ -150,7 +150,7 @@ class _Added:
     def __init__(self, node: Node, graph: RuntimeGraph) -> None:
         spec = node.spec
         self.package = spec.package
-        self.recipes = _recipes_of(type(self.package))
+        self.recipes = _recipes_of(self.package.__class__)
         self.looked = False
         self.traits: Set[str] = {"external"} if node.external else set()
         self.prefix: List = _inspect(spec)
