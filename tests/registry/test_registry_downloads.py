@@ -138,6 +138,17 @@ def test_memory_is_bounded_where_the_file_is_slow():
     assert max(ahead) <= 4 << 20
 
 
+@pytest.mark.parametrize("data", [SMALL, LARGE])
+def test_reading_in_both_ways(data):
+    with fault_registry() as registry:
+        keep(registry, data)
+        with store_at(registry).open_blob(layer(data)) as reader:
+            buffer = bytearray(4)
+            assert reader.read(5) == data[:5]
+            assert reader.readinto(buffer) == 4 and buffer == data[5:9]
+            assert reader.read() == data[9:]
+
+
 def test_small_blob_damaged_once():
     with fault_registry(Fault("GET", "/blobs/", corrupt=True)) as registry:
         keep(registry, SMALL)

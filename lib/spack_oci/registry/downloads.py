@@ -186,3 +186,6 @@ class _VerifiedReader(VerifyingReader):
 
     def read(self, size: int = -1) -> bytes:
         return self._memory.read(size)
+
+    def readinto(self, buffer: Any) -> int:
+        return self._memory.readinto(buffer)
