@@ -9,7 +9,7 @@ from elftools.elf.elffile import ELFFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spack_oci.relocate import elf
-from spack_oci.relocate.binary import apply, relocate_at, relocate_bytes
+from spack_oci.relocate.binary import apply, new_window, relocate_at, relocate_bytes
 from spack_oci.relocate.mapping import Place, PrefixMap
 
 HASH = "abcdefghijklmnopqrstuvwxyz234567"
@@ -106,9 +106,15 @@ def test_what_does_not_fit_is_reported_once(build):
 def test_a_stream_gives_the_same(build):
     data = build(f"-Wl,-rpath,{RPATH}", f"-Wl,--dynamic-linker,{OLD}/lib/ld.so")
     places = mapping((OLD, "/n/zlib"), (OTHER, "/n/other"))
-    assert apply(data, relocate_at(lambda at, n: data[at : at + n], places).patches) == apply(
-        data, relocate_bytes(data, places).patches
-    )
+    expected = apply(data, relocate_bytes(data, places).patches)
+
+    def read_into(at, view):
+        part = data[at : at + len(view)]
+        view[: len(part)] = part
+        return len(part)
+
+    for window in (None, new_window(places, 100), new_window(places, len(data))):
+        assert apply(data, relocate_at(read_into, places, window=window).patches) == expected
 
 
 def test_debug_information_never_makes_an_install_fail(build, tmp_path):

@@ -2,12 +2,15 @@
 """The map, the metadata it is made of, and the relocation of a prefix that is on the disk already."""
 
 import os
+import re
 import stat
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from spack_oci.errors import CorruptArchive, PrefixTooLong, UnsafeArchive
+from spack_oci.relocate import build_info
+from spack_oci.relocate import prefix as prefix_module
 from spack_oci.relocate.aliases import Aliases
 from spack_oci.relocate.build_info import BuildInfo, parse_document
 from spack_oci.relocate.mapping import Place, PrefixMap, Relocation, build_mapping
@@ -63,6 +66,28 @@ def test_flow_yaml():
     assert info.text_files == ("bin/a b", "lib/it's, [ok]", "a\nb", "null", "l'", "x:y", "a#b")
     assert info.hash_to_prefix == {"fwtx": "/o/x y/z", "12345678": "/o/é€"}
     assert (info.store_root, info.hardlinks_deduped, info.binaries, info.links) == ("/o", True, (), ())
+
+
+_WORDS = ("a-1", "/o/x", "null", "'x'", "b-c:", "x:", "-", "@v", "?", ",", "[", "]", "{", "}", "true", "a,b", "12")
+
+
+@given(st.lists(st.sampled_from(_WORDS), max_size=14))
+def test_what_is_read_at_once_is_what_is_read_one_by_one(words):
+    """Runs of plain scalars take a shorter way: every document must come out the same without it."""
+    never = re.compile("(?!)")
+    for text in (f"[{', '.join(words)}]", f"{{k: [{' '.join(words)}], h: 1}}", f"{{k: 1, {' '.join(words)}}}"):
+        with pytest.MonkeyPatch.context() as patch:
+            found = outcome(text)
+            patch.setattr(build_info, "_ITEMS", never)
+            patch.setattr(build_info, "_PAIRS", never)
+            assert outcome(text) == found
+
+
+def outcome(text):
+    try:
+        return parse_document(b"{d: %s}" % text.encode())
+    except CorruptArchive:
+        return None
 
 
 def test_metadata_of_old_spack():
@@ -146,3 +171,29 @@ def test_what_does_not_fit_names_file_and_lengths(prefix, tmp_path):
     aliases = Aliases(Relocation(long.new_prefixes, str(tmp_path / ("s" * 90)), ""))
     with pytest.raises(PrefixTooLong, match=r"bin/prog: it was built with .*\(20 characters\)"):
         relocate_prefix(str(prefix), build_mapping(INFO, long), lists(), what="a@1", aliases=aliases)
+
+
+@pytest.mark.parametrize("worth", [0, 1 << 40])
+def test_many_files_in_threads_and_without(tmp_path, monkeypatch, worth):
+    """Every file once, large ones and small ones, in the order of the lists."""
+    monkeypatch.setattr(prefix_module, "_WORTH_THREADS", worth)
+    monkeypatch.setattr(prefix_module.os, "cpu_count", lambda: 4)
+    names = [f"f{i}" for i in range(40)]
+    for i, name in enumerate(names):
+        (tmp_path / name).write_bytes(b"\x7fELF" + b"\0" * (i * 7919 % 40000) + b"/old/store/share/data\0" * (i % 2))
+    relocated = relocate_prefix(
+        str(tmp_path), build_mapping(INFO, HERE), lists(text_files=(), links=(), binaries=names)
+    )
+    assert relocated.binaries == names[1::2]
+    assert all(b"///////new/share/data\0" in (tmp_path / name).read_bytes() for name in relocated.binaries)
+
+
+def test_a_failure_in_a_thread_is_the_failure_of_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(prefix_module, "_WORTH_THREADS", 0)
+    monkeypatch.setattr(prefix_module.os, "cpu_count", lambda: 4)
+    names = [f"f{i}" for i in range(20)]
+    for name in names:
+        (tmp_path / name).write_bytes(b"\x7fELF" + b"\0" * 60 + b"/old/store/linux/a-1/x\0")
+    long = Relocation({"h1": "/new" * 30}, "/new", "/new/bin/sbang")
+    with pytest.raises(PrefixTooLong):
+        relocate_prefix(str(tmp_path), build_mapping(INFO, long), lists(text_files=(), links=(), binaries=names))

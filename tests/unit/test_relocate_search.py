@@ -31,9 +31,15 @@ def test_at_the_edges(at, monkeypatch):
 @given(st.binary(max_size=40), st.sampled_from([b"ab", b"a\0b", b"aa", b"aaab"]))
 def test_all_of_them(data, needle):
     for whole in (data, data * 2000, b"a" * 20000 + b"ab" + data):
-        for buffer in (whole, bytearray(whole)):
+        for buffer in (whole, bytearray(whole), memoryview(bytearray(whole + needle))[: len(whole)]):
             found = find_all(buffer, needle)
             assert found == [at for at in range(len(whole)) if whole.startswith(needle, at)]
+
+
+def test_a_view_without_the_c_library(monkeypatch):
+    monkeypatch.setattr(search, "_memmem", None)
+    data = memoryview(bytearray(b"-needle" * 5000 + b"needle"))[:-6]
+    assert find_all(data, b"needle") == list(range(1, 35000, 7))
 
 
 _PATHS = st.lists(st.text("/ab", min_size=1, max_size=6).map(lambda t: "/" + t), max_size=8, unique=True)

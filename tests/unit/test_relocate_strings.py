@@ -6,8 +6,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from spack_oci.relocate import binary
-from spack_oci.relocate.binary import apply, relocate_at, relocate_bytes
+from spack_oci.relocate.binary import apply, new_window, relocate_at, relocate_bytes
 from spack_oci.relocate.cstring import relocate_strings
 from spack_oci.relocate.mapping import Place, PrefixMap
 
@@ -18,6 +17,15 @@ ROOT = b"/old/store"
 
 def one(new, dag_hash=HASH, old=OLD):
     return PrefixMap((Place(old, new, dag_hash), Place(ROOT, b"/new", None)))
+
+
+def reader(data):
+    def read_into(at, view):
+        part = data[at : at + len(view)]
+        view[: len(part)] = part
+        return len(part)
+
+    return read_into
 
 
 def run(data, mapping, *names):
@@ -121,9 +129,7 @@ def test_like_spack_where_spack_succeeds(items, new):
 def test_in_parts_of_any_size(items, chunk):
     data = b"".join(items) * 2
     mapping = PrefixMap((Place(LONG, b"/n", "h"), Place(b"/usr", b"/u", None)))
-    before, binary.CHUNK = binary.CHUNK, chunk
-    try:
-        changes = relocate_at(lambda at, n: data[at : at + n], mapping)
-    finally:
-        binary.CHUNK = before
+    window = new_window(mapping, chunk)
+    window[:] = LONG * (len(window) // len(LONG)) + LONG[: len(window) % len(LONG)]  # what another file has left
+    changes = relocate_at(reader(data), mapping, window=window)
     assert apply(data, changes.patches) == apply(data, relocate_bytes(data, mapping).patches)

@@ -5,15 +5,18 @@ A string that nothing fits in is a failure only if the running program can see i
 loaded, which is debug information, it is buried.
 """
 
-from typing import List, NamedTuple, Optional, Tuple
+from typing import Callable, List, NamedTuple, Optional, Tuple
 
 from . import elf
 from .cstring import SUFFIX_SAFETY, OtherNames, Patch, Unplaced, bury, relocate_strings
 from .grow import INTERPRETER, RPATH, RUNPATH, Growth
 from .mapping import Buffer, Place, PrefixMap
 
-#: files are searched in parts of this size
+#: files are searched in parts of this size: what a core keeps close to it
 CHUNK = 512 << 10
+
+#: (offset, what is to be filled) -> how many bytes were, fewer only at the end of the file
+ReadInto = Callable[[int, memoryview], int]
 
 
 class BinaryChanges(NamedTuple):
@@ -36,30 +39,50 @@ def relocate_bytes(data: bytes, mapping: PrefixMap, other_names: OtherNames = no
     return _settle(paths, BinaryChanges(fields.patches + strings.patches, fields.unplaced + strings.unplaced))
 
 
-def relocate_at(read_at: elf.ReadAt, mapping: PrefixMap, other_names: OtherNames = no_other_names) -> BinaryChanges:
-    """The changes for a binary on disk, which is read in parts of CHUNK bytes."""
-    overlap = mapping.longest + SUFFIX_SAFETY + 1
-    data = first = read_at(0, CHUNK + overlap)
+def new_window(mapping: PrefixMap, size: int = CHUNK) -> bytearray:
+    """Room for a part of a file, for :func:`relocate_at`; ``size``: that of the largest file, if it is known."""
+    return bytearray(min(size, CHUNK) + _overlap(mapping))
 
-    def read_beginning_once(offset: int, length: int) -> bytes:
+
+def _overlap(mapping: PrefixMap) -> int:
+    return mapping.longest + SUFFIX_SAFETY + 1
+
+
+def relocate_at(
+    read_into: ReadInto,
+    mapping: PrefixMap,
+    other_names: OtherNames = no_other_names,
+    window: Optional[bytearray] = None,
+) -> BinaryChanges:
+    """The changes for a binary on disk, which is read in parts into ``window``, of :func:`new_window`.
+
+    A window that serves for many files makes reading nearly twice as fast: its memory is there, and near.
+    """
+    view = memoryview(new_window(mapping) if window is None else window)
+    part = len(view) - _overlap(mapping)
+    filled = first = read_into(0, view)
+
+    def read_at(offset: int, length: int) -> bytes:
         """Most of what describes an ELF file is in its first part; the whole of it if that is all."""
-        inside = offset + length <= len(first) or len(first) < CHUNK + overlap
-        return first[offset : offset + length] if inside else read_at(offset, length)
+        if offset + length <= first or first < len(view):
+            return bytes(view[offset : min(offset + length, first)])
+        data = bytearray(length)
+        return bytes(data[: read_into(offset, memoryview(data))])
 
-    paths = _read_paths(read_beginning_once, first[:4])
+    paths = _read_paths(read_at, bytes(view[: min(4, first)]))
     patches, unplaced = _field_changes(paths, mapping, other_names)
     done = [(patch.offset, patch.offset + len(patch.data)) for patch in patches]
     start = 0
     while True:
-        at_end = len(data) < CHUNK + overlap
+        at_end = filled < len(view)
         part_done = [(begin - start, end - start) for begin, end in done]
-        strings = relocate_strings(data, mapping, other_names, part_done, None if at_end else CHUNK)
+        strings = relocate_strings(view[:filled], mapping, other_names, part_done, None if at_end else part)
         patches += [Patch(start + patch.offset, patch.data) for patch in strings.patches]
         unplaced += [Unplaced(start + u.offset, u.place, u.too_long) for u in strings.unplaced]
         if at_end:
             return _settle(paths, BinaryChanges(patches, unplaced))
         start += strings.next_start
-        data = read_at(start, CHUNK + overlap)
+        filled = read_into(start, view)
 
 
 def apply(data: Buffer, patches: List[Patch]) -> bytearray:

@@ -99,6 +99,12 @@ def parse_document(data: bytes) -> Dict[str, Any]:
 _PLAIN = re.compile(
     r"(?:[^\s,\[\]{}:#]|:(?![\s,\[\]{}]|\Z)|(?<=\S)#|[ \t]+(?![\s,\[\]{}#:]|\Z)|[ \t]*\n[ \t]*(?=[^\s,\[\]{}#:]))+"
 )
+#: most of what a list holds: plain scalars with nothing unusual in them, each with its comma
+_ITEM = re.compile(r"([A-Za-z0-9_./+@-]+),\s*")
+_ITEMS = re.compile(rf"(?:{_ITEM.pattern})+")
+#: and a mapping
+_PAIR = re.compile(rf"([A-Za-z0-9_-]+):\s+{_ITEM.pattern}")
+_PAIRS = re.compile(rf"(?:{_PAIR.pattern})+")
 _SPACE = re.compile(r"\s*")
 _SINGLE = re.compile(r"'((?:[^']|'')*)'")
 _DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
@@ -138,6 +144,12 @@ class _FlowReader:
         result = {}
         self._at += 1
         while self._peek() != "}":
+            pairs = _PAIRS.match(self._text, self._at)
+            if pairs:
+                for key, text in _PAIR.findall(pairs.group()):
+                    result[str(_CONSTANTS.get(key, key))] = _CONSTANTS.get(text, text)
+                self._at = pairs.end()
+                continue
             if self._peek() == "?":  # an "explicit key", which the writer uses for keys of more than 128 characters
                 self._at += 1
                 self._skip_space()
@@ -154,8 +166,13 @@ class _FlowReader:
         result = []
         self._at += 1
         while self._peek() != "]":
-            result.append(self._value(depth + 1))
-            self._comma("]")
+            items = _ITEMS.match(self._text, self._at)
+            if items:
+                result += [_CONSTANTS.get(text, text) for text in _ITEM.findall(items.group())]
+                self._at = items.end()
+            else:
+                result.append(self._value(depth + 1))
+                self._comma("]")
         self._at += 1
         return result
 

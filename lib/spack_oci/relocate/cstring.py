@@ -11,7 +11,7 @@ with a new NUL, the old tail staying behind it.
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from .grow import Growth
-from .mapping import Buffer, Place, PrefixMap
+from .mapping import Place, PrefixMap, View
 
 #: characters at the end of a string that may be shared with another one
 SUFFIX_SAFETY = 7
@@ -66,7 +66,7 @@ def _tail(new: bytes, suffix: bytes) -> bytes:
 
 
 def relocate_strings(
-    data: Buffer,
+    data: View,
     mapping: PrefixMap,
     other_names: OtherNames = lambda place: (),
     done: Sequence[Tuple[int, int]] = (),
@@ -115,13 +115,13 @@ def _first_fit(place: Place, suffix: Optional[bytes], other_names: OtherNames) -
     return None
 
 
-def _suffix(data: Buffer, end: int) -> Optional[bytes]:
+def _suffix(data: View, end: int) -> Optional[bytes]:
     window = bytes(data[end : end + SUFFIX_SAFETY + 1])
     length = window.find(b"\0")
     return None if length < 0 else window[:length]
 
 
-def _continues(data: Buffer, end: int) -> bool:
+def _continues(data: View, end: int) -> bool:
     """True if the path component that ends at ``end`` goes on: ``/opt/spack`` in ``/opt/spack-src`` is another path."""
     following = bytes(data[end : end + 1])
     return following.isalnum() or following in (b"_", b"-", b".", b"+", b"@", b"~")

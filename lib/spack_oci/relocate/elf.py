@@ -15,7 +15,7 @@ MAGIC = b"\x7fELF"
 _CLASS_64, _LITTLE_ENDIAN = 2, 1
 _ET_EXEC, _ET_DYN = 2, 3
 _PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
-_DT_NULL, _DT_STRTAB, _DT_RPATH, _DT_RUNPATH = 0, 5, 15, 29
+_DT_NULL, _DT_STRTAB, _DT_RPATH, _DT_RUNPATH = _TAGS = 0, 5, 15, 29
 _SHT_STRTAB = 3
 #: an interpreter path, an RPATH: nothing sane is longer
 _MAX_STRING = 1 << 20
@@ -53,22 +53,24 @@ class _Malformed(Exception):
 
 
 class _Layout(NamedTuple):
-    """The struct formats of one class and byte order."""
+    """The struct formats of one class and byte order, of those fields only that are used."""
 
+    #: behind the identification: kind, offsets of the program and section headers, their numbers
     header: struct.Struct
+    #: kind, offset, address, size in the file
     program: struct.Struct
+    #: kind, offset, size
     section: struct.Struct
+    #: tag, value
     dynamic: struct.Struct
-    is_64: bool
 
 
 def _layout(is_64: bool, order: str) -> _Layout:
     if is_64:
-        formats = ("HHLQQQLHHHHHH", "LLQQQQQQ", "LLQQQQLLQQ", "qQ")
+        formats = ("H14xQQ8xH2xH2x", "L4xQQ8xQ16x", "4xL16xQQ24x", "qQ")
     else:
-        formats = ("HHLLLLLHHHHHH", "LLLLLLLL", "LLLLLLLLLL", "lL")
-    header, program, section, dynamic = (struct.Struct(order + f) for f in formats)
-    return _Layout(header, program, section, dynamic, is_64)
+        formats = ("H10xLL8xH2xH2x", "LLL4xL12x", "4xL8xLL16x", "lL")
+    return _Layout(*(struct.Struct(order + f) for f in formats))
 
 
 _LAYOUTS = {(c, d): _layout(c == _CLASS_64, "<" if d == _LITTLE_ENDIAN else ">") for c in (1, 2) for d in (1, 2)}
@@ -88,18 +90,14 @@ def _read_paths(read_at: ReadAt) -> ElfPaths:
     if ident[:4] != MAGIC or layout is None:
         raise _Malformed
     header = layout.header.unpack(_exactly(read_at, 16, layout.header.size))
-    kind, program_offset, section_offset, program_count, section_count = (header[i] for i in (0, 4, 5, 9, 11))
+    kind, program_offset, section_offset, program_count, section_count = header
     if kind not in (_ET_EXEC, _ET_DYN):
         raise _Malformed
     loads: List[Tuple[int, int]] = []
     loaded: List[Tuple[int, int]] = []
     dynamic = interpreter = None
     table = _exactly(read_at, program_offset, program_count * layout.program.size)
-    for segment in layout.program.iter_unpack(table):
-        if layout.is_64:
-            kind, _, offset, address, _, size = segment[:6]
-        else:
-            kind, offset, address, _, size = segment[:5]
+    for kind, offset, address, size in layout.program.iter_unpack(table):
         if not size:
             continue
         if kind == _PT_LOAD:
@@ -145,12 +143,14 @@ def _rpath_in_table(read_at: ReadAt, layout: _Layout, offset: int, size: int) ->
     rpaths, tables = [], []
     data = read_at(offset, size - size % layout.dynamic.size)
     for tag, value in layout.dynamic.iter_unpack(data[: len(data) - len(data) % layout.dynamic.size]):
+        if tag not in _TAGS:
+            continue
         if tag == _DT_NULL:
             break
-        if tag in (_DT_RPATH, _DT_RUNPATH):
-            rpaths.append((tag == _DT_RUNPATH, value))
-        elif tag == _DT_STRTAB:
+        if tag == _DT_STRTAB:
             tables.append(value)
+        else:
+            rpaths.append((tag == _DT_RUNPATH, value))
     if not rpaths:
         return None
     if len(rpaths) > 1 or len(tables) != 1:
@@ -168,9 +168,9 @@ def _file_offset(loads: List[Tuple[int, int]], address: int) -> int:
 
 def _string_table_size(read_at: ReadAt, layout: _Layout, offset: int, count: int, table_offset: int) -> int:
     table = _exactly(read_at, offset, count * layout.section.size)
-    for section in layout.section.iter_unpack(table):
-        if section[1] == _SHT_STRTAB and section[4] == table_offset:
-            return section[5]
+    for kind, start, size in layout.section.iter_unpack(table):
+        if kind == _SHT_STRTAB and start == table_offset:
+            return size
     raise _Malformed
 
 

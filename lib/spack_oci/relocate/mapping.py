@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from .build_info import BuildInfo
-from .search import Buffer, find, find_all
+from .search import Buffer, View, find, find_all
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class PrefixMap:
         """Old path -> new path, without those that stay: the form in which Spack's own functions take it."""
         return {os.fsdecode(p.old): os.fsdecode(p.new) for p in self.places if p.old != p.new}
 
-    def match(self, data: Buffer, at: int = 0) -> Optional[Place]:
+    def match(self, data: View, at: int = 0) -> Optional[Place]:
         """The longest old path that stands in ``data`` at ``at``, if any."""
         window = bytes(data[at : at + self.longest])
         # all old paths that the window begins with are the one in front of which it would be sorted in, or begin that
@@ -83,7 +83,7 @@ class PrefixMap:
             old = self._shorter[old]
         return None if old is None else self._by_old[old]
 
-    def find(self, data: Buffer) -> Iterator[Tuple[int, Place]]:
+    def find(self, data: View) -> Iterator[Tuple[int, Place]]:
         """Every offset in ``data`` at which an old path begins, from the left, and the longest one there.
 
         They may overlap; the caller skips what he has dealt with.

@@ -6,11 +6,11 @@ import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Callable, Iterable, Iterator, List, Optional, Set, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ..errors import PrefixTooLong, StorageError, UnsafeArchive
 from .aliases import SHORTEST, Aliases
-from .binary import apply, no_other_names, relocate_at, relocate_bytes
+from .binary import apply, new_window, no_other_names, relocate_at, relocate_bytes
 from .build_info import BuildInfo
 from .cstring import Unplaced
 from .grow import Growth, find_patchelf, grow_bytes, grow_file
@@ -28,8 +28,14 @@ MAX_THREADS = 8
 #: bytes of files below which threads cost more than they save
 _WORTH_THREADS = 4 << 20
 
-#: name in the prefix, kind, path
-_Job = Tuple[str, str, str]
+
+class _Job(NamedTuple):
+    #: in the prefix
+    name: str
+    kind: str
+    path: str
+    size: int
+
 
 #: relocates Mach-O files, given as paths: Spack's own functions, passed in by the adapter
 MachoRelocator = Callable[[List[str], PrefixMap], None]
@@ -78,10 +84,13 @@ class FileRelocator:
         new = apply(data, changes.patches) if changes.patches else None
         return grow_bytes(new or data, growths, f"{path} of {self._what}") if growths else new
 
-    def on_disk(self, path: str, kind: str, file_path: str) -> bool:
-        """Rewrite a file in its place, so that all its names stay names of one file. True: it changed."""
+    def on_disk(self, path: str, kind: str, file_path: str, window: Optional[bytearray] = None) -> bool:
+        """Rewrite a file in its place, so that all its names stay names of one file. True: it changed.
+
+        ``window``: see :func:`relocate_at`.
+        """
         if kind in (BINARY, STRINGS):
-            return self._binary_on_disk(path, file_path)
+            return self._binary_on_disk(path, file_path, window)
         with open(file_path, "rb+") as file:
             if kind == TEXT and os.fstat(file.fileno()).st_size > LARGE_TEXT:
                 return relocate_large_text(file, self.mapping)
@@ -93,10 +102,12 @@ class FileRelocator:
             file.truncate()
             return True
 
-    def _binary_on_disk(self, path: str, file_path: str) -> bool:
+    def _binary_on_disk(self, path: str, file_path: str, window: Optional[bytearray]) -> bool:
         descriptor = os.open(file_path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            changes = relocate_at(lambda at, n: _pread(descriptor, n, at), self.mapping, self._other_names)
+            changes = relocate_at(
+                lambda at, view: _read_into(descriptor, at, view), self.mapping, self._other_names, window
+            )
             growths = self._check(path, changes.unplaced)
             for offset, replacement in changes.patches:
                 os.pwrite(descriptor, replacement, offset)
@@ -151,63 +162,105 @@ def relocate_prefix(
     relocator = FileRelocator(mapping, what or prefix, aliases)
     seen: Set[Tuple[int, int]] = set()
     try:
-        binaries = list(_once(prefix, lists.binaries, seen))
+        binaries = list(_once(prefix, lists.binaries, BINARY, seen))
         if macho is not None:
-            macho([path for _, path in binaries], mapping)
+            macho([job.path for job in binaries], mapping)
         relocated.links = [name for name, path in _inside(prefix, lists.links) if _relocate_link(relocator, path)]
-        work = [(name, TEXT, path) for name, path in _once(prefix, lists.text_files, seen)]
-        work += [(name, BINARY, path) for name, path in binaries]
-        for (name, kind, _), changed in zip(work, _map(lambda job: relocator.on_disk(*job), work)):
+        jobs = [*_once(prefix, lists.text_files, TEXT, seen), *binaries]
+        for job, changed in zip(jobs, _relocate_files(relocator, jobs)):
             if changed:
-                relocated.add(name, kind)
+                relocated.add(job.name, job.kind)
     except OSError as e:
         raise StorageError.from_os_error(f"relocating {what or prefix}", e) from e
     return relocated
 
 
-def _map(function: Callable[[_Job], bool], jobs: List[_Job]) -> Iterable[bool]:
-    """Like ``map``; in threads where there is much to read and search, which holds no lock of Python's."""
-    threads = min(MAX_THREADS, os.cpu_count() or 1)
-    if threads == 1 or len(jobs) < 2 or sum(os.path.getsize(path) for _, _, path in jobs) < _WORTH_THREADS:
-        return map(function, jobs)
-    with ThreadPoolExecutor(threads, "relocate") as pool:
-        return list(pool.map(function, jobs))
+def _relocate_files(relocator: FileRelocator, jobs: List[_Job]) -> List[bool]:
+    """Which files changed. In threads where there is much to read and search, which holds no lock of Python's."""
+    changed = [False] * len(jobs)
+    #: taken from the end: the largest first, so that no thread is left with one when the others have finished
+    waiting = sorted(range(len(jobs)), key=lambda i: jobs[i].size)
+
+    def work() -> None:
+        window = None
+        try:
+            while True:
+                try:
+                    i = waiting.pop()
+                except IndexError:
+                    return
+                job = jobs[i]
+                if window is None and job.kind == BINARY:
+                    window = new_window(relocator.mapping, job.size)
+                changed[i] = relocator.on_disk(job.name, job.kind, job.path, window)
+        except BaseException:
+            waiting.clear()
+            raise
+
+    threads = min(MAX_THREADS, os.cpu_count() or 1, len(jobs))
+    if threads < 2 or sum(job.size for job in jobs) < _WORTH_THREADS:
+        work()
+        return changed
+    with ThreadPoolExecutor(threads - 1, "relocate") as pool:
+        others = [pool.submit(work) for _ in range(threads - 1)]
+        work()
+        for other in others:
+            other.result()
+    return changed
 
 
-def _pread(descriptor: int, length: int, offset: int) -> bytes:
-    """All ``length`` bytes, unless the file ends before."""
+def _read_into(descriptor: int, offset: int, view: memoryview) -> int:
+    """Fill ``view``, unless the file ends before."""
+    filled = 0
     try:
-        data = os.pread(descriptor, length, offset)
+        while filled < len(view):
+            count = _preadv(descriptor, view[filled:], offset + filled)
+            if not count:
+                break
+            filled += count
     except (OverflowError, OSError) as e:
         if isinstance(e, OSError) and e.errno != errno.EINVAL:
             raise
-        return b""  # an offset that no file has, from a damaged header
-    while 0 < len(data) < length:
-        more = os.pread(descriptor, length - len(data), offset + len(data))
-        if not more:
-            break
-        data += more
-    return data
+        # an offset that no file has, from a damaged header
+    return filled
+
+
+def _preadv(descriptor: int, view: memoryview, offset: int) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, [view], offset)
+    data = os.pread(descriptor, len(view), offset)
+    view[: len(data)] = data
+    return len(data)
 
 
 def _inside(prefix: str, names: Iterable[str]) -> Iterator[Tuple[str, str]]:
     """(name, path); a name that is absolute, leaves the prefix, or passes through a link is refused."""
-    #: directories below the prefix that are no links, and reached through none
-    checked: Set[str] = {""}
+    #: directories as the names have them -> their paths
+    known: Dict[str, str] = {}
     for name in names:
-        parent, base = os.path.split(os.path.normpath(name))
-        if name.startswith("/") or base in ("..", ".") or parent == ".." or parent.startswith("../"):
+        directory, _, base = name.rpartition("/")
+        if name.startswith("/") or base in ("", ".", ".."):
             raise UnsafeArchive(f"relocating {prefix}: {name} is not in the prefix")
-        if parent not in checked:
-            parts = parent.split("/")
-            for directory in ("/".join(parts[: i + 1]) for i in range(len(parts))):
-                if directory not in checked and os.path.islink(f"{prefix}/{directory}"):
-                    raise UnsafeArchive(f"relocating {prefix}: {name} is reached through a link")
-                checked.add(directory)
-        yield name, os.path.join(prefix, parent, base)
+        path = known.get(directory)
+        if path is None:
+            path = known[directory] = _directory(prefix, directory, name)
+        yield name, f"{path}/{base}"
 
 
-def _once(prefix: str, names: Iterable[str], seen: Set[Tuple[int, int]]) -> Iterator[Tuple[str, str]]:
+def _directory(prefix: str, directory: str, name: str) -> str:
+    """The path of a directory below the prefix that is no link, and reached through none."""
+    path = prefix
+    for part in os.path.normpath(directory).split("/"):
+        if part == "..":
+            raise UnsafeArchive(f"relocating {prefix}: {name} is not in the prefix")
+        if part != ".":
+            path = os.path.join(path, part)
+            if os.path.islink(path):
+                raise UnsafeArchive(f"relocating {prefix}: {name} is reached through a link")
+    return path
+
+
+def _once(prefix: str, names: Iterable[str], kind: str, seen: Set[Tuple[int, int]]) -> Iterator[_Job]:
     """The regular files among ``names``, each file under one of its names only."""
     for name, path in _inside(prefix, names):
         status = os.lstat(path)
@@ -217,7 +270,7 @@ def _once(prefix: str, names: Iterable[str], seen: Set[Tuple[int, int]]) -> Iter
         if key not in seen:
             if status.st_nlink > 1:
                 seen.add(key)
-            yield name, path
+            yield _Job(name, kind, path, status.st_size)
 
 
 def _relocate_link(relocator: FileRelocator, path: str) -> bool:

@@ -6,9 +6,11 @@ glibc and musl search two to three times as fast as ``bytes.find``, and without 
 
 import ctypes
 import sys
-from typing import Any, Callable, List, Optional, Union
+from typing import Any, Callable, List, Optional, Tuple, Union
 
 Buffer = Union[bytes, bytearray]
+#: a memoryview is of bytes that can be written
+View = Union[Buffer, memoryview]
 
 #: bytes below which the call costs more than it saves
 _SMALL = 16 << 10
@@ -32,23 +34,24 @@ _memmem = _load()
 def find(data: Buffer, needle: bytes, start: int = 0) -> int:
     """``data.find(needle, start)``, ``start`` not negative."""
     size = len(data) - start
-    if _memmem is None or size < _SMALL or not isinstance(data, bytes) or not needle:
+    if _memmem is None or size < _SMALL or not needle:
         return data.find(needle, start)
-    begin = _address(data)
+    begin, held = _address(data)
     found = _memmem(begin + start, size, needle, len(needle))
     return -1 if found is None else found - begin
 
 
-def find_all(data: Buffer, needle: bytes) -> List[int]:
+def find_all(data: View, needle: bytes) -> List[int]:
     """Where ``needle`` (not empty) begins in ``data``, overlapping ones too, from the left."""
     result: List[int] = []
-    if _memmem is None or len(data) < _SMALL or not isinstance(data, bytes):
-        at = data.find(needle)
+    if _memmem is None or len(data) < _SMALL:
+        searched = bytes(data) if isinstance(data, memoryview) else data
+        at = searched.find(needle)
         while at >= 0:
             result.append(at)
-            at = data.find(needle, at + 1)
+            at = searched.find(needle, at + 1)
         return result
-    begin = _address(data)
+    begin, held = _address(data)
     end = begin + len(data)
     found = _memmem(begin, len(data), needle, len(needle))
     while found is not None:
@@ -57,5 +60,9 @@ def find_all(data: Buffer, needle: bytes) -> List[int]:
     return result
 
 
-def _address(data: bytes) -> int:
-    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
+def _address(data: View) -> Tuple[int, object]:
+    """The address, which is valid as long as the second value lives."""
+    if isinstance(data, bytes):
+        return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0, data
+    held = ctypes.c_char.from_buffer(data)
+    return ctypes.addressof(held), held
