@@ -173,9 +173,10 @@ def test_what_does_not_fit_names_file_and_lengths(prefix, tmp_path):
         relocate_prefix(str(prefix), build_mapping(INFO, long), lists(), what="a@1", aliases=aliases)
 
 
-@pytest.mark.parametrize("worth", [0, 1 << 40])
-def test_many_files_in_threads_and_without(tmp_path, monkeypatch, worth):
+@pytest.mark.parametrize(("worth", "large"), [(0, 0), (0, 20000), (1 << 40, 0), (0, 1 << 40)])
+def test_many_files_in_threads_and_without(tmp_path, monkeypatch, worth, large):
     """Every file once, large ones and small ones, in the order of the lists."""
+    monkeypatch.setattr(prefix_module, "_LARGE", large)
     monkeypatch.setattr(prefix_module, "_WORTH_THREADS", worth)
     monkeypatch.setattr(prefix_module.os, "cpu_count", lambda: 4)
     names = [f"f{i}" for i in range(40)]
@@ -189,6 +190,7 @@ def test_many_files_in_threads_and_without(tmp_path, monkeypatch, worth):
 
 
 def test_a_failure_in_a_thread_is_the_failure_of_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(prefix_module, "_LARGE", 0)
     monkeypatch.setattr(prefix_module, "_WORTH_THREADS", 0)
     monkeypatch.setattr(prefix_module.os, "cpu_count", lambda: 4)
     names = [f"f{i}" for i in range(20)]

@@ -25,7 +25,9 @@ LARGE_TEXT = 32 << 20
 
 #: files that are relocated at the same time
 MAX_THREADS = 8
-#: bytes of files below which threads cost more than they save
+#: files that threads share
+_LARGE = 256 << 10
+#: bytes of such files below which threads cost more than they save
 _WORTH_THREADS = 4 << 20
 
 
@@ -176,12 +178,17 @@ def relocate_prefix(
 
 
 def _relocate_files(relocator: FileRelocator, jobs: List[_Job]) -> List[bool]:
-    """Which files changed. In threads where there is much to read and search, which holds no lock of Python's."""
+    """Which files changed. Large ones in threads: most of their time goes into reading and searching, without a lock.
+
+    Small ones, which are work for Python itself, would only take its lock from each other, and so wait for the end.
+    """
     changed = [False] * len(jobs)
     #: taken from the end: the largest first, so that no thread is left with one when the others have finished
-    waiting = sorted(range(len(jobs)), key=lambda i: jobs[i].size)
+    by_size = sorted(range(len(jobs)), key=lambda i: jobs[i].size)
+    small = [i for i in by_size if jobs[i].size < _LARGE]
+    large = by_size[len(small) :]
 
-    def work() -> None:
+    def work(waiting: List[int]) -> None:
         window = None
         try:
             while True:
@@ -197,13 +204,14 @@ def _relocate_files(relocator: FileRelocator, jobs: List[_Job]) -> List[bool]:
             waiting.clear()
             raise
 
-    threads = min(MAX_THREADS, os.cpu_count() or 1, len(jobs))
-    if threads < 2 or sum(job.size for job in jobs) < _WORTH_THREADS:
-        work()
+    threads = min(MAX_THREADS, os.cpu_count() or 1, len(large))
+    if threads < 2 or sum(jobs[i].size for i in large) < _WORTH_THREADS:
+        work(by_size)
         return changed
     with ThreadPoolExecutor(threads - 1, "relocate") as pool:
-        others = [pool.submit(work) for _ in range(threads - 1)]
-        work()
+        others = [pool.submit(work, large) for _ in range(threads - 1)]
+        work(large)
+        work(small)
         for other in others:
             other.result()
     return changed
