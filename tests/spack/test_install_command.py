@@ -75,17 +75,17 @@ def test_trees_modes_and_records_are_those_of_vanilla_spack(how, vanilla, destin
 
 
 @pytest.mark.parametrize("command", [["install", "--dry-run"], ["fetch"]])
-def test_reuse_takes_what_mirrors_have_and_not_what_would_be_newest(command, destination, cache, built):
+def test_fresh_and_reuse_are_taken_as_by_spack_install(command, destination, cache, built):
     spack = destination()
     spack.use(cache)
     there = built.installed()["oci-leaf"]["version"]
     other = {"1.0": "2.0", "2.0": "1.0"}[there]
-    prefer = ("-c", f"packages:oci-leaf:prefer:['@{other}']", "oci", *command, "--json")
-    for options, expected in ((["--reuse"], there), ([], other)):
-        done = spack.run(*prefer, *options, "oci-leaf", check=bool(options))
+    preferring = ("-c", f"packages:oci-leaf:version:['{other}']", "oci", *command, "--json")
+    for option, expected in (("--reuse", there), ("--fresh", other)):
+        done = spack.run(*preferring, option, "oci-leaf", check=expected == there)
         document = json.loads(done.stdout)
         found = {p["name"]: p["version"] for p in document.get("install") or document["packages"]}
-        assert found["oci-leaf"] == expected, options
+        assert found["oci-leaf"] == expected, option
 
 
 def test_nothing_is_done_twice(destination, cache):
