@@ -123,7 +123,7 @@ def test_full_disk(room):
 
 def test_memory_is_bounded_where_the_file_is_slow():
     """The network waits for the file: what is received and not yet written is a few MiB."""
-    data, ahead = bytes(16 << 20), []
+    data, ahead = bytes(32 << 20), []
 
     class Slow(io.BytesIO):
         def write(self, chunk):
@@ -135,7 +135,7 @@ def test_memory_is_bounded_where_the_file_is_slow():
     with fault_registry() as registry:
         keep(registry, data)
         store_at(registry).save_blob(layer(data), Slow(), moved.append)
-    assert max(ahead) <= 4 << 20
+    assert max(ahead) <= 8 << 20
 
 
 @pytest.mark.parametrize("data", [SMALL, LARGE])

@@ -20,8 +20,9 @@ from .stream import RangesIgnored, ResumingStream
 SMALL_BLOB = 1 * MIB
 #: bytes; with less for each, several streams are not worth their requests
 MIN_PART = 16 * MIB
-#: of one MiB each, between receiving and writing
+#: between receiving and writing; with one MiB each, the two wait for each other more often (a GiB: 1.17 against 1.08 s)
 _BUFFERS = 4
+_BUFFER_SIZE = 2 * MIB
 #: bytes for one write. A file system with large folios (ext4 since Linux 6.16) takes memory in pieces as large as the
 #: write, and where free memory is scattered it looks long for them: seconds of processor time for a GiB were 0.3 with
 #: 64 KiB, 0.25 with 256 or 512 KiB, and with one MiB 0.2 or, in the same minute, 1.4
@@ -139,7 +140,7 @@ class _BackgroundWriter:
         self._free: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
         self._full: queue.SimpleQueue[Optional[Tuple[memoryview, int]]] = queue.SimpleQueue()
         for _ in range(_BUFFERS):
-            self._free.put(memoryview(bytearray(MIB)))
+            self._free.put(memoryview(bytearray(_BUFFER_SIZE)))
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def __enter__(self) -> "_BackgroundWriter":
