@@ -182,8 +182,21 @@ CHECKS = (
         "PKG_CONFIG_PATH={zlib}/lib/pkgconfig {pkgconf}/bin/pkgconf --variable=prefix zlib",
         "^{zlib}$",
     ),
-    Check("file", "magic", "{file}/bin/file -L /bin/sh", "ELF"),
-    Check("gettext", "autopoint", "{gettext}/bin/autopoint --version", "GNU gettext"),
+    Check(
+        "file",
+        "magic",
+        "{file}/bin/file --version && {file}/bin/file -L /bin/sh",
+        r"magic file from {file}/share/misc/magic\n(.|\n)*ELF",
+    ),
+    Check(
+        "gettext",
+        "ITS rules, autopoint",
+        """
+        echo '<interface><object><property name="label" translatable="yes">Hello</property></object></interface>' > x.ui
+        {gettext}/bin/xgettext -o - x.ui && {gettext}/bin/autopoint --version
+        """,
+        r'msgid "Hello"(.|\n)*GNU gettext',
+    ),
 )
 
 WAYS = {

@@ -98,7 +98,7 @@ def test_packages_and_environments_run(registry, store, engine: Docker, packages
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
 def test_joined_layers_run(registry, store, engine: Docker, packages, base, tmp_path, compression):
-    """Docker reads layers of several gzip members; zstd frames from 23.0 on, and some of the older ones."""
+    """Docker reads layers of several gzip members; zstd frames from 23.0 on, before only those whose content it has."""
     result = push_all(store, packages, str(tmp_path))
     how = Compression.parse(compression)
     made = request_of(packages, "greet", "other", base=base, max_layers=3, compression=how)
