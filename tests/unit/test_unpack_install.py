@@ -168,12 +168,19 @@ def test_files_that_do_not_fit_into_memory_are_patched_where_they_are(store, mon
 
 
 def test_an_upstream_with_another_root_is_found_through_the_lists(store):
-    layer = Layer().file("t", "dir=/elsewhere/up/lib-2.0/x\n", listed="text")
+    layer = (
+        Layer()
+        .file("t", "dir=/elsewhere/up/lib-2.0/x\n", listed="text")
+        .file("own", f"dir={OLD_PREFIX}/x\n", listed="text")
+        .file("both", f"{OLD_PREFIX}:/elsewhere/up/lib-2.0\n", listed="text")
+    )
     layer.info["hash_to_prefix"]["upstreamhash"] = "/elsewhere/up/lib-2.0"
     where = relocation(store)
     where = relocation(store, new_prefixes={**where.new_prefixes, "upstreamhash": "/here/lib"})
     install(layer, store, relocation=where)
-    assert tree(new_prefix(store))["t"][1] == b"dir=/here/lib/x\n"
+    found, prefix = tree(new_prefix(store)), new_prefix(store).encode()
+    assert found["t"][1] == b"dir=/here/lib/x\n"
+    assert (found["own"][1], found["both"][1]) == (b"dir=%s/x\n" % prefix, b"%s:/here/lib\n" % prefix)
 
 
 def test_a_package_that_begins_with_nested_directories(store):

@@ -17,7 +17,7 @@ are opened exclusively; links are made when all files are written, so nothing is
 import os
 import stat
 from dataclasses import dataclass, field
-from typing import BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ..errors import CorruptArchive, DigestMismatch, StorageError, UnsafeArchive
 from ..relocate.aliases import Aliases
@@ -381,8 +381,8 @@ class _Extraction:
         kinds = {**dict.fromkeys(info.text_files, TEXT), **dict.fromkeys(info.binaries, BINARY)}
         waiting = self._kept
         if not mapping.is_identity and not all(anchor.startswith(self._needle) for anchor in mapping.anchors):
-            known = {kept.member.name for kept in waiting}
-            waiting = waiting + [_Kept(m, None) for m in self._listed(kinds) if m.name not in known]
+            kept_names = {kept.member.name for kept in waiting}
+            waiting = waiting + [_Kept(member, None) for member in self._written(kinds, kept_names)]
         if macho is not None:
             self._write_kept(waiting)
             waiting = [_Kept(kept.member, None) for kept in waiting]
@@ -393,11 +393,12 @@ class _Extraction:
         self._finish_directories()
         return facts
 
-    def _listed(self, kinds: Dict[str, str]) -> Iterator[Member]:
+    def _written(self, listed: Iterable[str], kept: Set[bytes]) -> Iterator[Member]:
+        """The files that are listed and on the disk already."""
         assert self._prefix is not None
-        for name in kinds:
+        for name in listed:
             full = self._prefix + b"/" + os.fsencode(name)
-            if full in self._files:
+            if full in self._files and full not in kept:
                 mode = os.stat(self._path(full)).st_mode & 0o7777
                 yield Member(full, FILE, mode, 0, int(os.stat(self._path(full)).st_mtime), b"")
 
