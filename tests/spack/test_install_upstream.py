@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Packages of an upstream, pushed by a Spack with a store of its own: their old prefixes begin with two roots."""
+
+import pytest
+from support.stack_checks import check_app
+
+
+@pytest.mark.parametrize("way", ["oci install", "old", "new"])
+def test_what_was_pushed_from_an_upstream_is_installed_elsewhere(built, destination, new_cache, way):
+    cache = new_cache("layout")
+    pusher = destination(name="pusher")
+    pusher.use(cache)
+    upstream = built.prefix("oci-app").parents[1]  # the root with its padding
+    pusher.write_config("upstreams", {"built": {"install_tree": str(upstream)}})
+    pusher.run("oci", "push", "--update-index", "cache", "oci-app")
+    spack = destination(installer=None if way == "oci install" else way)
+    spack.use(cache)
+    if way == "oci install":
+        spack.run("oci", "install", "oci-app")
+    else:
+        spack.install_from_cache("oci-app")
+    check_app({name: spack.prefix(name) for name in ("oci-app", "oci-middle", "oci-leaf")})
