@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Packages of an upstream, pushed by a Spack with a store of its own: their old prefixes begin with two roots."""
+"""Packages of an upstream, pushed by a Spack whose own store is far from it: their old prefixes have two roots."""
+
+import tempfile
+from pathlib import Path
 
 import pytest
 from support.stack_checks import check_app
@@ -8,11 +11,9 @@ from support.stack_checks import check_app
 @pytest.mark.parametrize("way", ["oci install", "old", "new"])
 def test_what_was_pushed_from_an_upstream_is_installed_elsewhere(built, destination, new_cache, way):
     cache = new_cache("layout")
-    pusher = destination(name="pusher")
-    pusher.use(cache)
-    upstream = built.prefix("oci-app").parents[1]  # the root with its padding
-    pusher.write_config("upstreams", {"built": {"install_tree": str(upstream)}})
-    pusher.run("oci", "push", "--update-index", "cache", "oci-app")
+    with tempfile.TemporaryDirectory(prefix="s") as far:
+        pusher = destination(name="pusher", tree=Path(far) / "opt")
+        push_from_upstream(pusher, built, cache)
     spack = destination(installer=None if way == "oci install" else way)
     spack.use(cache)
     if way == "oci install":
@@ -20,3 +21,10 @@ def test_what_was_pushed_from_an_upstream_is_installed_elsewhere(built, destinat
     else:
         spack.install_from_cache("oci-app")
     check_app({name: spack.prefix(name) for name in ("oci-app", "oci-middle", "oci-leaf")})
+
+
+def push_from_upstream(pusher, built, cache):
+    upstream = built.prefix("oci-app").parents[1]  # the root with its padding
+    pusher.use(cache)
+    pusher.write_config("upstreams", {"built": {"install_tree": str(upstream)}})
+    pusher.run("oci", "push", "--update-index", "cache", "oci-app")
