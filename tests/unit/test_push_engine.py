@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from spack_oci.archive.codec import Compression
+from spack_oci.archive.pack import Cancelled
 from spack_oci.cache import push as engine
 from spack_oci.cache.blobs import BlobCache
 from spack_oci.cache.daemon_pool import DaemonPool
@@ -572,6 +573,29 @@ class TestProcesses:
             MemoryStore(), packages[:2], PushSettings(stage=str(tmp_path / "stage"), pack_jobs=1, processes=True)
         )
         assert not result.failed and asked.exists()
+
+    def test_a_worker_is_killed_while_it_is_being_asked(self, monkeypatch):
+        """A request that is longer than a pipe holds waits until the package before it is packed."""
+        from spack_oci.archive import worker
+
+        monkeypatch.setattr(worker, "_PROGRAM", "import time; time.sleep(600)")
+        it, failures = worker.PackWorker(), []
+
+        def pack():
+            with pytest.raises(Cancelled) as failure:
+                it.pack("/p", build_info={}, old_prefixes=["x" * (1 << 20)], compression=Compression(), path="/l")
+            failures.append(failure.value)
+
+        asking = threading.Thread(target=pack, daemon=True)
+        asking.start()
+        while it._process is None:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        killing = threading.Thread(target=it.kill, daemon=True)
+        killing.start()
+        killing.join(20)
+        asking.join(20)
+        assert not killing.is_alive() and len(failures) == 1
 
     def test_little_is_packed_by_threads(self, packages, tmp_path, monkeypatch):
         monkeypatch.setattr("spack_oci.cache.packing.PackWorker", None)

@@ -44,6 +44,8 @@ class PackWorker:
     def __init__(self) -> None:
         self._process: Optional[subprocess.Popen] = None
         self._guard = threading.Lock()
+        #: held while a request is written, which may take until the package before it is packed
+        self._asking = threading.Lock()
         self._killed = False
         #: those who wait for their answer, in the order of their requests
         self._turns: Deque[threading.Event] = deque()
@@ -94,18 +96,20 @@ class PackWorker:
     def _ask(self, request: str) -> Tuple[subprocess.Popen, threading.Event]:
         """The process that has the request, and what tells when its next answer is ours."""
         turn = threading.Event()
-        with self._guard:
-            if self._killed:
-                raise Cancelled
-            if self._process is None:
-                self._process = _start()
+        with self._asking:
+            with self._guard:
+                if self._killed:
+                    raise Cancelled
+                if self._process is None:
+                    self._process = _start()
+                process = self._process
+                self._turns.append(turn)
+                self._turns[0].set()
             with contextlib.suppress(BrokenPipeError):  # it has ended: so will its answers
-                assert self._process.stdin is not None
-                self._process.stdin.write(request)
-                self._process.stdin.flush()
-            self._turns.append(turn)
-            self._turns[0].set()
-            return self._process, turn
+                assert process.stdin is not None
+                process.stdin.write(request)
+                process.stdin.flush()
+        return process, turn
 
     def _next_turn(self) -> None:
         with self._guard:
