@@ -15,7 +15,7 @@ import threading
 import time
 from concurrent.futures import Executor, Future
 from multiprocessing.connection import Connection
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 from ..archive.pack import Cancelled
 from ..errors import SpackOciError
@@ -36,14 +36,8 @@ class ForkedPool(Executor):
         self._threads = threads
         self._name = name
         self._children: List[_Child] = []
-        context = multiprocessing.get_context("fork")
         for _ in range(processes):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=self._serve, args=(theirs, ours), daemon=True)
-            with interrupts_wait():
-                process.start()
-            theirs.close()
-            self._children.append(_Child(process, ours))
+            self._children.append(_Child(*fork(self._serve)))
         for child in self._children:  # not before all are forked
             child.listen(name)
 
@@ -65,12 +59,7 @@ class ForkedPool(Executor):
     # -- in a child -----------------------------------------------------------------------------------------------
 
     def _serve(self, connection: Connection, other_end: Connection) -> None:
-        # Ctrl-C reaches every process of the terminal, and SIGTERM the parent; it decides
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        other_end.close()
-        for child in self._children:  # inherited from those that were started before
-            child.connection.close()
+        begin_child([other_end, *(child.connection for child in self._children)])
         pool = DaemonPool(self._threads, f"{self._name}-{os.getpid()}")
         sending = threading.Lock()
         cancelled = threading.Event()
@@ -98,6 +87,26 @@ class ForkedPool(Executor):
                 cancelled.set()
             else:
                 pool.submit(work, *request)
+
+
+def fork(serve: Callable[[Connection, Connection], None]) -> Tuple[Any, Connection]:
+    """A process that runs ``serve(its end, our end)`` of a pipe, and our end."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(theirs, ours), daemon=True)
+    with interrupts_wait():
+        process.start()
+    theirs.close()
+    return process, ours
+
+
+def begin_child(inherited: Iterable[Connection]) -> None:
+    """In a forked process: what is first. ``inherited``: the parent's ends of pipes, this one's and earlier ones'."""
+    # Ctrl-C reaches every process of the terminal, and SIGTERM the parent; it decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for connection in inherited:
+        connection.close()
 
 
 class _Child:
@@ -128,8 +137,9 @@ class _Child:
                 self.connection.send((number, job))
             except OSError:
                 self.dead = True
-        if self.dead:  # its listener may have had its last look at who waits
-            self._fail_all()
+            lost = self._waiting.pop(number, None) if self.dead else None
+        if lost is not None:
+            lost.set_exception(_died())
         return future
 
     def _listen(self) -> None:
@@ -137,19 +147,20 @@ class _Child:
             try:
                 number, result, error = self.connection.recv()
             except (EOFError, OSError):
-                self.dead = True
-                self._fail_all()
-                return
-            future = self._waiting.pop(number)
+                break
+            future = self._waiting.pop(number, None)
+            if future is None:
+                continue  # given up: the process died while it was asked
             if error is None:
                 future.set_result(result)
             else:
                 future.set_exception(error)
-
-    def _fail_all(self) -> None:
-        while self._waiting:
-            _, future = self._waiting.popitem()
-            future.set_exception(SpackOciError("a process of this push died", remedy="run it again to go on"))
+        with self._guard:
+            self.dead = True
+            lost = list(self._waiting.values())
+            self._waiting.clear()
+        for future in lost:
+            future.set_exception(_died())
 
     def tell(self, message: str) -> None:
         with self._guard, contextlib.suppress(OSError):  # a process that has died needs not be told
@@ -165,6 +176,10 @@ class _Child:
         self._listener.join()
         self.connection.close()
         return in_time
+
+
+def _died() -> SpackOciError:
+    return SpackOciError("the process that worked on this died", remedy="run it again to go on")
 
 
 def picklable(error: BaseException) -> BaseException:

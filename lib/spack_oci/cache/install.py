@@ -12,7 +12,6 @@ either registered, with all of its dependencies, or gone: what was extracted and
 
 import multiprocessing
 import os
-import signal
 import threading
 import time
 from collections import deque
@@ -23,7 +22,7 @@ from typing import Any, Callable, Deque, Dict, FrozenSet, List, Optional, Protoc
 
 from ..errors import SpackOciError
 from .flight import Flight
-from .stopping import interrupts_wait
+from .forked_pool import begin_child, fork, picklable
 
 INSTALLED = "installed"
 FAILED = "failed"
@@ -310,14 +309,8 @@ class _Workers:
     _workers: List[_Worker] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        context = multiprocessing.get_context("fork")
         for _ in range(max(1, self.count)):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=self._serve, args=(theirs, ours), daemon=True)
-            with interrupts_wait():
-                process.start()
-            theirs.close()
-            self._workers.append(_Worker(process, ours))
+            self._workers.append(_Worker(*fork(self._serve)))
 
     @property
     def connections(self) -> List[Connection]:
@@ -358,12 +351,7 @@ class _Workers:
         self._workers.clear()
 
     def _serve(self, connection: Connection, other_end: Connection) -> None:
-        # Ctrl-C reaches every process of the terminal; the parent decides
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        other_end.close()
-        for worker in self._workers:  # inherited from those that were started before
-            worker.connection.close()
+        begin_child([other_end, *self.connections])
         threading.current_thread().name = f"install-{os.getpid()}"
         while True:
             try:
@@ -375,18 +363,8 @@ class _Workers:
             try:
                 self.function(job)
             except Exception as e:  # the parent's business
-                error = _picklable(e)
+                error = picklable(e)
             connection.send((error, time.monotonic() - started))
-
-
-def _picklable(error: BaseException) -> BaseException:
-    import pickle
-
-    try:
-        pickle.loads(pickle.dumps(error))
-        return error
-    except Exception:  # of whatever kind: what matters is what the error says
-        return SpackOciError(f"{type(error).__name__}: {error}")
 
 
 def _how(exit_code: Optional[int]) -> str:
