@@ -3,8 +3,9 @@
 
 A push or an install is thousands of small requests, from several threads that share one interpreter lock, so what a
 client spends on each counts. Measured on Python 3.11 over TLS, microseconds of processor time for one HEAD: requests
-600, urllib3 270, this 210, of which 50 are the bare TLS socket; and 70 ms of start-up for importing the two. Proxies
-are left to them (``proxies``). tests/bench/bench_registry.py shows what it comes to.
+600, urllib3 270, http.client 210, this MEASURE, of which 50 are the bare TLS socket; and 70 ms of start-up for
+importing the first two. So requests are written and heads of answers read here (``heads``), bodies are read by
+http.client, and proxies are left to urllib3 (``proxies``). tests/bench/bench_registry.py shows what it comes to.
 
 An answer cannot trickle in for ever. A socket's timeout restarts with every byte, so a server that sends one byte a
 second holds a client for days, in the middle of a status line even, where no code of ours runs. So the time spent
@@ -12,7 +13,6 @@ waiting for bytes of one answer is held against what was received: more than ``p
 seconds is a timeout. The time in which the caller does something else, such as extracting, does not count.
 """
 
-import functools
 import http.client
 import io
 import select
@@ -21,8 +21,12 @@ import ssl
 import time
 from typing import Any, Iterable, List, Mapping, Optional, Union
 
+from .heads import parse_head, request_head
+
 #: read from the socket in pieces of up to this many bytes, where the caller asks for little
 _BUFFER = 64 << 10
+#: the beginning of a body of up to this many bytes goes with the head: each write may wake the server
+_TOGETHER = 64 << 10
 
 #: how a connection ends that the other side has closed, with and without TLS
 _CUT = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
@@ -86,14 +90,34 @@ class _PatientSocket:
 class PatientResponse(http.client.HTTPResponse):
     """Made in place of ``http.client``'s own; the socket's timeout at that moment is the patience."""
 
+    fp: io.BufferedReader
+
     def __init__(self, minimum_rate: int, sock: Any, debuglevel: int = 0, method: Optional[str] = None) -> None:
         patient = _PatientSocket(sock, sock.gettimeout(), minimum_rate)
         super().__init__(patient, debuglevel, method)  # type: ignore[arg-type]
         self._patient = patient.raw
 
     def begin(self) -> None:
-        super().begin()
+        if not self._begin_as_usual():
+            super().begin()
         self._patient.in_body = True
+
+    def _begin_as_usual(self) -> bool:
+        """As http.client does, for a head that came in one piece. False: nothing was read."""
+        head = parse_head(self.fp.peek())
+        if head is None:
+            return False
+        self.fp.read(head.size)
+        self.version = 11
+        self.code = self.status = head.status
+        self.reason = head.reason
+        self.headers = self.msg = head.fields  # type: ignore[assignment]
+        self.chunked = head.chunked  # type: ignore[assignment]
+        self.chunk_left = None
+        empty = head.status in (204, 304) or self._method == "HEAD"  # type: ignore[attr-defined]
+        self.length = 0 if empty else head.length
+        self.will_close = head.closes or (self.length is None and not head.chunked)
+        return True
 
 
 class Headers:
@@ -109,10 +133,45 @@ class Headers:
         return self._fields.get_all(name) or []
 
 
+class _Connection:
+    """A socket to the host, for one request after the other."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.closed = False
+
+    def send(self, head: bytes, body: Iterable[bytes]) -> None:
+        pieces = iter(body)
+        first = next(pieces, b"")
+        if len(first) > _TOGETHER:
+            self.sock.sendall(head)
+            self.sock.sendall(first)
+        else:
+            self.sock.sendall(b"".join((head, first)))
+        for piece in pieces:
+            self.sock.sendall(piece)
+
+    def receive(self, method: str, minimum_rate: int) -> PatientResponse:
+        """The answer, as far as its head. The socket stays open until it is read, also when this is closed."""
+        answer = PatientResponse(minimum_rate, self.sock, method=method)
+        try:
+            answer.begin()
+        except BaseException:
+            answer.close()
+            raise
+        if answer.will_close:
+            self.close()
+        return answer
+
+    def close(self) -> None:
+        self.closed = True
+        self.sock.close()
+
+
 class Response:
     """An answer whose connection goes back to its pool with the last byte."""
 
-    def __init__(self, pool: "ConnectionPool", connection: Any, response: http.client.HTTPResponse) -> None:
+    def __init__(self, pool: "ConnectionPool", connection: "_Connection", response: PatientResponse) -> None:
         self._pool: Optional[ConnectionPool] = pool
         self._connection = connection
         self._response = response
@@ -166,12 +225,14 @@ class ConnectionPool:
         minimum_rate: int,
     ) -> None:
         """``context``: None means plain http."""
-        self._address = (host, port)
+        default = 443 if context else 80
+        self._address = (host, port or default)
+        self._host_field = _host_field(host, port if port != default else None)
         self._context = context
         self._connect_timeout = connect_timeout
         self._size = size
         self._rate = minimum_rate
-        self._idle: List[Any] = []
+        self._idle: List[_Connection] = []
 
     def exchange(self, method: str, target: str, headers: Mapping[str, str], body: Body, timeout: float) -> Response:
         """Send a request and read the head of its answer. Raises what the socket and http.client raise.
@@ -189,22 +250,30 @@ class ConnectionPool:
         return self._exchange(self._connect(), method, target, headers, body, timeout)
 
     def _exchange(
-        self, connection: Any, method: str, target: str, headers: Mapping[str, str], body: Body, timeout: float
+        self,
+        connection: "_Connection",
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: Body,
+        timeout: float,
     ) -> Response:
         if connection.sock.gettimeout() != timeout:
             connection.sock.settimeout(timeout)
         try:
+            length = len(body or b"") if body is None or isinstance(body, bytes) else None
+            head = request_head(method, target, self._host_field, headers, length)
             try:
-                connection.request(method, target, body, headers)
+                connection.send(head, [body] if isinstance(body, bytes) else body or ())
             except _CUT:
                 # a server that refuses a large body may answer and close before it has read it all
-                return Response(self, connection, connection.getresponse())
-            return Response(self, connection, connection.getresponse())
+                return Response(self, connection, connection.receive(method, self._rate))
+            return Response(self, connection, connection.receive(method, self._rate))
         except BaseException:
             connection.close()
             raise
 
-    def _take(self) -> Any:
+    def _take(self) -> Optional[_Connection]:
         """The connection that was used last, if it is still good."""
         while True:
             try:
@@ -216,15 +285,10 @@ class ConnectionPool:
                 return connection
             connection.close()
 
-    def _connect(self) -> Any:
-        host, port = self._address
-        if self._context is None:
-            connection: Any = http.client.HTTPConnection(host, port, timeout=self._connect_timeout)
-        else:
-            connection = http.client.HTTPSConnection(host, port, timeout=self._connect_timeout, context=self._context)
-        connection.response_class = functools.partial(PatientResponse, self._rate)
+    def _connect(self) -> _Connection:
+        host = self._address[0]
         try:
-            connection.connect()
+            return _Connection(self._open_socket())
         except socket.gaierror as e:
             raise ConnectFailed(f"{host} has no address: {e.strerror or e}") from e
         except ConnectionRefusedError as e:
@@ -237,13 +301,27 @@ class ConnectionPool:
             raise
         except OSError as e:
             raise ConnectFailed(f"{host}: {e.strerror or e}") from e
-        return connection
 
-    def put(self, connection: Any) -> None:
-        if connection.sock is not None and len(self._idle) < self._size:
+    def _open_socket(self) -> socket.socket:
+        sock = socket.create_connection(self._address, self._connect_timeout)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return self._context.wrap_socket(sock, server_hostname=self._address[0]) if self._context else sock
+        except BaseException:
+            sock.close()
+            raise
+
+    def put(self, connection: _Connection) -> None:
+        if not connection.closed and len(self._idle) < self._size:
             self._idle.append(connection)
         else:
             connection.close()
+
+
+def _host_field(host: str, port: Optional[int]) -> str:
+    """RFC 9112, 3.2; of a name with letters beyond ASCII its form in DNS."""
+    name = f"[{host}]" if ":" in host else host if host.isascii() else host.encode("idna").decode("ascii")
+    return name if port is None else f"{name}:{port}"
 
 
 def can_be_read(sock: socket.socket) -> bool:
