@@ -232,8 +232,8 @@ def test_sigterm_during_an_upload(tmp_path, processes):
 
 @pytest.mark.parametrize("processes", [False, True])
 def test_requests_of_a_push(tmp_path, processes):
-    """6 a package to push it (HEAD, POST, PUT of its layer; POST, PUT of its config; PUT of its manifest), none when it
-    is there, 3 HEAD to push it again unchanged; and 3 more where the layer is there, but not the tag."""
+    """5 a package to push it (POST, PUT of its layer; POST, PUT of its config; PUT of its manifest), none when it is
+    there, 3 HEAD to push it again unchanged; and 3 more where the layer is there, but not the tag."""
     packages = make_stack(tmp_path / "store")
     cache = BlobCache(str(tmp_path / "cache"))
     settings = PushSettings(stage=str(tmp_path / "stage"), cache=cache, tag_in_processes=processes)
@@ -252,6 +252,6 @@ def test_requests_of_a_push(tmp_path, processes):
                 assert {outcome.status for outcome in result.outcomes} == {PUSHED}
                 assert result.bytes_read == result.bytes_sent == 0
     # one for the list of tags
-    assert counts[:3] == [6 * 12 + 1, 1, 3 * 12]
+    assert counts[:3] == [5 * 12 + 1, 1, 3 * 12]
     # the manifests and configs of the layers that the image has in it; HEAD of layer and config, PUT of the manifest
     assert counts[3] == 1 + 2 * 11 + 3

@@ -242,3 +242,36 @@ def test_registry_that_stores_something_else():
         with pytest.raises(DigestMismatch, match="the registry stored"):
             store.put_manifest(MANIFEST, OCI_MANIFEST, "1")
         assert registry.methods() == ["HEAD 404", "POST 202", "PUT 201", "PUT 201"]
+
+
+def put_new(registry, data):
+    """(whether it was sent, requests) of a blob that is hardly there."""
+    before = len(registry.methods())
+    sent = store_at(registry).put_blob(layer(data), BytesSource(data), is_new=True)
+    assert registry.repository(NAME).blobs[sha256_digest(data)] == data
+    return sent, registry.methods()[before:]
+
+
+def test_a_new_blob_is_looked_for_by_the_request_that_opens_its_upload():
+    data = LARGE[: 1 << 20]
+    with fault_registry() as registry:
+        assert put_new(registry, data) == (True, ["POST 202", "PUT 201"])
+        assert put_new(registry, data) == (False, ["POST 201"])
+        # a little is sent at once, and for much a look is worth a request
+        assert put_new(registry, SMALL) == (True, ["POST 202", "PUT 201"])
+        assert put_new(registry, LARGE + LARGE) == (True, ["HEAD 404", "POST 202", "PUT 201"])
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 501])
+def test_a_registry_that_refuses_to_mount_from_itself_is_asked_once(status):
+    data = LARGE[: 1 << 20]
+    with fault_registry(Fault("POST", "mount=", status=status, times=99)) as registry:
+        store = store_at(registry)
+        for number, sent in ((1, True), (2, True), (2, False)):
+            content = data + bytes([number])
+            assert store.put_blob(layer(content), BytesSource(content), is_new=True) == sent
+        assert registry.methods() == [
+            *[f"POST {status}", "HEAD 404", "POST 202", "PUT 201"],
+            *["HEAD 404", "POST 202", "PUT 201"],
+            "HEAD 200",
+        ]

@@ -352,8 +352,9 @@ class _Push:
             self._reporter.moved(job.package, sent=count)
 
         assert job.layer is not None
-        if self._store.put_blob(job.layer.descriptor, Stoppable(source, self._check), moved):
-            job.sent = job.layer.descriptor.size
+        descriptor, is_new = job.layer.descriptor, self._store.url not in job.layer.origins
+        if self._store.put_blob(descriptor, Stoppable(source, self._check), moved, is_new):
+            job.sent = descriptor.size
 
     def _keep(self, job: _Job, path: str) -> None:
         """Hand the layer over to the blob cache; a cache that cannot be written to is no reason to fail."""

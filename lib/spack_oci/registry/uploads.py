@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Blobs on their way up (distribution-spec, "Pushing blobs").
 
-``HEAD``; mount when a source is known; ``POST`` and one ``PUT``; and where that does not work, ``PATCH`` in pieces that
-continue where the registry says it is. Nothing is sent again that the registry has.
+``HEAD``, or a mount from the repository itself; mount when a source is known; ``POST`` and one ``PUT``; and where that
+does not work, ``PATCH`` in pieces that continue where the registry says it is. Nothing is sent again that the registry
+has.
 """
 
 import threading
@@ -51,6 +52,7 @@ class Uploader:
         self._policy = client.settings.upload
         self._retry = client.settings.retry
         self._left_open: Dict[str, Session] = {}
+        self._mounts_from_itself = True
         self._lock = threading.Lock()
 
     def put(self, descriptor: Descriptor, source: BlobSource, progress: Optional[Progress]) -> None:
@@ -70,6 +72,20 @@ class Uploader:
                 self._send(fresh, descriptor, source, report)
         report.at(descriptor.size)
 
+    def put_unless_there(self, descriptor: Descriptor, source: BlobSource, progress: Optional[Progress]) -> bool:
+        """Send a blob that is hardly there; False: it was. Where the registry mounts a blob from the very repository
+        that it is for, or opens an upload if it cannot, then opening the upload tells as much as a HEAD before it.
+        """
+        if self._mounts_from_itself:
+            if self.mount(descriptor.digest, self._client.repository.name):
+                return False
+            with self._lock:
+                self._mounts_from_itself = descriptor.digest in self._left_open
+        if not self._mounts_from_itself and self._is_stored(descriptor):
+            return False
+        self.put(descriptor, source, progress)
+        return True
+
     def _send(self, session: Session, descriptor: Descriptor, source: BlobSource, report: "_Report") -> None:
         rest = self._in_one_piece(session, descriptor, source, report) if self._policy.monolithic else session
         if rest is not None:
@@ -80,7 +96,9 @@ class Uploader:
 
         A registry that does not mount opens an upload instead; it is kept for a :meth:`put` that may follow.
         """
-        scopes = self._client.scopes("pull", "push") | {repository_scope(from_repository, "pull")}
+        scopes = self._client.scopes("pull", "push")
+        if from_repository != self._client.repository.name:
+            scopes |= {repository_scope(from_repository, "pull")}
         query = urllib.parse.urlencode({"mount": digest, "from": from_repository})
         try:
             answer = self._client.call(
