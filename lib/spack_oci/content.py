@@ -84,8 +84,8 @@ class ContentStore(Protocol):
     ) -> bool:
         """Store a blob if it is not there. True: it was sent; False: it was there.
 
-        ``is_new``: the caller has reason to think that it is not there, so that looking for it would be a request in
-        vain. If it is there after all, a small one may be stored once more.
+        ``is_new``: the caller has reason to think that it is not there, so that looking for it should cost nothing. If
+        it is there after all, it may be sent once more.
         """
 
     def mount_blob(self, descriptor: Descriptor, from_repository: str) -> bool:

@@ -257,8 +257,7 @@ def test_a_new_blob_is_looked_for_by_the_request_that_opens_its_upload():
     with fault_registry() as registry:
         assert put_new(registry, data) == (True, ["POST 202", "PUT 201"])
         assert put_new(registry, data) == (False, ["POST 201"])
-        # a little is sent at once, and for much a look is worth a request
-        assert put_new(registry, SMALL) == (True, ["POST 202", "PUT 201"])
+        # for much, a look is worth a request
         assert put_new(registry, LARGE + LARGE) == (True, ["HEAD 404", "POST 202", "PUT 201"])
 
 

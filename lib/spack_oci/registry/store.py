@@ -17,10 +17,8 @@ from .settings import Mirror, RegistrySettings
 from .transport import Transport
 from .uploads import Uploader
 
-#: bytes of a blob that is hardly there: up to so many are sent at once, and if it is there it is stored once more
-_SENT_UNSEEN = 32 << 10
-#: up to so many, opening the upload is how it is looked for; not every registry tells that way, so that it may be sent
-#: in vain. More are worth a request
+#: bytes of a blob that is hardly there, up to which it is looked for by opening its upload: not every registry tells
+#: it that way, and then it is sent in vain. More are worth a request
 _FOUND_ON_OPENING = 4 << 20
 
 
@@ -83,10 +81,9 @@ class RegistryStore:
         progress: Optional[Progress] = None,
         is_new: bool = False,
     ) -> bool:
-        if is_new and _SENT_UNSEEN < descriptor.size <= _FOUND_ON_OPENING:
+        if is_new and descriptor.size <= _FOUND_ON_OPENING:
             return self.uploader.put_unless_there(descriptor, source, progress)
-        unseen = is_new and descriptor.size <= _SENT_UNSEEN
-        if not unseen and self.has_blob(descriptor.digest):
+        if self.has_blob(descriptor.digest):
             return False
         self.uploader.put(descriptor, source, progress)
         return True
