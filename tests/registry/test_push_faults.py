@@ -73,7 +73,7 @@ from spack_oci.cache.push import PushSettings, execute_push, plan_push
 
 root = Path(sys.argv[1])
 cache = BlobCache(str(root / "cache")) if sys.argv[3] else None
-settings = PushSettings(stage=str(root / "stage"), cache=cache, tag_in_processes=bool(sys.argv[4]))
+settings = PushSettings(stage=str(root / "stage"), cache=cache, fork=bool(sys.argv[4]))
 store = open_store(sys.argv[2])
 packages = make_stack(root / "store")
 print("ready", flush=True)
@@ -145,7 +145,7 @@ def test_a_push_goes_on_where_it_was_killed(tmp_path, processes):
             def finished(self, outcome):
                 raise KeyboardInterrupt
 
-        settings = PushSettings(stage=str(tmp_path / "stage"), transfer_jobs=2, tag_in_processes=processes)
+        settings = PushSettings(stage=str(tmp_path / "stage"), transfer_jobs=2, fork=processes)
         with pytest.raises(KeyboardInterrupt):
             execute_push(plan_push(store, packages, settings=settings), store, settings=settings, reporter=Dying())
         assert os.listdir(tmp_path / "stage") == []
@@ -236,7 +236,7 @@ def test_requests_of_a_push(tmp_path, processes):
     there, 3 HEAD to push it again unchanged; and 3 more where the layer is there, but not the tag."""
     packages = make_stack(tmp_path / "store")
     cache = BlobCache(str(tmp_path / "cache"))
-    settings = PushSettings(stage=str(tmp_path / "stage"), cache=cache, tag_in_processes=processes)
+    settings = PushSettings(stage=str(tmp_path / "stage"), cache=cache, fork=processes)
     with docker_registry() as registry:
         store = open_store(registry.mirror_url("counted"))
         counts = []

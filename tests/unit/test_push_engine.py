@@ -17,6 +17,7 @@ import pytest
 from spack_oci.archive.codec import Compression
 from spack_oci.archive.pack import Cancelled
 from spack_oci.cache import push as engine
+from spack_oci.cache import push_plan
 from spack_oci.cache.blobs import BlobCache
 from spack_oci.cache.daemon_pool import DaemonPool
 from spack_oci.cache.outcome import FAILED, PUSHED, SKIPPED
@@ -605,14 +606,14 @@ class TestProcesses:
             push(MemoryStore(), packages, PushSettings(stage=str(tmp_path / "stage"), pack_jobs=4))
 
 
-class TestTaggingInProcesses:
+class TestInForkedProcesses:
     """The same as in threads, in a store that several processes can write to."""
 
     @pytest.fixture
     def pushed(self, packages, settings, tmp_path):
         def push_to(name, processes, force=False):
             store = open_layout(LayoutDirectory(str(tmp_path / name)), create=True)
-            result = push(store, packages, replace(settings, tag_in_processes=processes), force=force)
+            result = push(store, packages, replace(settings, fork=processes), force=force)
             return store, result
 
         return push_to
@@ -647,10 +648,10 @@ class TestTaggingInProcesses:
         from spack_oci.cache import tagging
 
         many = [make_package(tmp_path / "store", f"package{number}") for number in range(3)]
-        monkeypatch.setattr(tagging, "available_cores", lambda: 2)
+        monkeypatch.setattr(push_plan, "available_cores", lambda: 2)
         monkeypatch.setattr(tagging, "ForkedPool", None)
         assert not push(MemoryStore(), many, settings).failed
-        monkeypatch.setattr(tagging, "WORTH_FORKING", 3)
+        monkeypatch.setattr(push_plan, "WORTH_FORKING", 3)
         monkeypatch.setattr(sys, "platform", "linux")
         with pytest.raises(TypeError):
             push(MemoryStore(), many, settings, force=True)

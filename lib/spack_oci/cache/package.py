@@ -51,6 +51,10 @@ class Package:
         for part in fields(self):
             getattr(self, part.name)
 
+    def know(self, parts: Mapping[str, Any]) -> None:
+        """Take over parts that another process has made."""
+        vars(self).update(parts)
+
     @property
     def label(self) -> str:
         """As Spack prints a package: ``zlib@1.3.1/abcdefg``."""

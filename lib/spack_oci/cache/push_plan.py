@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What a push will do, as data: which packages are there, which will be packed or taken from the blob cache."""
 
+import contextlib
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ..archive.codec import Compression, memory_of
 from ..archive.state import prefix_state
@@ -14,6 +16,7 @@ from ..errors import NotAPackage, NotFound, SpackOciError
 from ..image.manifest import Base, Layer
 from ..reference import Repository, is_oci_url, parse_url
 from .blobs import BlobCache, KnownLayer, LayerKey
+from .forked_map import ForkedMap
 from .package import Package, package_tag
 
 #: what is done with a package
@@ -26,6 +29,10 @@ _TAGS_PER_HEAD = 250
 #: bytes that a packer has besides the compressor: a Python process, its part of the tar, names, lists
 _PER_PACKER = 28 << 20
 
+#: packages for which processes are forked: it takes some 10 ms
+WORTH_FORKING = 32
+#: processes that look at prefixes; more than this do not help with the rest of a plan
+_MOST_PLANNERS = 4
 #: below this many packages, asking for each is as quick as the shortest list
 _FEW = 3
 
@@ -39,8 +46,8 @@ class PushSettings:
     pack_jobs: int = 0
     #: pack in worker processes (True) or threads (False); None: in processes when there is enough to do
     processes: Optional[bool] = None
-    #: tag in forked processes (True) or threads (False); None: in processes when there is enough to do
-    tag_in_processes: Optional[bool] = None
+    #: plan and tag in forked processes, too (True), or in threads only (False); None: when there is enough to do
+    fork: Optional[bool] = None
     #: connections that send at the same time
     transfer_jobs: int = 4
     #: where layers are written before they are sent; None: the system's directory for temporary files
@@ -74,6 +81,13 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0)) or 1
     return os.cpu_count() or 1
+
+
+def worth_forking(settings: PushSettings, packages: int) -> bool:
+    """Not on macOS, where a process that has used the system's frameworks cannot be forked safely."""
+    if settings.fork is not None:
+        return settings.fork
+    return sys.platform.startswith("linux") and available_cores() > 1 and packages >= WORTH_FORKING
 
 
 @dataclass(frozen=True)
@@ -165,12 +179,17 @@ def plan_push(
     settings = settings or PushSettings()
     packages = list({package.dag_hash: package for package in packages}.values())
     there = set() if force else existing(store, packages, settings.transfer_jobs)
-    refused = [package for package in packages if package.dag_hash not in there and not may_be_pushed(package)]
-    left_out = {package.dag_hash for package in refused}  # comparing records would make all their lazy parts
-    packages = [package for package in packages if package.dag_hash not in left_out]
-    layers, warnings = _layers_of_existing(store, packages, there, known_layers or {}, settings)
+    missing = [package for package in packages if package.dag_hash not in there]
+    with _planned_apart(missing, settings, store.url) as planned_apart:
+        refused = [package for package in missing if not may_be_pushed(package)]
+        left_out = {package.dag_hash for package in refused}  # comparing records would make all their lazy parts
+        packages = [package for package in packages if package.dag_hash not in left_out]
+        layers, warnings = _layers_of_existing(store, packages, there, known_layers or {}, settings)
+        found = {item.package.dag_hash: item for item in planned_apart()}
     planned = [
-        PlannedPackage(package, SKIP) if package.dag_hash in there else _plan_one(package, settings, store.url)
+        PlannedPackage(package, SKIP)
+        if package.dag_hash in there
+        else found.get(package.dag_hash) or _plan_one(package, settings, store.url)
         for package in packages
     ]
     return PushPlan(planned, layers, warnings, refused, force)
@@ -307,3 +326,33 @@ def _plan_one(package: Package, settings: PushSettings, target: str) -> PlannedP
     if known is None:
         return PlannedPackage(package, PACK, state.size, key)
     return PlannedPackage(package, REUSE, state.size, key, known, mountable_from(target, known.origins))
+
+
+@contextlib.contextmanager
+def _planned_apart(
+    packages: Sequence[Package], settings: PushSettings, target: str
+) -> Iterator[Callable[[], List[PlannedPackage]]]:
+    """Plan ``packages`` in forked processes, meanwhile; to be called for what came of it. Nothing if it is not worth
+    it: what is not in the list is planned by the caller.
+    """
+    if not packages or not worth_forking(settings, len(packages)):
+        yield lambda: []
+        return
+
+    def look(package: Package) -> Tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """What was made of the package itself, and what is planned."""
+        plan = vars(_plan_one(package, settings, target))
+        return {"prefix": package.prefix, "build_info": package.build_info}, {**plan, "package": None}
+
+    # this process has enough to do meanwhile
+    processes = max(1, min(available_cores() - 1, _MOST_PLANNERS))
+    with ForkedMap(look, packages, processes) as answers:
+
+        def planned() -> List[PlannedPackage]:
+            result = []
+            for package, (parts, plan) in zip(packages, answers.results()):
+                package.know(parts)
+                result.append(PlannedPackage(**{**plan, "package": package}))
+            return result
+
+        yield planned

@@ -5,7 +5,6 @@ Its documents and run environment are Python, two thirds of what a small package
 this step in forked processes, while its own threads send layers.
 """
 
-import sys
 import threading
 from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Sequence
@@ -18,11 +17,9 @@ from ..image.manifest import Layer, build_package_image
 from .facts import PUSHER, facts_annotations
 from .forked_pool import ForkedPool
 from .package import Package
-from .push_plan import PushSettings, available_cores
+from .push_plan import PushSettings, available_cores, worth_forking
 
-#: packages for which processes are forked: it takes some 10 ms, and each asks for tokens of its own
-WORTH_FORKING = 32
-#: they share what their parent had in memory, but each adds some 10 MiB
+#: they share what their parent had in memory, but each adds some 10 MiB, and asks for tokens of its own
 MOST_PROCESSES = 4
 
 
@@ -83,14 +80,8 @@ class Tagger:
 
 
 def forked_pool(tagger: Tagger, packages: int, settings: PushSettings) -> Optional[ForkedPool]:
-    """Processes for :meth:`Tagger.tag`, with as many requests at a time as ``settings`` allow; None: not worth it.
-
-    Not on macOS, where a process that has used the system's frameworks cannot be forked safely.
-    """
-    wanted = settings.tag_in_processes
-    if wanted is None:
-        wanted = sys.platform.startswith("linux") and available_cores() > 1 and packages >= WORTH_FORKING
-    if not wanted:
+    """Processes for :meth:`Tagger.tag`, with as many requests at a time as ``settings`` allow; None: not worth it."""
+    if not worth_forking(settings, packages):
         return None
     requests = max(1, settings.transfer_jobs)
     processes = min(available_cores(), requests, MOST_PROCESSES)

@@ -53,6 +53,12 @@ class RunEnvironments:
         self._checked: Set[FrozenSet[str]] = set()
         self._trusted = _SET_UP.issuperset(n for n in dir(spack.package_base.PackageBase) if n.startswith("setup_"))
 
+    def runtime(self, spec: "spack.spec.Spec") -> Optional[List[Node]]:
+        """As ``packages.runtime_closure``, for one spec, with the externals. None: not all of it is one object each."""
+        with SPACK_LOCK:
+            nodes = self._graph.closure([spec]).topological
+        return nodes if len({node.dag_hash for node in nodes}) == len(nodes) else None
+
     def prepare(self, specs: Sequence["spack.spec.Spec"]) -> None:
         """Record in one go what the closures of ``specs`` add: their globals are set once, and not for each spec."""
         with SPACK_LOCK, contextlib.suppress(Exception):  # of a recipe: it comes again, for its own package

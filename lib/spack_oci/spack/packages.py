@@ -108,7 +108,9 @@ class _SpecPackage(Package):
 
     @cached_property
     def runtime(self) -> Sequence[Tuple[str, str]]:  # type: ignore[override]
-        return tuple((s.dag_hash(), self.common.label(s)) for s in runtime_closure(self.spec))
+        nodes = self.common.environments.runtime(self.spec)
+        specs = runtime_closure(self.spec) if nodes is None else [node.spec for node in nodes if not node.external]
+        return tuple((s.dag_hash(), self.common.label(s)) for s in specs)
 
     @cached_property
     def build_info(self) -> Mapping[str, Any]:  # type: ignore[override]
