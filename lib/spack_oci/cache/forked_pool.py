@@ -6,6 +6,7 @@ cores. A forked child has what its parent had in memory, so only what came later
 """
 
 import contextlib
+import gc
 import itertools
 import multiprocessing
 import os
@@ -107,6 +108,8 @@ def begin_child(inherited: Iterable[Connection]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for connection in inherited:
         connection.close()
+    # a collection that looked at what is the parent's would copy all of its pages
+    gc.freeze()
 
 
 class _Child:
