@@ -169,12 +169,14 @@ def plan_push(
     settings: Optional[PushSettings] = None,
     known_layers: Optional[Mapping[str, Layer]] = None,
     may_be_pushed: Callable[[Package], bool] = lambda package: True,
+    prepare: Callable[[Sequence[Package]], None] = lambda packages: None,
 ) -> PushPlan:
     """The plan for pushing ``packages`` (dependencies first) to ``store``. Reads, writes nothing.
 
     ``force``: also what is there; ``known_layers``: DAG hash -> layer of what is in the store, as an index may tell, so
-    that it needs not be asked; ``may_be_pushed``: asked of packages that are not there, as it may be expensive. Raises
-    what the store raises: an existence check that fails is no answer.
+    that it needs not be asked; ``may_be_pushed``: asked of packages that are not there, as it may be expensive;
+    ``prepare``: called with those that will be pushed, while other processes look at their prefixes. Raises what the
+    store raises: an existence check that fails is no answer.
     """
     settings = settings or PushSettings()
     packages = list({package.dag_hash: package for package in packages}.values())
@@ -185,6 +187,7 @@ def plan_push(
         left_out = {package.dag_hash for package in refused}  # comparing records would make all their lazy parts
         packages = [package for package in packages if package.dag_hash not in left_out]
         layers, warnings = _layers_of_existing(store, packages, there, known_layers or {}, settings)
+        prepare([package for package in packages if package.dag_hash not in there])
         found = {item.package.dag_hash: item for item in planned_apart()}
     planned = [
         PlannedPackage(package, SKIP)

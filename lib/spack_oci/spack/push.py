@@ -8,7 +8,7 @@ import re
 import sys
 import tempfile
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, cast
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, cast
 
 import spack.cmd
 import spack.environment
@@ -23,6 +23,7 @@ from spack.enums import InstallRecordStatus
 from ..archive.codec import Compression
 from ..cache import push as engine
 from ..cache import push_plan
+from ..cache.package import Package
 from ..cache.progress import LiveDisplay, PlainLines, Reporter
 from ..content import ContentStore, NothingYet
 from ..descriptor import OCI_LAYER_ZSTD
@@ -143,7 +144,11 @@ def select(request: Request) -> Selection:
 
 
 def _plan(
-    store: ContentStore, request: Request, specs: Sequence["spack.spec.Spec"], how: engine.PushSettings
+    store: ContentStore,
+    request: Request,
+    specs: Sequence["spack.spec.Spec"],
+    how: engine.PushSettings,
+    prepare: Callable[[Sequence[Package]], None] = lambda packages: None,
 ) -> engine.PushPlan:
     """The plan for installed specs. Their package classes are loaded only where it says more than "it is there"."""
     by_hash = {s.dag_hash(): s for s in specs}
@@ -153,6 +158,7 @@ def _plan(
         force=request.force,
         settings=how,
         may_be_pushed=lambda p: request.private or by_hash[p.dag_hash].package.redistribute_binary,
+        prepare=prepare,
     )
     if plan.refused:
         tty.info(
@@ -221,13 +227,12 @@ def push_specs(store: ContentStore, request: Request, specs: Sequence["spack.spe
     """Plan and push installed specs, telling about it on Spack's output."""
     gc.freeze()  # Spack's modules, specs and database stay: a collection that looks at them takes 50 ms
     with _push_settings(request) as how:
-        plan = _plan(store, request, specs, how)
+        plan = _plan(store, request, specs, how, packages.prepare_environments)
         to_push = [item.package for item in plan.to_push]
         if 0 < len(to_push) < len(specs):
             tty.info(f"{len(to_push)} specs need to be pushed to {store.url}")
         if to_push:
             how = replace(how, base=images.prepare_base(store, request.image, specs, to_push, request.mirror))
-            packages.prepare_environments(to_push)
         return engine.execute_push(plan, store, settings=how, reporter=reporter())
 
 
