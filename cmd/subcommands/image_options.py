@@ -47,11 +47,11 @@ def add_image_options(parser: argparse.ArgumentParser, multi_arch: bool = True) 
 
 
 def image_options(args: argparse.Namespace, tags: Sequence[str]) -> Any:
-    """:class:`spack_oci.spack.images.ImageOptions`."""
+    """:class:`spack_oci.spack.image_options.ImageOptions`."""
     from spack_oci.image.runtime import RuntimeSettings
-    from spack_oci.spack import images
+    from spack_oci.spack.image_options import options
 
-    return images.options(
+    return options(
         base_image=args.base_image,
         tags=tags,
         runtime=RuntimeSettings.create(

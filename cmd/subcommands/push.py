@@ -73,7 +73,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def push(args: argparse.Namespace) -> int:
     import spack.llnl.util.tty as tty
     from spack_oci.archive.codec import Compression
-    from spack_oci.spack import images, mirrors, push
+    from spack_oci.spack import mirrors, push
 
     with messages_apart(args.json):
         mirror_name, spec_args = push.split_arguments(args.arguments)
@@ -95,7 +95,7 @@ def push(args: argparse.Namespace) -> int:
             image=image_options(args, args.tags),
         )
         result = push.plan(request) if args.dry_run else push.run(request)
-        planned = images.planned(mirror.push_url, request.image, request.roots) if args.dry_run else []
+        planned = push.planned_images(request) if args.dry_run else []
     if args.dry_run:
         if args.json:
             print_json({**push.plan_document(result), "images": planned})

@@ -14,7 +14,8 @@ from spack_oci.cache.push import PushSettings, execute_push, plan_push
 from spack_oci.errors import ImageError
 from spack_oci.image.base import prepare_base
 from spack_oci.image.contents import lock_entry
-from spack_oci.image.files import Exclusions, FileEntry
+from spack_oci.image.exclusions import Exclusions
+from spack_oci.image.files import FileEntry
 from spack_oci.image.layers import POPULARITY, SIZE, VOLATILITY
 from spack_oci.image.platform import Platform
 from spack_oci.image.runtime import RuntimeSettings

@@ -19,7 +19,8 @@ from spack_oci.archive.pack import pack_prefix
 from spack_oci.errors import CorruptArchive, DigestMismatch, ImageError
 from spack_oci.image.compose import LayerSource, compose_layers
 from spack_oci.image.directories import SHARED
-from spack_oci.image.files import BUILD_INFO, Exclusions, FileEntry, files_layer, filter_layer
+from spack_oci.image.exclusions import BUILD_INFO, Exclusions
+from spack_oci.image.files import FileEntry, files_layer, filter_layer
 
 INFO = {"buildpath": "/store", "sbang_install_path": "/store/sbang", "hash_to_prefix": {}, "hardlinks_deduped": True}
 

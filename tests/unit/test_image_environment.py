@@ -24,7 +24,8 @@ from spack_oci.cache.images import (
 )
 from spack_oci.content import put_bytes
 from spack_oci.errors import ConfigurationError, ImageError, InvalidReference
-from spack_oci.image.files import Exclusions, FileEntry
+from spack_oci.image.exclusions import Exclusions
+from spack_oci.image.files import FileEntry
 from spack_oci.image.layers import POPULARITY, SIZE, VOLATILITY
 from spack_oci.image.manifest import Base
 from spack_oci.image.platform import Platform

@@ -644,12 +644,59 @@ class TestInForkedProcesses:
         with pytest.raises(ZeroDivisionError):
             pushed("layout", True)
 
-    def test_few_packages_are_tagged_by_threads(self, tmp_path, settings, monkeypatch):
-        from spack_oci.cache import tagging
+    def test_the_same_plan(self, packages, settings):
+        store = MemoryStore()
+        assert not push(store, packages[:1], settings).failed
+        made = []
+        for processes in (False, True):
+            mine = [replace(package) for package in packages]
+            plan = plan_push(store, mine, settings=replace(settings, fork=processes))
+            assert [item.package for item in plan.packages] == mine
+            made.append([replace(item, package=None) for item in plan.packages])
+        assert made[0] == made[1]
+        assert [item.action for item in made[0]] == ["skip", "pack", "pack"]
+
+    def test_what_was_made_to_plan_is_not_made_again(self, packages, settings):
+        asked = []
+
+        class Lazy(type(packages[0])):
+            @property
+            def build_info(self):
+                return vars(self).get("build_info") or asked.append(self.name) or packages[0].build_info
+
+        lazy = Lazy.__new__(Lazy)
+        vars(lazy).update({k: v for k, v in vars(packages[0]).items() if k != "build_info"})
+        plan = plan_push(MemoryStore(), [lazy], settings=replace(settings, fork=True))
+        assert plan.packages[0].key == plan_push(MemoryStore(), packages[:1], settings=settings).packages[0].key
+        assert lazy.build_info == packages[0].build_info and asked == []
+
+    def test_a_prefix_that_cannot_be_read_fails_its_package(self, packages, settings):
+        shutil.rmtree(packages[1].prefix)
+        plan = plan_push(MemoryStore(), packages, settings=replace(settings, fork=True))
+        problems = [item.problem for item in plan.packages]
+        assert problems[0] is problems[2] is None
+        assert isinstance(problems[1], PrefixChanged) and problems[1].remedy
+
+    @pytest.mark.parametrize("processes", [False, True])
+    def test_what_will_be_pushed_is_prepared(self, packages, settings, processes):
+        store, prepared = MemoryStore(), []
+        assert not push(store, packages[:1], settings).failed
+        plan = plan_push(
+            store,
+            packages,
+            settings=replace(settings, fork=processes),
+            may_be_pushed=lambda package: package is not packages[2],
+            prepare=prepared.extend,
+        )
+        assert prepared == [packages[1]] and plan.refused == [packages[2]]
+
+    def test_few_packages_are_not_worth_it(self, tmp_path, settings, monkeypatch):
+        from spack_oci.cache import forked_map, tagging
 
         many = [make_package(tmp_path / "store", f"package{number}") for number in range(3)]
         monkeypatch.setattr(push_plan, "available_cores", lambda: 2)
         monkeypatch.setattr(tagging, "ForkedPool", None)
+        monkeypatch.setattr(forked_map, "ForkedMap", None)
         assert not push(MemoryStore(), many, settings).failed
         monkeypatch.setattr(push_plan, "WORTH_FORKING", 3)
         monkeypatch.setattr(sys, "platform", "linux")

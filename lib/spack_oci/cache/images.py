@@ -21,7 +21,8 @@ from ..errors import ContentError, ImageError, InvalidReference, NotFound, Stora
 from ..image.base_layers import directories_of_base, libcs_of_base
 from ..image.compose import LayerSource, compose_layers
 from ..image.directories import PLAIN, Directories, parents
-from ..image.files import Exclusions, FileEntry, files_layer, filter_layer
+from ..image.exclusions import Exclusions
+from ..image.files import FileEntry, files_layer, filter_layer
 from ..image.index import push_platform
 from ..image.layers import DEFAULT_MAX_LAYERS, VOLATILITY, Group, Member, Strategy, layers_left, plan_layers
 from ..image.libc import Libc, cached_need, check_libc

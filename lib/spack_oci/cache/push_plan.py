@@ -16,7 +16,7 @@ from ..errors import NotAPackage, NotFound, SpackOciError
 from ..image.manifest import Base, Layer
 from ..reference import Repository, is_oci_url, parse_url
 from .blobs import BlobCache, KnownLayer, LayerKey
-from .forked_map import ForkedMap
+from .outcome import SKIPPED, PackageOutcome, PushResult
 from .package import Package, package_tag
 
 #: what is done with a package
@@ -149,6 +149,11 @@ class PushPlan:
     @property
     def bytes_to_read(self) -> int:
         return sum(item.size for item in self.doing(PACK))
+
+    def result_of_nothing(self) -> PushResult:
+        """What comes of a plan with nothing to push."""
+        skipped = [PackageOutcome(i.package, SKIPPED, self.layers.get(i.package.dag_hash)) for i in self.packages]
+        return PushResult(skipped, layers=dict(self.layers))
 
     def to_dict(self) -> Dict[str, Any]:
         return {
@@ -341,6 +346,8 @@ def _planned_apart(
     if not packages or not worth_forking(settings, len(packages)):
         yield lambda: []
         return
+
+    from .forked_map import ForkedMap  # with all that packs: of a push that finds all there, a waste of time
 
     def look(package: Package) -> Tuple[Mapping[str, Any], Mapping[str, Any]]:
         """What was made of the package itself, and what is planned."""

@@ -23,6 +23,7 @@ from ..layout import open_layout
 from ..layout_gc import collect_garbage
 from ..reference import LayoutDirectory
 from . import images, packages, push, settings
+from .image_options import ImageOptions
 from .output import elided
 
 #: of an image whose tag nobody has named
@@ -51,7 +52,7 @@ class Exported:
 def export(
     destination: files.Destination,
     roots: Sequence["spack.spec.Spec"],
-    wanted: images.ImageOptions,
+    wanted: ImageOptions,
     compression: Optional[Compression] = None,
 ) -> Exported:
     """Write the image of ``roots`` with its closure. Nothing is there before it is complete.

@@ -2,7 +2,7 @@
 """Images as Spack's users ask for them: base image, tags of environments, run-time settings, views and lock files."""
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import spack.environment
@@ -17,90 +17,19 @@ from ..cache.package import Package
 from ..cache.push import PushSettings, created_from_environment
 from ..content import ContentStore
 from ..copy import mountable_repository
-from ..errors import ConfigurationError, ImageError, StorageError
-from ..image import layers
+from ..errors import ImageError, StorageError
 from ..image.base import copy_layers, resolve_base
 from ..image.contents import VIEW, lock_entry, path_entries, sbang_entries, view_entries
-from ..image.files import BUILD_INFO, Exclusions
 from ..image.manifest import EMPTY_BASE, Base, Layer
 from ..image.platform import Platform
 from ..image.results import ResultDirectory
-from ..image.runtime import RuntimeSettings
 from ..layout import open_layout
 from ..reference import Repository, parse_image_reference, parse_url
 from ..registry import open_repository
 from . import mirrors, packages, settings
+from .image_options import ImageOptions
 from .output import counted, elided, size
 from .provenance import provenance
-
-
-@dataclass(frozen=True)
-class ImageOptions:
-    """What a user asked for; :func:`options` adds the configuration."""
-
-    base_image: Optional[str] = None
-    tags: Sequence[str] = ()
-    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
-    max_layers: int = layers.DEFAULT_MAX_LAYERS
-    strategy: layers.Strategy = layers.VOLATILITY
-    squash: bool = False
-    exclusions: Exclusions = field(default_factory=Exclusions)
-    multi_arch: bool = False
-    skip_libc_check: bool = False
-    views: bool = True
-    #: the roots do not contradict each other
-    checked: bool = False
-
-
-def options(
-    *,
-    base_image: Optional[str] = None,
-    tags: Sequence[str] = (),
-    runtime: Optional[RuntimeSettings] = None,
-    strategy: Optional[str] = None,
-    squash: bool = False,
-    strip_build_info: bool = False,
-    exclude: Sequence[str] = (),
-    multi_arch: bool = False,
-    skip_libc_check: bool = False,
-) -> ImageOptions:
-    """Options of a command line on top of ``oci:base_image``, ``oci:max_layers`` and ``oci:image``."""
-    configured = settings.read()
-    section = configured.image
-    for tag in tags:
-        image_checks.check_image_tag(tag)
-    patterns = (*(section.get("exclude") or ()), *exclude, *(BUILD_INFO if strip_build_info else ()))
-    made = ImageOptions(
-        base_image=base_image if base_image is not None else configured.base_image or None,
-        tags=tuple(tags),
-        runtime=(runtime or RuntimeSettings()).over(_configured_runtime(section)),
-        max_layers=configured.max_layers,
-        strategy=layers.strategy_named(strategy or section["strategy"]),
-        squash=squash,
-        exclusions=Exclusions(patterns),
-        multi_arch=multi_arch,
-        skip_libc_check=skip_libc_check,
-        views=section["view"],
-    )
-    if not tags and (runtime not in (None, RuntimeSettings()) or squash or strip_build_info or exclude or multi_arch):
-        raise ConfigurationError(
-            "entrypoint, env, squash and the like are for the image of an environment, and none is asked for",
-            remedy="name the image with --tag NAME; the images of single packages keep Spack's form",
-        )
-    return made
-
-
-def _configured_runtime(section: Mapping[str, Any]) -> RuntimeSettings:
-    return RuntimeSettings.create(
-        entrypoint=section.get("entrypoint"),
-        cmd=section.get("cmd"),
-        env=section.get("env"),
-        labels=section.get("labels"),
-        user=section.get("user"),
-        workdir=section.get("workdir"),
-        ports=section.get("ports") or (),
-        volumes=section.get("volumes") or (),
-    )
 
 
 def platform_of(specs: Sequence["spack.spec.Spec"]) -> Platform:

@@ -11,7 +11,8 @@ import spack.spec
 from ..cache.outcome import PushResult
 from ..errors import SpackOciError
 from ..reference import is_oci_url
-from . import compat, images, indexes, mirrors, push
+from . import compat, indexes, mirrors, push
+from .image_options import options
 
 
 def make_uploader(
@@ -46,7 +47,7 @@ class OciUploader(spack.binary_distribution.Uploader):
         pass
 
     def _request(self, tags: Sequence[str] = ()) -> push.Request:
-        wanted = images.options(base_image=self.base_image, tags=tags)
+        wanted = options(base_image=self.base_image, tags=tags)
         return push.Request(
             self.mirror,
             (),
