@@ -49,7 +49,7 @@ class _Common:
     def __init__(self) -> None:
         self.environments = RunEnvironments()
         self._labels: Dict[str, str] = {}
-        self._nodes: Dict[str, Mapping[str, Any]] = {}
+        self._nodes: Dict[str, _Node] = {}
 
     def label(self, spec: "spack.spec.Spec") -> str:
         dag_hash = spec.dag_hash()
@@ -59,17 +59,35 @@ class _Common:
 
     def document(self, spec: "spack.spec.Spec") -> Mapping[str, Any]:
         """``spec.to_dict(hash=dag_hash)``."""
-        nodes = {s.dag_hash(): s for s in spec.traverse(order="pre", deptype=ht.dag_hash.depflag)}
-        if any(s.build_spec is not s for s in nodes.values()):
-            return spec.to_dict(hash=ht.dag_hash)  # spliced: the specs that were built are in it too
+        nodes = self._nodes_of(spec)
+        if any(node.spliced for node in nodes):
+            return spec.to_dict(hash=ht.dag_hash)  # the specs that were built are in it too
         meta = {"version": spack.spec.SPECFILE_FORMAT_VERSION}
-        return {"spec": {"_meta": meta, "nodes": [self._node(s) for s in nodes.values()]}}
+        return {"spec": {"_meta": meta, "nodes": [node.document for node in nodes]}}
 
-    def _node(self, spec: "spack.spec.Spec") -> Mapping[str, Any]:
-        dag_hash = spec.dag_hash()
-        if dag_hash not in self._nodes:
-            self._nodes[dag_hash] = spec.node_dict_with_hashes(ht.dag_hash)
-        return self._nodes[dag_hash]
+    def _nodes_of(self, spec: "spack.spec.Spec") -> List["_Node"]:
+        """In the order of ``spec.traverse(order="pre", deptype=ht.dag_hash.depflag)``."""
+        found: Dict[str, _Node] = {}
+        to_visit = [spec]
+        while to_visit:
+            current = to_visit.pop()
+            dag_hash = current.dag_hash()
+            if dag_hash not in found:
+                if dag_hash not in self._nodes:
+                    self._nodes[dag_hash] = _Node(current)
+                found[dag_hash] = self._nodes[dag_hash]
+                to_visit.extend(found[dag_hash].children_last_first)
+        return list(found.values())
+
+
+class _Node:
+    """What the documents of all specs have of a spec that they depend on."""
+
+    def __init__(self, spec: "spack.spec.Spec") -> None:
+        self.spliced = spec.build_spec is not spec
+        self.document: Mapping[str, Any] = spec.node_dict_with_hashes(ht.dag_hash)
+        edges = traverse.sort_edges(spec.edges_to_dependencies(depflag=ht.dag_hash.depflag))
+        self.children_last_first = [edge.spec for edge in reversed(edges)]
 
 
 class _SpecPackage(Package):
