@@ -565,9 +565,9 @@ class TestProcesses:
         #: answers nothing before it has been asked twice
         program = (
             "import itertools, json, sys; sys.path[:] = json.loads(sys.argv[1])\n"
-            "from spack_oci.archive.worker import answer, _say\n"
+            "from spack_oci.archive.worker import serve\n"
             f"first = sys.stdin.readline(); second = sys.stdin.readline(); open({str(asked)!r}, 'w').close()\n"
-            "for line in itertools.chain((first, second), sys.stdin): answer(json.loads(line), _say)"
+            "serve(itertools.chain((first, second), sys.stdin))"
         )
         monkeypatch.setattr(worker, "_PROGRAM", program)
         result = push(
@@ -606,6 +606,13 @@ class TestProcesses:
             push(MemoryStore(), packages, PushSettings(stage=str(tmp_path / "stage"), pack_jobs=4))
 
 
+def _runs(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 class TestInForkedProcesses:
     """The same as in threads, in a store that several processes can write to."""
 
@@ -625,6 +632,67 @@ class TestInForkedProcesses:
             assert by_threads.resolve(package.tag) == by_processes.resolve(package.tag)
         again = pushed("processes", True, force=True)[1]
         assert [o.manifest for o in again.outcomes] == [o.manifest for o in result.outcomes]
+
+    @pytest.fixture
+    def packed_by_processes(self, settings):
+        return replace(settings, fork=True, processes=True)
+
+    def test_the_same_layers(self, pushed, packages, packed_by_processes, tmp_path):
+        by_threads = pushed("threads", False)[0]
+        store = open_layout(LayoutDirectory(str(tmp_path / "packed")), create=True)
+        assert not push(store, packages, replace(packed_by_processes, cache=None)).failed
+        assert {store.resolve(p.tag) for p in packages} == {by_threads.resolve(p.tag) for p in packages}
+        assert os.listdir(packed_by_processes.stage) == []
+
+    def test_a_packer_that_dies_fails_one_package(self, packages, packed_by_processes, tmp_path, monkeypatch):
+        from spack_oci.archive import worker
+
+        real, parent = worker.pack_prefix, os.getpid()
+
+        def die_of_one(prefix, **how):
+            assert os.getpid() != parent
+            return os._exit(9) if prefix == packages[1].prefix else real(prefix, **how)
+
+        monkeypatch.setattr(worker, "pack_prefix", die_of_one)
+        store = open_layout(LayoutDirectory(str(tmp_path / "layout")), create=True)
+        result = push(store, packages, replace(packed_by_processes, pack_jobs=2))
+        # one may have waited behind it, in the same process
+        assert packages[1] in [outcome.package for outcome in result.failed] and len(result.failed) < 3
+        assert all("ended with 9" in str(outcome.error) for outcome in result.failed)
+
+    def test_an_interruption_ends_the_packers(self, packages, packed_by_processes, tmp_path):
+        class Interrupting(Silent):
+            def finished(self, outcome):
+                raise KeyboardInterrupt
+
+        store = open_layout(LayoutDirectory(str(tmp_path / "layout")), create=True)
+        plan = plan_push(store, packages, settings=packed_by_processes)
+        it = engine._Push(plan, store, packed_by_processes, Interrupting())
+        with pytest.raises(KeyboardInterrupt):
+            it.run()
+        assert os.listdir(packed_by_processes.stage) == []
+        pids = [worker._process.pid for worker in it._packing._workers if worker._process]
+        for pid in pids:
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
+
+    def test_packers_end_with_their_parent(self, tmp_path):
+        """Also when it is killed, and others that were forked after them have inherited their pipes."""
+        program = (
+            "import os, signal, sys\n"
+            "from spack_oci.cache.forked_packer import forked_workers\n"
+            "from spack_oci.cache.forked_pool import ForkedPool\n"
+            "workers = forked_workers(2); pool = ForkedPool(print, 2, 1, 'x')\n"
+            "print(*(w._process.pid for w in workers), *(c._process.pid for c in pool._children), flush=True)\n"
+            "os.kill(os.getpid(), signal.SIGKILL)"
+        )
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment, timeout=60)
+        pids = [int(pid) for pid in done.stdout.split()]
+        deadline = time.monotonic() + 20
+        while any(map(_runs, pids)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert len(pids) == 4 and not any(map(_runs, pids))
 
     def test_what_a_child_cannot_tag_is_named(self, pushed, packages, monkeypatch):
         real = LayoutStore.put_manifest

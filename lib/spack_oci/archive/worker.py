@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Packing in a process of its own: Python runs one thread at a time, and a prefix of many small files is mostly Python.
 
-The process is a plain child that speaks JSON lines on its standard input and output. Nothing is forked or pickled, so
-it is the same on every platform, whatever start method multiprocessing has there::
+The process is a plain child that speaks JSON lines on its standard input and output, so it is the same on every
+platform, whatever start method multiprocessing has there. Where forking is safe, the first ones may be forked
+(``cache/forked_packer.py``); they speak the same::
 
     > {"prefix": ..., "build_info": ..., "old_prefixes": [...], "compression": "zstd:3", "path": ..., "threads": 2}
     < {"read": 1048576}                   bytes of files since the last line, any number of times
@@ -20,7 +21,8 @@ import sys
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence, Tuple, Type
+from functools import partial
+from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence, TextIO, Tuple, Type
 
 from .. import errors
 from ..content import Progress
@@ -41,8 +43,9 @@ class PackWorker:
     """The parent's side. Packages are packed one after the other; those asked for meanwhile wait in the pipe, so that
     the process has the next one before a thread of the parent, which has other things to do, takes an answer."""
 
-    def __init__(self) -> None:
-        self._process: Optional[subprocess.Popen] = None
+    def __init__(self, process: Any = None) -> None:
+        """``process``: one that serves already, with the attributes of a Popen; else one is started when needed."""
+        self._process = process
         self._guard = threading.Lock()
         #: held while a request is written, which may take until the package before it is packed
         self._asking = threading.Lock()
@@ -73,7 +76,6 @@ class PackWorker:
         process, turn = self._ask(json.dumps(request) + "\n")
         try:
             turn.wait()
-            assert process.stdout is not None
             for line in process.stdout:
                 answer = json.loads(line)
                 if "read" not in answer:
@@ -93,7 +95,7 @@ class PackWorker:
             remedy="it may have run out of memory: try again with fewer jobs (-j)",
         )
 
-    def _ask(self, request: str) -> Tuple[subprocess.Popen, threading.Event]:
+    def _ask(self, request: str) -> Tuple[Any, threading.Event]:
         """The process that has the request, and what tells when its next answer is ours."""
         turn = threading.Event()
         with self._asking:
@@ -106,7 +108,6 @@ class PackWorker:
                 self._turns.append(turn)
                 self._turns[0].set()
             with contextlib.suppress(BrokenPipeError):  # it has ended: so will its answers
-                assert process.stdin is not None
                 process.stdin.write(request)
                 process.stdin.flush()
         return process, turn
@@ -169,11 +170,12 @@ def _result(answer: Mapping[str, Any]) -> PackedLayer:
     )
 
 
-def serve() -> None:
-    """The child's side: pack what standard input asks for until it ends."""
+def serve(requests: Optional[TextIO] = None, answers: Optional[TextIO] = None) -> None:
+    """The child's side: pack what ``requests`` (standard input) asks for until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    for line in sys.stdin:
-        answer(json.loads(line), _say)
+    say = partial(_say, answers or sys.stdout)
+    for line in requests or sys.stdin:
+        answer(json.loads(line), say)
 
 
 def answer(request: Mapping[str, Any], say: Callable[[Dict[str, Any]], None]) -> None:
@@ -240,9 +242,9 @@ class _Report:
             self._count = 0
 
 
-def _say(document: Dict[str, Any]) -> None:
+def _say(answers: TextIO, document: Dict[str, Any]) -> None:
     try:
-        sys.stdout.write(json.dumps(document) + "\n")
-        sys.stdout.flush()
+        answers.write(json.dumps(document) + "\n")
+        answers.flush()
     except BrokenPipeError:
         os._exit(1)  # the parent is gone; so is whoever would want the layer

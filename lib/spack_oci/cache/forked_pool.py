@@ -16,7 +16,7 @@ import threading
 import time
 from concurrent.futures import Executor, Future
 from multiprocessing.connection import Connection
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Protocol, Tuple
 
 from ..archive.pack import Cancelled
 from ..errors import SpackOciError
@@ -92,16 +92,24 @@ class ForkedPool(Executor):
 
 def fork(serve: Callable[[Connection, Connection], None]) -> Tuple[Any, Connection]:
     """A process that runs ``serve(its end, our end)`` of a pipe, and our end."""
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs, ours), daemon=True)
-    with interrupts_wait():
-        process.start()
+    ours, theirs = multiprocessing.Pipe()
+    process = fork_process(serve, theirs, ours)
     theirs.close()
     return process, ours
 
 
-def begin_child(inherited: Iterable[Connection]) -> None:
+def fork_process(target: Callable[..., None], *arguments: Any) -> Any:
+    process = multiprocessing.get_context("fork").Process(target=target, args=arguments, daemon=True)
+    with interrupts_wait():
+        process.start()
+    return process
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+def begin_child(inherited: Iterable[_Closable]) -> None:
     """In a forked process: what is first. ``inherited``: the parent's ends of pipes, this one's and earlier ones'."""
     # Ctrl-C reaches every process of the terminal, and SIGTERM the parent; it decides
     signal.signal(signal.SIGINT, signal.SIG_IGN)

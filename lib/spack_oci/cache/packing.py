@@ -12,12 +12,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, List, Sequence, Tuple
 
-from ..archive.pack import Cancelled, PackedLayer, pack_prefix
+from ..archive.pack import PackedLayer, pack_prefix
 from ..archive.worker import PackWorker
 from ..content import Progress
 from ..errors import StorageError
+from .forked_packer import forked_workers
 from .package import Package
-from .push_plan import PushSettings
+from .push_plan import PushSettings, worth_forking
 
 #: prefixes of more bytes than this are compressed by all cores together
 LARGE = 16 << 20
@@ -31,7 +32,7 @@ class Packing:
     """Packs prefixes into files of ``stage``; :meth:`pack` may be called from ``threads`` threads at once."""
 
     def __init__(self, settings: PushSettings, stage: str, sizes: Sequence[int], cancelled: Callable[[], bool]) -> None:
-        """``sizes``: of the prefixes that will be packed."""
+        """``sizes``: of the prefixes that will be packed. No other thread may be running: it may fork."""
         self._settings = settings
         self._stage = stage
         self._cancelled = cancelled
@@ -46,8 +47,10 @@ class Packing:
             self._processes = possible and sum(sizes) >= WORTH_PROCESSES
         self.threads = packers * AHEAD if self._processes else packers
         self._pool = None if self._processes else ThreadPoolExecutor(packers, "deflate")
-        self._workers: List[PackWorker] = []
+        self._workers = self._make_workers(packers, len(sizes)) if self._processes else []
         self._idle: queue.SimpleQueue[PackWorker] = queue.SimpleQueue()
+        for worker in self._workers * AHEAD:
+            self._idle.put(worker)
 
     def pack(self, package: Package, size: int, progress: Progress) -> Tuple[PackedLayer, str]:
         """The layer, and the file that holds it. Raises as :func:`spack_oci.archive.pack.pack_prefix`."""
@@ -72,7 +75,7 @@ class Packing:
         return layer, path
 
     def _in_process(self, package: Package, size: int, path: str, progress: Progress) -> PackedLayer:
-        worker = self._take_worker()
+        worker = self._idle.get()  # there is one for each thread
         try:
             return worker.pack(
                 package.prefix,
@@ -86,21 +89,16 @@ class Packing:
         finally:
             self._idle.put(worker)
 
-    def _take_worker(self) -> PackWorker:
-        try:
-            return self._idle.get_nowait()
-        except queue.Empty:
-            if self._cancelled():
-                raise Cancelled from None
-            worker = PackWorker()
-            self._workers.append(worker)
-            for _ in range(AHEAD - 1):
-                self._idle.put(worker)
-            return worker
+    def _make_workers(self, packers: int, packages: int) -> List[PackWorker]:
+        return (
+            forked_workers(packers)
+            if worth_forking(self._settings, packages)
+            else [PackWorker() for _ in range(packers)]
+        )
 
     def stop(self) -> None:
         """End what is being packed; ``cancelled`` is true by now."""
-        for worker in list(self._workers):
+        for worker in self._workers:
             worker.kill()
 
     def close(self) -> None:

@@ -146,15 +146,15 @@ class _Push:
 
     def _work_in(self, stage: str, jobs: Sequence[_Job]) -> None:
         packers, senders = self._settings.packers, max(1, self._settings.transfer_jobs)
-        self._tagger = self._make_tagger([job.package for job in jobs])
-        self._tag_pool = forked_pool(self._tagger, len(jobs), self._settings)  # before there are threads
         self._stage = stage
+        sizes = [job.plan.size for job in jobs if job.plan.action == PACK]
+        self._packing = Packing(self._settings, stage, sizes, self._stop.is_set)
+        self._tagger = self._make_tagger([job.package for job in jobs])
+        self._tag_pool = forked_pool(self._tagger, len(jobs), self._settings)
         self._to_prepare = list(reversed(jobs))
         #: layers that are being packed, or packed and not yet sent
         self._in_flight = 0
         self._max_in_flight = packers + senders
-        sizes = [job.plan.size for job in jobs if job.plan.action == PACK]
-        self._packing = Packing(self._settings, stage, sizes, self._stop.is_set)
         self._pack_pool = DaemonPool(self._packing.threads, "pack")
         self._send_pool = DaemonPool(senders, "send")
         try:
