@@ -233,23 +233,27 @@ def compare(bench: Bench, args: argparse.Namespace) -> None:
     roots, count = bench.roots()
     specs = args.specs or roots
     start = {False: Series("start-up, spack"), True: Series("start-up, ours")}
-    for ours, command in ((False, "buildcache"), (True, "oci")):
-        bench.run(ours, command, "push", "--help")
-        for _ in range(max(3, args.rounds)):
+
+    def start_up() -> None:
+        """Again and again between the others, as the machine's speed may change."""
+        for ours, command in ((False, "buildcache"), (True, "oci")):
             start[ours].runs.append(bench.run(ours, command, "push", "--help"))
-    for ours in (False, True):
-        wall, cpu = start[ours].median("wall"), start[ours].median("cpu")
-        print(f"{count} packages; {start[ours].name}: {wall:.2f} s, cpu {cpu:.2f} s")
+
+    start_up()
+    for one in start.values():  # the first writes byte code
+        one.runs.clear()
     names = ["cold", "cold zstd", "nothing to push", "force"]
     series = {(name, ours): Series(name) for name in names for ours in (False, True)}
     sizes: Dict[str, Optional[int]] = {"spack": None}
     for _ in range(args.rounds):
+        start_up()
         url = bench.new_repository()
         if not args.skip_vanilla:
             series["cold", False].runs.append(bench.vanilla(url, specs))
             sizes["spack"] = layer_bytes(bench.registry, url)
             series["nothing to push", False].runs.append(bench.vanilla(url, specs))
             series["force", False].runs.append(bench.vanilla(url, specs, "--force"))
+        start_up()
         for name, options in (("cold zstd", ["--compression", "zstd"]), ("cold", [])):
             bench.clear_cache()
             url = bench.new_repository()
@@ -257,6 +261,10 @@ def compare(bench: Bench, args: argparse.Namespace) -> None:
             sizes[name] = layer_bytes(bench.registry, url)
         series["nothing to push", True].runs.append(bench.ours(url, specs))
         series["force", True].runs.append(bench.ours(url, specs, "--force"))
+        start_up()
+    for ours in (False, True):
+        wall, cpu = start[ours].median("wall"), start[ours].median("cpu")
+        print(f"{count} packages; {start[ours].name}: {wall:.2f} s, cpu {cpu:.2f} s")
     report(series, start, sizes, count)
 
 
@@ -275,6 +283,10 @@ def report(series, start, sizes, packages: int) -> None:
             line += f"{reference:11.2f}s{beyond:7.2f}s{reference / beyond:6.1f}x"
         line += f"  {ours.median('requests') / packages:7.2f}  {ours.median('peak'):8.0f}"
         print(f"{line}  {ours.median('registry_cpu'):.2f}s cpu")
+    for (name, ours), one in series.items():
+        if len(one.runs) > 1:
+            runs = " ".join(f"{run.wall:.2f}" for run in one.runs)
+            print(f"{name}, {'ours' if ours else 'spack'}, each with its start-up: {runs} s")
     for name, size in sizes.items():
         if size:
             share = f" ({size / sizes['spack'] - 1:+.1%})" if sizes.get("spack") and name != "spack" else ""

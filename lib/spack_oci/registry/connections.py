@@ -3,7 +3,7 @@
 
 A push or an install is thousands of small requests, from several threads that share one interpreter lock, so what a
 client spends on each counts. Measured on Python 3.11 over TLS, microseconds of processor time for one HEAD: requests
-600, urllib3 270, http.client 210, this MEASURE, of which 50 are the bare TLS socket; and 70 ms of start-up for
+600, urllib3 270, http.client 200, this 140, of which 50 are the bare TLS socket; and 70 ms of start-up for
 importing the first two. So requests are written and heads of answers read here (``heads``), bodies are read by
 http.client, and proxies are left to urllib3 (``proxies``). tests/bench/bench_registry.py shows what it comes to.
 

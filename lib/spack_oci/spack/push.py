@@ -210,7 +210,11 @@ def plan(request: Request) -> PushPlan:
 
 
 def run(request: Request) -> "Outcome":
-    """Push. What cannot be pushed is in the outcome, not raised, unless ``fail_fast`` says otherwise."""
+    """Push. What cannot be pushed is in the outcome, not raised, unless ``fail_fast`` says otherwise.
+
+    For a process that does nothing else: not what an autopush calls for each package.
+    """
+    gc.freeze()  # Spack's modules and database stay: a collection that looks at them takes 50 ms
     if request.image.tags:
         from . import images
 
@@ -239,7 +243,6 @@ def run(request: Request) -> "Outcome":
 
 def push_specs(store: ContentStore, request: Request, specs: Sequence["spack.spec.Spec"]) -> PushResult:
     """Plan and push installed specs, telling about it on Spack's output."""
-    gc.freeze()  # Spack's modules, specs and database stay: a collection that looks at them takes 50 ms
     with _push_settings(request) as how:
         plan = _plan(store, request, specs, how, packages.prepare_environments)
         to_push = [item.package for item in plan.to_push]
