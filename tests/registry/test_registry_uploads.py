@@ -274,3 +274,12 @@ def test_a_registry_that_refuses_to_mount_from_itself_is_asked_once(status):
             *["HEAD 404", "POST 202", "PUT 201"],
             "HEAD 200",
         ]
+
+
+def test_an_upload_that_a_mount_has_opened_is_used():
+    data = LARGE[: 1 << 20]
+    with fault_registry(mounts=False) as registry:
+        store = store_at(registry)
+        assert not store.mount_blob(layer(data), "elsewhere")
+        assert store.put_blob(layer(data), BytesSource(data), is_new=True)
+        assert registry.methods() == ["POST 202", "HEAD 404", "PUT 201"]

@@ -76,12 +76,15 @@ class Uploader:
         """Send a blob that is hardly there; False: it was. Where the registry mounts a blob from the very repository
         that it is for, or opens an upload if it cannot, then opening the upload tells as much as a HEAD before it.
         """
-        if self._mounts_from_itself:
+        with self._lock:
+            begun = descriptor.digest in self._left_open  # by a mount from another repository
+        looked = self._mounts_from_itself and not begun
+        if looked:
             if self.mount(descriptor.digest, self._client.repository.name):
                 return False
             with self._lock:
-                self._mounts_from_itself = descriptor.digest in self._left_open
-        if not self._mounts_from_itself and self._is_stored(descriptor):
+                looked = self._mounts_from_itself = descriptor.digest in self._left_open
+        if not looked and self._is_stored(descriptor):
             return False
         self.put(descriptor, source, progress)
         return True
