@@ -7,6 +7,7 @@ import io
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from spack_oci.registry.connections import _Connection
 from spack_oci.registry.heads import parse_head, request_head
 
 USUAL = (
@@ -108,7 +109,7 @@ def test_it_is_read_as_http_client_does(status, fields):
 
 def test_a_request():
     fields = {"User-Agent": "me", "Content-Length": "3"}
-    assert request_head("PUT", "/v2/a?b=c", "host:5000", fields, None) == (
+    assert request_head("PUT", "/v2/a?b=c", "host:5000", fields, 3) == (
         b"PUT /v2/a?b=c HTTP/1.1\r\nHost: host:5000\r\nAccept-Encoding: identity\r\nUser-Agent: me\r\n"
         b"Content-Length: 3\r\n\r\n"
     )
@@ -131,6 +132,23 @@ def test_a_field_that_would_be_two_does_not_show_its_value(value):
     assert "secret" not in str(error.value)
 
 
-def test_a_body_of_unknown_length_is_refused():
-    with pytest.raises(ValueError):
-        request_head("PUT", "/", "h", {}, None)
+class _Recorder:
+    def __init__(self):
+        self.writes = []
+
+    def sendall(self, data):
+        self.writes.append(bytes(data))
+
+
+def test_a_small_body_goes_with_its_head_and_a_large_one_is_not_waited_for():
+    small, large = _Recorder(), _Recorder()
+    _Connection(small).send(b"head", iter([b"a", b"b"]), 2)
+    assert small.writes == [b"headab"]
+    seen_before_body = []
+
+    def body():
+        seen_before_body.extend(large.writes)
+        yield from (b"x" * 50_000, b"y" * 50_000)
+
+    _Connection(large).send(b"head", body(), 100_000)
+    assert seen_before_body == [b"head"] and len(large.writes) == 3

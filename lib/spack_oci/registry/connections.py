@@ -25,12 +25,14 @@ from .heads import parse_head, request_head
 
 #: read from the socket in pieces of up to this many bytes, where the caller asks for little
 _BUFFER = 64 << 10
-#: the beginning of a body of up to this many bytes goes with the head: each write may wake the server
+#: a body of up to this many bytes goes with the head: each write may wake the server. More may take its time to be
+#: read, and the server should have looked at the credentials before they are over
 _TOGETHER = 64 << 10
 
 #: how a connection ends that the other side has closed, with and without TLS
 _CUT = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
+#: what is produced piece by piece needs a Content-Length
 Body = Union[None, bytes, Iterable[bytes]]
 
 
@@ -140,15 +142,12 @@ class _Connection:
         self.sock = sock
         self.closed = False
 
-    def send(self, head: bytes, body: Iterable[bytes]) -> None:
-        pieces = iter(body)
-        first = next(pieces, b"")
-        if len(first) > _TOGETHER:
-            self.sock.sendall(head)
-            self.sock.sendall(first)
-        else:
-            self.sock.sendall(b"".join((head, first)))
-        for piece in pieces:
+    def send(self, head: bytes, body: Iterable[bytes], length: int) -> None:
+        if length <= _TOGETHER:
+            self.sock.sendall(b"".join((head, *body)))
+            return
+        self.sock.sendall(head)
+        for piece in body:
             self.sock.sendall(piece)
 
     def receive(self, method: str, minimum_rate: int) -> PatientResponse:
@@ -261,10 +260,10 @@ class ConnectionPool:
         if connection.sock.gettimeout() != timeout:
             connection.sock.settimeout(timeout)
         try:
-            length = len(body or b"") if body is None or isinstance(body, bytes) else None
+            length = int(headers.get("Content-Length") or len(body or b""))  # type: ignore[arg-type]
             head = request_head(method, target, self._host_field, headers, length)
             try:
-                connection.send(head, [body] if isinstance(body, bytes) else body or ())
+                connection.send(head, [body] if isinstance(body, bytes) else body or (), length)
             except _CUT:
                 # a server that refuses a large body may answer and close before it has read it all
                 return Response(self, connection, connection.receive(method, self._rate))

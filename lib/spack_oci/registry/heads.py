@@ -77,8 +77,8 @@ def parse_head(data: bytes) -> Optional[Head]:
     )
 
 
-def request_head(method: str, target: str, host: str, fields: Mapping[str, str], length: Optional[int]) -> bytes:
-    """The head of a request. ``length``: of the body, where ``fields`` do not say it.
+def request_head(method: str, target: str, host: str, fields: Mapping[str, str], length: int) -> bytes:
+    """The head of a request. ``length``: of the body, which ``fields`` need not say.
 
     Raises, as http.client does, InvalidURL and ValueError for a target or field that would end before its end.
     """
@@ -86,11 +86,8 @@ def request_head(method: str, target: str, host: str, fields: Mapping[str, str],
         raise http.client.InvalidURL(f"{target!r} cannot be asked for")
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", "Accept-Encoding: identity"]
     lines += [f"{name}: {value}" for name, value in fields.items()]
-    if "Content-Length" not in fields:
-        if length is None:
-            raise ValueError(f"{method} {target}: how long the body is has to be said")
-        if length or method in _EXPECT_BODY:
-            lines.append(f"Content-Length: {length}")
+    if "Content-Length" not in fields and (length or method in _EXPECT_BODY):
+        lines.append(f"Content-Length: {length}")
     for line in lines:
         if _NOT_IN_FIELD.search(line):  # the value may be a secret
             raise ValueError(f"{method} {target}: {line.partition(':')[0]!r} has an invalid value")
