@@ -5,6 +5,7 @@ Push, fetch, base-image copy, sync and prune are written against :class:`Content
 :class:`BlobSource` values: something that can be opened from the start as often as a retry needs it.
 """
 
+import enum
 import io
 import os
 from dataclasses import dataclass
@@ -47,6 +48,17 @@ class BytesSource:
         return len(self.data)
 
 
+class Presence(enum.Enum):
+    """What the caller knows of a blob that is to be stored."""
+
+    #: it may be there: look first
+    POSSIBLE = "possible"
+    #: it is hardly there: look, but not by a request more where opening the upload tells as much
+    UNLIKELY = "unlikely"
+    #: it is not there: to look would be in vain. If it is there after all, it is stored once more
+    EXCLUDED = "excluded"
+
+
 class ContentStore(Protocol):
     """One repository. All methods are safe to call from several threads.
 
@@ -80,13 +92,9 @@ class ContentStore(Protocol):
         descriptor: Descriptor,
         source: BlobSource,
         progress: Optional[Progress] = None,
-        is_new: bool = False,
+        presence: Presence = Presence.POSSIBLE,
     ) -> bool:
-        """Store a blob if it is not there. True: it was sent; False: it was there.
-
-        ``is_new``: the caller has reason to think that it is not there, so that looking for it should cost nothing. If
-        it is there after all, it may be sent once more.
-        """
+        """Store a blob if it is not there. True: it was sent; False: it was there."""
 
     def mount_blob(self, descriptor: Descriptor, from_repository: str) -> bool:
         """Take a blob over from another repository of the same store, without transfer. False: not possible."""

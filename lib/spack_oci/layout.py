@@ -33,7 +33,7 @@ import stat
 import uuid
 from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Tuple
 
-from .content import MAX_MANIFEST_SIZE, BlobSource, Progress
+from .content import MAX_MANIFEST_SIZE, BlobSource, Presence, Progress
 from .descriptor import OCI_INDEX, OCI_MANIFEST, Descriptor, VerifyingReader, check_digest, parse_json
 from .errors import ConfigurationError, InvalidContent, InvalidReference, NotFound, StorageError
 from .layout_table import (
@@ -207,7 +207,7 @@ class LayoutStore:
         descriptor: Descriptor,
         source: BlobSource,
         progress: Optional[Progress] = None,
-        is_new: bool = False,
+        presence: Presence = Presence.POSSIBLE,
     ) -> bool:
         return self._write_blob(descriptor, source.open, progress)
 

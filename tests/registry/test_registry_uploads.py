@@ -2,7 +2,7 @@
 """Uploads that are cut, refused, forgotten or damaged: they complete, or end in one error. Requests are counted."""
 
 import pytest
-from spack_oci.content import BytesSource
+from spack_oci.content import BytesSource, Presence
 from spack_oci.descriptor import OCI_MANIFEST, sha256_digest
 from spack_oci.errors import (
     ConnectionLost,
@@ -244,42 +244,71 @@ def test_registry_that_stores_something_else():
         assert registry.methods() == ["HEAD 404", "POST 202", "PUT 201", "PUT 201"]
 
 
-def put_new(registry, data):
-    """(whether it was sent, requests) of a blob that is hardly there."""
-    before = len(registry.methods())
-    sent = store_at(registry).put_blob(layer(data), BytesSource(data), is_new=True)
-    assert registry.repository(NAME).blobs[sha256_digest(data)] == data
-    return sent, registry.methods()[before:]
+def contents(count):
+    """As many different blobs of some size."""
+    return [LARGE[: 1 << 20] + bytes([number]) for number in range(count)]
+
+
+def put_new(store, data):
+    return store.put_blob(layer(data), BytesSource(data), presence=Presence.UNLIKELY)
 
 
 def test_a_new_blob_is_looked_for_by_the_request_that_opens_its_upload():
-    data = LARGE[: 1 << 20]
+    one, two, three = contents(3)
     with fault_registry() as registry:
-        assert put_new(registry, data) == (True, ["POST 202", "PUT 201"])
-        assert put_new(registry, data) == (False, ["POST 201"])
-        # for much, a look is worth a request
-        assert put_new(registry, LARGE + LARGE) == (True, ["HEAD 404", "POST 202", "PUT 201"])
+        store = store_at(registry)
+        assert put_new(store, one)
+        # it has learnt that this registry mounts what it has from the same repository
+        assert registry.methods() == ["HEAD 404", "POST 202", "PUT 201", "POST 201"]
+        assert put_new(store, two)
+        assert not put_new(store, two)
+        assert registry.methods()[4:] == ["POST 202", "PUT 201", "POST 201"]
+        assert not put_new(store_at(registry), one)
+        assert registry.methods()[7:] == ["HEAD 200"]
+        registry.faults.append(Fault("POST", "mount=", status=405))
+        assert put_new(store, three)
+        assert registry.methods()[8:] == ["POST 405", "HEAD 404", "POST 202", "PUT 201"]
+        assert registry.repository(NAME).blobs.keys() >= {sha256_digest(data) for data in (one, two, three)}
+
+
+def test_a_registry_that_mounts_nothing_is_asked_for_new_blobs_too():
+    """It opens an upload for whatever it is asked to mount: that says nothing."""
+    one, two, _ = contents(3)
+    with fault_registry(mounts=False) as registry:
+        store = store_at(registry)
+        assert put_new(store, one)
+        assert registry.methods() == ["HEAD 404", "POST 202", "PUT 201", "POST 202", "DELETE 204"]
+        assert put_new(store, two)
+        assert not put_new(store, two)
+        assert registry.methods()[5:] == ["HEAD 404", "POST 202", "PUT 201", "HEAD 200"]
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 501])
-def test_a_registry_that_refuses_to_mount_from_itself_is_asked_once(status):
-    data = LARGE[: 1 << 20]
+def test_a_registry_that_refuses_to_mount_is_asked_for_new_blobs_too(status):
+    one, two, _ = contents(3)
     with fault_registry(Fault("POST", "mount=", status=status, times=99)) as registry:
         store = store_at(registry)
-        for number, sent in ((1, True), (2, True), (2, False)):
-            content = data + bytes([number])
-            assert store.put_blob(layer(content), BytesSource(content), is_new=True) == sent
+        assert put_new(store, one) and put_new(store, two) and not put_new(store, two)
         assert registry.methods() == [
-            *[f"POST {status}", "HEAD 404", "POST 202", "PUT 201"],
+            *["HEAD 404", "POST 202", "PUT 201", f"POST {status}"],
             *["HEAD 404", "POST 202", "PUT 201"],
             "HEAD 200",
         ]
 
 
+def test_what_is_stored_stays_so_when_the_registry_cannot_tell_of_mounting():
+    one, _, _ = contents(3)
+    with fault_registry(Fault("POST", "mount=", status=503, times=99)) as registry:
+        assert put_new(store_at(registry), one)
+        assert registry.repository(NAME).blobs[sha256_digest(one)] == one
+
+
 def test_an_upload_that_a_mount_has_opened_is_used():
-    data = LARGE[: 1 << 20]
+    one, two, _ = contents(3)
     with fault_registry(mounts=False) as registry:
         store = store_at(registry)
-        assert not store.mount_blob(layer(data), "elsewhere")
-        assert store.put_blob(layer(data), BytesSource(data), is_new=True)
-        assert registry.methods() == ["POST 202", "HEAD 404", "PUT 201"]
+        assert put_new(store, two)
+        before = len(registry.methods())
+        assert not store.mount_blob(layer(one), "elsewhere")
+        assert put_new(store, one)
+        assert registry.methods()[before:] == ["POST 202", "HEAD 404", "PUT 201"]

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
-from spack_oci.content import BlobSource, Progress
+from spack_oci.content import BlobSource, Presence, Progress
 from spack_oci.descriptor import Descriptor, VerifyingReader, check_digest, parse_json, sha256_digest
 from spack_oci.errors import InvalidContent, NotFound
 
@@ -121,7 +121,7 @@ class MemoryStore:
         descriptor: Descriptor,
         source: BlobSource,
         progress: Optional[Progress] = None,
-        is_new: bool = False,
+        presence: Presence = Presence.POSSIBLE,
     ) -> bool:
         self._called("put_blob", descriptor.digest)
         if descriptor.digest in self.blobs:

@@ -23,6 +23,7 @@ from spack_oci.cache.daemon_pool import DaemonPool
 from spack_oci.cache.outcome import FAILED, PUSHED, SKIPPED
 from spack_oci.cache.progress import Silent
 from spack_oci.cache.push import PushSettings, execute_push, plan_push
+from spack_oci.content import Presence
 from spack_oci.descriptor import OCI_LAYER_ZSTD
 from spack_oci.errors import Forbidden, PrefixChanged, ServerFailure, StorageError
 from spack_oci.layout import LayoutStore, open_layout
@@ -290,12 +291,12 @@ def test_an_interruption_does_not_wait_for_a_server_that_hangs(tmp_path, setting
     hanging, answer = threading.Event(), threading.Event()
 
     class Hanging(MemoryStore):
-        def put_blob(self, descriptor, source, progress=None, is_new=False):
+        def put_blob(self, descriptor, source, progress=None, presence=Presence.POSSIBLE):
             if descriptor.size > 100_000:
                 hanging.set()
                 answer.wait(60)
             assert hanging.wait(30)
-            return super().put_blob(descriptor, source, progress, is_new)
+            return super().put_blob(descriptor, source, progress, presence)
 
     class Interrupting(Silent):
         def finished(self, outcome):
@@ -474,7 +475,7 @@ def test_a_transfer_that_is_under_way_is_cut_off(tmp_path):
     read = []
 
     class Slow(MemoryStore):
-        def put_blob(self, descriptor, source, progress=None, is_new=False):
+        def put_blob(self, descriptor, source, progress=None, presence=Presence.POSSIBLE):
             if descriptor.size < 1 << 20:
                 raise Forbidden("no", status=403)
             with source.open() as stream:

@@ -3,7 +3,7 @@
 
 from typing import Any, Iterator, Optional, Tuple
 
-from ..content import BlobSource, ContentStore, Progress
+from ..content import BlobSource, ContentStore, Presence, Progress
 from ..descriptor import DOCKER_CONFIG, OCI_CONFIG, Descriptor
 from ..errors import NotFound
 
@@ -35,11 +35,11 @@ class LayersOnly:
         descriptor: Descriptor,
         source: BlobSource,
         progress: Optional[Progress] = None,
-        is_new: bool = False,
+        presence: Presence = Presence.POSSIBLE,
     ) -> bool:
         if descriptor.media_type in (OCI_CONFIG, DOCKER_CONFIG):
             return False
-        return self._store.put_blob(descriptor, source, progress, is_new)
+        return self._store.put_blob(descriptor, source, progress, presence)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)

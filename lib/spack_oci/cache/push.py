@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 from ..archive.pack import Cancelled, PackedLayer
-from ..content import BlobSource, ContentStore, FileSource
+from ..content import BlobSource, ContentStore, FileSource, Presence
 from ..errors import DigestMismatch, SpackOciError, StorageError
 from ..image.manifest import EPOCH, Layer
 from .blobs import CachedBlob, KnownLayer
@@ -352,8 +352,9 @@ class _Push:
             self._reporter.moved(job.package, sent=count)
 
         assert job.layer is not None
-        descriptor, is_new = job.layer.descriptor, self._store.url not in job.layer.origins
-        if self._store.put_blob(descriptor, Stoppable(source, self._check), moved, is_new):
+        descriptor = job.layer.descriptor
+        presence = Presence.POSSIBLE if self._store.url in job.layer.origins else Presence.UNLIKELY
+        if self._store.put_blob(descriptor, Stoppable(source, self._check), moved, presence):
             job.sent = descriptor.size
 
     def _keep(self, job: _Job, path: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Sequence
 
 from .. import __version__
-from ..content import BytesSource, ContentStore
+from ..content import BytesSource, ContentStore, Presence
 from ..descriptor import Descriptor
 from ..errors import NotFound
 from ..image.manifest import Layer, build_package_image
@@ -69,7 +69,8 @@ class Tagger:
             self._store.put_blob(image.config_descriptor, config)
             return image.manifest_descriptor
         # a config names the digest of the layer's content, so where the layer was not, the config is not either
-        self._store.put_blob(image.config_descriptor, config, is_new=what.is_new)
+        presence = Presence.EXCLUDED if what.is_new else Presence.POSSIBLE
+        self._store.put_blob(image.config_descriptor, config, presence=presence)
         return self._store.put_manifest(image.manifest, image.media_type, package.tag)
 
     def _is_tagged(self, tag: str, digest: str) -> bool:

@@ -6,7 +6,7 @@ import threading
 from dataclasses import replace
 from typing import BinaryIO, Dict, Iterator, List, Optional, Tuple
 
-from ..content import BlobSource, Progress
+from ..content import BlobSource, Presence, Progress
 from ..descriptor import Descriptor, VerifyingReader, check_digest
 from ..errors import ContentError, NotFound, ResponseError, TransportError
 from ..reference import Repository
@@ -16,10 +16,6 @@ from .manifests import Manifests, head_or_first_byte
 from .settings import Mirror, RegistrySettings
 from .transport import Transport
 from .uploads import Uploader
-
-#: bytes of a blob that is hardly there, up to which it is looked for by opening its upload: not every registry tells
-#: it that way, and then it is sent in vain. More are worth a request
-_FOUND_ON_OPENING = 4 << 20
 
 
 class RegistryStore:
@@ -79,11 +75,11 @@ class RegistryStore:
         descriptor: Descriptor,
         source: BlobSource,
         progress: Optional[Progress] = None,
-        is_new: bool = False,
+        presence: Presence = Presence.POSSIBLE,
     ) -> bool:
-        if is_new and descriptor.size <= _FOUND_ON_OPENING:
+        if presence is Presence.UNLIKELY:
             return self.uploader.put_unless_there(descriptor, source, progress)
-        if self.has_blob(descriptor.digest):
+        if presence is Presence.POSSIBLE and self.has_blob(descriptor.digest):
             return False
         self.uploader.put(descriptor, source, progress)
         return True

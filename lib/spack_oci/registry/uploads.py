@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Blobs on their way up (distribution-spec, "Pushing blobs").
 
-``HEAD``, or a mount from the repository itself; mount when a source is known; ``POST`` and one ``PUT``; and where that
-does not work, ``PATCH`` in pieces that continue where the registry says it is. Nothing is sent again that the registry
-has.
+``HEAD``, or a mount from the repository itself where that tells; mount when a source is known; ``POST`` and one
+``PUT``; and where that does not work, ``PATCH`` in pieces that continue where the registry says it is. Nothing is sent
+again that the registry has.
 """
 
 import threading
@@ -52,7 +52,8 @@ class Uploader:
         self._policy = client.settings.upload
         self._retry = client.settings.retry
         self._left_open: Dict[str, Session] = {}
-        self._mounts_from_itself = True
+        #: None: not known yet
+        self._mounts_from_itself: Optional[bool] = None
         self._lock = threading.Lock()
 
     def put(self, descriptor: Descriptor, source: BlobSource, progress: Optional[Progress]) -> None:
@@ -74,20 +75,36 @@ class Uploader:
 
     def put_unless_there(self, descriptor: Descriptor, source: BlobSource, progress: Optional[Progress]) -> bool:
         """Send a blob that is hardly there; False: it was. Where the registry mounts a blob from the very repository
-        that it is for, or opens an upload if it cannot, then opening the upload tells as much as a HEAD before it.
+        that it is for, and opens an upload if it cannot, opening the upload tells as much as a HEAD before it.
         """
-        with self._lock:
-            begun = descriptor.digest in self._left_open  # by a mount from another repository
-        looked = self._mounts_from_itself and not begun
-        if looked:
-            if self.mount(descriptor.digest, self._client.repository.name):
-                return False
-            with self._lock:
-                looked = self._mounts_from_itself = descriptor.digest in self._left_open
-        if not looked and self._is_stored(descriptor):
+        if self._is_there(descriptor):
             return False
         self.put(descriptor, source, progress)
+        self._learn_from(descriptor.digest)
         return True
+
+    def _is_there(self, descriptor: Descriptor) -> bool:
+        if self._mounts_from_itself and not self._has_left_open(descriptor.digest):
+            if self.mount(descriptor.digest, self._client.repository.name):
+                return True
+            if self._has_left_open(descriptor.digest):
+                return False
+        return self._is_stored(descriptor)
+
+    def _learn_from(self, digest: str) -> None:
+        """Whether a blob that is there is mounted from its own repository: not every registry does, and then an upload
+        that it opens does not say that the blob is missing."""
+        with self._lock:
+            if self._mounts_from_itself is not None:
+                return
+            self._mounts_from_itself = False
+        try:
+            self._mounts_from_itself = self.mount(digest, self._client.repository.name)
+        except SpackOciError:
+            return  # the blob is stored; what is wrong will be met again where it matters
+        session = self._take_left_open(digest)
+        if session is not None:
+            self.cancel(session)
 
     def _send(self, session: Session, descriptor: Descriptor, source: BlobSource, report: "_Report") -> None:
         rest = self._in_one_piece(session, descriptor, source, report) if self._policy.monolithic else session
@@ -303,6 +320,10 @@ class Uploader:
         known = previous.min_chunk if previous else 0
         # a registry could ask for more than memory or disk hold; pieces are streamed, so any length will do
         return Session(self._client.location(answer), 0, int(minimum[:15]) if minimum.isdigit() else known)
+
+    def _has_left_open(self, digest: str) -> bool:
+        with self._lock:
+            return digest in self._left_open
 
     def _take_left_open(self, digest: str) -> Optional[Session]:
         with self._lock:
