@@ -116,8 +116,10 @@ def begin_child(inherited: Iterable[_Closable]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for connection in inherited:
         connection.close()
-    # a collection that looked at what is the parent's would copy all of its pages
+    # a collection that looked at what is the parent's would copy all of its pages; and those of a process that lives
+    # for a push or an install need not be frequent
     gc.freeze()
+    gc.set_threshold(20_000)
 
 
 class _Child:

@@ -32,7 +32,8 @@ def go_platform(spec: "spack.spec.Spec") -> Tuple[str, str]:
 
 def records_of(specs: Iterable["spack.spec.Spec"]) -> List[Package]:
     """The records of installed, concrete specs."""
-    common = _Common()
+    specs = list(specs)
+    common = _Common(specs)
     return [_SpecPackage(spec, common) for spec in specs]
 
 
@@ -46,10 +47,17 @@ def prepare_environments(packages: Sequence[Package]) -> None:
 class _Common:
     """Packages of one push have most of their closures in common: what is said of a dependency is made once."""
 
-    def __init__(self) -> None:
+    def __init__(self, specs: Sequence["spack.spec.Spec"]) -> None:
         self.environments = RunEnvironments()
+        self._specs = specs
         self._labels: Dict[str, str] = {}
         self._nodes: Dict[str, _Node] = {}
+
+    @cached_property
+    def prefixes(self) -> Dict[str, str]:
+        """By DAG hash; asked for in one read transaction, as each takes a lock otherwise."""
+        with spack.store.STORE.db.read_transaction():
+            return {spec.dag_hash(): str(spec.prefix) for spec in self._specs}
 
     def label(self, spec: "spack.spec.Spec") -> str:
         dag_hash = spec.dag_hash()
@@ -110,7 +118,7 @@ class _SpecPackage(Package):
 
     @cached_property
     def prefix(self) -> str:  # type: ignore[override]
-        return str(self.spec.prefix)
+        return self.common.prefixes[self.dag_hash]
 
     @cached_property
     def spec_document(self) -> Mapping[str, Any]:  # type: ignore[override]
