@@ -312,3 +312,14 @@ def test_an_upload_that_a_mount_has_opened_is_used():
         assert not store.mount_blob(layer(one), "elsewhere")
         assert put_new(store, one)
         assert registry.methods()[before:] == ["POST 202", "HEAD 404", "PUT 201"]
+
+
+def test_a_new_blob_where_head_is_forbidden():
+    one, _, _ = contents(3)
+    with fault_registry(Fault("HEAD", "", status=403, times=9)) as registry:
+        assert put_new(store_at(registry), one)
+        assert not put_new(store_at(registry), one)
+        assert registry.methods() == [
+            *["HEAD 403", "GET 404", "POST 202", "PUT 201", "POST 201"],
+            *["HEAD 403", "GET 206"],
+        ]

@@ -22,6 +22,7 @@ from ..errors import DigestMismatch, InvalidContent, InvalidReference, NotFound,
 from ..reference import check_tag
 from .client import RegistryClient
 from .downloads import digest_with
+from .existence import head_or_first_byte
 from .transport import Answer, absolute_url, without_query
 
 ACCEPT = ", ".join(MANIFEST_TYPES + INDEX_TYPES)
@@ -55,7 +56,11 @@ class Manifests:
     def resolve(self, reference: str) -> Descriptor:
         check_reference(reference)
         answer = head_or_first_byte(
-            self._client, self._url(reference), f"looking up {self._called(reference)}", {"Accept": ACCEPT}
+            self._client,
+            self._url(reference),
+            f"looking up {self._called(reference)}",
+            self._client.scopes("pull"),
+            {"Accept": ACCEPT},
         )
         digest = answer.headers.get("Docker-Content-Digest") or (reference if ":" in reference else "")
         length = answer.headers.get("Content-Length", "")
@@ -309,25 +314,6 @@ def next_link(header: Optional[str]) -> Optional[str]:
         if relation and "next" in relation.group(1).lower().split():
             return target or None
     return None
-
-
-def head_or_first_byte(client: RegistryClient, url: str, doing: str, headers: Dict[str, str]) -> Answer:
-    """HEAD; where that is forbidden, as by stores whose signed addresses hold for GET only, a GET of one byte."""
-    answer = client.call(
-        "HEAD", url, doing=doing, scopes=client.scopes("pull"), accept=(200, 403), headers=headers
-    ).read_nothing()
-    if answer.status == 200:
-        return answer
-    answer = client.call(
-        "GET",
-        url,
-        doing=doing,
-        scopes=client.scopes("pull"),
-        accept=(200, 206, 416),
-        headers={**headers, "Range": "bytes=0-0"},
-    )
-    answer.discard()
-    return answer
 
 
 def media_type_of(answer: Answer) -> str:

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import BinaryIO, Dict, Iterator, List, Optional, Tuple
 
 from ..content import BlobSource, Presence, Progress
-from ..descriptor import Descriptor, VerifyingReader, check_digest
-from ..errors import ContentError, NotFound, ResponseError, TransportError
+from ..descriptor import Descriptor, VerifyingReader
+from ..errors import ContentError, ResponseError, TransportError
 from ..reference import Repository
 from .client import RegistryClient
 from .downloads import Downloader
-from .manifests import Manifests, head_or_first_byte
+from .existence import has_blob
+from .manifests import Manifests
 from .settings import Mirror, RegistrySettings
 from .transport import Transport
 from .uploads import Uploader
@@ -56,12 +57,7 @@ class RegistryStore:
         self._manifests.delete(reference)
 
     def has_blob(self, digest: str) -> bool:
-        url = f"{self.repository.endpoint}/blobs/{check_digest(digest)}"
-        try:
-            head_or_first_byte(self.client, url, f"looking for {digest} in {self.repository}", {})
-        except NotFound:
-            return False
-        return True
+        return has_blob(self.client, digest, self.client.scopes("pull"))
 
     def open_blob(self, descriptor: Descriptor) -> VerifyingReader:
         return self._downloads.open(descriptor)

@@ -25,6 +25,7 @@ from ..errors import (
     UnexpectedResponse,
 )
 from .client import RegistryClient
+from .existence import has_blob
 from .settings import MIB
 from .tokens import repository_scope
 from .transport import Answer
@@ -291,6 +292,7 @@ class Uploader:
         except (NotFound, ResponseError) as e:
             if not isinstance(e, NotFound) and e.status in (401, 403, 429):
                 raise
+            # the connection may have been lost after the upload was closed, before the registry could say so
             return None if self._is_stored(descriptor) else self.start(descriptor.digest)
         received = range_end(answer.headers.get("Range"))
         if received is None:  # without knowing how far it got, it cannot be continued
@@ -301,15 +303,7 @@ class Uploader:
         return found
 
     def _is_stored(self, descriptor: Descriptor) -> bool:
-        """The connection may have been lost after the registry had closed the upload, before it could say so."""
-        answer = self._client.call(
-            "HEAD",
-            f"{self._client.repository.endpoint}/blobs/{descriptor.digest}",
-            doing=f"looking for {descriptor.digest} in {self._client.repository}",
-            scopes=self._client.scopes("pull", "push"),
-            accept=(200, 404),
-        ).read_nothing()
-        return answer.status == 200
+        return has_blob(self._client, descriptor.digest, self._client.scopes("pull", "push"))
 
     # -- details -----------------------------------------------------------------------------------------------------
 
