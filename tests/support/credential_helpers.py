@@ -48,7 +48,10 @@ def secretservice_helper() -> Iterator[Dict[str, str]]:
         _wait_for(lambda: (home / "bus").exists())
         keyring = ["gnome-keyring-daemon", "--foreground", "--unlock", "--components=secrets"]
         stack.enter_context(_service(env, home, *keyring, input="a-password\n"))
-        _wait_for(lambda: _works(env, "docker-credential-secretservice", "list"))
+        # it answers before the key chain is unlocked
+        secret = '{"ServerURL": "https://127.0.0.1:1", "Username": "nobody", "Secret": "nothing"}'
+        _wait_for(lambda: _works(env, "docker-credential-secretservice", "store", input=secret))
+        _wait_for(lambda: _works(env, "docker-credential-secretservice", "erase", input="https://127.0.0.1:1"))
         yield env
 
 
@@ -80,9 +83,8 @@ def _run(env: Dict[str, str], *command: str) -> None:
     assert done.returncode == 0, f"{command}: {done.stderr}"
 
 
-def _works(env: Dict[str, str], *command: str) -> bool:
-    done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True)
-    return done.returncode == 0
+def _works(env: Dict[str, str], *command: str, input: str) -> bool:
+    return subprocess.run(command, env=env, input=input, capture_output=True, text=True).returncode == 0
 
 
 @contextlib.contextmanager
