@@ -170,7 +170,7 @@ class _Connection:
 class Response:
     """An answer whose connection goes back to its pool with the last byte."""
 
-    def __init__(self, pool: "ConnectionPool", connection: "_Connection", response: PatientResponse) -> None:
+    def __init__(self, pool: "ConnectionPool", connection: _Connection, response: PatientResponse) -> None:
         self._pool: Optional[ConnectionPool] = pool
         self._connection = connection
         self._response = response
@@ -250,7 +250,7 @@ class ConnectionPool:
 
     def _exchange(
         self,
-        connection: "_Connection",
+        connection: _Connection,
         method: str,
         target: str,
         headers: Mapping[str, str],
