@@ -96,6 +96,7 @@ def test_cancelled_before_it_began(pool_of, tmp_path):
     while not (tmp_path / "first").exists():
         time.sleep(0.01)
     pool.cancel()
+    time.sleep(1)  # nothing tells that the child has read it; what begins before is finished, and that is right
     (tmp_path / "go").touch()
     assert first.result(30) == "first"
     assert isinstance(second.exception(timeout=30), Cancelled)
