@@ -30,7 +30,7 @@ from spack_oci.cache.push_plan import PushSettings, available_cores  # noqa: E40
 from support.bench_stack import spack_root  # noqa: E402
 
 #: of the same class as our defaults
-LIMITS = {"gzip": "igzip -2 -T {cores} -c", "zstd": "zstd -3 -T{cores} -q -c"}
+LIMITS = {"gzip": "igzip -2 -T {cores} -c", "zstd": "zstd -2 -T{cores} -q -c"}
 
 
 def sizes_of(store: Path) -> Dict[str, int]:

@@ -66,8 +66,9 @@ _MEDIA_TYPES = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD, "none": OCI_LAYE
 #: highest level; gzip 0 to 3 are isal's, 4 to 9 zlib's
 _MAX_LEVEL = {"gzip": 9, "zstd": 22, "none": 0}
 _MAX_ISAL_LEVEL = 3
-#: level when none is given. isal 2 makes layers some 13% larger than zlib's 6 at twelve times its speed
-_DEFAULT_LEVEL = {"zstd": 3, "isal": 2, "zlib-ng": 2, "zlib": 1}
+#: level when none is given. isal 2 makes layers some 13% larger than zlib's 6 at twelve times its speed; zstd 2 takes
+#: four fifths of the time of 3 for layers 5% larger, which are still 10% smaller than zlib's 9
+_DEFAULT_LEVEL = {"zstd": 2, "isal": 2, "zlib-ng": 2, "zlib": 1}
 
 
 @dataclass(frozen=True)
@@ -157,12 +158,12 @@ def memory_of(compression: Compression) -> int:
 
 
 def engines() -> Dict[str, str]:
-    """Which libraries compress, for `spack oci doctor`: {"gzip": "isal 1.9.1", "gzip:6": "zlib 1.2.13", ...}."""
+    """Which libraries compress, for `spack oci doctor`: {"gzip": "isal 1.9.1, level 2", ...}."""
     result = {}
     for name, level in (("gzip", None), ("gzip:6", 6)):
         engine = _gzip_engine(level)
         result[name] = f"{engine.name} {engine.version}, level {engine.level}"
-    result["zstd"] = f"libzstd {'.'.join(map(str, zstandard.ZSTD_VERSION))}"
+    result["zstd"] = f"libzstd {'.'.join(map(str, zstandard.ZSTD_VERSION))}, level {_zstd_level(None)}"
     return result
 
 
