@@ -70,6 +70,8 @@ PACKAGES = {
     def setup_run_environment(self, env):
         env.remove_path("PATH", "/nowhere")
         env.unset("TOOL")
+        for path in ("/a//b/../c/", ".", "x/"):
+            env.prepend_path("TOOL_PATH", path, separator=";")
 """,
     "env-raises": """
     depends_on("env-plain", type="run")
@@ -107,7 +109,8 @@ PREPARE = (
     f"ROOTS = {ROOTS}\n"
     + """
 import builtins, json, os, random
-import spack.build_environment, spack.concretize, spack.error, spack.package_base, spack.user_environment
+import spack.build_environment, spack.concretize, spack.error, spack.package_base
+import spack.user_environment, spack.util.environment
 from spack_oci.spack.environments import RunEnvironments
 
 roots = [spack.concretize.concretize_one(root) for root in ROOTS]
@@ -127,15 +130,13 @@ def watched(*specs):
 
 spack.user_environment.environment_modifications_for_specs = watched
 
-def listed(modifications):
-    return [(type(m).__name__, m.name, getattr(m, "value", None), m.separator) for m in modifications]
-
 def compare(environments, *roots):
-    base = {"PATH": "/bin", "TOOL": "x"}
-    theirs, expected = spacks_own(*roots), dict(base)
-    theirs.apply_modifications(expected)
-    if listed(environments._modifications(roots)) != listed(theirs) or environments.apply(roots, base) != expected:
-        different.append("+".join(s.format("{name}@{version}") for s in roots))
+    theirs = spacks_own(*roots)
+    for base in ({"PATH": "/bin", "TOOL": "x"}, {"LANG_PATH": "", "TOOL_PATH": "/t;;"}):
+        expected = dict(base)
+        theirs.apply_modifications(expected)
+        if environments.apply(roots, base) != expected:
+            different.append("+".join(s.format("{name}@{version}") for s in roots))
 
 different = []
 def result(**values):
@@ -252,15 +253,26 @@ base.get_env_modifications = with_more
 environments = RunEnvironments()
 more = [e["NEW"] for e in environments_of_all(environments)] == [s.name for s in specs]
 base.get_env_modifications = original
+trusted = environments._trusted
+
+PrependPath = spack.util.environment.PrependPath
+execute = PrependPath.execute
+
+PrependPath.execute = spack.util.environment.AppendPath.execute
+environments = RunEnvironments()
+compare_all = [compare(environments, spec) for spec in specs * 2]
+prepends = environments._trusted
+PrependPath.execute = execute
 
 spack.package_base.PackageBase.setup_more = lambda self, env: None
 left_to_spack.clear()
 environments_of_all(RunEnvironments())
-result(more=more, trusted=environments._trusted, count=len(specs))
+result(more=more, trusted=[trusted, prepends], count=len(specs))
 """
 
 
 def test_a_spack_that_has_another_way_is_asked_each_time(spack):
     found = run(spack, OTHER_SPACK)
-    assert found["more"] and not found["trusted"]
+    assert found["more"] and found["trusted"] == [False, False]
+    assert found["different"] == []
     assert len(found["left"]) == found["count"]

@@ -21,7 +21,7 @@ import re
 import threading
 from collections import Counter
 from functools import cache
-from typing import Any, Dict, FrozenSet, List, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, List, Optional, Sequence, Set, Tuple
 
 import spack.build_environment
 import spack.deptypes as dt
@@ -30,6 +30,7 @@ import spack.schema.environment
 import spack.spec
 import spack.user_environment
 import spack.util.environment
+from spack.util.environment import PrependPath
 
 from .compat import Context
 from .runtime_graph import Closure, Node, RuntimeGraph
@@ -51,6 +52,8 @@ class RunEnvironments:
         self._added = _Records(self._graph)
         #: kinds of closures of which one came out as from Spack
         self._checked: Set[FrozenSet[str]] = set()
+        #: what is prepended to a variable -> as Spack writes it there
+        self._normal_paths: Dict[str, str] = {}
         self._trusted = _SET_UP.issuperset(n for n in dir(spack.package_base.PackageBase) if n.startswith("setup_"))
 
     def runtime(self, spec: "spack.spec.Spec") -> Optional[List[Node]]:
@@ -66,26 +69,48 @@ class RunEnvironments:
 
     def apply(self, specs: Sequence["spack.spec.Spec"], base: Dict[str, str]) -> Dict[str, str]:
         """``base`` with the run environment of ``specs``."""
-        result = dict(base)
         with SPACK_LOCK:
-            modifications = self._modifications(specs)
-        modifications.apply_modifications(result)
-        return result
+            found, kind = self._recorded(specs)
+            if found is not None and kind in self._checked:
+                return self._modified(base, found)
+            expected = spack.user_environment.environment_modifications_for_specs(*specs)
+            result = dict(base)
+            expected.apply_modifications(result)
+            if found is not None:
+                same = _comparable(found) == _comparable(expected)
+                self._trusted = same and self._modified(base, found) == result
+                self._checked.add(kind)
+            return result
 
-    def _modifications(self, specs: Sequence["spack.spec.Spec"]) -> Any:
+    def _recorded(self, specs: Sequence["spack.spec.Spec"]) -> Tuple[Optional[List], FrozenSet[str]]:
+        """Modifications from records, if that is possible, and the kind of closure."""
         try:
             closure = self._graph.closure(specs)
             kind = self._kind(closure)
             found = self._from_records(specs, closure) if self._trusted and self._usual(closure) else None
+            return found, kind
         except Exception:  # not lost: if it is a recipe's, Spack's function raises it again
-            found = None
-        if found is not None and kind in self._checked:
-            return found
-        expected = spack.user_environment.environment_modifications_for_specs(*specs)
-        if found is not None:
-            self._trusted = _comparable(found) == _comparable(expected)
-            self._checked.add(kind)
-        return expected
+            return None, frozenset()
+
+    def _modified(self, base: Dict[str, str], modifications: Iterable[Any]) -> Dict[str, str]:
+        """As ``apply_modifications``: each looks at its own variable only, so it takes no grouping by variable."""
+        result = dict(base)
+        for one in modifications:
+            if type(one) is PrependPath:  # most are: in Spack's own way, the same path is made normal again and again
+                behind = result.get(one.name)
+                path = self._normal_path(one)
+                result[one.name] = f"{path}{one.separator}{behind}" if behind else path
+            else:
+                one.execute(result)
+        return result
+
+    def _normal_path(self, prepend: PrependPath) -> str:
+        path = self._normal_paths.get(prepend.value)
+        if path is None:
+            alone: Dict[str, str] = {}
+            prepend.execute(alone)
+            path = self._normal_paths[prepend.value] = alone[prepend.name]
+        return path
 
     def _kind(self, closure: Closure) -> FrozenSet[str]:
         """What of Spack's algorithm a closure needs."""
@@ -103,7 +128,7 @@ class RunEnvironments:
         recipes = [recipe for node in nodes for recipe in self._added[node].recipes]
         return len({node.dag_hash for node in nodes}) == len(nodes) and len(set(recipes)) == len(recipes)
 
-    def _from_records(self, specs: Sequence["spack.spec.Spec"], closure: Closure) -> Optional[Any]:
+    def _from_records(self, specs: Sequence["spack.spec.Spec"], closure: Closure) -> Optional[List]:
         """None when a record cannot be made, or not be used."""
         lists = self._lists(closure)
         if None in lists:
@@ -111,10 +136,7 @@ class RunEnvironments:
             lists = self._lists(closure)
         if None in lists:
             return None
-        found = spack.util.environment.EnvironmentModifications()
-        for one in lists:
-            found.env_modifications.extend(one)
-        return found
+        return [one for added in lists for one in added or ()]
 
     def _lists(self, closure: Closure) -> List[Optional[List]]:
         """What the closure adds, in the order of ``environment_modifications_for_specs``: first prefixes; then, as
@@ -249,5 +271,5 @@ def _recipes_of(package_class: type) -> Tuple[type, ...]:
     return tuple(c for c in package_class.__mro__ if _RECIPE.search(c.__module__))
 
 
-def _comparable(modifications: Any) -> List[Tuple[type, Any]]:
+def _comparable(modifications: Iterable[Any]) -> List[Tuple[type, Any]]:
     return [(type(one), one) for one in modifications]
