@@ -352,7 +352,8 @@ def _planned_apart(
     def look(package: Package) -> Tuple[Mapping[str, Any], Mapping[str, Any]]:
         """What was made of the package itself, and what is planned."""
         plan = vars(_plan_one(package, settings, target))
-        return {"prefix": package.prefix, "build_info": package.build_info}, {**plan, "package": None}
+        parts = {name: getattr(package, name) for name in ("prefix", "build_info", "description")}
+        return parts, {**plan, "package": None}
 
     # this process has enough to do meanwhile
     processes = max(1, min(available_cores() - 1, _MOST_PLANNERS))

@@ -214,7 +214,9 @@ def run(request: Request) -> "Outcome":
 
     For a process that does nothing else: not what an autopush calls for each package.
     """
-    gc.freeze()  # Spack's modules and database stay: a collection that looks at them takes 50 ms
+    # Spack's modules and database stay: a collection that looks at them takes 50 ms; what a push makes is not much
+    gc.freeze()
+    gc.set_threshold(20_000)
     if request.image.tags:
         from . import images
 
@@ -249,11 +251,13 @@ def push_specs(store: ContentStore, request: Request, specs: Sequence["spack.spe
         if not to_push:
             return plan.result_of_nothing()
         from ..cache.push import execute_push
-        from . import images
 
         if len(to_push) < len(specs):
             tty.info(f"{len(to_push)} specs need to be pushed to {store.url}")
-        how = replace(how, base=images.prepare_base(store, request.image, specs, to_push, request.mirror))
+        if request.image.base_image:
+            from . import images
+
+            how = replace(how, base=images.prepare_base(store, request.image, specs, to_push, request.mirror))
         return execute_push(plan, store, settings=how, reporter=reporter())
 
 
