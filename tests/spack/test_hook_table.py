@@ -128,6 +128,20 @@ def test_an_install_works_with_a_spack_of_another_shape(altered, new_cache, sour
     assert "download_tarball" in done.stderr
 
 
+def test_only_mirrors_of_files_have_a_layout_to_look_for(spack):
+    """Spack 1.0 asks `oci+http://` for it, before it pushes."""
+    out = spack.script(
+        "import spack.cmd.buildcache as b\n"
+        "import spack.llnl.util.tty as tty\n"
+        "from spack.mirrors.mirror import Mirror\n"
+        "tty.warn = lambda message: print('warned of', mirror.push_url)\n"
+        "for url in ('oci+http://localhost:1/a', 'oci+file:///a', 'oci://localhost:1/a', 'file:///nowhere'):\n"
+        "    mirror = Mirror(url)\n"
+        "    b.check_mirror_for_layout(mirror)\n"
+    )
+    assert out.split("\n") == ["warned of file:///nowhere", ""]
+
+
 def test_hooks_disabled(spack):
     """`oci:hooks:enabled:false` is obeyed when it is set, without a new process of Spack having to be told."""
     spack.run("config", "add", "oci:hooks:enabled:false")

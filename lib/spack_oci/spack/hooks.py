@@ -80,6 +80,13 @@ HOOKS: Sequence[Hook] = (
         [("mirror",)],
         "mirrors:image_from_mirror",
     ),
+    Hook(
+        "not look for the layout of a mirror of files",
+        ["spack.cmd.buildcache:check_mirror_for_layout"],
+        [("mirror",)],
+        "mirrors:check_mirror_for_layout",
+        later=True,
+    ),
     *(
         Hook(
             f"fetch ahead of the {which} installer",

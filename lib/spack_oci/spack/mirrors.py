@@ -270,6 +270,12 @@ class MirrorImage(spack.oci.image.ImageReference):
     __slots__ = ["mirror"]
 
 
+def check_mirror_for_layout(original: Callable, mirror: "spack.mirrors.mirror.Mirror") -> None:
+    """Hook of what `spack buildcache push` asks of mirrors that are not OCI's; in 1.0, those are all but ``oci://``."""
+    if not is_oci_url(mirror.push_url):
+        original(mirror)
+
+
 def image_from_mirror(original: Callable, mirror: "spack.mirrors.mirror.Mirror") -> MirrorImage:
     """Hook of ``spack.oci.oci.image_from_mirror``, which raises ValueError for a mirror that is none of ours."""
     url = mirror.push_url
