@@ -75,6 +75,15 @@ def test_high_zstd_levels_find_repetitions_far_apart():
     assert len(compress("zstd:9", data)) < 0.52 * len(data) < len(compress("zstd:5", data))
 
 
+@pytest.mark.parametrize("compression", ["zstd:1", "zstd"])
+def test_fast_zstd_levels_look_back_as_far_as_a_frame(compression):
+    """libzstd's own would find nothing that is more than 1 MiB away."""
+    repeated, between = random.Random(5).randbytes(1 << 20), random.Random(6).randbytes(3 << 19)
+    data = repeated + between + repeated
+    assert len(compress(compression, data)) < 0.8 * len(data)
+    assert zstandard.get_frame_parameters(compress(compression, data)).window_size <= codec.FRAME_SIZE
+
+
 def test_a_long_frame_needs_no_more_than_its_window():
     """klauspost/compress, which containerd and podman use, takes windows up to 64 MiB; RFC 8878 asks for 8."""
     packed = compress("zstd:9", sample(9 << 20))

@@ -19,7 +19,6 @@ and the blocks are compressed independently, by any number of threads.
 import gzip
 import re
 import struct
-import threading
 import zlib
 from collections import deque
 from concurrent.futures import Executor, Future
@@ -31,7 +30,9 @@ import zstandard
 
 from ..descriptor import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD
 from ..errors import ConfigurationError, CorruptArchive
+from . import zstd_levels
 from .zstd_frames import FrameWalker
+from .zstd_levels import FRAME_SIZE, LONG_LEVEL, compress_frame, long_parameters
 
 try:
     from isal import igzip, isal_zlib
@@ -46,11 +47,6 @@ Block = Union[bytes, bytearray, memoryview]
 
 #: bytes of input in one deflate block; part of what makes the output reproducible
 BLOCK_SIZE = 1 << 20
-#: bytes of input in one zstd frame
-FRAME_SIZE = 4 << 20
-#: from this level of zstd on, larger members are one frame with a window of so many bits
-LONG_LEVEL = 6
-LONG_WINDOW = 25
 _WINDOW = 32 << 10
 #: RFC 1952: deflate, no flags, no time, unknown operating system
 _GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
@@ -66,9 +62,8 @@ _MEDIA_TYPES = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD, "none": OCI_LAYE
 #: highest level; gzip 0 to 3 are isal's, 4 to 9 zlib's
 _MAX_LEVEL = {"gzip": 9, "zstd": 22, "none": 0}
 _MAX_ISAL_LEVEL = 3
-#: level when none is given. isal 2 makes layers some 13% larger than zlib's 6 at twelve times its speed; zstd 2 takes
-#: four fifths of the time of 3 for layers 5% larger, which are still 10% smaller than zlib's 9
-_DEFAULT_LEVEL = {"zstd": 2, "isal": 2, "zlib-ng": 2, "zlib": 1}
+#: level when none is given. isal 2 makes layers some 13% larger than zlib's 6 at twelve times its speed
+_DEFAULT_LEVEL = {"isal": 2, "zlib-ng": 2, "zlib": 1}
 
 
 @dataclass(frozen=True)
@@ -103,9 +98,7 @@ class Compression:
         if self.algorithm == "none":
             return "none"
         if self.algorithm == "zstd":
-            version = ".".join(map(str, zstandard.ZSTD_VERSION))
-            level = _zstd_level(self.level)
-            return f"zstd-{version}:{level}" + (f":long={LONG_WINDOW}" if level >= LONG_LEVEL else "")
+            return zstd_levels.encoder(_zstd_level(self.level))
         engine = _gzip_engine(self.level)
         return f"{engine.name}-{engine.version}:{engine.level}"
 
@@ -144,17 +137,11 @@ def open_compressor(
 
 def memory_of(compression: Compression) -> int:
     """Bytes that compressing one layer takes at most: for each of three blocks (one is filled, two may be under way in
-    the pool) its input, its output, and the compressor's own; for a long frame, its window and the compressor's own.
+    the pool) its input, its output, and the compressor's own; of zstd, see :func:`.zstd_levels.memory_of`.
     """
-    if compression.algorithm != "zstd":
-        return 3 * (2 * BLOCK_SIZE + (1 << 20))
-    level = _zstd_level(compression.level)
-    if level >= LONG_LEVEL:
-        # what finds repetitions far apart is not in the estimate: a table of 8 bytes for 128 of the window
-        tables = _long_parameters(level).estimated_compression_context_size() + (1 << LONG_WINDOW - 4)
-        return 2 * FRAME_SIZE + (1 << LONG_WINDOW) + tables
-    parameters = zstandard.ZstdCompressionParameters.from_level(level, source_size=FRAME_SIZE)
-    return 3 * (2 * FRAME_SIZE + parameters.estimated_compression_context_size())
+    if compression.algorithm == "zstd":
+        return zstd_levels.memory_of(_zstd_level(compression.level))
+    return 3 * (2 * BLOCK_SIZE + (1 << 20))
 
 
 def engines() -> Dict[str, str]:
@@ -187,7 +174,7 @@ def _gzip_engine(level: Optional[int]) -> _Engine:
 
 
 def _zstd_level(level: Optional[int]) -> int:
-    return _DEFAULT_LEVEL["zstd"] if level is None else level
+    return zstd_levels.DEFAULT_LEVEL if level is None else level
 
 
 def _version(module: str) -> str:
@@ -311,12 +298,12 @@ class _ZstdCompressor(_BlockCompressor):
 
     def _compress(self, block: Block) -> None:
         self._empty = False
-        self._run(_zstd_frame, block, self._level)
+        self._run(compress_frame, block, self._level)
 
     def finish(self) -> None:
         super().finish()
         if self._empty:
-            self._sink(_zstd_frame(b"", self._level))
+            self._sink(compress_frame(b"", self._level))
 
     def next_member(self) -> None:
         super().finish()
@@ -343,7 +330,7 @@ class _LongZstdCompressor:
             self._first = bytes(block)
             return
         if self._frame is None:
-            parameters = _long_parameters(self._level, enable_ldm=True, write_checksum=True)
+            parameters = long_parameters(self._level, enable_ldm=True, write_checksum=True)
             self._frame = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
             self._compress(self._first or b"")
             self._first = None
@@ -359,34 +346,16 @@ class _LongZstdCompressor:
         if self._frame is not None:
             self._sink(self._frame.flush())
         elif self._first is not None:
-            self._sink(_zstd_frame(self._first, self._level))
+            self._sink(compress_frame(self._first, self._level))
         self._frame = self._first = None
 
     def finish(self) -> None:
         self.next_member()
         if self._empty:
-            self._sink(_zstd_frame(b"", self._level))
+            self._sink(compress_frame(b"", self._level))
 
     def abort(self) -> None:
         self._frame = self._first = None
-
-
-def _long_parameters(level: int, **more: Any) -> zstandard.ZstdCompressionParameters:
-    make = partial(zstandard.ZstdCompressionParameters.from_level, level, window_log=LONG_WINDOW, **more)
-    found = make()
-    # tables not larger than those of levels 12 and 19: with those of 22, a layer would take more than 500 MiB
-    return make(chain_log=min(found.chain_log, 24), hash_log=min(found.hash_log, 23))
-
-
-_contexts = threading.local()
-
-
-def _zstd_frame(data: Block, level: int) -> bytes:
-    """One frame; every thread keeps its context of the level that it used last."""
-    if getattr(_contexts, "level", None) != level:
-        _contexts.compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
-        _contexts.level = level
-    return _contexts.compressor.compress(data)
 
 
 class _Verbatim:
