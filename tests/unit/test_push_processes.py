@@ -14,7 +14,7 @@ import pytest
 from spack_oci.archive.codec import Compression
 from spack_oci.archive.pack import Cancelled
 from spack_oci.cache import push as engine
-from spack_oci.cache import push_plan
+from spack_oci.cache import push_plan, tagging
 from spack_oci.cache.blobs import BlobCache
 from spack_oci.cache.outcome import FAILED, PUSHED
 from spack_oci.cache.progress import Silent
@@ -306,8 +306,29 @@ class TestInForkedProcesses:
         )
         assert prepared == [packages[1]] and plan.refused == [packages[2]]
 
+    @pytest.mark.parametrize("allowed", range(5))
+    def test_where_no_more_processes_are_allowed_the_push_goes_on_with_fewer(
+        self, packages, packed_by_processes, tmp_path, monkeypatch, allowed
+    ):
+        """One plans, two pack, two tag; what has no process is done by threads."""
+        real, left = os.fork, list(range(allowed))
+
+        def fork():
+            if not left:
+                raise BlockingIOError(11, "Resource temporarily unavailable")
+            left.pop()
+            return real()
+
+        monkeypatch.setattr(os, "fork", fork)
+        monkeypatch.setattr(push_plan, "available_cores", lambda: 2)
+        monkeypatch.setattr(tagging, "available_cores", lambda: 2)
+        store = open_layout(LayoutDirectory(str(tmp_path / "layout")), create=True)
+        result = push(store, packages, replace(packed_by_processes, pack_jobs=2))
+        assert not result.failed and not left
+        assert sorted(store.tags()) == sorted(package.tag for package in packages)
+
     def test_few_packages_are_not_worth_it(self, tmp_path, settings, monkeypatch):
-        from spack_oci.cache import forked_map, tagging
+        from spack_oci.cache import forked_map
 
         many = [make_package(tmp_path / "store", f"package{number}") for number in range(3)]
         monkeypatch.setattr(push_plan, "available_cores", lambda: 2)

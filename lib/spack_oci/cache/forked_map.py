@@ -1,40 +1,41 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """A list of results that forked processes work out while the caller does something else."""
 
+import contextlib
 import os
 from functools import partial
+from itertools import zip_longest
 from multiprocessing.connection import Connection
-from typing import Any, Callable, List, Sequence
+from typing import Any, Callable, List, Optional, Sequence
 
 from .forked_pool import begin_child, fork
 
 
 class ForkedMap:
     """``[function(item) for item in items]``, as a context manager: the processes are forked at once, when no other
-    thread may be running, and are gone at the end. Results travel pickled.
+    thread may be running, and are gone at the end. Results travel pickled. Where the system
+    allows no more processes, the work is done when the results are asked for.
     """
 
     def __init__(self, function: Callable[[Any], Any], items: Sequence[Any], processes: int) -> None:
         self._function = function
+        self._items = items
         self._shares = [items[number::processes] for number in range(processes)]
-        self._count = len(items)
         self._connections: List[Connection] = []
         self._children: List[Any] = []
-        for share in self._shares:
-            process, connection = fork(partial(self._serve, share))
-            self._children.append(process)
-            self._connections.append(connection)
+        with contextlib.suppress(OSError):
+            for share in self._shares:
+                process, connection = fork(partial(self._serve, share))
+                self._children.append(process)
+                self._connections.append(connection)
 
     def results(self) -> List[Any]:
         """In the order of the items. What a process could not do is done here, and raises here what it raises."""
-        results: List[Any] = [None] * self._count
+        results: List[Any] = [None] * len(self._items)
         processes = len(self._shares)
-        for number, (share, connection) in enumerate(zip(self._shares, self._connections)):
-            try:
-                found = connection.recv()
-            except (EOFError, OSError):
-                found = [self._function(item) for item in share]
-            results[number::processes] = found
+        for number, (share, connection) in enumerate(zip_longest(self._shares, self._connections)):
+            found = _received(connection)
+            results[number::processes] = [self._function(item) for item in share] if found is None else found
         return results
 
     def _serve(self, share: Sequence[Any], connection: Connection, other_end: Connection) -> None:
@@ -52,3 +53,11 @@ class ForkedMap:
             connection.close()
             process.kill()
             process.join()
+
+
+def _received(connection: Optional[Connection]) -> Optional[List[Any]]:
+    """None if the process is not there, or died."""
+    try:
+        return connection.recv() if connection else None
+    except (EOFError, OSError):
+        return None

@@ -7,7 +7,7 @@ from functools import partial
 from typing import List, Sequence
 
 from ..archive.worker import PackWorker, serve
-from .forked_pool import begin_child, fork_process
+from .forked_pool import begin_child, fork_process, fork_up_to
 
 
 class ForkedPacker:
@@ -20,10 +20,15 @@ class ForkedPacker:
         self.stdin = os.fdopen(our_requests, "w", encoding="ascii")
         self.stdout = os.fdopen(our_answers, "r", encoding="ascii")
         self._guard = threading.Lock()
-        self._process = fork_process(partial(_serve, requests, answers, [self, *earlier]))
+        try:
+            self._process = fork_process(partial(_serve, requests, answers, [self, *earlier]))
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            os.close(requests)
+            os.close(answers)
         self.pid = self._process.pid
-        os.close(requests)
-        os.close(answers)
 
     def kill(self) -> None:
         self._process.kill()
@@ -43,10 +48,9 @@ class ForkedPacker:
 
 
 def forked_workers(count: int) -> List[PackWorker]:
-    """No other thread may be running."""
+    """No other thread may be running. For ``count`` and OSError, see :func:`.forked_pool.fork_up_to`."""
     packers: List[ForkedPacker] = []
-    for _ in range(count):
-        packers.append(ForkedPacker(packers))
+    fork_up_to(count, packers, lambda: ForkedPacker(packers))
     return [PackWorker(packer) for packer in packers]
 
 

@@ -16,12 +16,14 @@ import threading
 import time
 from concurrent.futures import Executor, Future
 from multiprocessing.connection import Connection
-from typing import Any, Callable, Dict, Iterable, List, Optional, Protocol, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Protocol, Tuple, TypeVar
 
 from ..archive.pack import Cancelled
 from ..errors import SpackOciError
 from .daemon_pool import DaemonPool
 from .stopping import interrupts_wait
+
+_T = TypeVar("_T")
 
 #: messages besides jobs
 _CANCEL, _END = "cancel", "end"
@@ -29,7 +31,8 @@ _CANCEL, _END = "cancel", "end"
 
 class ForkedPool(Executor):
     """``submit(job)`` runs ``function(job)`` in one of the processes, which are forked at once: no other thread may be
-    running then. Jobs, results and errors travel pickled. A process that dies fails the jobs that it had.
+    running then. Jobs, results and errors travel pickled. A process that dies fails the jobs that it had. For
+    ``processes`` and OSError, see :func:`fork_up_to`.
     """
 
     def __init__(self, function: Callable[[Any], Any], processes: int, threads: int, name: str) -> None:
@@ -37,8 +40,7 @@ class ForkedPool(Executor):
         self._threads = threads
         self._name = name
         self._children: List[_Child] = []
-        for _ in range(processes):
-            self._children.append(_Child(*fork(self._serve)))
+        fork_up_to(processes, self._children, lambda: _Child(*fork(self._serve)))
         for child in self._children:  # not before all are forked
             child.listen(name)
 
@@ -93,9 +95,27 @@ class ForkedPool(Executor):
 def fork(serve: Callable[[Connection, Connection], None]) -> Tuple[Any, Connection]:
     """A process that runs ``serve(its end, our end)`` of a pipe, and our end."""
     ours, theirs = multiprocessing.Pipe()
-    process = fork_process(serve, theirs, ours)
-    theirs.close()
+    try:
+        process = fork_process(serve, theirs, ours)
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
     return process, ours
+
+
+def fork_up_to(count: int, made: List[_T], make: Callable[[], _T]) -> None:
+    """Append ``make()`` to ``made`` so many times, or less often: where the system allows no more processes, fewer have
+    to do. Raises OSError if it does not allow one.
+    """
+    for _ in range(count):
+        try:
+            made.append(make())
+        except OSError:
+            if not made:
+                raise
+            return
 
 
 def fork_process(target: Callable[..., None], *arguments: Any) -> Any:

@@ -22,7 +22,7 @@ from typing import Any, Callable, Deque, Dict, FrozenSet, List, Optional, Protoc
 
 from ..errors import SpackOciError
 from .flight import Flight
-from .forked_pool import begin_child, fork, picklable
+from .forked_pool import begin_child, fork, fork_up_to, picklable
 
 INSTALLED = "installed"
 FAILED = "failed"
@@ -309,8 +309,7 @@ class _Workers:
     _workers: List[_Worker] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for _ in range(max(1, self.count)):
-            self._workers.append(_Worker(*fork(self._serve)))
+        fork_up_to(max(1, self.count), self._workers, lambda: _Worker(*fork(self._serve)))
 
     @property
     def connections(self) -> List[Connection]:

@@ -40,14 +40,14 @@ class Packing:
         # a single large package may use the whole pool, many share it
         large = sum(size > LARGE for size in sizes)
         self._ahead = max(2, 2 * packers // max(1, min(large, packers)))
-        self._processes = settings.processes
-        if self._processes is None:
+        processes = settings.processes
+        if processes is None:
             # an interpreter that is embedded in a program has no executable
             possible = packers > 1 and len(sizes) > 1 and bool(sys.executable)
-            self._processes = possible and sum(sizes) >= WORTH_PROCESSES
-        self.threads = packers * AHEAD if self._processes else packers
-        self._pool = None if self._processes else ThreadPoolExecutor(packers, "deflate")
-        self._workers = self._make_workers(packers, len(sizes)) if self._processes else []
+            processes = possible and sum(sizes) >= WORTH_PROCESSES
+        self._workers = self._make_workers(packers, len(sizes)) if processes else []
+        self.threads = packers * AHEAD if self._workers else packers
+        self._pool = None if self._workers else ThreadPoolExecutor(packers, "deflate")
         self._idle: queue.SimpleQueue[PackWorker] = queue.SimpleQueue()
         for worker in self._workers * AHEAD:
             self._idle.put(worker)
@@ -55,7 +55,7 @@ class Packing:
     def pack(self, package: Package, size: int, progress: Progress) -> Tuple[PackedLayer, str]:
         """The layer, and the file that holds it. Raises as :func:`spack_oci.archive.pack.pack_prefix`."""
         path = os.path.join(self._stage, f"{package.dag_hash}.layer")
-        if self._processes:
+        if self._workers:
             return self._in_process(package, size, path, progress), path
         try:
             with open(path, "wb", buffering=0) as sink:
@@ -90,11 +90,13 @@ class Packing:
             self._idle.put(worker)
 
     def _make_workers(self, packers: int, packages: int) -> List[PackWorker]:
-        return (
-            forked_workers(packers)
-            if worth_forking(self._settings, packages)
-            else [PackWorker() for _ in range(packers)]
-        )
+        """An empty list where the system allows no more processes."""
+        if not worth_forking(self._settings, packages):
+            return [PackWorker() for _ in range(packers)]
+        try:
+            return forked_workers(packers)
+        except OSError:
+            return []
 
     def stop(self) -> None:
         """End what is being packed; ``cancelled`` is true by now."""

@@ -140,15 +140,17 @@ class _Push:
         stage = os.path.join(self._settings.stage or tempfile.gettempdir(), f"spack-oci-push-{secrets.token_hex(8)}")
         try:
             self._make_stage(stage)
-            self._work_in(stage, jobs)
+            sizes = [job.plan.size for job in jobs if job.plan.action == PACK]
+            self._packing = Packing(self._settings, stage, sizes, self._stop.is_set)
+            try:
+                self._work_in_pools(jobs)
+            finally:
+                self._packing.close()
         finally:
             shutil.rmtree(stage, ignore_errors=True)
 
-    def _work_in(self, stage: str, jobs: Sequence[_Job]) -> None:
+    def _work_in_pools(self, jobs: Sequence[_Job]) -> None:
         packers, senders = self._settings.packers, max(1, self._settings.transfer_jobs)
-        self._stage = stage
-        sizes = [job.plan.size for job in jobs if job.plan.action == PACK]
-        self._packing = Packing(self._settings, stage, sizes, self._stop.is_set)
         self._tagger = self._make_tagger([job.package for job in jobs])
         self._tag_pool = forked_pool(self._tagger, len(jobs), self._settings)
         self._to_prepare = list(reversed(jobs))
@@ -168,7 +170,6 @@ class _Push:
             for pool in (self._pack_pool, self._send_pool, self._tag_pool):
                 if pool is not None:
                     pool.end(_PATIENCE if aborted else None)
-            self._packing.close()
 
     def _make_tagger(self, packages: Sequence[Package]) -> Tagger:
         created = self._settings.created or created_from_environment()

@@ -81,9 +81,13 @@ class Tagger:
 
 
 def forked_pool(tagger: Tagger, packages: int, settings: PushSettings) -> Optional[ForkedPool]:
-    """Processes for :meth:`Tagger.tag`, with as many requests at a time as ``settings`` allow; None: not worth it."""
+    """Processes for :meth:`Tagger.tag`, with as many requests at a time as ``settings`` allow; None: they are not worth
+    it, or the system allows no more."""
     if not worth_forking(settings, packages):
         return None
     requests = max(1, settings.transfer_jobs)
     processes = min(available_cores(), requests, MOST_PROCESSES)
-    return ForkedPool(tagger.tag, processes, -(-requests // processes), "tag")
+    try:
+        return ForkedPool(tagger.tag, processes, -(-requests // processes), "tag")
+    except OSError:
+        return None
