@@ -13,8 +13,8 @@ from .forked_pool import begin_child, fork
 
 class ForkedMap:
     """``[function(item) for item in items]``, as a context manager: the processes are forked at once, when no other
-    thread may be running, and are gone at the end. Results travel pickled. Where the system
-    allows no more processes, the work is done when the results are asked for.
+    thread may be running, and are gone at the end. Results travel pickled. Where the system allows no more processes,
+    the work is done when the results are asked for.
     """
 
     def __init__(self, function: Callable[[Any], Any], items: Sequence[Any], processes: int) -> None:

@@ -21,7 +21,7 @@ import ssl
 import time
 from typing import Any, Iterable, List, Mapping, Optional, Union
 
-from .heads import parse_head, request_head
+from .heads import Fields, parse_head, request_head
 
 #: read from the socket in pieces of up to this many bytes, where the caller asks for little
 _BUFFER = 64 << 10
@@ -93,6 +93,8 @@ class PatientResponse(http.client.HTTPResponse):
     """Made in place of ``http.client``'s own; the socket's timeout at that moment is the patience."""
 
     fp: io.BufferedReader
+    #: in place of ``headers``
+    fields: Fields
 
     def __init__(self, minimum_rate: int, sock: Any, debuglevel: int = 0, method: Optional[str] = None) -> None:
         patient = _PatientSocket(sock, sock.gettimeout(), minimum_rate)
@@ -102,6 +104,7 @@ class PatientResponse(http.client.HTTPResponse):
     def begin(self) -> None:
         if not self._begin_as_usual():
             super().begin()
+            self.fields = Fields(self.headers.items())
         self._patient.in_body = True
 
     def _begin_as_usual(self) -> bool:
@@ -113,26 +116,13 @@ class PatientResponse(http.client.HTTPResponse):
         self.version = 11
         self.code = self.status = head.status
         self.reason = head.reason
-        self.headers = self.msg = head.fields  # type: ignore[assignment]
+        self.fields = head.fields
         self.chunked = head.chunked  # type: ignore[assignment]
         self.chunk_left = None
         empty = head.status in (204, 304) or self._method == "HEAD"  # type: ignore[attr-defined]
         self.length = 0 if empty else head.length
         self.will_close = head.closes or (self.length is None and not head.chunked)
         return True
-
-
-class Headers:
-    """Header fields; names in any case."""
-
-    def __init__(self, fields: Any) -> None:
-        self._fields = fields
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return self._fields.get(name, default)
-
-    def get_all(self, name: str) -> List[str]:
-        return self._fields.get_all(name) or []
 
 
 class _Connection:
@@ -175,7 +165,7 @@ class Response:
         self._connection = connection
         self._response = response
         self.status = response.status
-        self.headers = Headers(response.headers)
+        self.headers = response.fields
         if response.isclosed():
             self._give_back()
 

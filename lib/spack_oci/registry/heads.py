@@ -8,7 +8,7 @@ else a server may send is left to ``http.client``.
 
 import http.client
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 #: not an interim answer, which another follows
@@ -25,18 +25,20 @@ _EXPECT_BODY = ("PATCH", "POST", "PUT")
 
 
 class Fields:
-    """Fields of an answer; names in any case. As much of ``email.message.Message`` as http.client and we use."""
+    """Header fields; names in any case. Blanks around a value are not part of it (RFC 9112, 5.1)."""
 
-    def __init__(self, values: Dict[str, List[str]]) -> None:
-        """``values``: by names in lower case."""
-        self._values = values
+    def __init__(self, pairs: Iterable[Tuple[str, str]]) -> None:
+        self._values: Dict[str, List[str]] = {}
+        for name, value in pairs:
+            self._values.setdefault(name.lower(), []).append(value.strip(" \t"))
 
     def get(self, name: str, default: Any = None) -> Any:
+        """The first of that name."""
         found = self._values.get(name.lower())
         return found[0] if found else default
 
-    def get_all(self, name: str, default: Any = None) -> Any:
-        return self._values.get(name.lower(), default)
+    def get_all(self, name: str) -> List[str]:
+        return self._values.get(name.lower(), [])
 
 
 class Head(NamedTuple):
@@ -58,11 +60,8 @@ def parse_head(data: bytes) -> Optional[Head]:
     if status is None or fields is None:
         return None
     lines = data[status.end() : fields.end() - 4].decode("latin-1").split("\r\n") if len(fields[0]) > 2 else []
-    values: Dict[str, List[str]] = {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        values.setdefault(name.lower(), []).append(value.strip(" \t"))
-    lengths, encodings = values.get("content-length", []), values.get("transfer-encoding", [])
+    named = Fields([line.partition(":")[::2] for line in lines])
+    lengths, encodings = named.get_all("Content-Length"), named.get_all("Transfer-Encoding")
     # twice, both or no number: that is for http.client to judge
     if len(lines) > _MOST_FIELDS or len(lengths) + len(encodings) > 1 or not all(map(_NUMBER.match, lengths)):
         return None
@@ -70,10 +69,10 @@ def parse_head(data: bytes) -> Optional[Head]:
         size=fields.end(),
         status=int(status[1]),
         reason=(status[2] or b"").decode("latin-1").strip(),
-        fields=Fields(values),
+        fields=named,
         length=int(lengths[0]) if lengths else None,
         chunked=bool(encodings) and encodings[0].lower() == "chunked",
-        closes="close" in "".join(values.get("connection", [])).lower(),
+        closes="close" in "".join(named.get_all("Connection")).lower(),
     )
 
 

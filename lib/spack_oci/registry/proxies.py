@@ -13,7 +13,8 @@ import urllib.request
 from typing import Any, Dict, Iterator, Mapping, Optional, Type
 
 from ..errors import ConfigurationError
-from .connections import Body, ConnectFailed, ConnectTimeout, Headers, PatientResponse
+from .connections import Body, ConnectFailed, ConnectTimeout, PatientResponse
+from .heads import Fields
 
 
 def proxy_for(url: str) -> Optional[str]:
@@ -95,7 +96,7 @@ class ProxiedResponse:
     def __init__(self, response: Any) -> None:
         self._response = response
         self.status: int = response.status
-        self.headers = Headers(_Fields(response.headers))
+        self.headers = Fields(response.headers.items())
 
     def read(self, size: int) -> bytes:
         import urllib3
@@ -113,17 +114,6 @@ class ProxiedResponse:
     def close(self) -> None:
         self._response.close()
         self._response.release_conn()
-
-
-class _Fields:
-    def __init__(self, fields: Any) -> None:
-        self._fields = fields
-
-    def get(self, name: str, default: Any) -> Any:
-        return self._fields.get(name, default)
-
-    def get_all(self, name: str) -> Any:
-        return self._fields.getlist(name)
 
 
 def as_socket_error(error: BaseException) -> Exception:

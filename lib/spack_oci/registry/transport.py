@@ -21,7 +21,8 @@ from ..errors import (
     UnexpectedResponse,
     Unreachable,
 )
-from .connections import Body, ConnectFailed, ConnectionPool, ConnectTimeout, Headers
+from .connections import Body, ConnectFailed, ConnectionPool, ConnectTimeout
+from .heads import Fields
 from .proxies import ProxiedPool, proxy_for
 from .settings import RegistrySettings
 
@@ -73,7 +74,7 @@ class Answer:
         self.method = method
         self.url = url
         self.status: int = response.status
-        self.headers: Headers = response.headers
+        self.headers: Fields = response.headers
 
     def read(self, size: int) -> bytes:
         """Up to ``size`` bytes; empty at the end. ConnectionLost if the connection ends before the content."""
