@@ -2,6 +2,7 @@
 """A pool that can be left at any moment: by a signal in the middle of starting a thread, too."""
 
 import threading
+import time
 
 import pytest
 from spack_oci.cache.daemon_pool import DaemonPool
@@ -11,6 +12,25 @@ def test_work_is_done_by_no_more_threads_than_allowed():
     pool = DaemonPool(2, "test")
     names = {pool.submit(lambda: threading.current_thread().name).result() for _ in range(20)}
     assert pool.end(10) and names <= {"test-0", "test-1"}
+
+
+@pytest.mark.parametrize("allowed", range(4))
+def test_where_no_more_threads_are_allowed_those_that_there_are_do_the_work(allowed, monkeypatch):
+    pool, start, left = DaemonPool(3, "test"), threading.Thread.start, list(range(allowed))
+
+    def limited(thread):
+        if not left:
+            raise RuntimeError("can't start new thread")
+        left.pop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    futures = [pool.submit(lambda: time.sleep(0.01) or threading.current_thread().name) for _ in range(20)]
+    expected = {f"test-{number}" for number in range(allowed)} or {threading.current_thread().name}
+    assert {future.result(10) for future in futures} == expected
+    failing = pool.submit(lambda: 1 / 0)
+    assert isinstance(failing.exception(10), ZeroDivisionError)
+    assert pool.end(10)
 
 
 @pytest.mark.parametrize("started", [False, True])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Work in forked processes: who does it, how errors come back, and what is left when either side ends."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -47,6 +48,22 @@ def test_work_is_done_in_the_processes_and_in_as_many_threads_as_allowed(pool_of
     assert os.getpid() not in {pid for pid, _ in workers}
     assert len({pid for pid, _ in workers}) == 2 and len(workers) == 4
     assert pool.end()
+
+
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_where_no_more_threads_are_allowed_no_process_is_left(pool_of, monkeypatch, allowed):
+    start, left = threading.Thread.start, list(range(allowed))
+
+    def limited(thread):
+        if not left:
+            raise RuntimeError("can't start new thread")
+        left.pop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    with pytest.raises(OSError, match="new thread"):
+        pool_of(str)
+    assert multiprocessing.active_children() == []
 
 
 def test_what_the_parent_had_in_memory_is_there(pool_of):

@@ -15,7 +15,9 @@ _Work = Tuple["Future[Any]", Callable[..., Any], Tuple[Any, ...]]
 
 
 class DaemonPool(Executor):
-    """``submit`` as any executor has it; threads are started as they are needed, at most ``threads``."""
+    """``submit`` as any executor has it; threads are started as they are needed, at most ``threads``. Where the system
+    allows no more of them, those that there are have to do; without any, work is done in the thread that submits it.
+    """
 
     def __init__(self, threads: int, name: str) -> None:
         self._limit = max(1, threads)
@@ -33,28 +35,41 @@ class DaemonPool(Executor):
         with self._guard:
             self._busy += 1
             if self._busy > self._begun < self._limit:
-                thread = threading.Thread(target=self._run, name=f"{self._name}-{self._begun}", daemon=True)
-                self._begun += 1
-                thread.start()
-                self._threads.append(thread)
-        self._work.put((future, function, arguments))
+                self._begin()
+        if self._limit:
+            self._work.put((future, function, arguments))
+        else:
+            self._do(future, function, arguments)
         return future
+
+    def _begin(self) -> None:
+        thread = threading.Thread(target=self._run, name=f"{self._name}-{self._begun}", daemon=True)
+        self._begun += 1
+        try:
+            thread.start()
+        except RuntimeError:  # as the standard library says that there may be no more
+            self._begun -= 1
+            self._limit = self._begun
+        else:
+            self._threads.append(thread)
 
     def _run(self) -> None:
         while True:
             work = self._work.get()
             if work is None:
                 return
-            future, function, arguments = work
-            if future.set_running_or_notify_cancel():
-                try:
-                    result = function(*arguments)
-                except BaseException as e:
-                    future.set_exception(e)
-                else:
-                    future.set_result(result)
-            with self._guard:
-                self._busy -= 1
+            self._do(*work)
+
+    def _do(self, future: "Future[Any]", function: Callable[..., Any], arguments: Tuple[Any, ...]) -> None:
+        if future.set_running_or_notify_cancel():
+            try:
+                result = function(*arguments)
+            except BaseException as e:
+                future.set_exception(e)
+            else:
+                future.set_result(result)
+        with self._guard:
+            self._busy -= 1
 
     def end(self, patience: Optional[float] = None) -> bool:
         """Finish what was submitted. False: after ``patience`` seconds (None: any time) something still runs."""

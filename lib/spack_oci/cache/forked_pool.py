@@ -6,6 +6,7 @@ cores. A forked child has what its parent had in memory, so only what came later
 """
 
 import contextlib
+import errno
 import gc
 import itertools
 import multiprocessing
@@ -32,7 +33,7 @@ _CANCEL, _END = "cancel", "end"
 class ForkedPool(Executor):
     """``submit(job)`` runs ``function(job)`` in one of the processes, which are forked at once: no other thread may be
     running then. Jobs, results and errors travel pickled. A process that dies fails the jobs that it had. For
-    ``processes`` and OSError, see :func:`fork_up_to`.
+    ``processes`` see :func:`fork_up_to`; OSError also where the system allows no more threads.
     """
 
     def __init__(self, function: Callable[[Any], Any], processes: int, threads: int, name: str) -> None:
@@ -41,8 +42,13 @@ class ForkedPool(Executor):
         self._name = name
         self._children: List[_Child] = []
         fork_up_to(processes, self._children, lambda: _Child(*fork(self._serve)))
-        for child in self._children:  # not before all are forked
-            child.listen(name)
+        try:
+            for child in self._children:  # not before all are forked
+                child.listen(name)
+        except RuntimeError as e:
+            for child in self._children:
+                child.kill()
+            raise OSError(errno.EAGAIN, str(e)) from e
 
     def submit(self, job: Any, /, *_: Any, **__: Any) -> "Future[Any]":  # type: ignore[override]
         return min(self._children, key=lambda child: (child.dead, child.busy)).ask(job)
@@ -204,11 +210,14 @@ class _Child:
         self._process.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
         in_time = self._process.exitcode is not None
         if not in_time:
-            self._process.kill()
-            self._process.join()
+            self.kill()
         self._listener.join()
         self.connection.close()
         return in_time
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.join()
 
 
 def _died() -> SpackOciError:
