@@ -9,11 +9,8 @@ and the blocks are compressed independently, by any number of threads.
   (RFC 1952, 2.2) where the writer asks for it.
 * zstd: every 4 MiB are a frame of their own (RFC 8878: frames may be concatenated). libzstd's own worker threads give
   layers 0.6% smaller, but take 20% more time (the frames' sizes are known) and keep 30 MiB and more for every
-  layer under way.
-* zstd from level 6 on is for slow links: what is beyond the first 4 MiB is one frame, in which repetitions are found
-  32 MiB apart (static library, shared library and debug information repeat each other, byte code of three
-  optimization levels even more). That makes layers of real packages 15% smaller in the same time, but one layer is
-  compressed by one thread, and whoever reads it needs 32 MiB of memory for the window.
+  layer under way. From level 6 on, what is beyond the first 4 MiB is one frame (see ``zstd_levels``), and one thread
+  compresses it.
 """
 
 import gzip

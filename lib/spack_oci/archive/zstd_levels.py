@@ -5,7 +5,9 @@
   layers of real packages 1% smaller in the same time.
 * **3 to 5**: as libzstd has them.
 * **from 6 on**, for slow links: what is longer than a frame becomes one long frame, in which repetitions are found
-  32 MiB apart.
+  32 MiB apart (static library, shared library and debug information repeat each other, byte code of three optimization
+  levels even more). That makes layers of real packages 15% smaller in the same time, but one layer is compressed by one
+  thread, and whoever reads it needs 32 MiB of memory for the window.
 """
 
 import threading
