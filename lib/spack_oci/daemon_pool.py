@@ -15,7 +15,7 @@ _Work = Tuple["Future[Any]", Callable[..., Any], Tuple[Any, ...]]
 
 
 class DaemonPool(Executor):
-    """``submit`` as any executor has it; threads are started as they are needed, at most ``threads``. Where the system
+    """An executor; threads are started as they are needed, at most ``threads``. Where the system
     allows no more of them, those that there are have to do; without any, work is done in the thread that submits it.
     """
 
@@ -70,6 +70,9 @@ class DaemonPool(Executor):
                 future.set_result(result)
         with self._guard:
             self._busy -= 1
+
+    def shutdown(self, wait: bool = True, **_: Any) -> None:
+        self.end(None if wait else 0.0)
 
     def end(self, patience: Optional[float] = None) -> bool:
         """Finish what was submitted. False: after ``patience`` seconds (None: any time) something still runs."""

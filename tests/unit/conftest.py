@@ -1,7 +1,24 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""No deadline for properties: on a busy machine, anything may take a second."""
+"""What unit tests have in common."""
 
-from hypothesis import settings
+import hypothesis
+import pytest
+from spack_oci.cache.blobs import BlobCache
+from spack_oci.cache.push_plan import PushSettings
+from support.prefixes import make_chain
 
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
+# on a busy machine, anything may take a second
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
+
+
+@pytest.fixture
+def packages(tmp_path):
+    """Three to push, each of which needs the one before."""
+    return make_chain(tmp_path / "store", "alpha", "beta", "gamma")
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """Of a push with a blob cache."""
+    return PushSettings(stage=str(tmp_path / "stage"), cache=BlobCache(str(tmp_path / "cache")))

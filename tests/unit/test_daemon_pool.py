@@ -5,7 +5,8 @@ import threading
 import time
 
 import pytest
-from spack_oci.cache.daemon_pool import DaemonPool
+from spack_oci.daemon_pool import DaemonPool
+from support.limits import threads_at_most
 
 
 def test_work_is_done_by_no_more_threads_than_allowed():
@@ -16,15 +17,8 @@ def test_work_is_done_by_no_more_threads_than_allowed():
 
 @pytest.mark.parametrize("allowed", range(4))
 def test_where_no_more_threads_are_allowed_those_that_there_are_do_the_work(allowed, monkeypatch):
-    pool, start, left = DaemonPool(3, "test"), threading.Thread.start, list(range(allowed))
-
-    def limited(thread):
-        if not left:
-            raise RuntimeError("can't start new thread")
-        left.pop()
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", limited)
+    pool = DaemonPool(3, "test")
+    monkeypatch.setattr(threading.Thread, "start", threads_at_most(allowed))
     futures = [pool.submit(lambda: time.sleep(0.01) or threading.current_thread().name) for _ in range(20)]
     expected = {f"test-{number}" for number in range(allowed)} or {threading.current_thread().name}
     assert {future.result(10) for future in futures} == expected

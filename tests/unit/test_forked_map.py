@@ -59,7 +59,7 @@ def test_what_cannot_be_sent_is_made_here():
 
 def test_nothing_is_left_of_what_nobody_waits_for():
     with pytest.raises(KeyError), ForkedMap(lambda item: time.sleep(600), [0, 1], 2) as found:
-        pids = [process.pid for process in found._children]
+        pids = [process.pid for process, _ in found._children]
         raise KeyError
     for pid in pids:
         with pytest.raises(ProcessLookupError):

@@ -13,6 +13,7 @@ import pytest
 from spack_oci.archive.pack import Cancelled
 from spack_oci.cache.forked_pool import ForkedPool
 from spack_oci.errors import RateLimited, SpackOciError
+from support.limits import threads_at_most
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
 
@@ -52,15 +53,7 @@ def test_work_is_done_in_the_processes_and_in_as_many_threads_as_allowed(pool_of
 
 @pytest.mark.parametrize("allowed", [0, 1])
 def test_where_no_more_threads_are_allowed_no_process_is_left(pool_of, monkeypatch, allowed):
-    start, left = threading.Thread.start, list(range(allowed))
-
-    def limited(thread):
-        if not left:
-            raise RuntimeError("can't start new thread")
-        left.pop()
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", limited)
+    monkeypatch.setattr(threading.Thread, "start", threads_at_most(allowed))
     with pytest.raises(OSError, match="new thread"):
         pool_of(str)
     assert multiprocessing.active_children() == []

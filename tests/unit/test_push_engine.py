@@ -17,26 +17,16 @@ import pytest
 from spack_oci.archive.codec import Compression
 from spack_oci.cache import push as engine
 from spack_oci.cache.blobs import BlobCache
-from spack_oci.cache.daemon_pool import DaemonPool
 from spack_oci.cache.outcome import FAILED, PUSHED, SKIPPED
 from spack_oci.cache.progress import Silent
 from spack_oci.cache.push import PushSettings, execute_push, plan_push
 from spack_oci.content import Presence
+from spack_oci.daemon_pool import DaemonPool
 from spack_oci.descriptor import OCI_LAYER_ZSTD
 from spack_oci.errors import Forbidden, PrefixChanged, ServerFailure, StorageError
 from support.memory_store import MemoryStore
-from support.prefixes import make_chain, make_package
+from support.prefixes import make_package
 from support.push_cases import push
-
-
-@pytest.fixture
-def packages(tmp_path):
-    return make_chain(tmp_path / "store", "alpha", "beta", "gamma")
-
-
-@pytest.fixture
-def settings(tmp_path):
-    return PushSettings(stage=str(tmp_path / "stage"), cache=BlobCache(str(tmp_path / "cache")))
 
 
 def image(store, package):

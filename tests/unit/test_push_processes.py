@@ -15,26 +15,16 @@ from spack_oci.archive.codec import Compression
 from spack_oci.archive.pack import Cancelled
 from spack_oci.cache import push as engine
 from spack_oci.cache import push_plan, tagging
-from spack_oci.cache.blobs import BlobCache
 from spack_oci.cache.outcome import FAILED, PUSHED
 from spack_oci.cache.progress import Silent
 from spack_oci.cache.push import PushSettings, execute_push, plan_push
 from spack_oci.errors import Forbidden, PrefixChanged
 from spack_oci.layout import LayoutStore, open_layout
 from spack_oci.reference import LayoutDirectory
+from support.limits import at_most, threads_at_most
 from support.memory_store import MemoryStore
-from support.prefixes import make_chain, make_package
+from support.prefixes import make_package
 from support.push_cases import push
-
-
-@pytest.fixture
-def packages(tmp_path):
-    return make_chain(tmp_path / "store", "alpha", "beta", "gamma")
-
-
-@pytest.fixture
-def settings(tmp_path):
-    return PushSettings(stage=str(tmp_path / "stage"), cache=BlobCache(str(tmp_path / "cache")))
 
 
 class TestProcesses:
@@ -311,21 +301,28 @@ class TestInForkedProcesses:
         self, packages, packed_by_processes, tmp_path, monkeypatch, allowed
     ):
         """One plans, two pack, two tag; what has no process is done by threads."""
-        real, left = os.fork, list(range(allowed))
-
-        def fork():
-            if not left:
-                raise BlockingIOError(11, "Resource temporarily unavailable")
-            left.pop()
-            return real()
-
-        monkeypatch.setattr(os, "fork", fork)
+        refusal = BlockingIOError(11, "Resource temporarily unavailable")
+        monkeypatch.setattr(os, "fork", at_most(allowed, os.fork, refusal))
         monkeypatch.setattr(push_plan, "available_cores", lambda: 2)
         monkeypatch.setattr(tagging, "available_cores", lambda: 2)
         store = open_layout(LayoutDirectory(str(tmp_path / "layout")), create=True)
         result = push(store, packages, replace(packed_by_processes, pack_jobs=2))
-        assert not result.failed and not left
+        assert not result.failed
         assert sorted(store.tags()) == sorted(package.tag for package in packages)
+
+    @pytest.mark.parametrize("processes", [False, True])
+    @pytest.mark.parametrize("allowed", range(0, 12, 3))
+    def test_where_no_more_threads_are_allowed_the_push_goes_on_with_fewer(
+        self, packages, settings, tmp_path, monkeypatch, allowed, processes
+    ):
+        """Also while it asks what is there, and when there is something to compress in pieces."""
+        monkeypatch.setattr("spack_oci.cache.packing.LARGE", 1)
+        monkeypatch.setattr(threading.Thread, "start", threads_at_most(allowed))
+        store = open_layout(LayoutDirectory(str(tmp_path / "layout")), create=True)
+        how = replace(settings, cache=None, pack_jobs=2, fork=processes, processes=processes)
+        assert len(push(store, packages, how).pushed) == len(packages)
+        assert not push(store, packages, how).pushed
+        assert len(push(store, packages, how, force=True).pushed) == len(packages)
 
     def test_few_packages_are_not_worth_it(self, tmp_path, settings, monkeypatch):
         from spack_oci.cache import forked_map

@@ -20,12 +20,12 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence, TextIO, Tuple, Type
 
 from .. import errors
 from ..content import Progress
+from ..daemon_pool import DaemonPool
 from ..descriptor import Descriptor
 from ..errors import ArchiveError, SpackOciError
 from .codec import Compression
@@ -204,7 +204,7 @@ def answer(request: Mapping[str, Any], say: Callable[[Dict[str, Any]], None]) ->
 
 def _pack(request: Mapping[str, Any], progress: Progress) -> PackedLayer:
     threads = request["threads"]
-    pool = ThreadPoolExecutor(threads) if threads > 1 else None
+    pool = DaemonPool(threads, "deflate") if threads > 1 else None
     try:
         with open(request["path"], "wb", buffering=0) as sink:
             return pack_prefix(

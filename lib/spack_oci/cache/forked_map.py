@@ -6,7 +6,7 @@ import os
 from functools import partial
 from itertools import zip_longest
 from multiprocessing.connection import Connection
-from typing import Any, Callable, List, Optional, Sequence
+from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 from .forked_pool import begin_child, fork
 
@@ -21,25 +21,23 @@ class ForkedMap:
         self._function = function
         self._items = items
         self._shares = [items[number::processes] for number in range(processes)]
-        self._connections: List[Connection] = []
-        self._children: List[Any] = []
+        #: processes, and our ends of their pipes
+        self._children: List[Tuple[Any, Connection]] = []
         with contextlib.suppress(OSError):
             for share in self._shares:
-                process, connection = fork(partial(self._serve, share))
-                self._children.append(process)
-                self._connections.append(connection)
+                self._children.append(fork(partial(self._serve, share)))
 
     def results(self) -> List[Any]:
         """In the order of the items. What a process could not do is done here, and raises here what it raises."""
         results: List[Any] = [None] * len(self._items)
         processes = len(self._shares)
-        for number, (share, connection) in enumerate(zip_longest(self._shares, self._connections)):
-            found = _received(connection)
+        for number, (share, child) in enumerate(zip_longest(self._shares, self._children)):
+            found = _received(child[1]) if child else None
             results[number::processes] = [self._function(item) for item in share] if found is None else found
         return results
 
     def _serve(self, share: Sequence[Any], connection: Connection, other_end: Connection) -> None:
-        begin_child([other_end, *self._connections])
+        begin_child([other_end, *(connection for _, connection in self._children)])
         try:
             connection.send([self._function(item) for item in share])
         except Exception:  # the parent does it again, and meets it there
@@ -49,15 +47,15 @@ class ForkedMap:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process, connection in zip(self._children, self._connections):
+        for process, connection in self._children:
             connection.close()
             process.kill()
             process.join()
 
 
-def _received(connection: Optional[Connection]) -> Optional[List[Any]]:
-    """None if the process is not there, or died."""
+def _received(connection: Connection) -> Optional[List[Any]]:
+    """None if the process died."""
     try:
-        return connection.recv() if connection else None
+        return connection.recv()
     except (EOFError, OSError):
         return None

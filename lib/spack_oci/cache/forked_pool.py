@@ -7,7 +7,6 @@ cores. A forked child has what its parent had in memory, so only what came later
 
 import contextlib
 import errno
-import gc
 import itertools
 import multiprocessing
 import os
@@ -20,8 +19,9 @@ from multiprocessing.connection import Connection
 from typing import Any, Callable, Dict, Iterable, List, Optional, Protocol, Tuple, TypeVar
 
 from ..archive.pack import Cancelled
+from ..daemon_pool import DaemonPool
 from ..errors import SpackOciError
-from .daemon_pool import DaemonPool
+from ..garbage import collect_rarely
 from .stopping import interrupts_wait
 
 _T = TypeVar("_T")
@@ -142,10 +142,7 @@ def begin_child(inherited: Iterable[_Closable]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for connection in inherited:
         connection.close()
-    # a collection that looked at what is the parent's would copy all of its pages; and those of a process that lives
-    # for a push or an install need not be frequent
-    gc.freeze()
-    gc.set_threshold(20_000)
+    collect_rarely()
 
 
 class _Child:

@@ -9,12 +9,12 @@ all of them; but each costs 0.1 s and some 25 MiB. Both write the same bytes.
 import os
 import queue
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, List, Sequence, Tuple
 
 from ..archive.pack import PackedLayer, pack_prefix
 from ..archive.worker import PackWorker
 from ..content import Progress
+from ..daemon_pool import DaemonPool
 from ..errors import StorageError
 from .forked_packer import forked_workers
 from .package import Package
@@ -47,7 +47,7 @@ class Packing:
             processes = possible and sum(sizes) >= WORTH_PROCESSES
         self._workers = self._make_workers(packers, len(sizes)) if processes else []
         self.threads = packers * AHEAD if self._workers else packers
-        self._pool = None if self._workers else ThreadPoolExecutor(packers, "deflate")
+        self._pool = None if self._workers else DaemonPool(packers, "deflate")
         self._idle: queue.SimpleQueue[PackWorker] = queue.SimpleQueue()
         for worker in self._workers * AHEAD:
             self._idle.put(worker)

@@ -22,10 +22,10 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 from ..archive.pack import Cancelled, PackedLayer
 from ..content import BlobSource, ContentStore, FileSource, Presence
+from ..daemon_pool import DaemonPool
 from ..errors import DigestMismatch, SpackOciError, StorageError
 from ..image.manifest import EPOCH, Layer
 from .blobs import CachedBlob, KnownLayer
-from .daemon_pool import DaemonPool
 from .outcome import FAILED, PUSHED, SKIPPED, PackageOutcome, PushResult
 from .package import Package
 from .packing import LARGE, Packing

@@ -4,13 +4,13 @@
 import contextlib
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ..archive.codec import Compression, memory_of
 from ..archive.state import prefix_state
 from ..content import ContentStore, read_blob
+from ..daemon_pool import DaemonPool
 from ..descriptor import MANIFEST_TYPES, Descriptor, parse_json
 from ..errors import NotAPackage, NotFound, SpackOciError
 from ..image.manifest import Base, Layer
@@ -220,7 +220,7 @@ def existing(store: ContentStore, packages: Sequence[Package], jobs: int) -> Set
                 break
         else:
             return found  # the whole list was read: what is not in it is not there
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
+    with DaemonPool(jobs, "look") as pool:
         for tag, there in zip(wanted, pool.map(lambda tag: _has_tag(store, tag), wanted)):
             if there:
                 found.add(wanted[tag])
@@ -253,7 +253,7 @@ def _layers_of_existing(
     asked: Set[str] = set()
     tags = {package.dag_hash: package.tag for package in packages}
     elsewhere = settings.read_dependencies
-    with ThreadPoolExecutor(max(1, settings.transfer_jobs)) as pool:
+    with DaemonPool(settings.transfer_jobs, "read") as pool:
         while True:
             # DAG hash -> label of all that the images of what is to be pushed will hold
             wanted = dict(entry for package in packages if package.dag_hash not in there for entry in package.runtime)

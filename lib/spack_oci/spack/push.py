@@ -6,7 +6,6 @@ functions that need it: it takes 30 ms, a third of such a push.
 """
 
 import contextlib
-import gc
 import os
 import re
 import sys
@@ -33,6 +32,7 @@ from ..cache.push_plan import PushPlan, PushSettings
 from ..content import ContentStore, NothingYet
 from ..descriptor import OCI_LAYER_ZSTD
 from ..errors import ConfigurationError, NotFound
+from ..garbage import collect_rarely
 from ..image.manifest import Layer
 from . import compat, mirrors, packages, settings
 from .image_options import ImageOptions
@@ -214,9 +214,7 @@ def run(request: Request) -> "Outcome":
 
     For a process that does nothing else: not what an autopush calls for each package.
     """
-    # Spack's modules and database stay: a collection that looks at them takes 50 ms; what a push makes is not much
-    gc.freeze()
-    gc.set_threshold(20_000)
+    collect_rarely()
     if request.image.tags:
         from . import images
 
