@@ -23,10 +23,11 @@ ALLOWED["layout"] = _GROUND | {"layout_table", "layout_gc"}
 ALLOWED["registry"] = _GROUND
 ALLOWED["copy"] = _GROUND
 ALLOWED["relocate"] = _GROUND
-ALLOWED["archive"] = _GROUND | {"relocate"}
+ALLOWED["daemon_pool"] = ALLOWED["garbage"] = set()
+ALLOWED["archive"] = _GROUND | {"daemon_pool", "relocate"}
 ALLOWED["image"] = _GROUND | {"copy", "archive"}
 ALLOWED["index"] = _GROUND | {"archive"}
-ALLOWED["cache"] = _GROUND | {"layout", "copy", "archive", "relocate", "image", "index"}
+ALLOWED["cache"] = _GROUND | {"daemon_pool", "garbage", "layout", "copy", "archive", "relocate", "image", "index"}
 ALLOWED["resources"] = set()
 ALLOWED["layout_table"] = ALLOWED["layout_gc"] = ALLOWED["layout"] | {"layout"}
 
