@@ -20,7 +20,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def clean(args: argparse.Namespace) -> int:
     import spack.llnl.util.tty as tty
-    from spack_oci.spack import clean
+    from spack_oci.spack.commands import clean
 
     cleaned = clean.clean()
     if args.json:

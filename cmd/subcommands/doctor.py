@@ -22,6 +22,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def doctor(args: argparse.Namespace) -> int:
-    from spack_oci.spack import doctor as doctors
+    from spack_oci.spack.commands import doctor as doctors
 
     return doctors.examine(args.mirrors, args.json)

@@ -37,8 +37,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def export(args: argparse.Namespace) -> int:
     import spack.llnl.util.tty as tty
     from spack_oci.archive.codec import Compression
-    from spack_oci.cache.export import parse_destination
-    from spack_oci.spack import export, push
+    from spack_oci.operations.images.image_files import parse_destination
+    from spack_oci.spack.commands import export, push
     from spack_oci.spack.output import counted, size
 
     destination = parse_destination(args.destination, args.format)

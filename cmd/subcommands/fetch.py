@@ -25,14 +25,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def fetch(args: argparse.Namespace) -> int:
     import spack.llnl.util.tty as tty
-    from spack_oci.spack import bulk
+    from spack_oci.spack.commands import install
 
-    planned, outcomes = bulk.fetch_closure(bulk.roots_of(args.specs))
+    planned, outcomes = install.fetch_closure(install.roots_of(args.specs))
     for outcome in outcomes:
         if outcome.error is not None:
             tty.error(f"{outcome.item.label}: {outcome.error}")
     if args.json:
-        print_json(bulk.outcome_document(planned, outcomes))
+        print_json(install.outcome_document(planned, outcomes))
     else:
-        bulk.print_outcome(planned, outcomes, "Fetched")
+        install.print_outcome(planned, outcomes, "Fetched")
     return 1 if any(o.error for o in outcomes) else 0

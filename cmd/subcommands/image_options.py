@@ -47,9 +47,9 @@ def add_image_options(parser: argparse.ArgumentParser, multi_arch: bool = True) 
 
 
 def image_options(args: argparse.Namespace, tags: Sequence[str]) -> Any:
-    """:class:`spack_oci.spack.image_options.ImageOptions`."""
+    """:class:`spack_oci.spack.commands.image_options.ImageOptions`."""
     from spack_oci.image.runtime import RuntimeSettings
-    from spack_oci.spack.image_options import options
+    from spack_oci.spack.commands.image_options import options
 
     return options(
         base_image=args.base_image,

@@ -31,19 +31,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def install(args: argparse.Namespace) -> int:
-    from spack_oci.spack import bulk
+    from spack_oci.spack.commands import install as command
 
-    roots = bulk.roots_of(args.specs)
+    roots = command.roots_of(args.specs)
     if args.dry_run:
-        planned = bulk.plan(roots)
+        planned = command.plan(roots)
         if args.json:
-            print_json(bulk.plan_document(planned))
+            print_json(command.plan_document(planned))
         else:
-            bulk.print_plan(planned)
+            command.print_plan(planned)
         return 0
-    planned, outcomes = bulk.install_closure(roots, jobs=args.jobs, quiet=args.json)
+    planned, outcomes = command.install_closure(roots, jobs=args.jobs, quiet=args.json)
     if args.json:
-        print_json(bulk.outcome_document(planned, outcomes))
+        print_json(command.outcome_document(planned, outcomes))
     else:
-        bulk.print_outcome(planned, outcomes, "Installed")
+        command.print_outcome(planned, outcomes, "Installed")
     return 0 if all(o.status == "installed" for o in outcomes) else 1

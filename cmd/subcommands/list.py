@@ -34,7 +34,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def list_packages(args: argparse.Namespace) -> int:
-    from spack_oci.spack import catalog, push
+    from spack_oci.spack.commands import list as command
+    from spack_oci.spack.commands import push
 
     mirror_name, constraints = push.split_arguments(args.arguments)
-    return catalog.list_packages(mirror_name, constraints, args)
+    return command.list_packages(mirror_name, constraints, args)

@@ -34,7 +34,7 @@ def login(args: argparse.Namespace) -> int:
     import sys
 
     import spack.llnl.util.tty as tty
-    from spack_oci.spack import login as logins
+    from spack_oci.spack.commands import login as logins
 
     place = logins.shown(args.registry)
     username = args.username or ""

@@ -73,7 +73,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def push(args: argparse.Namespace) -> int:
     import spack.llnl.util.tty as tty
     from spack_oci.archive.codec import Compression
-    from spack_oci.spack import mirrors, push
+    from spack_oci.spack import mirrors
+    from spack_oci.spack.commands import push
 
     with messages_apart(args.json):
         mirror_name, spec_args = push.split_arguments(args.arguments)

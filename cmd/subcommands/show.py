@@ -26,6 +26,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def show(args: argparse.Namespace) -> int:
-    from spack_oci.spack import catalog
+    from spack_oci.spack.commands import list as command
 
-    return catalog.show_package(args.mirror, " ".join(args.spec), args.json)
+    return command.show_package(args.mirror, " ".join(args.spec), args.json)

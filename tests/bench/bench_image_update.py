@@ -25,12 +25,12 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
 
 from bench_image import CountingProxy  # noqa: E402
-from spack_oci.cache.images import ImageRequest, plan_image, push_environment_image  # noqa: E402
-from spack_oci.cache.package import Package  # noqa: E402
 from spack_oci.content import ContentStore  # noqa: E402
+from spack_oci.content.platform import Platform  # noqa: E402
 from spack_oci.image import layers  # noqa: E402
 from spack_oci.image.base import prepare_base  # noqa: E402
-from spack_oci.image.platform import Platform  # noqa: E402
+from spack_oci.operations.images.environment_image import ImageRequest, plan_image, push_environment_image  # noqa: E402
+from spack_oci.package.record import Package  # noqa: E402
 from spack_oci.reference import parse_image_reference, parse_url  # noqa: E402
 from spack_oci.registry.store import open_repository  # noqa: E402
 from support.containers import Podman, podman, push_base, shell_root_file_system  # noqa: E402

@@ -28,13 +28,7 @@ PATHS = [str(ROOT / "lib"), str(ROOT / "tests")]
 sys.path[:0] = PATHS
 
 from spack_oci.content import put_bytes  # noqa: E402
-from spack_oci.descriptor import (  # noqa: E402
-    OCI_CONFIG,
-    OCI_LAYER_GZIP,
-    OCI_MANIFEST,
-    canonical_json,
-    sha256_digest,
-)
+from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, canonical_json, sha256_digest  # noqa: E402
 from spack_oci.reference import parse_url  # noqa: E402
 from spack_oci.registry import open_repository  # noqa: E402
 from support import spack_instance  # noqa: E402
@@ -46,7 +40,7 @@ from support.spec_universe import Universe  # noqa: E402
 OURS = """
 import json, resource, sys, time
 sys.path[:0] = {paths!r}
-from spack_oci.cache.update_index import update_index
+from spack_oci.index.update import update_index
 from spack_oci.reference import parse_url
 from spack_oci.registry import open_repository
 store = open_repository(parse_url(sys.argv[1]))

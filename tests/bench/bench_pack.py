@@ -24,9 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
 
 from spack_oci.archive.codec import Compression  # noqa: E402
-from spack_oci.cache.package import Package  # noqa: E402
-from spack_oci.cache.packing import Packing  # noqa: E402
-from spack_oci.cache.push_plan import PushSettings, available_cores  # noqa: E402
+from spack_oci.operations.push.packing import Packing  # noqa: E402
+from spack_oci.operations.push.plan import PushSettings, available_cores  # noqa: E402
+from spack_oci.package.record import Package  # noqa: E402
 from support.bench_stack import spack_root  # noqa: E402
 
 #: of the same class as our defaults

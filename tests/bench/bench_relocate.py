@@ -10,7 +10,7 @@ same length. Both read the lists from ``.spack/binary_distribution``, as Spack w
 trees must then be equal, byte for byte; exit code 1 if not.
 An install relocates a package once, in a process that has not seen it before; so what Python's ``re`` keeps of the
 patterns of one round is dropped before the next, and our side makes its map within the time that is measured.
-Printed: seconds (of the fastest round for each side) and their ratio; the target is 4 (issue 5). CPU seconds, of all
+Printed: seconds (of the fastest round for each side) and their ratio; the target is 4. CPU seconds, of all
 threads together, depend less on what else the machine does.
 """
 

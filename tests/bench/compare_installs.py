@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""What our installs leave on the disk against what vanilla Spack's leaves, file by file, on real packages (issue 5).
+"""What our installs leave on the disk against what vanilla Spack's leaves, file by file, on real packages.
 
     compare_installs.py --spack SPACK_ROOT [--work DIR] [--installer old|new] [/HASH ...]
 

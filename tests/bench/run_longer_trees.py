@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Real programs in install trees with longer paths than the one that they were built in (issue 5, "longer prefixes").
+"""Real programs in install trees with longer paths than the one that they were built in.
 
     run_longer_trees.py --spack SPACK_ROOT [--work DIR] [--longer 1 10 25 50] [--keep] [/HASH ...]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""The story of the README, told by a real Spack: push, list, install elsewhere, run (issue 1, point 7).
+"""The story of the README, told by a real Spack: push, list, install elsewhere, run.
 
 Everything happens below ``.demo`` (SPACK_OCI_DEMO_DIRECTORY: another place); nothing of the user's is read or written.
 Needs Python's standard library, git and gcc. Exit codes: 0, it worked; 1, a step failed; 2, something that the demo

@@ -6,7 +6,7 @@ import os
 
 import pytest
 from spack_oci.content import put_bytes
-from spack_oci.copy import GraphCopy, Platform, copy_image
+from spack_oci.content.copy import GraphCopy, Platform, copy_image
 from spack_oci.descriptor import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST, canonical_json
 from spack_oci.layout import open_layout
 from spack_oci.reference import LayoutDirectory, parse_url

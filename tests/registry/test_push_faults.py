@@ -12,13 +12,13 @@ import threading
 import time
 
 import pytest
-from spack_oci.cache.blobs import BlobCache
-from spack_oci.cache.outcome import FAILED, PUSHED
-from spack_oci.cache.progress import Silent
-from spack_oci.cache.push import PushSettings, execute_push, plan_push
+from spack_oci.content.blob_cache import BlobCache
 from spack_oci.errors import NotFound, PrefixChanged, SpackOciError
+from spack_oci.operations.progress import Silent
+from spack_oci.operations.push.execute import PushSettings, execute_push, plan_push
+from spack_oci.operations.push.outcome import FAILED, PUSHED
 from spack_oci.reference import parse_url
-from spack_oci.registry.retry import RetryPolicy
+from spack_oci.registry.http.retry import RetryPolicy
 from spack_oci.registry.settings import RegistrySettings
 from spack_oci.registry.store import open_repository
 from support.docker_registry import docker_registry, free_port
@@ -68,8 +68,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, str(Path(sys.argv[5]).parent))
 from test_push_faults import make_stack, open_store
-from spack_oci.cache.blobs import BlobCache
-from spack_oci.cache.push import PushSettings, execute_push, plan_push
+from spack_oci.content.blob_cache import BlobCache
+from spack_oci.operations.push.execute import PushSettings, execute_push, plan_push
 
 root = Path(sys.argv[1])
 cache = BlobCache(str(root / "cache")) if sys.argv[3] else None

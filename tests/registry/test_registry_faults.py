@@ -10,19 +10,9 @@ from pathlib import Path
 import pytest
 from spack_oci.content import BytesSource
 from spack_oci.descriptor import INDEX_TYPES, MANIFEST_TYPES, OCI_MANIFEST, sha256_digest
-from spack_oci.errors import (
-    Forbidden,
-    RateLimited,
-    ServerFailure,
-    Unauthorized,
-    UnexpectedResponse,
-)
+from spack_oci.errors import Forbidden, RateLimited, ServerFailure, Unauthorized, UnexpectedResponse
 from spack_oci.reference import Repository
-from spack_oci.registry import (
-    RegistrySettings,
-    RetryPolicy,
-    open_repository,
-)
+from spack_oci.registry import RegistrySettings, RetryPolicy, open_repository
 from support.fault_registry import Fault, fault_registry
 from support.registry_cases import LARGE, MANIFEST, NAME, SMALL, Sleeps, fetch, keep, layer, settings_for, store_at
 

@@ -3,9 +3,7 @@
 
 import pytest
 from spack_oci.descriptor import OCI_MANIFEST, canonical_json
-from spack_oci.errors import (
-    UnexpectedResponse,
-)
+from spack_oci.errors import UnexpectedResponse
 from support.fault_registry import Fault, fault_registry
 from support.registry_cases import MANIFEST, NAME, SMALL, keep, layer, store_at
 

@@ -3,14 +3,9 @@
 
 import pytest
 from spack_oci.content import BytesSource
-from spack_oci.errors import (
-    NotFound,
-)
+from spack_oci.errors import NotFound
 from spack_oci.reference import Repository
-from spack_oci.registry import (
-    Mirror,
-    open_repository,
-)
+from spack_oci.registry import Mirror, open_repository
 from support.fault_registry import Fault, fault_registry
 from support.registry_cases import LARGE, MANIFEST, NAME, SMALL, Sleeps, fetch, keep, layer, settings_for
 

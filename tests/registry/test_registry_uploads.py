@@ -4,17 +4,8 @@
 import pytest
 from spack_oci.content import BytesSource, Presence
 from spack_oci.descriptor import OCI_MANIFEST, sha256_digest
-from spack_oci.errors import (
-    ConnectionLost,
-    DigestMismatch,
-    InvalidContent,
-    NotFound,
-    UnexpectedResponse,
-    Unreachable,
-)
-from spack_oci.registry import (
-    UploadPolicy,
-)
+from spack_oci.errors import ConnectionLost, DigestMismatch, InvalidContent, NotFound, UnexpectedResponse, Unreachable
+from spack_oci.registry import UploadPolicy
 from support.fault_registry import Fault, fault_registry
 from support.registry_cases import LARGE, MANIFEST, NAME, SMALL, keep, layer, store_at
 

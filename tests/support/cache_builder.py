@@ -6,11 +6,11 @@ import hashlib
 import json
 from typing import Any, Dict, Iterable, List, Optional, Sequence
 
-from spack_oci.cache.package import package_tag
-from spack_oci.cache.update_index import Backoff
 from spack_oci.content import ContentStore, put_bytes
 from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, canonical_json, sha256_digest
-from spack_oci.index.wire import DATABASE_TAG
+from spack_oci.index.publish import DATABASE_TAG
+from spack_oci.index.update import Backoff
+from spack_oci.package.record import package_tag
 
 QUICK = Backoff(sleep=lambda seconds: None)
 

@@ -7,9 +7,9 @@ import subprocess
 from typing import Callable, Dict, Mapping, Optional, Sequence
 
 from spack_oci.archive.codec import Compression
-from spack_oci.cache.package import Package
-from spack_oci.cache.push import PushResult, PushSettings, execute_push, plan_push
 from spack_oci.content import ContentStore
+from spack_oci.operations.push.execute import PushResult, PushSettings, execute_push, plan_push
+from spack_oci.package.record import Package
 
 Graph = Mapping[str, Sequence[str]]
 

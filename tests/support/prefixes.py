@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Mapping, Sequence
 
-from spack_oci.cache.package import Package
+from spack_oci.package.record import Package
 
 
 def make_package(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """A push in one call."""
 
-from spack_oci.cache.push import execute_push, plan_push
+from spack_oci.operations.push.execute import execute_push, plan_push
 
 
 def push(store, packages, settings, force=False, **kwargs):

@@ -5,13 +5,7 @@ import os
 
 from spack_oci.descriptor import OCI_LAYER, OCI_MANIFEST, Descriptor, canonical_json, sha256_digest
 from spack_oci.reference import Repository
-from spack_oci.registry import (
-    Credentials,
-    RegistrySettings,
-    RetryPolicy,
-    StaticCredentials,
-    open_repository,
-)
+from spack_oci.registry import Credentials, RegistrySettings, RetryPolicy, StaticCredentials, open_repository
 
 NAME = "test/faults"
 SMALL = b"a small blob"

@@ -3,8 +3,8 @@
 
 import hypothesis
 import pytest
-from spack_oci.cache.blobs import BlobCache
-from spack_oci.cache.push_plan import PushSettings
+from spack_oci.content.blob_cache import BlobCache
+from spack_oci.operations.push.plan import PushSettings
 from support.prefixes import make_chain
 
 # on a busy machine, anything may take a second

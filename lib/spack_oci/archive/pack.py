@@ -18,12 +18,13 @@ from typing import Any, BinaryIO, Callable, Dict, List, Mapping, Optional, Seque
 from ..content import Progress
 from ..descriptor import Descriptor
 from ..errors import PrefixChanged, StorageError
+from ..util.cancellation import Cancelled
 from . import tar
 from .codec import Compression, open_compressor
+from .prefix_files import Entry, prefix_files, read_error
 from .scan import BINARY, OTHER, TEXT, FileScan, PrefixSearch, is_elf
 from .stream import TarStream
 from .strings import fixed_hits
-from .walk import Entry, read_error, walk
 
 BUILD_INFO = ".spack/binary_distribution"
 
@@ -34,7 +35,7 @@ _LONGEST_PREFIX = 4096
 
 
 @dataclass
-class RelocationFacts:
+class RelocationSummary:
     """What a reader may want to know before it downloads the layer."""
 
     #: bytes of the install prefix
@@ -67,17 +68,7 @@ class PackedLayer:
     relocate_textfiles: Sequence[str] = field(default=(), repr=False)
     relocate_binaries: Sequence[str] = field(default=(), repr=False)
     relocate_links: Sequence[str] = field(default=(), repr=False)
-    facts: RelocationFacts = field(default_factory=lambda: RelocationFacts(0))
-
-
-class Cancelled(Exception):
-    """``cancelled()`` became true while a prefix was packed."""
-
-    def __init__(self) -> None:
-        super().__init__("not done, because the whole was stopped")
-
-    def __reduce__(self) -> Tuple[Any, ...]:
-        return Cancelled, ()
+    facts: RelocationSummary = field(default_factory=lambda: RelocationSummary(0))
 
 
 def pack_prefix(
@@ -151,7 +142,7 @@ class _Packer:
         self.textfiles: List[str] = []
         self.binaries: List[str] = []
         self.links: List[str] = []
-        self.facts = RelocationFacts(len(prefix))
+        self.facts = RelocationSummary(len(prefix))
         self._prefix = prefix
         self._name = prefix.lstrip(b"/")
         self._search = PrefixSearch(old_prefixes)
@@ -167,7 +158,7 @@ class _Packer:
     def pack(self) -> None:
         self._add_parents()
         self._stream.next_member()
-        for directory, entries in walk(self._prefix):
+        for directory, entries in prefix_files(self._prefix):
             if self._cancelled():
                 raise Cancelled
             self._stream.write(tar.header(self._member(directory), tar.DIRECTORY, _DIRECTORY_MODE))

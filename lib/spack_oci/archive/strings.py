@@ -8,7 +8,7 @@ does not matter to a running program. Every other string has to fit where it is.
 import struct
 from typing import List, Sequence, Tuple
 
-from ..relocate.elf import ReadAt, read_paths
+from ..formats.elf import ReadAt, read_paths
 
 _PT_LOAD = 1
 #: no sane file has more program headers

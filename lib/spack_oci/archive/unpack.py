@@ -20,16 +20,16 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ..errors import CorruptArchive, DigestMismatch, StorageError, UnsafeArchive
+from ..formats.file_kinds import BINARY, MAX_GZIP, TEXT, is_checked_pyc, is_gzip, unlisted_kind
 from ..relocate.aliases import Aliases
 from ..relocate.build_info import BUILD_INFO, MAX_BUILD_INFO_SIZE, BuildInfo
-from ..relocate.kinds import BINARY, MAX_GZIP, TEXT, is_checked_pyc, is_gzip, unlisted_kind
 from ..relocate.mapping import PrefixMap, Relocation, build_mapping
 from ..relocate.other import gunzip
 from ..relocate.prefix import FileRelocator, MachoRelocator, Relocated
 from ..relocate.search import Buffer, find
 from .codec import open_decompressor
 from .read_ahead import ReadAhead
-from .sibling import put_in_place, remove_stale, remove_tree, temporary_sibling
+from .staging import commit, remove_stale, remove_tree, staging_directory
 from .tar_reader import DIRECTORY, FILE, HARD_LINK, Member, TarReader
 
 #: files up to this size are kept in memory if they have to be relocated ...
@@ -70,7 +70,7 @@ def size_limit(compressed_size: int) -> int:
 
 
 @dataclass
-class InstalledFacts:
+class InstallSummary:
     """What was installed."""
 
     prefix: str
@@ -104,8 +104,8 @@ def install_layer(
     what: str = "",
     aliases: Optional[Aliases] = None,
     macho: Optional[MachoRelocator] = None,
-    before_rename: Callable[[InstalledFacts], None] = lambda facts: None,
-) -> InstalledFacts:
+    before_rename: Callable[[InstallSummary], None] = lambda facts: None,
+) -> InstallSummary:
     """Install a package's layer into ``prefix`` (absolute).
 
     ``source``: the compressed stream; whatever it raises at its end (DigestMismatch) stops the install. ``diff_id``:
@@ -127,7 +127,7 @@ def install_layer(
     try:
         os.makedirs(os.path.dirname(prefix), exist_ok=True)
         remove_stale(prefix)
-        with temporary_sibling(prefix) as directory:
+        with staging_directory(prefix) as directory:
             with open_decompressor(media_type, source) as stream, ReadAhead(stream, compressed_size, diff_id) as tar:
                 extraction = _Extraction(directory, policy, what)
                 extraction.run(TarReader(tar.read, max_size))
@@ -135,7 +135,7 @@ def install_layer(
                     raise DigestMismatch(f"the tarball of {what} has the digest {tar.digest}, not {diff_id}")
             facts = extraction.finish(prefix, relocation, aliases, macho)
             before_rename(facts)
-            put_in_place(directory, prefix, replace)
+            commit(directory, prefix, replace)
             return facts
     except OSError as e:
         raise StorageError.from_os_error(f"installing {what} into {prefix}", e) from e
@@ -368,7 +368,7 @@ class _Extraction:
 
     def finish(
         self, prefix: str, relocation: Relocation, aliases: Aliases, macho: Optional[MachoRelocator]
-    ) -> InstalledFacts:
+    ) -> InstallSummary:
         assert self._prefix is not None
         if self._build_info is None and self._outside is not None:
             raise self._outside_error()
@@ -376,7 +376,7 @@ class _Extraction:
             raise CorruptArchive(f"the tarball of {self._what} is no Spack package: it has no {BUILD_INFO}")
         info = BuildInfo.parse(self._build_info)
         mapping = build_mapping(info, relocation)
-        facts = InstalledFacts(prefix, "/" + os.fsdecode(self._prefix), info, mapping, self._count, self._size)
+        facts = InstallSummary(prefix, "/" + os.fsdecode(self._prefix), info, mapping, self._count, self._size)
         relocator = FileRelocator(mapping, self._what, aliases)
         kinds = {**dict.fromkeys(info.text_files, TEXT), **dict.fromkeys(info.binaries, BINARY)}
         waiting = self._kept
@@ -407,7 +407,7 @@ class _Extraction:
             if kept.data is not None:
                 self._write(kept.member, kept.data)
 
-    def _relocate_kept(self, kept: _Kept, kind: Optional[str], relocator: FileRelocator, facts: InstalledFacts) -> None:
+    def _relocate_kept(self, kept: _Kept, kind: Optional[str], relocator: FileRelocator, facts: InstallSummary) -> None:
         member = kept.member
         data: Optional[Buffer] = kept.data
         name = self._relative(member.name)
@@ -430,7 +430,7 @@ class _Extraction:
         if changed:
             facts.relocated.add(name, listed)
 
-    def _make_links(self, relocator: FileRelocator, facts: InstalledFacts) -> None:
+    def _make_links(self, relocator: FileRelocator, facts: InstallSummary) -> None:
         for member in self._links:
             try:
                 if member.kind == HARD_LINK:

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from ..content import ContentStore, Progress, read_blob
-from ..copy import StoredBlob, mountable_repository
+from ..content.copy import StoredBlob, mountable_repository
+from ..content.platform import Platform, select
 from ..descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
 from ..errors import ImageError, NotFound, ResponseError, TransportError
 from ..reference import ImageReference, Repository
 from .manifest import Base, base_from_documents, is_foreign
-from .platform import Platform, select
 
 #: indexes may hold indexes; deeper than this nobody goes
 _MAX_DEPTH = 3

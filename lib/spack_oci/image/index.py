@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""One tag for several platforms: an image index that grows with each architecture that is pushed (issue 6).
+"""One tag for several platforms: an image index that grows with each architecture that is pushed.
 
 Registries have no conditional PUT, so two pushers that read the same index and write one after the other would lose
 what the first has added. Therefore every pusher first gives its image a tag of its own, ``TAG-OS-ARCHITECTURE
@@ -24,6 +24,7 @@ import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ..content import ContentStore, read_blob
+from ..content.platform import Platform, variants_of
 from ..descriptor import (
     DOCKER_INDEX,
     DOCKER_MANIFEST,
@@ -36,7 +37,6 @@ from ..descriptor import (
 )
 from ..errors import ImageError, IndexUpdateError, InvalidReference, NotFound
 from ..reference import check_tag
-from .platform import Platform, variants_of
 
 _ATTEMPTS = 12
 #: seconds; doubled with every attempt and drawn at random below that

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Which packages share a layer when there are more packages than layers (issue 6, "Layer strategy").
+"""Which packages share a layer when there are more packages than layers.
 
 Overlay file systems and engines limit the layers of an image: Docker fails at 126, podman 4 at 129. Below the limit
 every package is a layer of its own, the very blob that is in the cache. Above it packages are grouped by a strategy:
@@ -22,7 +22,7 @@ from typing import Callable, Dict, FrozenSet, Iterable, List, Mapping, Sequence,
 from ..errors import ConfigurationError, ImageError
 from .manifest import Layer
 
-#: issue 6: base and environment layers counted
+#: base and environment layers counted
 DEFAULT_MAX_LAYERS = 120
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Will the packages run on the base image's C library? (issue 6, "libc check")
+"""Will the packages run on the base image's C library?
 
 The base's C library is read from its layers, a package's need from the symbol versions that its ELF files ask for: more
 exact than the version it was built with, since a program that uses nothing new runs on an older glibc too. glibc and

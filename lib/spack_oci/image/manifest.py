@@ -139,7 +139,7 @@ class BuiltImage:
 
 
 class PackageLike(Protocol):
-    """The part of :class:`spack_oci.cache.package.Package` that its image needs."""
+    """The part of :class:`spack_oci.package.record.Package` that its image needs."""
 
     @property
     def name(self) -> str: ...

@@ -7,8 +7,8 @@ from typing import Dict, Iterable, Optional, Union
 from ..content import ContentStore
 from ..descriptor import Descriptor
 from ..errors import DigestMismatch, InvalidContent, NotFound
-from .document import PackageEntry, database_from_lines, entries_from_lines
-from .wire import (
+from .model import PackageEntry, database_from_lines, entries_from_lines
+from .publish import (
     DATABASE_TAG,
     DOCUMENT_TAG,
     DocumentManifest,

@@ -7,8 +7,8 @@ authorization, redirects and retries); ``uploads``, ``stream``, ``downloads``, `
 (ContentStore); ``login``, ``probe`` (what the commands ``login`` and ``doctor`` do).
 """
 
-from .credentials import Credentials, CredentialSource, StaticCredentials, VariableCredentials
-from .retry import RetryPolicy
+from .auth.credentials import Credentials, CredentialSource, StaticCredentials, VariableCredentials
+from .http.retry import RetryPolicy
 from .settings import Mirror, RegistrySettings, UploadPolicy
 from .store import RegistryStore, open_repository
 

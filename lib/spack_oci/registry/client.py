@@ -6,21 +6,14 @@ import urllib.parse
 import weakref
 from typing import Callable, Container, Dict, Iterable, Mapping, Optional, Tuple
 
-from ..errors import (
-    ConnectionLost,
-    ResponseError,
-    SpackOciError,
-    TimedOut,
-    Unauthorized,
-    UnexpectedResponse,
-)
+from ..errors import ConnectionLost, ResponseError, SpackOciError, TimedOut, Unauthorized, UnexpectedResponse
 from ..reference import Repository
-from .auth import NOTHING, Authorizer, Grant
-from .failures import refusal
-from .retry import RetryPolicy
+from .auth.authorizer import NO_AUTH, AuthHeader, Authorizer
+from .auth.tokens import Scopes, TokenCache, repository_scope
+from .http.failures import error_from_response
+from .http.retry import RetryPolicy
+from .http.transport import Answer, Transport, absolute_url, host_of, without_query
 from .settings import RegistrySettings
-from .tokens import Scopes, TokenCache, repository_scope
-from .transport import Answer, Transport, absolute_url, host_of, without_query
 
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -66,7 +59,7 @@ class RegistryClient:
 
         ``doing`` begins the error's message. ``retry``: None means the settings' policy.
         """
-        answer = send_patiently(
+        answer = send_with_retry(
             lambda: self._authorized(method, url, scopes, headers or {}, body, read_timeout),
             retry or self.settings.retry,
             lambda refused: self._refusal(refused, doing),
@@ -89,7 +82,7 @@ class RegistryClient:
                 body = answer.read_all(limit)
             return answer
 
-        answer = send_patiently(send, self.settings.retry, lambda refused: self._refusal(refused, doing), (200,))
+        answer = send_with_retry(send, self.settings.retry, lambda refused: self._refusal(refused, doing), (200,))
         if answer.status != 200:
             raise self._refusal(answer, doing)
         return answer, body
@@ -104,7 +97,7 @@ class RegistryClient:
         read_timeout: Optional[float],
     ) -> Answer:
         """One answer; a 401 of the registry itself is answered until there is nothing new to show."""
-        grant = self.authorizer.known_grant(scopes) if self.is_registry(url) else NOTHING
+        grant = self.authorizer.known_grant(scopes) if self.is_registry(url) else NO_AUTH
         for last in (False, False, True):  # nothing; a token that another thread got and that is over; our own
             answer, home = self._redirected(method, url, grant, headers, body, read_timeout)
             if answer.status != 401 or not home or grant.fresh or last:
@@ -121,7 +114,7 @@ class RegistryClient:
         self,
         method: str,
         url: str,
-        grant: Grant,
+        grant: AuthHeader,
         headers: Mapping[str, str],
         body: Optional[BodyFactory],
         read_timeout: Optional[float],
@@ -177,7 +170,7 @@ class RegistryClient:
         identity = self.authorizer.identity() if answer.status in (401, 403, 429) else ""
         if not self.is_registry(answer.url):
             doing += f" (redirected to {host_of(answer.url)})"
-        error = refusal(answer, doing, identity, self.authorizer.secrets())
+        error = error_from_response(answer, doing, identity, self.authorizer.secrets())
         anonymous = identity and self.authorizer.credentials is None
         if anonymous and isinstance(error, ResponseError):
             host = self.repository.host
@@ -193,7 +186,7 @@ class RegistryClient:
         return error
 
 
-def send_patiently(
+def send_with_retry(
     send: Callable[[], Answer],
     policy: RetryPolicy,
     refuse: Callable[[Answer], SpackOciError],

@@ -5,9 +5,9 @@ from typing import Mapping, Optional
 
 from ..descriptor import check_digest
 from ..errors import NotFound
+from .auth.tokens import Scopes
 from .client import RegistryClient
-from .tokens import Scopes
-from .transport import Answer
+from .http.transport import Answer
 
 
 def head_or_first_byte(

@@ -7,13 +7,13 @@ from typing import List, Mapping, Optional, Sequence, Tuple
 
 from ..errors import ConfigurationError, NotFound, Unauthorized
 from ..reference import Repository, parse_repository
+from .auth.credentials import Credentials, CredentialSource, StaticCredentials, find_credentials
+from .auth.docker_config import DockerConfig, default_sources, docker_config_file
+from .auth.helper import Helper
+from .auth.tokens import repository_scope
 from .client import RegistryClient
-from .credentials import Credentials, CredentialSource, StaticCredentials, find_credentials
-from .docker_config import DockerConfig, default_sources, docker_config_file
-from .helper import Helper
 from .settings import RegistrySettings
 from .store import transport_for
-from .tokens import repository_scope
 
 
 @dataclass(frozen=True)

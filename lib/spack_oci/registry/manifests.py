@@ -23,7 +23,7 @@ from ..reference import check_tag
 from .client import RegistryClient
 from .downloads import digest_with
 from .existence import head_or_first_byte
-from .transport import Answer, absolute_url, without_query
+from .http.transport import Answer, absolute_url, without_query
 
 ACCEPT = ", ".join(MANIFEST_TYPES + INDEX_TYPES)
 

@@ -17,19 +17,12 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, FrozenSet, List, Optional
 
 from ..descriptor import Descriptor, parse_json, sha256_digest
-from ..errors import (
-    Forbidden,
-    InvalidContent,
-    InvalidReference,
-    NotFound,
-    SpackOciError,
-    Unauthorized,
-)
+from ..errors import Forbidden, InvalidContent, InvalidReference, NotFound, SpackOciError, Unauthorized
+from .auth.tokens import scope_parts
+from .http.proxies import proxy_for
+from .http.transport import Answer, name_failure, tls_context
 from .manifests import fallback_tag
-from .proxies import proxy_for
 from .store import RegistryStore
-from .tokens import scope_parts
-from .transport import Answer, name_failure, tls_context
 from .uploads import Session, range_end
 
 OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"

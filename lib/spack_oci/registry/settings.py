@@ -6,8 +6,8 @@ from typing import Optional, Sequence
 
 from .. import __version__
 from ..reference import Repository
-from .credentials import CredentialSource
-from .retry import RetryPolicy
+from .auth.credentials import CredentialSource
+from .http.retry import RetryPolicy
 
 MIB = 1 << 20
 

@@ -13,9 +13,9 @@ from ..reference import Repository
 from .client import RegistryClient
 from .downloads import Downloader
 from .existence import has_blob
+from .http.transport import Transport
 from .manifests import Manifests
 from .settings import Mirror, RegistrySettings
-from .transport import Transport
 from .uploads import Uploader
 
 

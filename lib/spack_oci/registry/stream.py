@@ -14,8 +14,8 @@ from ..errors import (
     UnexpectedResponse,
 )
 from .client import RegistryClient
+from .http.transport import Answer
 from .settings import MIB
-from .transport import Answer
 
 
 class RangesIgnored(Exception):

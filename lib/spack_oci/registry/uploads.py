@@ -24,11 +24,11 @@ from ..errors import (
     TransportError,
     UnexpectedResponse,
 )
+from .auth.tokens import repository_scope
 from .client import RegistryClient
 from .existence import has_blob
+from .http.transport import Answer
 from .settings import MIB
-from .tokens import repository_scope
-from .transport import Answer
 
 #: to the closing PUT: refusals that mean "not in one piece" (nginx's and CDN's body limits; registries without it)
 _NOT_IN_ONE_PIECE = (404, 405, 413)

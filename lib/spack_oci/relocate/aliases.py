@@ -19,7 +19,7 @@ from typing import Dict, List, Mapping, Optional, Sequence
 
 from ..errors import ConfigurationError, StorageError
 from .cstring import ALIAS_SUFFIX
-from .mapping import Place, Relocation
+from .mapping import PathMapping, Relocation
 
 #: directory in the store
 ALIAS_DIRECTORY = ".a"
@@ -37,17 +37,17 @@ class Aliases:
         self._store_root = relocation.store_root
         self._names: Dict[str, Optional[str]] = {}
 
-    def names_of(self, place: Place) -> Sequence[bytes]:
+    def names_of(self, mapped: PathMapping) -> Sequence[bytes]:
         """The other names of what ``place.old`` becomes: one for a package, none for anything else.
 
         Makes the link. Raises StorageError, ConfigurationError.
         """
-        if place.dag_hash is None:
+        if mapped.dag_hash is None:
             return ()
-        if place.dag_hash not in self._names:
-            room = len(place.old) - len(os.fsencode(self.directory)) - 1
-            self._names[place.dag_hash] = self.make(place.dag_hash, os.fsdecode(place.new), room)
-        name = self._names[place.dag_hash]
+        if mapped.dag_hash not in self._names:
+            room = len(mapped.old) - len(os.fsencode(self.directory)) - 1
+            self._names[mapped.dag_hash] = self.make(mapped.dag_hash, os.fsdecode(mapped.new), room)
+        name = self._names[mapped.dag_hash]
         return (os.fsencode(name),) if name else ()
 
     def make(self, dag_hash: str, prefix: str, room: int) -> Optional[str]:

@@ -7,10 +7,10 @@ loaded, which is debug information, it is buried.
 
 from typing import Callable, List, NamedTuple, Optional, Tuple
 
-from . import elf
+from ..formats import elf
 from .cstring import SUFFIX_SAFETY, OtherNames, Patch, Unplaced, bury, relocate_strings
-from .grow import INTERPRETER, RPATH, RUNPATH, Growth
-from .mapping import Buffer, Place, PrefixMap
+from .mapping import Buffer, PathMapping, PrefixMap
+from .patchelf import INTERPRETER, RPATH, RUNPATH, Growth
 
 #: files are searched in parts of this size: what a core keeps close to it
 CHUNK = 512 << 10
@@ -26,7 +26,7 @@ class BinaryChanges(NamedTuple):
     unplaced: List[Unplaced]
 
 
-def no_other_names(place: Place) -> Tuple[bytes, ...]:
+def no_other_names(mapped: PathMapping) -> Tuple[bytes, ...]:
     return ()
 
 
@@ -78,7 +78,7 @@ def relocate_at(
         part_done = [(begin - start, end - start) for begin, end in done]
         strings = relocate_strings(view[:filled], mapping, other_names, part_done, None if at_end else part)
         patches += [Patch(start + patch.offset, patch.data) for patch in strings.patches]
-        unplaced += [Unplaced(start + u.offset, u.place, u.too_long) for u in strings.unplaced]
+        unplaced += [Unplaced(start + u.offset, u.mapped, u.too_long) for u in strings.unplaced]
         if at_end:
             return _settle(paths, BinaryChanges(patches, unplaced))
         start += strings.next_start
@@ -101,7 +101,7 @@ def _settle(paths: elf.ElfPaths, changes: BinaryChanges) -> BinaryChanges:
     dead = [u for u in changes.unplaced if not paths.is_loaded(u.offset)]
     if not dead:
         return changes
-    buried = [Patch(u.offset, bury(u.place.old, b"")) for u in dead]
+    buried = [Patch(u.offset, bury(u.mapped.old, b"")) for u in dead]
     return BinaryChanges(changes.patches + buried, [u for u in changes.unplaced if paths.is_loaded(u.offset)])
 
 
@@ -112,12 +112,12 @@ def _field_changes(paths: elf.ElfPaths, mapping: PrefixMap, other_names: OtherNa
             continue
         entries = [field.value] if name == INTERPRETER else [entry for entry in field.value.split(b":") if entry]
         found = [mapping.match(entry) for entry in entries]
-        if all(place is None or place.new == place.old for place in found):
+        if all(mapped is None or mapped.new == mapped.old for mapped in found):
             continue
         value = _fitting_value(entries, found, len(field.value), other_names)
         if value is None:
-            place = max((p for p in found if p is not None), key=lambda p: len(p.new) - len(p.old))
-            changes.unplaced.append(Unplaced(field.offset, place, True, Growth(name, _direct_value(entries, found))))
+            mapped = max((p for p in found if p is not None), key=lambda p: len(p.new) - len(p.old))
+            changes.unplaced.append(Unplaced(field.offset, mapped, True, Growth(name, _direct_value(entries, found))))
             # no second complaint about the same bytes
             changes.patches.append(Patch(field.offset, field.value))
         else:
@@ -125,29 +125,29 @@ def _field_changes(paths: elf.ElfPaths, mapping: PrefixMap, other_names: OtherNa
     return changes
 
 
-def _direct_value(entries: List[bytes], places: List[Optional[Place]]) -> bytes:
+def _direct_value(entries: List[bytes], mappings: List[Optional[PathMapping]]) -> bytes:
     """The entries under their new prefixes."""
-    return b":".join(entry if p is None else p.new + entry[len(p.old) :] for entry, p in zip(entries, places))
+    return b":".join(entry if p is None else p.new + entry[len(p.old) :] for entry, p in zip(entries, mappings))
 
 
 def _fitting_value(
-    entries: List[bytes], places: List[Optional[Place]], room: int, other_names: OtherNames
+    entries: List[bytes], mappings: List[Optional[PathMapping]], room: int, other_names: OtherNames
 ) -> Optional[bytes]:
     """The entries joined by ":", at most ``room`` bytes; None if they do not fit under any of their names.
 
     Entries grow under their new prefix as long as all fit. Otherwise those that grow take another name, and one that
     has none because it belongs to no package goes: nothing is there.
     """
-    value = _direct_value(entries, places)
+    value = _direct_value(entries, mappings)
     if len(value) <= room:
         return value
     shortened: List[bytes] = []
-    for entry, place, renamed in zip(entries, places, value.split(b":")):
-        if place is None or len(renamed) <= len(entry):
+    for entry, mapped, renamed in zip(entries, mappings, value.split(b":")):
+        if mapped is None or len(renamed) <= len(entry):
             shortened.append(renamed)
-        elif place.dag_hash is not None:
-            names = [place.new, *other_names(place)]
-            shortened.append(min(names, key=len) + entry[len(place.old) :])
+        elif mapped.dag_hash is not None:
+            names = [mapped.new, *other_names(mapped)]
+            shortened.append(min(names, key=len) + entry[len(mapped.old) :])
     value = b":".join(shortened)
     if not value:  # an empty string is a path, too: the current directory
         value = bury(entries[0], None)

@@ -10,8 +10,8 @@ with a new NUL, the old tail staying behind it.
 
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
-from .grow import Growth
-from .mapping import Place, PrefixMap, View
+from .mapping import PathMapping, PrefixMap, View
+from .patchelf import Growth
 
 #: characters at the end of a string that may be shared with another one
 SUFFIX_SAFETY = 7
@@ -28,7 +28,7 @@ class Unplaced(NamedTuple):
     """A path that could not be replaced."""
 
     offset: int
-    place: Place
+    mapped: PathMapping
     #: whether a path of the old length or shorter would do; else it has to be shorter by more than SUFFIX_SAFETY
     too_long: bool
     #: set if a tool can make room in the file
@@ -43,7 +43,7 @@ class Strings(NamedTuple):
 
 
 #: other names, in order of preference, for what a place becomes; all are tried where ``place.new`` does not fit
-OtherNames = Callable[[Place], Sequence[bytes]]
+OtherNames = Callable[[PathMapping], Sequence[bytes]]
 
 
 def replace(old: bytes, new: bytes, suffix: Optional[bytes]) -> Optional[bytes]:
@@ -68,7 +68,7 @@ def _tail(new: bytes, suffix: bytes) -> bytes:
 def relocate_strings(
     data: View,
     mapping: PrefixMap,
-    other_names: OtherNames = lambda place: (),
+    other_names: OtherNames = lambda mapped: (),
     done: Sequence[Tuple[int, int]] = (),
     limit: Optional[int] = None,
 ) -> Strings:
@@ -81,35 +81,35 @@ def relocate_strings(
     patches: List[Patch] = []
     unplaced: List[Unplaced] = []
     go_on = 0
-    for at, place in mapping.find(data):
+    for at, mapped in mapping.find(data):
         if at < go_on:
             continue
         if limit is not None and at >= limit:
             break
-        end = at + len(place.old)
+        end = at + len(mapped.old)
         go_on = end
-        if place.new != place.old and not any(start <= at < stop for start, stop in done):
+        if mapped.new != mapped.old and not any(start <= at < stop for start, stop in done):
             suffix = _suffix(data, end)
-            replacement = _first_fit(place, suffix, other_names)
+            replacement = _first_fit(mapped, suffix, other_names)
             if replacement is not None:
                 patches.append(Patch(at, replacement))
                 go_on = max(end, at + len(replacement))
-            elif place.dag_hash is None:
+            elif mapped.dag_hash is None:
                 if not _continues(data, end):
-                    patches.append(Patch(at, bury(place.old, suffix)))
+                    patches.append(Patch(at, bury(mapped.old, suffix)))
             else:
-                unplaced.append(Unplaced(at, place, len(place.new) > len(place.old)))
+                unplaced.append(Unplaced(at, mapped, len(mapped.new) > len(mapped.old)))
     return Strings(patches, unplaced, max(go_on, len(data) if limit is None else limit))
 
 
-def _first_fit(place: Place, suffix: Optional[bytes], other_names: OtherNames) -> Optional[bytes]:
-    replacement = replace(place.old, place.new, suffix)
+def _first_fit(mapped: PathMapping, suffix: Optional[bytes], other_names: OtherNames) -> Optional[bytes]:
+    replacement = replace(mapped.old, mapped.new, suffix)
     if replacement is not None:
         return replacement
-    for name in other_names(place):
-        if len(name) <= len(place.old) and name[-ALIAS_SUFFIX:] == place.old[-ALIAS_SUFFIX:]:
-            return b"/" * (len(place.old) - len(name)) + name
-        replacement = replace(place.old, name, suffix)
+    for name in other_names(mapped):
+        if len(name) <= len(mapped.old) and name[-ALIAS_SUFFIX:] == mapped.old[-ALIAS_SUFFIX:]:
+            return b"/" * (len(mapped.old) - len(name)) + name
+        replacement = replace(mapped.old, name, suffix)
         if replacement is not None:
             return replacement
     return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Which path becomes which: the order of FORMAT.md (sbang, packages, store root), and the search for old paths.
+"""Which path becomes which: the order of docs/format.md (sbang, packages, store root), and the search for old paths.
 
 Three values: :class:`BuildInfo` says where the package was built, :class:`Relocation` where things are on this machine,
 and :class:`PrefixMap`, made of both by :func:`build_mapping`, is what the functions of this package work with.
@@ -28,7 +28,7 @@ class Relocation:
     alias_root: Optional[str] = None
 
 
-class Place(NamedTuple):
+class PathMapping(NamedTuple):
     """One old path and what it becomes."""
 
     old: bytes
@@ -45,7 +45,7 @@ class PrefixMap:
     and must not be taken for something under the old store root.
     """
 
-    places: Tuple[Place, ...]
+    mappings: Tuple[PathMapping, ...]
     #: the few shortest old paths, which all others begin with: what is searched for
     anchors: Tuple[bytes, ...] = field(init=False)
     #: length of the longest old path
@@ -53,11 +53,11 @@ class PrefixMap:
     _sorted: List[bytes] = field(init=False, repr=False)
     #: old path -> the longest other one that it begins with
     _shorter: Dict[bytes, Optional[bytes]] = field(init=False, repr=False)
-    _by_old: Dict[bytes, Place] = field(init=False, repr=False)
+    _by_old: Dict[bytes, PathMapping] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         fix = object.__setattr__
-        by_old = {place.old: place for place in self.places}
+        by_old = {mapped.old: mapped for mapped in self.mappings}
         shorter = _shorter(sorted(by_old))
         fix(self, "anchors", tuple(old for old, other in shorter.items() if other is None))
         fix(self, "longest", max(map(len, by_old), default=0))
@@ -67,13 +67,13 @@ class PrefixMap:
 
     @property
     def is_identity(self) -> bool:
-        return all(place.old == place.new for place in self.places)
+        return all(mapped.old == mapped.new for mapped in self.mappings)
 
     def changes(self) -> Dict[str, str]:
         """Old path -> new path, without those that stay: the form in which Spack's own functions take it."""
-        return {os.fsdecode(p.old): os.fsdecode(p.new) for p in self.places if p.old != p.new}
+        return {os.fsdecode(p.old): os.fsdecode(p.new) for p in self.mappings if p.old != p.new}
 
-    def match(self, data: View, at: int = 0) -> Optional[Place]:
+    def match(self, data: View, at: int = 0) -> Optional[PathMapping]:
         """The longest old path that stands in ``data`` at ``at``, if any."""
         window = bytes(data[at : at + self.longest])
         # all old paths that the window begins with are the one in front of which it would be sorted in, or begin that
@@ -83,7 +83,7 @@ class PrefixMap:
             old = self._shorter[old]
         return None if old is None else self._by_old[old]
 
-    def find(self, data: View) -> Iterator[Tuple[int, Place]]:
+    def find(self, data: View) -> Iterator[Tuple[int, PathMapping]]:
         """Every offset in ``data`` at which an old path begins, from the left, and the longest one there.
 
         They may overlap; the caller skips what he has dealt with.
@@ -92,9 +92,9 @@ class PrefixMap:
         if len(self.anchors) > 1:
             offsets.sort()
         for at in offsets:
-            place = self.match(data, at)
-            if place is not None:  # always: an anchor is itself an old path
-                yield at, place
+            mapped = self.match(data, at)
+            if mapped is not None:  # always: an anchor is itself an old path
+                yield at, mapped
 
     def occurs(self, data: Buffer) -> bool:
         return any(find(data, anchor) >= 0 for anchor in self.anchors)
@@ -102,18 +102,18 @@ class PrefixMap:
 
 def build_mapping(build_info: BuildInfo, relocation: Relocation) -> PrefixMap:
     """The map for one package: sbang path, each package of ``hash_to_prefix`` that is known here, the store root."""
-    places: Dict[str, Place] = {}
+    mappings: Dict[str, PathMapping] = {}
 
     def add(old: str, new: str, dag_hash: Optional[str]) -> None:
-        if old and old not in places:
-            places[old] = Place(_encode(old), _encode(new), dag_hash)
+        if old and old not in mappings:
+            mappings[old] = PathMapping(_encode(old), _encode(new), dag_hash)
 
     add(build_info.sbang_path, relocation.sbang_path, None)
     for dag_hash, new in relocation.new_prefixes.items():
         if dag_hash in build_info.hash_to_prefix:
             add(build_info.hash_to_prefix[dag_hash], new, dag_hash)
     add(build_info.store_root, relocation.store_root, None)
-    return PrefixMap(tuple(sorted(places.values(), key=lambda place: -len(place.old))))
+    return PrefixMap(tuple(sorted(mappings.values(), key=lambda mapped: -len(mapped.old))))
 
 
 def _encode(path: str) -> bytes:

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ..errors import PrefixTooLong, StorageError, UnsafeArchive
+from ..formats.file_kinds import BINARY, GZIP, OPAQUE, PYC, STRINGS, TEXT
 from .aliases import SHORTEST, Aliases
 from .binary import apply, new_window, no_other_names, relocate_at, relocate_bytes
 from .build_info import BuildInfo
 from .cstring import Unplaced
-from .grow import Growth, find_patchelf, grow_bytes, grow_file
-from .kinds import BINARY, GZIP, OPAQUE, PYC, STRINGS, TEXT
 from .mapping import Buffer, PrefixMap
 from .other import relocate_gzip, relocate_opaque, relocate_pyc_strings
+from .patchelf import Growth, find_patchelf, grow_bytes, grow_file
 from .preflight import Shortfall, too_long
 from .text import relocate_large_text, relocate_text
 
@@ -121,8 +121,8 @@ class FileRelocator:
 
     def link_target(self, target: bytes) -> bytes:
         """The new target of a symbolic link; relative ones stay."""
-        place = self.mapping.match(target) if target.startswith(b"/") else None
-        return target if place is None else place.new + target[len(place.old) :]
+        mapped = self.mapping.match(target) if target.startswith(b"/") else None
+        return target if mapped is None else mapped.new + target[len(mapped.old) :]
 
     def _check(self, path: str, unplaced: List[Unplaced]) -> List[Growth]:
         """What a tool has to make room for; PrefixTooLong if there is no such tool, or anything else does not fit."""
@@ -130,15 +130,15 @@ class FileRelocator:
         if len(growths) == len(unplaced) and (not growths or find_patchelf()):
             return growths
         # a string that no tool can make longer is the worst
-        worst = max(unplaced, key=lambda u: (u.growth is None, len(u.place.new) - len(u.place.old)))
-        old, new = os.fsdecode(worst.place.old), os.fsdecode(worst.place.new)
-        if worst.too_long and self._aliases is not None and worst.place.dag_hash:
+        worst = max(unplaced, key=lambda u: (u.growth is None, len(u.mapped.new) - len(u.mapped.old)))
+        old, new = os.fsdecode(worst.mapped.old), os.fsdecode(worst.mapped.new)
+        if worst.too_long and self._aliases is not None and worst.mapped.dag_hash:
             directory = self._aliases.directory
             needs = len(os.fsencode(directory)) + 1 + SHORTEST
-            short = Shortfall(worst.place.dag_hash, old, new, len(worst.place.old), needs)
+            short = Shortfall(worst.mapped.dag_hash, old, new, len(worst.mapped.old), needs)
             raise too_long(short, self._what, directory, path, growable=worst.growth is not None)
         if worst.too_long:
-            why = f"it is {len(worst.place.new) - len(worst.place.old)} characters longer"
+            why = f"it is {len(worst.mapped.new) - len(worst.mapped.old)} characters longer"
         else:
             why = "it is a little shorter and ends differently, so that strings that share their end would break"
         raise PrefixTooLong(f"relocating {path} of {self._what}: {new} cannot take the place of {old}: {why}")

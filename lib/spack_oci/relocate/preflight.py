@@ -13,8 +13,8 @@ from typing import Dict, List, Mapping, Optional
 
 from ..errors import PrefixTooLong
 from .aliases import SHORTEST, alias_directory
-from .grow import find_patchelf
 from .mapping import Relocation
+from .patchelf import find_patchelf
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ def check_lengths(old_prefix: str, dag_hash: str, relocation: Relocation, what: 
 
 
 def check_facts(facts: Mapping[str, int], dag_hash: str, relocation: Relocation, what: str) -> None:
-    """The same for a package whose pusher counted the strings: see :class:`spack_oci.archive.pack.RelocationFacts`."""
+    """The same for a package whose pusher counted the strings: see
+    :class:`spack_oci.archive.pack.RelocationSummary`."""
     own = relocation.new_prefixes.get(dag_hash, "")
     old_length, shortest = facts.get("prefix_length", 0), facts.get("shortest_fixed", 0)
     if not own or len(os.fsencode(own)) <= old_length:

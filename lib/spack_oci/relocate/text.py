@@ -29,11 +29,11 @@ def relocate_text(data: Buffer, mapping: PrefixMap) -> Optional[bytes]:
     """``data`` with every old path replaced, or None if nothing changes."""
     pieces: List[Buffer] = []
     copied = go_on = 0
-    for at, place in mapping.find(data):
+    for at, mapped in mapping.find(data):
         if at >= go_on and _starts_path(data, at):
-            end = at + len(place.old)
-            if place.new != place.old:
-                pieces += [data[copied:at], place.new]
+            end = at + len(mapped.old)
+            if mapped.new != mapped.old:
+                pieces += [data[copied:at], mapped.new]
                 copied = end
             go_on = _REST.match(data, end).end()  # type: ignore[union-attr]
     if not pieces:

@@ -7,13 +7,13 @@ from typing import Any, Callable, List, Optional, Sequence
 import spack.mirrors.mirror
 import spack.spec
 
-from ..cache.blobs import BlobCache
-from ..cache.fetch import RemotePackage, fetch_into_cache, open_cached
-from ..cache.locate import fetch_package
-from ..cache.package import package_tag
 from ..content import ContentStore, Progress
+from ..content.blob_cache import BlobCache
 from ..descriptor import VerifyingReader
-from ..index.cache import IndexCache
+from ..index.index_cache import IndexCache
+from ..operations.install.fetch import RemotePackage, fetch_into_cache, open_cached
+from ..operations.install.locate import fetch_package
+from ..package.record import package_tag
 from ..relocate.mapping import Relocation
 from ..relocate.preflight import check_facts, check_lengths, old_prefix_in
 from . import compat, mirrors, packages, settings

@@ -9,12 +9,13 @@ from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
 import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
 
-from ..cache.outcome import PushResult
-from ..cache.update_index import IndexUpdate, merge_pushed, update_index
 from ..content import ContentStore
 from ..errors import NotFound, SpackOciError, StorageError
-from ..index.cache import IndexCache, describe_age
+from ..index.index_cache import IndexCache, describe_age
 from ..index.read import IndexDocument, NotModified, fetch_index
+from ..index.update import IndexUpdate, merge_pushed, update_index
+from ..operations.push.index_entries import packages_of_push
+from ..operations.push.outcome import PushResult
 from ..reference import is_oci_url, parse_url
 from . import compat, mirrors, settings
 from .fetching import index_cache
@@ -33,7 +34,7 @@ def _update(store: ContentStore, full: bool = False) -> IndexUpdate:
 def update_after_push(mirror: "spack.mirrors.mirror.Mirror", result: PushResult) -> IndexUpdate:
     """Make the index name what was pushed, whoever else is writing it."""
     store = mirrors.open_store(mirror, mirrors.PUSH)
-    return merge_pushed(store, result, jobs=settings.read().transfer_jobs, warn=tty.warn)
+    return merge_pushed(store, packages_of_push(result), jobs=settings.read().transfer_jobs, warn=tty.warn)
 
 
 def print_update(mirror: "spack.mirrors.mirror.Mirror", update: IndexUpdate) -> None:

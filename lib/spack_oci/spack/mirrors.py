@@ -13,16 +13,16 @@ from ..errors import ConfigurationError, InvalidReference, NotFound
 from ..layout import open_layout
 from ..reference import LayoutDirectory, Location, Repository, is_oci_url, parse_url
 from ..registry import open_repository
-from ..registry.credentials import (
+from ..registry.auth.credentials import (
     Credentials,
     CredentialSource,
     StaticCredentials,
     VariableCredentials,
     matching_key,
 )
-from ..registry.docker_config import DockerConfig, default_sources
-from ..registry.helper import Helper, HelperCredentials
-from ..registry.retry import RetryPolicy
+from ..registry.auth.docker_config import DockerConfig, default_sources
+from ..registry.auth.helper import Helper, HelperCredentials
+from ..registry.http.retry import RetryPolicy
 from ..registry.settings import Mirror, RegistrySettings
 from . import compat, settings
 

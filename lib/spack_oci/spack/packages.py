@@ -11,7 +11,7 @@ import spack.spec
 import spack.store
 from spack import traverse
 
-from ..cache.package import Package
+from ..package.record import Package
 from . import compat
 from .environments import RunEnvironments
 from .provenance import provenance

@@ -15,7 +15,7 @@ _state = {"active": False}
 
 def extension_directory() -> str:
     """Entry point ``spack.extensions``: where Spack finds the ``oci`` command."""
-    from ..resources import extension_directory as directory
+    from ..util.resources import extension_directory as directory
 
     return directory()
 
@@ -38,7 +38,7 @@ def activate() -> bool:
         from . import hooks, section
 
         section.register()
-        hooks.install()
+        hooks.install_hooks()
     except Exception as e:  # a plugin must not break every command of its host
         _warn(f"spack-oci is not active: {type(e).__name__}: {e}")
         return False

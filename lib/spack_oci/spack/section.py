@@ -10,8 +10,8 @@ import spack.schema
 import spack.schema.env
 import spack.schema.merged
 
-from ..resources import read_schema
-from .children import ActivateOnUnpickling
+from ..util.resources import read_schema
+from .hooks.subprocess_hooks import ActivateOnUnpickling
 
 SECTION = "oci"
 _SCOPE = "oci-defaults"

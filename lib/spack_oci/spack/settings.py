@@ -9,10 +9,10 @@ from typing import Any, Dict, Mapping, Optional
 import spack.config
 from spack.util.cpus import cpus_available
 
-from .. import resources
 from ..archive.codec import Compression
-from ..cache.blobs import BlobCache
-from ..registry.credentials import lookup_keys
+from ..content.blob_cache import BlobCache
+from ..registry.auth.credentials import lookup_keys
+from ..util import resources
 from . import compat, section
 
 #: more packing processes than this compete for memory bandwidth and the registry rather than help

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""The one interface behind which a registry, an OCI layout directory and the tests' memory are interchangeable.
+
+Push, fetch, base-image copy, sync and prune are written against :class:`ContentStore`. Blobs to be sent are
+:class:`BlobSource` values: something that can be opened from the start as often as a retry needs it.
+"""
+
+import enum
+import io
+import os
+from dataclasses import dataclass
+from typing import BinaryIO, Callable, Iterable, Iterator, List, Optional, Protocol, Tuple, runtime_checkable
+
+from ..descriptor import Descriptor, VerifyingReader
+from ..errors import InvalidContent, NotFound
+
+#: called with the number of bytes that were moved since the last call
+Progress = Callable[[int], None]
+
+#: manifests and configs larger than this are refused (distribution-spec: registries may limit manifests to 4 MiB)
+MAX_MANIFEST_SIZE = 4 << 20
+
+
+class BlobSource(Protocol):
+    def open(self) -> BinaryIO:
+        """The content from its first byte; called again for every try."""
+
+
+@dataclass(frozen=True)
+class FileSource:
+    path: str
+
+    def open(self) -> BinaryIO:
+        return open(self.path, "rb")
+
+    def __len__(self) -> int:
+        return os.path.getsize(self.path)
+
+
+@dataclass(frozen=True)
+class BytesSource:
+    data: bytes
+
+    def open(self) -> BinaryIO:
+        return io.BytesIO(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+
+class Presence(enum.Enum):
+    """What the caller knows of a blob that is to be stored."""
+
+    #: it may be there: look first
+    POSSIBLE = "possible"
+    #: it is hardly there: look, but not by a request more where opening the upload tells as much
+    UNLIKELY = "unlikely"
+    #: it is not there: to look would be in vain. If it is there after all, it is stored once more
+    EXCLUDED = "excluded"
+
+
+class ContentStore(Protocol):
+    """One repository. All methods are safe to call from several threads.
+
+    Besides what is named below, every method may raise a :class:`~spack_oci.errors.TransportError` or
+    :class:`~spack_oci.errors.ResponseError` (registry) or :class:`~spack_oci.errors.StorageError` (layout).
+    """
+
+    #: as a user would write it: a mirror URL
+    url: str
+
+    def resolve(self, reference: str) -> Descriptor:
+        """The descriptor of the manifest behind a tag or digest. Raises NotFound."""
+
+    def get_manifest(self, reference: str) -> Tuple[Descriptor, bytes]:
+        """A manifest (or index) by tag or digest, verified, at most MAX_MANIFEST_SIZE. Raises NotFound."""
+
+    def put_manifest(self, data: bytes, media_type: str, tag: Optional[str] = None) -> Descriptor:
+        """Store a manifest, by its digest when there is no tag. What it refers to must be there."""
+
+    def delete_manifest(self, reference: str) -> None:
+        """Remove a tag or, for a digest, a manifest and its tags. Raises NotFound."""
+
+    def has_blob(self, digest: str) -> bool:
+        """False only if the store says so; an error is an error."""
+
+    def open_blob(self, descriptor: Descriptor) -> VerifyingReader:
+        """Stream a blob; use as a context manager. Raises NotFound."""
+
+    def put_blob(
+        self,
+        descriptor: Descriptor,
+        source: BlobSource,
+        progress: Optional[Progress] = None,
+        presence: Presence = Presence.POSSIBLE,
+    ) -> bool:
+        """Store a blob if it is not there. True: it was sent; False: it was there."""
+
+    def mount_blob(self, descriptor: Descriptor, from_repository: str) -> bool:
+        """Take a blob over from another repository of the same store, without transfer. False: not possible."""
+
+    def tags(self) -> Iterator[str]:
+        """Every tag; empty if the repository does not exist yet."""
+
+    def referrers(self, digest: str, artifact_type: Optional[str] = None) -> List[Descriptor]:
+        """Manifests whose subject is ``digest`` (distribution-spec, referrers API and its tag fallback)."""
+
+    def close(self) -> None:
+        """Give connections back."""
+
+
+@runtime_checkable
+class SavesBlobs(Protocol):
+    """A store that knows a better way to bring a blob into a file than reading its stream."""
+
+    def save_blob(self, descriptor: Descriptor, target: BinaryIO, progress: Optional[Progress] = None) -> None:
+        """Write a blob, verified, into an empty, seekable file; content that arrives damaged is fetched once more."""
+
+
+@dataclass(frozen=True)
+class MissingStore:
+    """The readable part of a :class:`ContentStore` that does not exist yet: a plan for its first push reads this."""
+
+    url: str
+
+    def resolve(self, reference: str) -> Descriptor:
+        raise NotFound(f"{self.url} does not exist yet")
+
+    def get_manifest(self, reference: str) -> Tuple[Descriptor, bytes]:
+        raise NotFound(f"{self.url} does not exist yet")
+
+    def tags(self) -> Iterator[str]:
+        return iter(())
+
+
+def read_blob(store: ContentStore, descriptor: Descriptor, limit: int = MAX_MANIFEST_SIZE) -> bytes:
+    """A small blob (a config, an index), whole and verified; InvalidContent when it is larger than ``limit``."""
+    if descriptor.size > limit:
+        raise InvalidContent(f"{descriptor.digest} of {store.url} has {descriptor.size} bytes, more than {limit}")
+    with store.open_blob(descriptor) as reader:
+        return reader.read()
+
+
+def put_bytes(store: ContentStore, data: bytes, media_type: str, **kwargs) -> Descriptor:
+    """Store ``data`` as a blob and return its descriptor."""
+    descriptor = Descriptor.of(data, media_type, **kwargs)
+    store.put_blob(descriptor, BytesSource(data))
+    return descriptor
+
+
+def total_size(descriptors: Iterable[Descriptor]) -> int:
+    return sum(d.size for d in descriptors)

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Indexes on the client's disk: fetched when they changed, used when the registry is down, asked for single packages.
+
+::
+
+    DIR/KEY/meta.json             {"url", "digest", "manifest", "source", "checked", "document", "database", "entries"}
+    DIR/KEY/DIGEST.zst            our document, as it was fetched
+    DIR/KEY/DIGEST.json           Spack's database, if the cache has no current document of ours
+    DIR/KEY/DIGEST.entries        a line for each package, {"hash":...,"package":{...}}: found without parsing the rest
+
+Files are named by what they hold and renamed into place, ``meta.json`` last, so that several processes may use and fill
+one directory; whoever writes removes what ``meta.json`` no longer names.
+"""
+
+import contextlib
+import hashlib
+import mmap
+import os
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple, Union
+
+from ..content import ContentStore
+from ..descriptor import canonical_json, parse_json
+from ..errors import InvalidContent, NotFound, SpackOciError, StorageError
+from .model import PackageEntry, database_from_lines, package_lines
+from .publish import DOCUMENT_TAG, decompress
+from .read import IndexDocument, NotModified, fetch_index
+
+_META = "meta.json"
+
+
+@dataclass(frozen=True)
+class CachedIndex:
+    """An index, and how sure it is that it is the current one."""
+
+    index: IndexDocument
+    #: seconds since the cache last confirmed it; 0: just now
+    age: float = 0.0
+    #: why it could not be confirmed, when it is used nevertheless
+    failure: Optional[SpackOciError] = None
+    #: why it could not be kept for the next time
+    not_kept: Optional[StorageError] = None
+
+    @property
+    def warning(self) -> str:
+        """One line for the user when the index may be out of date or was not kept, else empty."""
+        if self.failure is None:
+            return "" if self.not_kept is None else str(self.not_kept)
+        return f"using an index that is {describe_age(self.age)} old, because {self.failure}"
+
+
+class IndexCache:
+    """``directory`` is made when something is kept. All methods raise StorageError for the disk's own troubles."""
+
+    def __init__(self, directory: str, now: Callable[[], float] = time.time) -> None:
+        self._directory = directory
+        self._now = now
+
+    def load(self, url: str) -> Optional[CachedIndex]:
+        """What is kept for a mirror. None: nothing, or nothing that can be read."""
+        meta = self._meta(url)
+        if meta is None:
+            return None
+        try:
+            if meta["document"]:
+                document: Optional[bytes] = self._read(url, meta["document"])
+            else:
+                document = None
+            if meta["database"]:
+                data = self._read(url, meta["database"])
+            else:
+                data = database_from_lines(decompress(document or b""), meta["digest"])
+            index = IndexDocument(data, meta["digest"], meta["manifest"], meta["source"], document)
+            return CachedIndex(index, max(0.0, self._now() - meta["checked"]))
+        except (FileNotFoundError, KeyError, TypeError, InvalidContent):
+            return None
+        except OSError as e:
+            raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
+
+    def known(self, url: str) -> Tuple[Optional[str], Optional[str], float]:
+        """(digest, manifest, age in seconds) of what is kept, without reading it."""
+        meta = self._meta(url) or {}
+        checked = meta.get("checked")
+        age = max(0.0, self._now() - checked) if isinstance(checked, (int, float)) else float("inf")
+        return meta.get("digest"), meta.get("manifest"), age
+
+    def keep(self, url: str, index: IndexDocument) -> None:
+        stem = index.digest.partition(":")[2][:16]
+        document = f"{stem}.zst" if index.document is not None else ""
+        # ours gives the database, unless it is older than the database
+        database = "" if index.source == DOCUMENT_TAG else f"{stem}.json"
+        entries = f"{stem}.entries"
+        packages = b"".join(package_lines(decompress(index.document))) if index.document is not None else b""
+        meta = {
+            "url": url,
+            "digest": index.digest,
+            "manifest": index.manifest,
+            "source": index.source,
+            "checked": self._now(),
+            "document": document,
+            "database": database,
+            "entries": entries,
+        }
+        with _storage_errors(f"keeping the index of {url}"):
+            os.makedirs(self._path(url), exist_ok=True)
+            if document:
+                self._write(url, document, index.document or b"")
+            if database:
+                self._write(url, database, index.data)
+            self._write(url, entries, packages)
+            self._write(url, _META, canonical_json(meta))
+            self._remove_others(url, {document, database, entries, _META})
+
+    def confirm(self, url: str) -> None:
+        """The cache has just said that what is kept is current."""
+        meta = self._meta(url)
+        if meta is not None:
+            with _storage_errors(f"keeping the index of {url}"):
+                self._write(url, _META, canonical_json({**meta, "checked": self._now()}))
+
+    def lookup(self, url: str, dag_hash: str) -> Optional[PackageEntry]:
+        """What is known of one package, in about a millisecond whatever the size of the index."""
+        meta = self._meta(url)
+        if meta is None or not meta.get("entries"):
+            return None
+        try:
+            with open(self._path(url, meta["entries"]), "rb") as f, contextlib.ExitStack() as stack:
+                if os.fstat(f.fileno()).st_size == 0:
+                    return None
+                data = stack.enter_context(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ))
+                at = data.find(b'{"hash":"%s"' % dag_hash.encode())
+                if at < 0:
+                    return None
+                data.seek(at)
+                line = data.readline()
+            return PackageEntry.from_dict(parse_json(line, "the cached index")["package"])
+        except (FileNotFoundError, KeyError, InvalidContent):
+            return None
+        except OSError as e:
+            raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
+
+    def _path(self, url: str, *names: str) -> str:
+        return os.path.join(self._directory, hashlib.sha256(url.encode()).hexdigest()[:20], *names)
+
+    def _meta(self, url: str) -> Optional[Dict[str, Any]]:
+        try:
+            meta = parse_json(self._read(url, _META), "the cached index")
+        except (FileNotFoundError, NotADirectoryError, InvalidContent):
+            return None
+        except OSError as e:
+            raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
+        return meta if meta.get("url") == url else None
+
+    def _read(self, url: str, name: str) -> bytes:
+        with open(self._path(url, name), "rb") as f:
+            return f.read()
+
+    def _write(self, url: str, name: str, data: bytes) -> None:
+        temporary = self._path(url, f".{uuid.uuid4().hex}")
+        try:
+            with open(temporary, "xb") as f:
+                f.write(data)
+            os.replace(temporary, self._path(url, name))
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+
+    def _remove_others(self, url: str, names: "set[str]") -> None:
+        before = time.time() - 3600
+        for name in os.listdir(self._path(url)):
+            path = self._path(url, name)
+            # what a process is still reading stays readable; what one is writing is not an hour old
+            with contextlib.suppress(FileNotFoundError):
+                if name not in names and (not name.startswith(".") or os.stat(path).st_mtime < before):
+                    os.unlink(path)
+
+
+def load_index(
+    cache: IndexCache, url: str, open_store: Callable[[], ContentStore], *, ttl: float = 600.0
+) -> CachedIndex:
+    """The index of one mirror: the kept one if it was confirmed less than ``ttl`` seconds ago, else asked for.
+
+    A registry that cannot be reached, or refuses, is no reason to do without what is kept; the result then says why it
+    may be old (``failure``). Raises that failure when nothing is kept, and NotFound when the mirror has no index: that
+    is an answer, after which a kept one is wrong.
+    """
+    digest, manifest, age = cache.known(url)
+    if digest and age < ttl:
+        kept = cache.load(url)
+        if kept is not None:
+            return kept
+    try:
+        found = fetch_index(open_store(), digest, manifest)
+        if isinstance(found, NotModified):
+            kept = cache.load(url)
+            if kept is not None:
+                cache.confirm(url)
+                return CachedIndex(kept.index)
+            found = fetch_index(open_store())
+    except NotFound:
+        raise
+    except SpackOciError as e:
+        kept = cache.load(url) if digest else None
+        if kept is None:
+            raise
+        return CachedIndex(kept.index, kept.age, e)
+    assert isinstance(found, IndexDocument)
+    try:
+        cache.keep(url, found)
+    except StorageError as e:
+        return CachedIndex(found, not_kept=e)
+    return CachedIndex(found)
+
+
+def load_indexes(
+    cache: IndexCache, stores: Mapping[str, Callable[[], ContentStore]], *, ttl: float = 600.0, jobs: int = 8
+) -> Dict[str, Union[CachedIndex, SpackOciError]]:
+    """The indexes of several mirrors at once, by URL in the order given; a mirror that fails has its error."""
+
+    def load(url: str) -> Union[CachedIndex, SpackOciError]:
+        try:
+            return load_index(cache, url, stores[url], ttl=ttl)
+        except SpackOciError as e:
+            return e
+
+    if not stores:
+        return {}
+    with ThreadPoolExecutor(min(jobs, len(stores)), "load-index") as pool:
+        return dict(zip(stores, pool.map(load, stores)))
+
+
+def describe_age(seconds: float) -> str:
+    """``"3 minutes"``."""
+    if seconds == float("inf"):
+        return "an unknown time"
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{int(seconds // length)} {unit}"
+    return f"{int(seconds)} seconds"
+
+
+@contextlib.contextmanager
+def _storage_errors(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        raise StorageError.from_os_error(doing, e) from e

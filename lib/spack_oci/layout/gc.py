@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Removes from an OCI image layout what no tag reaches: what a registry's garbage collector does for a registry."""
+
+import contextlib
+import os
+import time
+from typing import Iterator, Set, Tuple
+
+from ..descriptor import parse_json
+from ..errors import NotFound
+from .store import LayoutStore
+from .table import PRIVATE, Entries, storage_errors, tag_of
+
+
+def collect_garbage(store: LayoutStore, grace: float = 86400.0, dry_run: bool = False) -> Tuple[int, int]:
+    """Remove blobs that no entry of ``index.json`` reaches and that are older than ``grace`` seconds.
+
+    The grace protects the blobs of a push that has not written its manifest yet. A referrer without a tag stays only as
+    long as its subject. Returns (number of files, bytes) that were, or would be, removed.
+    """
+    with storage_errors(f"collecting garbage in {store.url}"), store.table.lock():
+        before = time.time() - grace
+        entries = store.table.entries()
+        keep, kept_entries = _reachable(store, entries)
+        if len(kept_entries) < len(entries) and not dry_run:
+            store.table.replace(kept_entries)
+        count = size = 0
+        for digest, path in _blobs(store.path):
+            status = os.lstat(path)
+            if digest in keep or status.st_mtime > before:
+                continue
+            count, size = count + 1, size + status.st_size
+            if not dry_run:
+                os.unlink(path)
+        if not dry_run:
+            _drop_old_temporaries(store.path, before)
+    return count, size
+
+
+def _reachable(store: LayoutStore, entries: Entries) -> Tuple[Set[str], Entries]:
+    """Digests that the entries reach, and the entries without the referrers of subjects that are gone."""
+    keep: Set[str] = set()
+    kept: Entries = []
+    referrers: Entries = []
+    for entry in entries:
+        if tag_of(entry) is None and store.subject_of(entry["digest"]):
+            referrers.append(entry)
+        else:
+            kept.append(entry)
+            _mark(store, entry["digest"], keep)
+    while True:  # a referrer may itself be a subject: of the signature of an SBOM
+        alive = [e for e in referrers if store.subject_of(e["digest"]) in keep]
+        if not alive:
+            return keep, kept
+        kept += alive
+        referrers = [e for e in referrers if e not in alive]
+        for entry in alive:
+            _mark(store, entry["digest"], keep)
+
+
+def _mark(store: LayoutStore, digest: str, keep: Set[str]) -> None:
+    if digest in keep:
+        return
+    keep.add(digest)
+    try:
+        _, data = store.get_manifest(digest)
+    except NotFound:
+        return
+    document = parse_json(data, digest)
+    for child in document.get("manifests") or ():
+        _mark(store, child["digest"], keep)
+    for child in (*(document.get("layers") or ()), document.get("config") or {}):
+        keep.add(child.get("digest", ""))
+
+
+def _blobs(path: str) -> Iterator[Tuple[str, str]]:
+    for algorithm in os.listdir(os.path.join(path, "blobs")):
+        for name in os.listdir(os.path.join(path, "blobs", algorithm)):
+            yield f"{algorithm}:{name}", os.path.join(path, "blobs", algorithm, name)
+
+
+def _drop_old_temporaries(path: str, before: float) -> None:
+    """Left by writers that were killed."""
+    directory = os.path.join(path, PRIVATE, "tmp")
+    for name in os.listdir(directory) if os.path.isdir(directory) else ():
+        with contextlib.suppress(FileNotFoundError):
+            if os.lstat(os.path.join(directory, name)).st_mtime < before:
+                os.unlink(os.path.join(directory, name))

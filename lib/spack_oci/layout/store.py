@@ -1,0 +1,413 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""An OCI image layout directory (image-spec, image-layout.md) as a content store.
+
+::
+
+    DIR/oci-layout              {"imageLayoutVersion": "1.0.0"}; written last, so that a half made layout is none
+    DIR/index.json              one descriptor a tag, the tag in org.opencontainers.image.ref.name
+    DIR/blobs/sha256/HEX        manifests, configs and layers alike
+    DIR/.spack-oci/lock         held (flock) while index.json is replaced
+    DIR/.spack-oci/tmp/         files being written; renamed into place when complete
+
+Blobs are named by their content, so any number of writers may store them without a lock: each writes its own temporary
+file and renames it, and a rename replaces a blob by the same bytes. ``index.json`` is read, changed and replaced under
+the lock; what several threads of a process want to change goes into one replacement. Readers take no lock: a rename
+shows them either the old file or the new one.
+
+Durability: a blob is synced before its rename, the blob directory and then ``index.json`` before a tag is reported as
+written. A machine that loses power therefore never has a tag whose content is missing.
+
+A manifest that is stored without a tag gets an entry without ``ref.name``: image-spec allows that, and it keeps the
+manifest (a signature, an SBOM) reachable for tools that collect garbage from ``index.json``, and findable as a
+referrer. The entry goes when the manifest is tagged, or when an image index that lists it is stored. A manifest whose
+tag moves away loses its entry; its blob stays, until :func:`spack_oci.layout.gc.collect_garbage`.
+
+skopeo, podman, buildah and umoci read such a directory as ``oci:DIR:TAG``. They do not take the lock when they write.
+"""
+
+import contextlib
+import io
+import json
+import os
+import stat
+import uuid
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Tuple
+
+from ..content import MAX_MANIFEST_SIZE, BlobSource, Presence, Progress
+from ..descriptor import OCI_INDEX, OCI_MANIFEST, Descriptor, VerifyingReader, check_digest, parse_json
+from ..errors import ConfigurationError, InvalidContent, InvalidReference, NotFound, StorageError
+from ..reference import LayoutDirectory, check_tag
+from .table import (
+    PRIVATE,
+    Entries,
+    ReferenceTable,
+    bare_descriptor,
+    drop_entries,
+    index_json,
+    put_entry,
+    storage_errors,
+)
+
+LAYOUT_VERSION = "1.0.0"
+_CHUNK = 1 << 20
+
+
+def open_layout(directory: LayoutDirectory, create: bool = False) -> "LayoutStore":
+    """The store in ``directory``; with ``create`` it is made when it is not there.
+
+    Raises StorageError when there is no layout (a file system that is not mounted must not pass for an empty cache),
+    ConfigurationError when ``create`` would turn a directory of something else into a layout.
+    """
+    store = LayoutStore(directory)
+    if create:
+        store.create()
+    store.check_version()
+    return store
+
+
+class LayoutStore:
+    """:class:`~spack_oci.content.ContentStore` on a directory. ``durable=False`` leaves the syncing away (tests)."""
+
+    def __init__(self, directory: LayoutDirectory, durable: bool = True) -> None:
+        self.directory = directory
+        self.path = directory.path
+        self.url = directory.url
+        self._durable = durable
+        self.table = ReferenceTable(self.path, self.url, self._replace_file, self._sync_blobs)
+        #: digest of a manifest -> digest of its subject; manifests never change
+        self._subjects: Dict[str, Optional[str]] = {}
+
+    def create(self) -> None:
+        with storage_errors(f"creating the OCI layout {self.url}"):
+            os.makedirs(self.path, exist_ok=True)
+            if os.path.exists(self._at("oci-layout")):
+                return
+            foreign = set(os.listdir(self.path)) - {"oci-layout", "index.json", "blobs", PRIVATE}
+            if foreign:
+                raise ConfigurationError(
+                    f"{self.path} is not an OCI layout and not empty (it has {sorted(foreign)[0]})",
+                    remedy="name an empty or new directory",
+                )
+            self._make_directories()
+            with self.table.lock():
+                if not os.path.exists(self._at("index.json")):
+                    self._replace_file("index.json", index_json({}, []))
+                layout = {"imageLayoutVersion": LAYOUT_VERSION}
+                self._replace_file("oci-layout", json.dumps(layout).encode())
+
+    def check_version(self) -> None:
+        try:
+            with open(self._at("oci-layout"), "rb") as f:
+                document = parse_json(f.read(_CHUNK), f"oci-layout of {self.url}")
+        except FileNotFoundError:
+            raise StorageError(
+                f"opening {self.url}: there is no OCI layout",
+                remedy="check the path and that its file system is mounted; a push creates the layout",
+            ) from None
+        except OSError as e:
+            raise StorageError.from_os_error(f"opening {self.url}", e) from e
+        version = document.get("imageLayoutVersion")
+        if not isinstance(version, str) or version.partition(".")[0] != "1":
+            raise InvalidContent(f"{self.url} has the image layout version {version!r}, not {LAYOUT_VERSION}")
+
+    # Manifests and tags
+
+    def resolve(self, reference: str) -> Descriptor:
+        if ":" in reference:
+            return self._manifest_by_digest(reference)[0]
+        entry = self.table.tagged().get(check_tag(reference))
+        if entry is None:
+            raise NotFound(f"{self.url} has no tag {reference}")
+        return bare_descriptor(entry)
+
+    def get_manifest(self, reference: str) -> Tuple[Descriptor, bytes]:
+        if ":" in reference:
+            return self._manifest_by_digest(reference)
+        descriptor = self.resolve(reference)
+        try:
+            return descriptor, self._read_manifest(descriptor)
+        except NotFound:
+            raise InvalidContent(
+                f"{self.url} lists {reference} as {descriptor.digest}, but that file is not there",
+                remedy="the layout was damaged or copied in part; push or copy that tag again",
+            ) from None
+
+    def put_manifest(self, data: bytes, media_type: str, tag: Optional[str] = None) -> Descriptor:
+        if len(data) > MAX_MANIFEST_SIZE:
+            raise InvalidContent(f"a manifest of {len(data)} bytes is too large, {MAX_MANIFEST_SIZE} are allowed")
+        if tag is not None:
+            check_tag(tag)
+        document = parse_json(data, "the manifest to be stored")
+        descriptor = Descriptor.of(data, media_type, artifact_type=_artifact_type(document))
+        self._check_children(document, tag)
+        self._write_blob(descriptor, _opener(data), None)
+        children = {child["digest"] for child in document.get("manifests") or ()}
+
+        def put(entries: Entries) -> Entries:
+            # again, now under the lock: the blobs may have been there as garbage, and collected since
+            self._check_children(document, tag)
+            self._write_blob(descriptor, _opener(data), None)
+            return put_entry(entries, descriptor, tag, children)
+
+        self.table.change(put)
+        return Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)
+
+    def delete_manifest(self, reference: str) -> None:
+        if ":" not in reference:
+            check_tag(reference)
+            self.table.change(lambda entries: drop_entries(entries, self.url, reference, tag=reference))
+            return
+        path = self._blob_path(reference)
+        known = self._is_manifest_file(reference)
+
+        def drop(entries: Entries) -> Entries:
+            return drop_entries(entries, self.url, reference, digest=reference, may_be_absent=known)
+
+        self.table.change(drop)
+        with storage_errors(f"deleting {reference} of {self.url}"), contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+    def tags(self) -> Iterator[str]:
+        for name in self.table.tagged():
+            with contextlib.suppress(InvalidReference):  # other tools write whole image names there
+                yield check_tag(name)
+
+    def referrers(self, digest: str, artifact_type: Optional[str] = None) -> List[Descriptor]:
+        check_digest(digest)
+        found: Dict[str, Descriptor] = {}
+        for entry in self.table.entries():
+            if self.subject_of(entry["digest"]) == digest and entry["digest"] not in found:
+                found[entry["digest"]] = self._referrer(entry)
+        for child in self._fallback_referrers(digest):
+            found.setdefault(child.digest, child)
+        return [d for d in found.values() if artifact_type in (None, d.artifact_type)]
+
+    # Blobs
+
+    def has_blob(self, digest: str) -> bool:
+        path = self._blob_path(digest)
+        with storage_errors(f"looking for {digest} in {self.url}"):
+            try:
+                return stat.S_ISREG(os.stat(path).st_mode)
+            except FileNotFoundError:
+                return False
+
+    def open_blob(self, descriptor: Descriptor) -> VerifyingReader:
+        try:
+            # closed by the reader
+            stream = open(self._blob_path(descriptor.digest), "rb")  # noqa: SIM115
+        except FileNotFoundError:
+            raise NotFound(f"{self.url} has no blob {descriptor.digest}") from None
+        except OSError as e:
+            raise StorageError.from_os_error(f"reading {descriptor.digest} of {self.url}", e) from e
+        return VerifyingReader(stream, descriptor, self.url)
+
+    def put_blob(
+        self,
+        descriptor: Descriptor,
+        source: BlobSource,
+        progress: Optional[Progress] = None,
+        presence: Presence = Presence.POSSIBLE,
+    ) -> bool:
+        return self._write_blob(descriptor, source.open, progress)
+
+    def mount_blob(self, descriptor: Descriptor, from_repository: str) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+    # Reading manifests
+
+    def _manifest_by_digest(self, digest: str) -> Tuple[Descriptor, bytes]:
+        """A manifest has no media type but what itself or ``index.json`` says; a blob that is none is NotFound."""
+        path = self._blob_path(digest)
+        missing = NotFound(f"{self.url} has no manifest {digest}")
+        with storage_errors(f"reading {digest} of {self.url}"):
+            try:
+                size = os.stat(path).st_size
+            except FileNotFoundError:
+                raise missing from None
+        if size > MAX_MANIFEST_SIZE:
+            raise missing
+        data = self._read_manifest(Descriptor(OCI_MANIFEST, digest, size))
+        try:
+            document = parse_json(data, digest)
+        except InvalidContent:
+            raise missing from None
+        media_type = document.get("mediaType") or self._listed_type(digest) or _implied_type(document)
+        if not media_type:
+            raise missing
+        return Descriptor(media_type, digest, size), data
+
+    def _is_manifest_file(self, digest: str) -> bool:
+        try:
+            self._manifest_by_digest(digest)
+        except NotFound:
+            return False
+        return True
+
+    def _listed_type(self, digest: str) -> Optional[str]:
+        return next((e.get("mediaType") for e in self.table.entries() if e["digest"] == digest), None)
+
+    def _read_manifest(self, descriptor: Descriptor) -> bytes:
+        if descriptor.size > MAX_MANIFEST_SIZE:
+            raise InvalidContent(f"the manifest {descriptor.digest} of {self.url} has {descriptor.size} bytes")
+        with storage_errors(f"reading {descriptor.digest} of {self.url}"), self.open_blob(descriptor) as reader:
+            return reader.read()
+
+    def _check_children(self, document: Dict[str, Any], tag: Optional[str]) -> None:
+        """What a registry answers with MANIFEST_BLOB_UNKNOWN. A subject may come later (distribution-spec)."""
+        children = [*(document.get("manifests") or ()), *(document.get("layers") or ())]
+        if document.get("config"):
+            children.append(document["config"])
+        for child in children:
+            descriptor = Descriptor.from_dict(child)
+            if not child.get("urls") and not self.has_blob(descriptor.digest):
+                raise InvalidContent(
+                    f"storing {tag or 'a manifest'} in {self.url}: it refers to {descriptor.digest}, which is not there"
+                )
+
+    # Referrers
+
+    def subject_of(self, digest: str) -> Optional[str]:
+        """The digest that a manifest refers to as its subject, if any."""
+        if digest not in self._subjects:
+            try:
+                document = parse_json(self._manifest_by_digest(digest)[1], digest)
+            except NotFound:
+                return None
+            self._subjects[digest] = (document.get("subject") or {}).get("digest")
+        return self._subjects[digest]
+
+    def _referrer(self, entry: Dict[str, Any]) -> Descriptor:
+        """As the referrers API lists it: with the artifact type and the annotations of the manifest."""
+        descriptor, data = self._manifest_by_digest(entry["digest"])
+        document = parse_json(data, entry["digest"])
+        return Descriptor(
+            descriptor.media_type,
+            descriptor.digest,
+            descriptor.size,
+            document.get("annotations") or {},
+            artifact_type=_artifact_type(document),
+        )
+
+    def _fallback_referrers(self, digest: str) -> List[Descriptor]:
+        """Of a layout that was copied from a registry without the referrers API."""
+        try:
+            _, data = self.get_manifest(digest.replace(":", "-"))
+        except NotFound:
+            return []
+        listed = parse_json(data, f"the referrers of {digest}").get("manifests") or ()
+        return [d for d in map(Descriptor.from_dict, listed) if self.has_blob(d.digest)]
+
+    # Files
+
+    def _at(self, *parts: str) -> str:
+        return os.path.join(self.path, *parts)
+
+    def _blob_path(self, digest: str) -> str:
+        algorithm, _, name = check_digest(digest).partition(":")
+        return self._at("blobs", algorithm, name)
+
+    def _make_directories(self) -> None:
+        """All directories have the mode of the layout's own, so that a group that may write to one may to all."""
+        mode = stat.S_IMODE(os.stat(self.path).st_mode)
+        for parts in (("blobs",), ("blobs", "sha256"), (PRIVATE,), (PRIVATE, "tmp")):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(self._at(*parts))
+                os.chmod(self._at(*parts), mode)
+
+    def _write_blob(self, descriptor: Descriptor, opener: Callable[[], BinaryIO], progress: Optional[Progress]) -> bool:
+        path = self._blob_path(descriptor.digest)
+        with storage_errors(f"storing {descriptor.digest} ({descriptor.size} bytes) in {self.url}"):
+            if _size_of(path) == descriptor.size:
+                return False
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with self._temporary() as (temporary, target):
+                with VerifyingReader(opener(), descriptor) as reader:
+                    _pump(reader, target, progress)
+                self._sync(target)
+                target.close()
+                os.rename(temporary, path)
+        return True
+
+    def _replace_file(self, name: str, data: bytes) -> None:
+        with self._temporary() as (temporary, target):
+            target.write(data)
+            self._sync(target)
+            target.close()
+            os.rename(temporary, self._at(name))
+        self._sync_directory(self.path)
+
+    @contextlib.contextmanager
+    def _temporary(self) -> Iterator[Tuple[str, BinaryIO]]:
+        """A new file on the same file system, removed unless it was renamed. Its mode follows the umask."""
+        path = self._at(PRIVATE, "tmp", uuid.uuid4().hex)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileNotFoundError:  # made by another tool, which knows nothing of our directory
+            self._make_directories()
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            with os.fdopen(descriptor, "wb") as target:
+                yield path, target
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+    def _sync(self, target: BinaryIO) -> None:
+        target.flush()
+        if self._durable:
+            os.fsync(target.fileno())
+
+    def _sync_blobs(self) -> None:
+        self._sync_directory(self._at("blobs", "sha256"))
+
+    def _sync_directory(self, path: str) -> None:
+        if not self._durable:
+            return
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _artifact_type(document: Dict[str, Any]) -> Optional[str]:
+    """Of a manifest (distribution-spec, listing referrers): its own, else the media type of its config."""
+    if document.get("artifactType"):
+        return str(document["artifactType"])
+    if document.get("subject"):
+        return (document.get("config") or {}).get("mediaType")
+    return None
+
+
+def _implied_type(document: Dict[str, Any]) -> Optional[str]:
+    """image-spec lets a manifest leave its mediaType away."""
+    if document.get("schemaVersion") != 2:
+        return None
+    if "manifests" in document:
+        return OCI_INDEX
+    return OCI_MANIFEST if "layers" in document else None
+
+
+def _size_of(path: str) -> Optional[int]:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return None
+
+
+def _opener(data: bytes) -> Callable[[], BinaryIO]:
+    return lambda: io.BytesIO(data)
+
+
+def _pump(reader: VerifyingReader, target: BinaryIO, progress: Optional[Progress]) -> None:
+    while True:
+        chunk = reader.read(_CHUNK)
+        if not chunk:
+            return
+        target.write(chunk)
+        if progress:
+            progress(len(chunk))

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What a cache has, for people and for scripts: all packages out of its index, or one of them in full out of its tag.
+
+No Spec objects and no Spack: the index holds the node of every package as JSON.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Callable, Container, Dict, Iterator, List, Mapping, Optional, Tuple
+
+from ..content import ContentStore, read_blob
+from ..descriptor import Descriptor, canonical_json, parse_json
+from ..errors import InvalidContent, NotAPackage, NotFound
+from ..index.model import PackageEntry
+from ..index.read import IndexDocument
+from ..index.read_package import MAX_CONFIG_SIZE, IndexedPackage, package_from_documents
+from ..package.record import package_tag
+from ..package.relocation_summary import PUSHER, facts_from_annotations
+
+#: names of compiler flags among the parameters of a node; the other parameters are variants
+_FLAGS = ("cflags", "cppflags", "cxxflags", "fflags", "ldflags", "ldlibs")
+_BASE_NAME = "org.opencontainers.image.base.name"
+_BASE_DIGEST = "org.opencontainers.image.base.digest"
+
+
+@dataclass(frozen=True)
+class CatalogRecord:
+    """One package of a cache. What the index of a Spack without this extension does not tell is None."""
+
+    name: str
+    version: str
+    hash: str
+    #: ``linux-debian12-x86_64_v3``
+    arch: str
+    namespace: str
+    tag: str
+    #: name -> True, False, a string, or a list of strings
+    variants: Mapping[str, Any] = field(default_factory=dict)
+    #: bytes of the package's compressed layer, and its digest
+    size: Optional[int] = None
+    layer: Optional[str] = None
+    #: digest of the manifest
+    digest: Optional[str] = None
+    #: characters of the prefix that it was built for
+    prefix_length: Optional[int] = None
+    relocation: Mapping[str, int] = field(default_factory=dict)
+    pusher: Optional[str] = None
+    #: None: not known
+    signed: Optional[bool] = None
+
+    def to_dict(self) -> Dict[str, Any]:
+        return {**vars(self), "variants": dict(self.variants), "relocation": dict(self.relocation)}
+
+
+def records(index: IndexDocument, hashes: Optional[Container[str]] = None) -> Dict[str, CatalogRecord]:
+    """DAG hash -> record of the packages that an index names (only those among ``hashes``), by name, version, hash."""
+    entries = index.entries()
+    installs = parse_json(index.data, "the index")["database"]["installs"]
+    found = [
+        _record(dag_hash, install["spec"], entries.get(dag_hash))
+        for dag_hash, install in installs.items()
+        if install.get("in_buildcache") and (hashes is None or dag_hash in hashes)
+    ]
+    return {r.hash: r for r in sorted(found, key=lambda record: (record.name, record.version, record.hash))}
+
+
+def subset(data: bytes, wanted: Callable[[Mapping[str, Any]], bool]) -> bytes:
+    """The database with the packages whose node is ``wanted``, and what they depend on, as Spack's code reads it.
+
+    To make Spec objects of 20,000 packages takes Spack many seconds; a user who asks for one name wants a few.
+    """
+    database = parse_json(data, "the index")["database"]
+    installs = database["installs"]
+    chosen = {h for h, install in installs.items() if install.get("in_buildcache") and wanted(install["spec"])}
+    pending, kept = list(chosen), {}
+    while pending:
+        dag_hash = pending.pop()
+        if dag_hash in kept or dag_hash not in installs:
+            continue
+        node = installs[dag_hash]["spec"]
+        kept[dag_hash] = {**installs[dag_hash], "in_buildcache": dag_hash in chosen}
+        pending.extend(edge["hash"] for edge in node.get("dependencies", ()))
+        if node.get("build_spec"):
+            pending.append(node["build_spec"]["hash"])
+    return canonical_json({"database": {**database, "installs": kept}})
+
+
+def _record(dag_hash: str, node: Mapping[str, Any], entry: Optional[PackageEntry]) -> CatalogRecord:
+    known: Dict[str, Any] = {"tag": package_tag(node["name"], node["version"], dag_hash)}
+    if entry is not None:
+        known = {
+            "tag": entry.tag,
+            "size": entry.layer.size,
+            "layer": entry.layer.digest,
+            "digest": entry.manifest.digest,
+            "prefix_length": entry.prefix_length,
+            "relocation": entry.relocation,
+            "pusher": entry.pusher,
+            "signed": entry.signed or None,
+        }
+    return CatalogRecord(
+        name=node["name"],
+        version=node["version"],
+        hash=dag_hash,
+        arch=architecture(node),
+        namespace=node.get("namespace") or "",
+        variants=variants(node),
+        **known,
+    )
+
+
+def architecture(node: Mapping[str, Any]) -> str:
+    arch = node["arch"]
+    target = arch["target"]
+    return f"{arch['platform']}-{arch['platform_os']}-{target['name'] if isinstance(target, dict) else target}"
+
+
+def variants(node: Mapping[str, Any]) -> Dict[str, Any]:
+    return {name: value for name, value in node.get("parameters", {}).items() if name not in _FLAGS}
+
+
+@dataclass(frozen=True)
+class LayerDescription:
+    descriptor: Descriptor
+    #: digest of the uncompressed layer
+    diff_id: Optional[str]
+    #: what the history says it is: ``name@version/hash``, or the command that made it
+    label: str
+
+
+@dataclass(frozen=True)
+class PackageDescription:
+    """Everything that a tag tells about its package."""
+
+    url: str
+    record: CatalogRecord
+    manifest: Descriptor
+    config: Descriptor
+    #: base image's first, the package's own last
+    layers: Tuple[LayerDescription, ...]
+    #: name and digest of the base image; empty: none, or not recorded
+    base: str
+    base_digest: str
+    #: Spack's one-line description
+    description: str
+    #: media type or artifact type, and digest, of what refers to the manifest: signatures, SBOMs
+    referrers: Tuple[Tuple[str, str], ...]
+    #: nodes of the spec document, the package's own first
+    nodes: Tuple[Mapping[str, Any], ...] = field(repr=False, default=())
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def total_size(self) -> int:
+        """Bytes that an engine pulls: all layers and the config."""
+        return self.config.size + sum(layer.descriptor.size for layer in self.layers)
+
+    def to_dict(self) -> Dict[str, Any]:
+        return {
+            **self.record.to_dict(),
+            "url": self.url,
+            "manifest": self.manifest.to_dict(),
+            "config": self.config.to_dict(),
+            "layers": [
+                {**layer.descriptor.to_dict(), "diff_id": layer.diff_id, "label": layer.label} for layer in self.layers
+            ],
+            "total_size": self.total_size,
+            "base": self.base,
+            "base_digest": self.base_digest,
+            "description": self.description,
+            "referrers": [{"type": kind, "digest": digest} for kind, digest in self.referrers],
+            "dependencies": [node["hash"] for node in self.nodes[1:]],
+            "annotations": dict(self.annotations),
+        }
+
+
+def describe(store: ContentStore, tag: str) -> PackageDescription:
+    """Read a package's tag: manifest, config, referrers, and cosign's signature tag. Raises NotFound, NotAPackage."""
+    descriptor, data = store.get_manifest(tag)
+    manifest = parse_json(data, f"the manifest of {tag}")
+    try:
+        config_descriptor = Descriptor.from_dict(manifest["config"])
+        layers = [Descriptor.from_dict(layer) for layer in manifest["layers"]]
+    except (KeyError, TypeError, InvalidContent) as e:
+        raise NotAPackage(f"{tag} of {store.url} is no image manifest") from e
+    if not layers:
+        raise NotAPackage(f"{tag} of {store.url} has no layers")
+    config = parse_json(read_blob(store, config_descriptor, MAX_CONFIG_SIZE), f"the config of {tag}")
+    referrers = tuple(_referrers(store, descriptor))
+    package = package_from_documents(tag, descriptor, manifest, config, layers[-1], signed=bool(referrers))
+    annotations = manifest.get("annotations") or {}
+    return PackageDescription(
+        url=store.url,
+        record=_described_record(package, annotations, any(map(_is_signature, referrers))),
+        manifest=descriptor,
+        config=config_descriptor,
+        layers=tuple(_layers(layers, config)),
+        base=annotations.get(_BASE_NAME, ""),
+        base_digest=annotations.get(_BASE_DIGEST, ""),
+        description=annotations.get("org.opencontainers.image.description", ""),
+        referrers=referrers,
+        nodes=tuple(node.spec for node in package.nodes),
+        annotations=annotations,
+    )
+
+
+def _described_record(package: IndexedPackage, annotations: Mapping[str, str], signed: bool) -> CatalogRecord:
+    record = _record(package.dag_hash, package.nodes[0].spec, package.entry)
+    facts = facts_from_annotations(annotations)
+    facts.pop("prefix_length", None)
+    return CatalogRecord(**{**vars(record), "signed": signed, "pusher": annotations.get(PUSHER), "relocation": facts})
+
+
+def _layers(layers: List[Descriptor], config: Mapping[str, Any]) -> Iterator[LayerDescription]:
+    rootfs = config.get("rootfs") or {}
+    diff_ids = rootfs.get("diff_ids") or []
+    history = [entry for entry in config.get("history") or [] if not entry.get("empty_layer")]
+    for number, layer in enumerate(layers):
+        entry = history[number] if len(history) == len(layers) else {}
+        yield LayerDescription(
+            Descriptor(layer.media_type, layer.digest, layer.size),
+            diff_ids[number] if len(diff_ids) == len(layers) else None,
+            str(entry.get("comment") or entry.get("created_by") or ""),
+        )
+
+
+def _referrers(store: ContentStore, descriptor: Descriptor) -> Iterator[Tuple[str, str]]:
+    """(type, digest) of what refers to a manifest."""
+    for referrer in store.referrers(descriptor.digest):
+        yield referrer.artifact_type or referrer.media_type, referrer.digest
+    try:
+        signature = store.resolve(f"{descriptor.digest.replace(':', '-')}.sig")
+    except NotFound:
+        return
+    yield "cosign signature", signature.digest
+
+
+def _is_signature(referrer: Tuple[str, str]) -> bool:
+    return "signature" in referrer[0] or "sigstore" in referrer[0] or "cosign" in referrer[0]

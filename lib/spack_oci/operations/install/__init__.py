@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Install: from a store to installed prefixes."""

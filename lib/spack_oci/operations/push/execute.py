@@ -1,0 +1,397 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Push: from installed prefixes to tags in a store. :func:`plan_push` says what to do, :func:`execute_push` does it.
+
+For each package: **prepare** its layer (pack the prefix, or take what the blob cache knows of this very prefix),
+**send** it, and, when the layers of its whole runtime closure are there, **tag** it: config blob first, then the
+manifest. So a tag never names a blob that is missing, and a push that died runs again and does what is left.
+
+One thread, the caller's, decides; worker threads pack and send. It is the only one that changes the state of the push,
+so nothing of it needs a lock.
+"""
+
+import os
+import queue
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set
+
+from ...archive.pack import PackedLayer
+from ...content import BlobSource, ContentStore, FileSource, Presence
+from ...content.blob_cache import CachedBlob, KnownLayer
+from ...content.cancellable import CancellableSource
+from ...errors import DigestMismatch, SpackOciError, StorageError
+from ...image.manifest import EPOCH, Layer
+from ...package.record import Package
+from ...util.cancellation import Cancelled, termination_is_an_exit
+from ...util.threads import DaemonPool
+from ..progress import Reporter, Silent
+from .outcome import FAILED, PUSHED, SKIPPED, PackageOutcome, PushResult
+from .packing import LARGE, Packing
+from .plan import PACK, PlannedPackage, PushPlan, PushSettings, plan_push
+from .tagging import Tagger, TagJob, forked_pool
+
+__all__ = ["PushPlan", "PushResult", "PushSettings", "execute_push", "plan_push"]
+
+
+#: seconds that an interrupted push waits for requests that are under way
+_PATIENCE = 3.0
+#: how many stores are remembered to have a layer
+_ORIGINS = 4
+
+
+def execute_push(
+    plan: PushPlan,
+    store: ContentStore,
+    *,
+    settings: Optional[PushSettings] = None,
+    reporter: Optional[Reporter] = None,
+) -> PushResult:
+    """Do what ``plan`` says. A package that fails does not stop the others (unless ``settings.fail_fast``); its error
+    is in the result. Only interruptions (KeyboardInterrupt, SystemExit) are raised; nothing is left in the stage then.
+    """
+    return _Push(plan, store, settings or PushSettings(), reporter or Silent()).run()
+
+
+@dataclass
+class _Job:
+    """A package on its way. ``number``: its place in the order in which they start."""
+
+    number: int
+    plan: PlannedPackage
+    #: DAG hashes of the closure whose layers are still to come
+    waiting: Set[str]
+    started: float = 0.0
+    seconds: float = 0.0
+    layer: Optional[KnownLayer] = None
+    #: file that holds the layer, or None: the store has to have it
+    path: Optional[str] = None
+    #: the file is ours to remove
+    temporary: bool = False
+    sent: int = 0
+    read: int = 0
+
+    @property
+    def package(self) -> Package:
+        return self.plan.package
+
+
+@dataclass(frozen=True)
+class _Event:
+    """A step that a worker has finished."""
+
+    handle: Callable[[_Job, Any], None]
+    job: _Job
+    future: "Future[Any]"
+
+
+class _Push:
+    def __init__(self, plan: PushPlan, store: ContentStore, settings: PushSettings, reporter: Reporter) -> None:
+        self._plan = plan
+        self._store = store
+        self._settings = settings
+        self._reporter = reporter
+        self._stop = threading.Event()
+        self._events: queue.Queue[_Event] = queue.Queue()
+        self._layers: Dict[str, Layer] = dict(plan.layers)
+        self._outcomes: Dict[str, PackageOutcome] = {}
+        #: DAG hash -> jobs that wait for its layer
+        self._dependents: Dict[str, List[_Job]] = {}
+
+    def run(self) -> PushResult:
+        started = time.monotonic()
+        jobs = self._jobs()
+        self._reporter.begin(len(jobs), self._plan.bytes_to_read)
+        for warning in self._plan.warnings:
+            self._reporter.warn(warning)
+        try:
+            with termination_is_an_exit():
+                if jobs:
+                    self._work(jobs)
+                    self._warn_of_short_prefixes()
+        finally:
+            self._reporter.end()
+        outcomes = [
+            self._outcomes.get(item.package.dag_hash)
+            or PackageOutcome(item.package, SKIPPED, self._layers.get(item.package.dag_hash))
+            for item in self._plan.packages
+        ]
+        return PushResult(outcomes, time.monotonic() - started, self._layers)
+
+    def _jobs(self) -> List[_Job]:
+        """Large packages first, so that none of them is left alone at the end; the others with dependencies first, so
+        that tags come all the time, and a push that is killed has lost little.
+        """
+        coming = {item.package.dag_hash for item in self._plan.to_push}
+        jobs: List[_Job] = []
+        for item in sorted(self._plan.to_push, key=lambda item: -item.size if item.size > LARGE else 0):
+            closure = {dag_hash for dag_hash, _ in item.package.runtime} | {item.package.dag_hash}
+            job = _Job(len(jobs), item, waiting=closure & coming)
+            for dag_hash in job.waiting:
+                self._dependents.setdefault(dag_hash, []).append(job)
+            jobs.append(job)
+        return jobs
+
+    def _work(self, jobs: Sequence[_Job]) -> None:
+        # its name is known before it is there, so that no signal finds a moment to leave it
+        stage = os.path.join(self._settings.stage or tempfile.gettempdir(), f"spack-oci-push-{secrets.token_hex(8)}")
+        try:
+            self._make_stage(stage)
+            sizes = [job.plan.size for job in jobs if job.plan.action == PACK]
+            self._packing = Packing(self._settings, stage, sizes, self._stop.is_set)
+            try:
+                self._work_in_pools(jobs)
+            finally:
+                self._packing.close()
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+
+    def _work_in_pools(self, jobs: Sequence[_Job]) -> None:
+        packers, senders = self._settings.packers, max(1, self._settings.transfer_jobs)
+        self._tagger = self._make_tagger([job.package for job in jobs])
+        self._tag_pool = forked_pool(self._tagger, len(jobs), self._settings)
+        self._to_prepare = list(reversed(jobs))
+        #: layers that are being packed, or packed and not yet sent
+        self._in_flight = 0
+        self._max_in_flight = packers + senders
+        self._pack_pool = DaemonPool(self._packing.threads, "pack")
+        self._send_pool = DaemonPool(senders, "send")
+        try:
+            while self._prepare_more() or len(self._outcomes) < len(jobs):
+                event = self._events.get()
+                event.handle(event.job, event.future)
+        finally:
+            aborted = len(self._outcomes) < len(jobs)
+            if aborted:
+                self._stop_early()
+            for pool in (self._pack_pool, self._send_pool, self._tag_pool):
+                if pool is not None:
+                    pool.end(_PATIENCE if aborted else None)
+
+    def _make_tagger(self, packages: Sequence[Package]) -> Tagger:
+        created = self._settings.created or created_from_environment()
+        return Tagger(packages, self._store, self._settings, created=created, force=self._plan.force)
+
+    def _warn_of_short_prefixes(self) -> None:
+        """Once for all packages: only what is in the store counts, and only if something in it cannot grow."""
+        short = [
+            outcome.facts["prefix_length"]
+            for outcome in self._outcomes.values()
+            if outcome.status == PUSHED and outcome.facts.get("fixed_strings")
+        ]
+        if short and min(short) < self._settings.short_prefix:
+            self._reporter.warn(
+                f"prefixes of {min(short)} characters were pushed with binaries whose strings cannot grow: to install "
+                "them into longer paths may not be possible; build with config:install_tree:padded_length"
+            )
+
+    @staticmethod
+    def _make_stage(stage: str) -> None:
+        try:
+            os.makedirs(os.path.dirname(stage), exist_ok=True)
+            os.mkdir(stage, 0o700)
+        except OSError as e:
+            raise StorageError.from_os_error("making a directory for layers", e) from e
+
+    # -- the steps, in the deciding thread ------------------------------------------------------------------------
+
+    def _prepare_more(self) -> bool:
+        """Start packing as far as the limit of blobs in flight allows. False when nothing is left to start."""
+        while self._to_prepare and self._in_flight < self._max_in_flight:
+            job = self._to_prepare.pop()
+            self._in_flight += 1
+            self._submit(self._pack_pool, self._prepared, job, self._prepare)
+        return bool(self._to_prepare)
+
+    def _submit(
+        self,
+        pool: DaemonPool,
+        then: Callable[[_Job, Any], None],
+        job: _Job,
+        step: Callable[[_Job], Any],
+    ) -> None:
+        future = pool.submit(self._run_step, step, job)
+        future.add_done_callback(lambda done: self._events.put(_Event(then, job, done)))
+
+    def _prepared(self, job: _Job, future: "Future[Any]") -> None:
+        error = future.exception()
+        if error is not None:
+            self._in_flight -= 1
+            self._failed(job, error)
+        else:
+            self._submit(self._send_pool, self._sent, job, self._send)
+
+    def _sent(self, job: _Job, future: "Future[Any]") -> None:
+        self._in_flight -= 1
+        error = future.exception()
+        if error is not None:
+            self._failed(job, error)
+            return
+        assert job.layer is not None
+        package = job.package
+        self._layers[package.dag_hash] = Layer(job.layer.descriptor, job.layer.diff_id, package.label)
+        self._arrived(package.dag_hash)
+
+    def _arrived(self, dag_hash: str) -> None:
+        """A layer is in the store, or will never be: tag the packages that waited for nothing else."""
+        for job in self._dependents.pop(dag_hash, ()):
+            job.waiting.discard(dag_hash)
+            if not job.waiting and job.package.dag_hash not in self._outcomes:
+                self._tag(job)
+
+    def _tag(self, job: _Job) -> None:
+        assert job.layer is not None
+        found = ((self._layers.get(dag_hash), label) for dag_hash, label in job.package.runtime)
+        layers = [Layer(layer.descriptor, layer.diff_id, label) for layer, label in found if layer is not None]
+        what = TagJob(job.number, layers, job.layer.facts, is_new=job.sent > 0)
+        if self._tag_pool is not None and not self._stop.is_set():
+            future = self._tag_pool.submit(what)
+            future.add_done_callback(lambda done: self._events.put(_Event(self._tagged, job, done)))
+        else:
+            self._submit(self._send_pool, self._tagged, job, lambda _: self._tagger.tag(what))
+
+    def _tagged(self, job: _Job, future: "Future[Any]") -> None:
+        error = future.exception()
+        if error is not None:
+            self._failed(job, error)
+            return
+        package = job.package
+        self._finish(
+            PackageOutcome(
+                package,
+                PUSHED,
+                self._layers[package.dag_hash],
+                future.result(),
+                seconds=job.seconds,
+                read=job.read,
+                sent=job.sent,
+                facts=job.layer.facts if job.layer else {},
+            )
+        )
+
+    def _failed(self, job: _Job, error: BaseException) -> None:
+        if not isinstance(error, (SpackOciError, OSError, Cancelled)):
+            raise error  # a defect of ours: not to be mistaken for a package that cannot be pushed
+        self._finish(PackageOutcome(job.package, FAILED, error=error, read=job.read, sent=job.sent))
+        if self._settings.fail_fast:
+            self._stop_early()
+        self._arrived(job.package.dag_hash)
+
+    def _stop_early(self) -> None:
+        self._stop.set()
+        self._packing.stop()
+        if self._tag_pool is not None:
+            self._tag_pool.cancel()
+
+    def _finish(self, outcome: PackageOutcome) -> None:
+        self._outcomes[outcome.package.dag_hash] = outcome
+        self._reporter.finished(outcome)
+
+    # -- what workers do ------------------------------------------------------------------------------------------
+
+    def _run_step(self, step: Callable[[_Job], Any], job: _Job) -> Any:
+        try:
+            self._check()
+            return step(job)
+        except BaseException:
+            if self._settings.fail_fast:
+                self._stop.set()  # here, so that this thread begins nothing else meanwhile
+            raise
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise Cancelled
+
+    def _prepare(self, job: _Job) -> None:
+        if job.plan.problem:
+            raise job.plan.problem
+        job.started = time.monotonic()
+        self._reporter.started(job.package)
+        known = job.plan.known
+        if known is None:
+            self._pack(job)
+            return
+        job.layer = known
+        if job.plan.mount_from and self._store.mount_blob(known.descriptor, job.plan.mount_from):
+            return
+        job.path = self._settings.cache.get(known.descriptor.digest) if self._settings.cache else None
+        if job.path is None and not self._store.has_blob(known.descriptor.digest):
+            self._pack(job)
+
+    def _pack(self, job: _Job) -> None:
+        def moved(count: int) -> None:
+            job.read += count
+            self._reporter.moved(job.package, read=count)
+
+        packed, job.path = self._packing.pack(job.package, job.plan.size, moved)
+        job.layer = _known(packed)
+        job.temporary = True
+
+    def _send(self, job: _Job) -> None:
+        if job.path is not None and not job.temporary:
+            self._send_cached(job, job.path)
+        if job.path is not None and job.temporary:
+            self._put(job, FileSource(job.path))
+            self._keep(job, job.path)
+        self._remember(job)
+        job.seconds = time.monotonic() - job.started
+
+    def _send_cached(self, job: _Job, path: str) -> None:
+        """Send a layer of the blob cache; if it was removed meanwhile or is damaged, pack the prefix after all."""
+        assert job.layer is not None and self._settings.cache is not None
+        try:
+            self._put(job, CachedBlob(path, job.layer.descriptor))
+        except (FileNotFoundError, DigestMismatch):
+            self._settings.cache.drop(job.layer.descriptor.digest)
+            self._pack(job)
+
+    def _put(self, job: _Job, source: BlobSource) -> None:
+        def moved(count: int) -> None:
+            self._reporter.moved(job.package, sent=count)
+
+        assert job.layer is not None
+        descriptor = job.layer.descriptor
+        presence = Presence.POSSIBLE if self._store.url in job.layer.origins else Presence.UNLIKELY
+        if self._store.put_blob(descriptor, CancellableSource(source, self._check), moved, presence):
+            job.sent = descriptor.size
+
+    def _keep(self, job: _Job, path: str) -> None:
+        """Hand the layer over to the blob cache; a cache that cannot be written to is no reason to fail."""
+        assert job.layer is not None
+        try:
+            if self._settings.cache is not None:
+                self._settings.cache.add(job.layer.descriptor.digest, path)
+        except StorageError as e:
+            self._reporter.warn(str(e))
+        if os.path.exists(path):
+            os.unlink(path)
+
+    def _remember(self, job: _Job) -> None:
+        """Note what the prefix was packed to, and that this store has it."""
+        cache, key, layer = self._settings.cache, job.plan.key, job.layer
+        if cache is None or key is None or layer is None or self._store.url in layer.origins:
+            return
+        origins = (self._store.url, *layer.origins)[:_ORIGINS]
+        try:
+            cache.remember_layer(key, replace(layer, origins=origins))
+        except StorageError as e:
+            self._reporter.warn(str(e))
+
+
+def _known(packed: PackedLayer) -> KnownLayer:
+    return KnownLayer(packed.descriptor, packed.diff_id, packed.tar_size, packed.facts.to_dict())
+
+
+def created_from_environment() -> str:
+    """``archive_timestamp`` of what is pushed: SOURCE_DATE_EPOCH, else 1970.
+
+    Neither the time of the push nor the install's would be the same on the next machine; nothing reads this field.
+    """
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not epoch.isdigit():
+        return EPOCH
+    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(int(epoch)))

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""The last step of a push: the image of a package whose layers are all in the store gets its tag.
+
+Its documents and run environment are Python, two thirds of what a small package costs; so a push of many packages does
+this step in forked processes, while its own threads send layers.
+"""
+
+import threading
+from dataclasses import dataclass
+from typing import Any, Mapping, Optional, Sequence
+
+from ... import __version__
+from ...content import BytesSource, ContentStore, Presence
+from ...descriptor import Descriptor
+from ...errors import NotFound
+from ...image.manifest import Layer, build_package_image
+from ...package.record import Package
+from ...package.relocation_summary import PUSHER, facts_annotations
+from ...util.processes import ForkedPool
+from .plan import PushSettings, available_cores, worth_forking
+
+#: they share what their parent had in memory, but each adds some 10 MiB, and asks for tokens of its own
+MOST_PROCESSES = 4
+
+
+@dataclass(frozen=True)
+class TagJob:
+    """``number``: of the package in the list that a :class:`Tagger` was made with; ``layers``: of its image, without
+    the base's; ``facts``: of its own layer; ``is_new``: that layer was not in the store before."""
+
+    number: int
+    layers: Sequence[Layer]
+    facts: Mapping[str, Any]
+    is_new: bool
+
+
+class Tagger:
+    """Tags ``packages``. Safe to use from many threads."""
+
+    def __init__(
+        self, packages: Sequence[Package], store: ContentStore, settings: PushSettings, *, created: str, force: bool
+    ) -> None:
+        self._packages = packages
+        self._store = store
+        self._settings = settings
+        self._created = created
+        self._force = force
+        self._making_parts = threading.Lock()
+
+    def tag(self, what: TagJob) -> Descriptor:
+        """The manifest's descriptor. Raises what the store raises."""
+        package = self._packages[what.number]
+        with self._making_parts:
+            package.complete()
+        image = build_package_image(
+            package=package,
+            layers=what.layers,
+            base=self._settings.base,
+            annotations={
+                PUSHER: f"spack-oci {__version__}",
+                **facts_annotations(what.facts),
+                **self._settings.annotations,
+            },
+            created=self._created,
+        )
+        config = BytesSource(image.config)
+        if self._force and not what.is_new and self._is_tagged(package.tag, image.manifest_descriptor.digest):
+            # the same again: what --force is for is to make sure of the blobs
+            self._store.put_blob(image.config_descriptor, config)
+            return image.manifest_descriptor
+        # a config names the digest of the layer's content, so where the layer was not, the config is not either
+        presence = Presence.EXCLUDED if what.is_new else Presence.POSSIBLE
+        self._store.put_blob(image.config_descriptor, config, presence=presence)
+        return self._store.put_manifest(image.manifest, image.media_type, package.tag)
+
+    def _is_tagged(self, tag: str, digest: str) -> bool:
+        try:
+            return self._store.resolve(tag).digest == digest
+        except NotFound:
+            return False
+
+
+def forked_pool(tagger: Tagger, packages: int, settings: PushSettings) -> Optional[ForkedPool]:
+    """Processes for :meth:`Tagger.tag`, with as many requests at a time as ``settings`` allow; None: they are not worth
+    it, or the system allows no more."""
+    if not worth_forking(settings, packages):
+        return None
+    requests = max(1, settings.transfer_jobs)
+    processes = min(available_cores(), requests, MOST_PROCESSES)
+    try:
+        return ForkedPool(tagger.tag, processes, -(-requests // processes), "tag")
+    except OSError:
+        return None

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Who we are to a registry: values that do not show their secrets, and where they come from.
+
+Sources are asked in order, and the first that knows the repository wins. A source looks for
+the longest prefix of ``HOST/REPOSITORY`` that it has something for.
+"""
+
+import base64
+import os
+from dataclasses import dataclass, field
+from typing import Iterable, List, Mapping, Optional, Protocol, Sequence, Tuple
+
+from ...errors import ConfigurationError
+
+#: the names under which Docker Hub is known; credentials for one are credentials for all
+HUB_HOSTS = ("docker.io", "index.docker.io", "registry-1.docker.io")
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What is shown to a registry: user and password, an identity token, or a ready registry token.
+
+    ``identity_token`` buys access tokens from the token server (OAuth2 refresh token); ``registry_token`` goes to the
+    registry as it is. ``origin`` says where the credentials were found; only it and the user name are ever shown.
+    """
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+    registry_token: str = field(default="", repr=False)
+    origin: str = field(default="", compare=False)
+
+    def __repr__(self) -> str:
+        return f"<Credentials from {self.origin or 'nowhere in particular'}>"
+
+    def basic_header(self) -> str:
+        pair = f"{self.username}:{self.password or self.identity_token}"
+        return "Basic " + base64.b64encode(pair.encode("utf-8")).decode("ascii")
+
+    def secrets(self) -> Tuple[str, ...]:
+        """Every text that must not be shown."""
+        texts = [self.password, self.identity_token, self.registry_token]
+        pair = [self.basic_header().partition(" ")[2]] if self.password or self.identity_token else []
+        return tuple(t for t in texts + pair if t)
+
+
+class CredentialSource(Protocol):
+    def find(self, host: str, repository: str) -> Optional[Credentials]:
+        """The credentials for ``HOST[:PORT]`` and a repository name (may be empty), or None if this source has none.
+
+        Raises ConfigurationError when it should have some and cannot give them: a variable that is not set, a helper
+        that fails, a file that cannot be read.
+        """
+
+    def describe(self) -> str:
+        """Where the answers come from, for the user."""
+
+
+def lookup_keys(host: str, repository: str) -> List[str]:
+    """``HOST/a/b/c``, ``HOST/a/b``, ``HOST/a``, ``HOST``: the order in which a source looks; all names of Docker Hub.
+
+    >>> lookup_keys("ghcr.io", "org/app")
+    ['ghcr.io/org/app', 'ghcr.io/org', 'ghcr.io']
+    """
+    parts = repository.split("/") if repository else []
+    hosts: Iterable[str] = HUB_HOSTS if host in HUB_HOSTS else (host,)
+    return ["/".join([h, *parts[:n]]) for n in range(len(parts), -1, -1) for h in hosts]
+
+
+def matching_key(keys: Iterable[str], host: str, repository: str) -> Optional[str]:
+    """The key among ``keys`` (``HOST[/PATH]``) that matches longest."""
+    known = set(keys)
+    return next((key for key in lookup_keys(host, repository) if key in known), None)
+
+
+@dataclass(frozen=True)
+class StaticCredentials:
+    """Credentials that are known already, for ``scope``: ``HOST`` or ``HOST/PATH``, and for nobody else."""
+
+    scope: str
+    credentials: Credentials
+    origin: str = "configuration"
+
+    def find(self, host: str, repository: str) -> Optional[Credentials]:
+        if matching_key([self.scope], host, repository) is None:
+            return None
+        return _with_origin(self.credentials, self.origin)
+
+    def describe(self) -> str:
+        return self.origin
+
+
+@dataclass(frozen=True)
+class VariableCredentials:
+    """Credentials whose parts are in environment variables, read when they are needed.
+
+    ``username`` may be given instead of ``username_variable``. ``env``: None means this process's environment.
+    """
+
+    scope: str
+    username: str = ""
+    username_variable: str = ""
+    password_variable: str = ""
+    token_variable: str = ""
+    origin: str = "configuration"
+    env: Optional[Mapping[str, str]] = field(default=None, repr=False, compare=False)
+
+    def find(self, host: str, repository: str) -> Optional[Credentials]:
+        if matching_key([self.scope], host, repository) is None:
+            return None
+        if self.token_variable:
+            token = self._read(self.token_variable)
+            return Credentials(registry_token=token, origin=f"{self.origin} (${self.token_variable})")
+        user = self._read(self.username_variable) if self.username_variable else self.username
+        secret = self._read(self.password_variable)
+        return Credentials(user, secret, origin=f"{self.origin} (${self.password_variable})")
+
+    def _read(self, name: str) -> str:
+        value = (os.environ if self.env is None else self.env).get(name)
+        if not value:
+            raise ConfigurationError(
+                f"the credentials of {self.scope} ({self.origin}) are in the environment variable {name}, "
+                f"which is {'empty' if value == '' else 'not set'}",
+                remedy=f"export {name}, or remove it from the configuration",
+            )
+        return value
+
+    def describe(self) -> str:
+        return self.origin
+
+
+def find_credentials(sources: Sequence[CredentialSource], host: str, repository: str) -> Optional[Credentials]:
+    """The first answer of ``sources``."""
+    for source in sources:
+        found = source.find(host, repository)
+        if found is not None:
+            return found if found.origin else _with_origin(found, source.describe())
+    return None
+
+
+def _with_origin(credentials: Credentials, origin: str) -> Credentials:
+    return Credentials(
+        credentials.username,
+        credentials.password,
+        credentials.identity_token,
+        credentials.registry_token,
+        credentials.origin or origin,
+    )

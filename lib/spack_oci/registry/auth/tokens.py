@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Bearer tokens: asking a token server for one, and keeping it while it is good.
+
+distribution-spec, token authentication (GET) and its OAuth2 variant (POST).
+"""
+
+import threading
+import time
+import urllib.parse
+from dataclasses import dataclass, field
+from typing import Callable, Dict, FrozenSet, Hashable, Optional, Sequence, Tuple
+
+from ...descriptor import parse_json
+from ...errors import InvalidContent, Unauthorized, UnexpectedResponse
+from ..http.failures import error_from_response
+from ..http.retry import RetryPolicy
+from ..http.transport import Answer, Transport, host_of, split_url, without_query
+from ..settings import RegistrySettings
+from .credentials import Credentials
+
+#: bytes; the largest tokens seen in the wild have some 16 KiB
+MAX_TOKEN_ANSWER = 256 << 10
+#: seconds; what the specification says when the server says nothing
+DEFAULT_LIFETIME = 60.0
+CLIENT_ID = "spack-oci"
+#: the user name that goes with an identity token where a token server knows only Basic
+_TOKEN_USER = "<token>"
+
+Scopes = FrozenSet[str]
+
+
+@dataclass(frozen=True)
+class Token:
+    """``expires``: on the monotonic clock, a margin already taken off. ``scope``: what the server says it granted."""
+
+    value: str = field(repr=False)
+    expires: float
+    scope: str = ""
+
+    @property
+    def header(self) -> str:
+        return "Bearer " + self.value
+
+    def good(self) -> bool:
+        return time.monotonic() < self.expires
+
+
+@dataclass(frozen=True)
+class TokenRequest:
+    """What a token is asked for. Equal requests share a token."""
+
+    host: str
+    realm: str
+    service: str
+    scopes: Scopes
+    credentials: Optional[Credentials] = field(repr=False)
+
+
+class TokenCache:
+    """Tokens by request. However many threads need the same one, only one asks for it."""
+
+    def __init__(self) -> None:
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        self._tokens: Dict[TokenRequest, Token] = {}
+        self._locks: Dict[Hashable, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    def get(self, request: TokenRequest, fetch: Callable[[TokenRequest], Token], refused: str = "") -> Token:
+        """A good token for ``request``, from ``fetch`` if need be. ``refused``: a token value that was not accepted."""
+        found = self._usable(request, refused)
+        if found:
+            return found
+        with self._guard:
+            lock = self._locks.setdefault(request, threading.Lock())
+        with lock:
+            found = self._usable(request, refused)
+            if not found:
+                found = self._tokens[request] = fetch(request)
+            return found
+
+    def _usable(self, request: TokenRequest, refused: str) -> Optional[Token]:
+        token = self._tokens.get(request)
+        return token if token and token.good() and token.value != refused else None
+
+
+def check_realm(realm: str, registry_url: str, allow_http: bool) -> None:
+    """Refuse a token server that credentials must not go to: https, or http that the user allowed.
+
+    Plain http counts as allowed for the registry's own host name if the registry itself is spoken to over plain http.
+    """
+    parts = split_url(realm)
+    shown = without_query(realm)
+    if parts.scheme == "https" and parts.hostname and "@" not in parts.netloc:
+        return
+    registry = urllib.parse.urlsplit(registry_url)
+    same_host = registry.scheme == "http" and registry.hostname == parts.hostname
+    if parts.scheme == "http" and parts.hostname and "@" not in parts.netloc and (allow_http or same_host):
+        return
+    raise Unauthorized(
+        f"{host_of(registry_url)} sends to the token server {shown!r}, which is not https: nothing was sent there",
+        status=401,
+        remedy=f"if you trust it, allow it with oci:registries:{host_of(realm) or 'HOST'}:insecure_http:true",
+    )
+
+
+class TokenServer:
+    """Asks token servers. Its requests go through the same connections and retry policy as all others."""
+
+    def __init__(self, transport: Transport, settings: RegistrySettings, retry: RetryPolicy) -> None:
+        self._transport = transport
+        self._settings = settings
+        self._retry = retry
+
+    def fetch(self, request: TokenRequest) -> Token:
+        asked = time.monotonic()
+        answer = self._ask(request)
+        document = parse_json(answer.read_all(MAX_TOKEN_ANSWER), f"the answer of the token server of {request.host}")
+        value = document.get("token") or document.get("access_token")
+        if not isinstance(value, str) or not value or not value.isascii() or any(c.isspace() for c in value):
+            raise InvalidContent(f"the token server of {request.host}, {without_query(request.realm)}, sent no token")
+        scope = document.get("scope")  # RFC 6749, 5.1: required where it is not what was asked for
+        expires = asked + usable_seconds(document.get("expires_in"))
+        return Token(value, expires, scope if isinstance(scope, str) else "")
+
+    def _ask(self, request: TokenRequest) -> Answer:
+        credentials = request.credentials
+        if credentials and credentials.identity_token:
+            answer = self._post(request, credentials)
+            if answer.status not in (404, 405):
+                return self._accepted(answer, request)
+            answer.discard()
+        return self._accepted(self._get(request, credentials), request)
+
+    def _get(self, request: TokenRequest, credentials: Optional[Credentials]) -> Answer:
+        query = [("service", request.service)] if request.service else []
+        query += [("scope", scope) for scope in sorted(request.scopes)]
+        headers = self._headers()
+        if credentials:
+            if credentials.username:
+                query.append(("account", credentials.username))
+            headers["Authorization"] = _basic(credentials)
+        query.append(("client_id", CLIENT_ID))
+        joint = "&" if urllib.parse.urlsplit(request.realm).query else "?"
+        return self._send(
+            "GET", request.realm + joint + urllib.parse.urlencode(query), headers, None, _secrets(credentials)
+        )
+
+    def _post(self, request: TokenRequest, credentials: Credentials) -> Answer:
+        form = {
+            "grant_type": "refresh_token",
+            "client_id": CLIENT_ID,
+            "service": request.service,
+            "scope": " ".join(sorted(request.scopes)),
+            "refresh_token": credentials.identity_token,
+        }
+        body = urllib.parse.urlencode({k: v for k, v in form.items() if v}).encode("ascii")
+        headers = {**self._headers(), "Content-Type": "application/x-www-form-urlencoded"}
+        return self._send("POST", request.realm, headers, body, credentials.secrets())
+
+    def _headers(self) -> Dict[str, str]:
+        return {"User-Agent": self._settings.user_agent, "Accept": "application/json"}
+
+    def _send(
+        self, method: str, url: str, headers: Dict[str, str], body: Optional[bytes], secrets: Sequence[str]
+    ) -> Answer:
+        from ..client import send_with_retry  # the one loop that retries; it imports us for authorization
+
+        return send_with_retry(
+            lambda: self._transport.send(method, url, headers, body),
+            self._retry,
+            lambda refused: error_from_response(refused, f"asking the token server {without_query(url)}", "", secrets),
+        )
+
+    def _accepted(self, answer: Answer, request: TokenRequest) -> Answer:
+        if answer.status == 200:
+            return answer
+        who = f"with the {request.credentials!r}"[1:] if request.credentials else "anonymous"
+        doing = f"asking the token server of {request.host} for {' '.join(sorted(request.scopes)) or 'a token'}"
+        if 300 <= answer.status < 400:
+            answer.discard()
+            raise UnexpectedResponse(f"{doing}: it redirects, which is not followed", status=answer.status)
+        error = error_from_response(answer, doing, who, _secrets(request.credentials))
+        if answer.status in (400, 404):  # RFC 6749, 5.2: a refresh token that is no longer good is a 400
+            error = Unauthorized(f"{error.message}; the request was {who}", status=answer.status)
+        raise error
+
+
+def _secrets(credentials: Optional[Credentials]) -> Sequence[str]:
+    return credentials.secrets() if credentials else ()
+
+
+def _basic(credentials: Credentials) -> str:
+    if credentials.username or not credentials.identity_token:
+        return credentials.basic_header()
+    return Credentials(_TOKEN_USER, credentials.identity_token).basic_header()
+
+
+def usable_seconds(expires_in: object) -> float:
+    """How long to use a token: a tenth of its life, at most ten seconds, is left as a margin."""
+    lifetime = DEFAULT_LIFETIME
+    if isinstance(expires_in, (int, float)) and not isinstance(expires_in, bool) and expires_in > 0:
+        lifetime = float(expires_in)
+    return lifetime - min(10.0, lifetime / 10)
+
+
+def repository_scope(name: str, *actions: str) -> str:
+    return f"repository:{name}:{','.join(actions)}"
+
+
+def scope_parts(scope: str) -> Tuple[str, str, str]:
+    """``repository:NAME:ACTIONS``; the name may hold colons."""
+    kind, _, rest = scope.partition(":")
+    name, _, actions = rest.rpartition(":")
+    return kind, name, actions

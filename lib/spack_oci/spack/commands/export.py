@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""`spack oci export`: the image of an environment, or of specs, as files."""
+
+import contextlib
+import os
+import tempfile
+from dataclasses import dataclass
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import spack.spec
+import spack.stage
+
+from ...archive.codec import Compression
+from ...content import ContentStore
+from ...content.copy import GraphCopy
+from ...errors import ConfigurationError
+from ...layout import open_layout
+from ...layout.gc import collect_garbage
+from ...operations.images import checks
+from ...operations.images import environment_image as image_engine
+from ...operations.images import image_files as files
+from ...operations.images.layers_only import LayersOnly
+from ...operations.push import execute as engine
+from ...reference import LayoutDirectory
+from .. import packages, settings
+from ..output import elided
+from . import images, push
+from .image_options import ImageOptions
+
+#: of an image whose tag nobody has named
+_DEFAULT_TAG = "latest"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    destination: files.Destination
+    tag: str
+    image: image_engine.PushedImage
+
+    def to_dict(self) -> Dict[str, Any]:
+        return {
+            "format": self.destination.format,
+            "path": self.destination.path,
+            "tag": self.tag,
+            "manifest": self.image.manifest.to_dict(),
+            "size": self.image.size,
+            **self.image.plan.to_dict(),
+        }
+
+
+def export(
+    destination: files.Destination,
+    roots: Sequence["spack.spec.Spec"],
+    wanted: ImageOptions,
+    compression: Optional[Compression] = None,
+) -> Exported:
+    """Write the image of ``roots`` with its closure. Nothing is there before it is complete.
+
+    Raises :class:`ConfigurationError` for what is not installed, and what packing and base images raise.
+    """
+    closure = packages.runtime_closure(*roots)
+    installed, missing = packages.partition_installed(closure)
+    if missing:
+        raise ConfigurationError(
+            f"not installed: {elided([packages.label(s) for s in missing])}", remedy="install them first"
+        )
+    wanted = images.checked(wanted, roots)
+    with _stage(compression) as (how, layout):
+        records = packages.records_of(installed)
+        base = images.prepare_base(layout, wanted, closure, records)
+        layers = LayersOnly(layout)
+        result = engine.execute_push(
+            engine.plan_push(layers, records, settings=how), layers, settings=how, reporter=push.reporter()
+        )
+        if result.failed:
+            raise result.failed[0].error or ConfigurationError("a package could not be packed")
+        tag = destination.tag or _DEFAULT_TAG
+        checks.check_image_tag(tag)
+        request = images.image_request(wanted, roots, base, how.compression)
+        plan = image_engine.plan_image(layout, request, result.layers, images.base_facts(settings.read()))
+        making = image_engine.ImageSettings(how.stage, how.cache, how.packers)
+        image = image_engine.push_environment_image(layout, plan, tag, settings=making)
+        _write(destination, layout, tag, request.title)
+    return Exported(destination, tag, image)
+
+
+@contextlib.contextmanager
+def _stage(compression: Optional[Compression]) -> Iterator[Tuple[engine.PushSettings, Any]]:
+    """The engine's settings, and a layout directory that goes when the image is where it shall be."""
+    options = settings.read()
+    with tempfile.TemporaryDirectory(prefix="spack-oci-", dir=spack.stage.get_stage_root()) as stage:
+        layout = open_layout(LayoutDirectory(os.path.join(stage, "layout")), create=True)
+        how = engine.PushSettings(
+            compression=compression or options.compression,
+            pack_jobs=options.pack_jobs,
+            transfer_jobs=options.transfer_jobs,
+            stage=os.path.join(stage, "layers"),
+            cache=settings.blob_cache(options),
+        )
+        yield how, layout
+
+
+def _write(destination: files.Destination, layout: Any, tag: str, title: str) -> None:
+    if destination.format == files.DOCKER_ARCHIVE:
+        files.write_docker_archive(layout, tag, [f"{_repository_name(title)}:{tag}"], destination.path)
+    elif destination.format == files.OCI_ARCHIVE:
+        collect_garbage(layout, grace=0)
+        files.write_layout_archive(layout.path, destination.path)
+    else:
+        target: ContentStore = open_layout(LayoutDirectory(destination.path), create=True)
+        with GraphCopy(layout, target) as copier:
+            copier.copy(tag)
+
+
+def _repository_name(title: str) -> str:
+    """A name that Docker accepts."""
+    kept = [c if c.isalnum() and c.isascii() else "-" for c in title.lower()]
+    parts: List[str] = [part for part in "".join(kept).split("-") if part]
+    return "-".join(parts) or "image"

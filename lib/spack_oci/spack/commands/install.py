@@ -1,0 +1,385 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""`spack oci install` and `spack oci fetch`: a whole closure at once.
+
+Spack's installers handle one package after the other, each with its own database transaction. Here the closure is
+planned first; :mod:`spack_oci.operations.install.execute` then works on all
+cores, and one transaction registers everything.
+"""
+
+import contextlib
+import os
+import random
+import shutil
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import spack.cmd
+import spack.config
+import spack.environment
+import spack.hooks
+import spack.llnl.util.tty as tty
+import spack.mirrors.mirror
+import spack.spec
+import spack.store
+import spack.util.lock
+import spack.util.timer
+
+from ...archive.staging import remove_stale
+from ...errors import ConfigurationError, NotFound, SpackOciError, StorageError
+from ...index.index_cache import IndexCache
+from ...operations.install.execute import (
+    FAILED,
+    INSTALLED,
+    SKIPPED,
+    InstallItem,
+    InstallLimits,
+    InstallOutcome,
+    install_all,
+)
+from ...operations.install.fetch import RemotePackage
+from ...relocate.mapping import Relocation
+from .. import compat, fetching, mirrors, packages, settings
+from ..hooks import cache_prefixes, install
+from ..output import counted, size
+
+
+@dataclass
+class Plan:
+    """What would be installed. Specs by DAG hash."""
+
+    roots: List["spack.spec.Spec"]
+    #: dependencies first
+    missing: List["spack.spec.Spec"]
+    installed: List["spack.spec.Spec"]
+    #: compressed bytes, as far as an index knows them
+    sizes: Dict[str, int] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return sum(self.sizes.values())
+
+
+def roots_of(words: Sequence[str]) -> List["spack.spec.Spec"]:
+    """What `spack install WORDS` would install, concretized; the active environment's roots if there are no words."""
+    environment = spack.environment.active_environment()
+    if environment is None:
+        if not words:
+            raise ConfigurationError(
+                "there is nothing to install: no spec is given and no environment is active",
+                remedy="name a spec, or activate an environment with `spack env activate`",
+            )
+        return spack.cmd.parse_specs(words, concretize=True)
+    with environment.write_transaction():
+        if environment.concretize():
+            environment.write(regenerate=False)
+    if not words:
+        return environment.concrete_roots()
+    roots = environment.all_matching_specs(*spack.cmd.parse_specs(words))
+    if not roots:
+        raise ConfigurationError(
+            f"the active environment has no {' or '.join(words)}",
+            remedy="add it with `spack add`, or leave the environment with `spack env deactivate`",
+        )
+    return roots
+
+
+def plan(roots: Sequence["spack.spec.Spec"]) -> Plan:
+    """The link and run closure of ``roots``, and what of it is not installed."""
+    installed, missing = packages.partition_installed(packages.runtime_closure(*roots))
+    result = Plan(list(roots), missing, installed)
+    cache = fetching.index_cache()
+    urls = [m.fetch_url for m in mirrors.configured(mirrors.FETCH)]
+    for spec in missing:
+        known = _size_in_indexes(cache, urls, spec.dag_hash())
+        if known:
+            result.sizes[spec.dag_hash()] = known
+    return result
+
+
+def _size_in_indexes(cache: IndexCache, urls: Sequence[str], dag_hash: str) -> int:
+    for url in urls:
+        with contextlib.suppress(StorageError):
+            entry = cache.lookup(url, dag_hash)
+            if entry is not None:
+                return entry.layer.size
+    return 0
+
+
+def print_plan(planned: Plan) -> None:
+    for spec in planned.missing:
+        known = planned.sizes.get(spec.dag_hash())
+        print(f"{packages.label(spec)}  {size(known) if known else '?'}  {spec.prefix}")
+    total = f", {size(planned.size)} to fetch" if planned.size else ""
+    tty.info(
+        f"{counted(len(planned.missing), 'package')} to install{total}; {len(planned.installed)} installed already"
+    )
+
+
+def plan_document(planned: Plan) -> Dict[str, Any]:
+    """For ``--json``."""
+    return {
+        "install": [
+            {**_names(spec), "prefix": str(spec.prefix), "size": planned.sizes.get(spec.dag_hash())}
+            for spec in planned.missing
+        ],
+        "installed": [_names(spec) for spec in planned.installed],
+    }
+
+
+def _names(spec: "spack.spec.Spec") -> Dict[str, str]:
+    return {"name": spec.name, "version": str(spec.version), "hash": spec.dag_hash()}
+
+
+#: seconds to wait for a lock; Spack takes 0 for "no time limit"
+_AT_ONCE = 1e-9
+
+
+class SpackSteps:
+    """What :func:`install_all` does to each package, with Spack's own code wherever Spack has its say."""
+
+    def __init__(self, planned: Plan, explicit: "set[str]") -> None:
+        self._specs = {spec.dag_hash(): spec for spec in planned.missing}
+        self._explicit = explicit
+        self._candidates = {h: self._oci_mirrors(spec) for h, spec in self._specs.items()}
+        self._relocations: Dict[str, Relocation] = {h: install.relocation_of(s) for h, s in self._specs.items()}
+
+    def _oci_mirrors(self, spec: "spack.spec.Spec") -> List["spack.mirrors.mirror.Mirror"]:
+        found = [m for m in fetching.candidates(spec.build_spec, []) if mirrors.is_oci_mirror(m)]
+        if not found:
+            raise ConfigurationError(
+                f"no OCI mirror is configured that {packages.label(spec)} could be had from",
+                remedy="add one with `spack mirror add NAME oci://HOST/NAME`",
+            )
+        return found
+
+    def items(self, sizes: Dict[str, int]) -> List[InstallItem]:
+        return [
+            InstallItem(
+                dag_hash,
+                packages.label(spec),
+                str(spec.prefix),
+                frozenset(d.dag_hash() for d in spec.traverse(root=False, deptype=("link", "run"))),
+                sizes.get(dag_hash, 0),
+            )
+            for dag_hash, spec in self._specs.items()
+        ]
+
+    def fetch(self, item: InstallItem) -> Tuple[str, RemotePackage]:
+        """From the first mirror that has it; any failure but "not found" is told if another mirror helps."""
+        spec = self._specs[item.dag_hash]
+        failures: List[SpackOciError] = []
+        for mirror in self._candidates[item.dag_hash]:
+            try:
+                fetched = fetching.fetch(mirror, spec.build_spec, self._relocations[item.dag_hash])
+                return mirror.fetch_url, fetched.remote
+            except NotFound as e:
+                failures.insert(0, e)
+            except SpackOciError as e:
+                failures.append(e)
+        error = failures[-1]
+        if isinstance(error, NotFound):
+            names = ", ".join(m.name for m in self._candidates[item.dag_hash])
+            raise NotFound(
+                f"{item.label} is not in {names}",
+                remedy="push it, build it with `spack install`, or see with --reuse what mirrors have",
+            ) from error
+        raise error
+
+    def extract(self, item: InstallItem, fetched: Tuple[str, RemotePackage]) -> None:
+        url, remote = fetched
+        mirror = next(m for m in self._candidates[item.dag_hash] if m.fetch_url == url)
+        package = fetching.FetchedPackage(remote, mirrors.open_store(mirror, mirrors.FETCH), fetching.blob_cache())
+        spec = self._specs[item.dag_hash]
+        timer = spack.util.timer.Timer()
+        with timer.measure("install"):
+            # what is there and not in the database was left by an install that was killed
+            relocation = self._relocations[item.dag_hash]
+            install.install_fetched(spec, package, os.path.lexists(item.prefix), relocation)
+        timer.stop()
+        with open(spec.package.times_log_path, "w", encoding="utf-8") as f:
+            timer.write_json(f, {"name": spec.name, "cache": True, "hash": item.dag_hash})
+
+    def finish(self, item: InstallItem) -> None:
+        spec = self._specs[item.dag_hash]
+        spack.store.STORE.layout.ensure_installed(spec)
+        if hasattr(spec.package, "_post_buildcache_install_hook"):
+            spec.package._post_buildcache_install_hook()
+        spec.package.installed_from_binary_cache = True
+        spack.hooks.post_install(spec, item.dag_hash in self._explicit)
+
+    def register(self, items: Sequence[InstallItem]) -> None:
+        if items:
+            database = spack.store.STORE.db
+            with database.write_transaction(), _ensured(database.layout, {item.dag_hash for item in items}):
+                for item in items:
+                    database.add(self._specs[item.dag_hash], explicit=item.dag_hash in self._explicit)
+
+    def discard(self, item: InstallItem) -> None:
+        shutil.rmtree(item.prefix, ignore_errors=True)
+        remove_stale(item.prefix)
+
+
+@contextlib.contextmanager
+def _ensured(layout: Any, hashes: "set[str]") -> Iterator[None]:
+    """Let the database not read the spec files of packages again for which a worker has done that (``finish``).
+
+    It does so when it adds one; for hundreds of packages, one after the other, that is a third of the whole install.
+    """
+    original = layout.ensure_installed
+
+    def ensure_installed(spec: "spack.spec.Spec") -> None:
+        if spec.dag_hash() not in hashes:
+            original(spec)
+
+    layout.ensure_installed = ensure_installed
+    try:
+        yield
+    finally:
+        del layout.ensure_installed
+
+
+def install_closure(
+    roots: Sequence["spack.spec.Spec"], *, jobs: Optional[int] = None, quiet: bool = False
+) -> Tuple[Plan, List[InstallOutcome]]:
+    """Install what is missing of the closure of ``roots``, and write the views of the active environment.
+
+    ``quiet``: do not print a line for each package, as Spack does.
+    """
+    environment = spack.environment.active_environment()
+    explicit = {s.dag_hash() for s in (environment.concrete_roots() if environment else roots)}
+    with _locked(plan(roots)) as planned:
+        cache_prefixes.cache_known_prefixes(roots)
+        steps = SpackSteps(planned, explicit)
+        if planned.missing:
+            cache_prefixes.import_hooks()
+            compat.install_sbang()
+        options = settings.read()
+        limits = InstallLimits(jobs or options.pack_jobs, options.transfer_jobs, max(1, options.ahead_room))
+        outcomes = install_all(steps.items(planned.sizes), steps, limits, _tell_failure if quiet else _tell)
+    _mark_explicit(planned, explicit)
+    if environment is not None:
+        with environment.write_transaction():
+            environment.write(regenerate=True)
+    return planned, outcomes
+
+
+def _mark_explicit(planned: Plan, explicit: "set[str]") -> None:
+    """Roots that were installed as dependencies are wanted for themselves now."""
+    database = spack.store.STORE.db
+    for spec in planned.installed:
+        if spec.dag_hash() in explicit and not database.get_record(spec).explicit:
+            database.mark(spec, "explicit", True)
+
+
+@contextlib.contextmanager
+def _locked(planned: Plan) -> Iterator[Plan]:
+    """Spack's locks on all prefixes of the plan, which then holds what is still missing: others may have been faster.
+
+    Never waits for a lock while it holds one: Spack's installers keep a read lock on everything that they have
+    installed while they wait for the next, so two that wait for each other would wait for ever.
+    """
+    while True:
+        _, missing = packages.partition_installed(planned.missing)
+        held = _try_to_lock(missing)
+        if held is not None:
+            break
+        time.sleep(random.uniform(0.05, 0.5))
+    try:
+        installed, missing = packages.partition_installed(planned.missing)
+        yield Plan(planned.roots, missing, planned.installed + installed, planned.sizes)
+    finally:
+        _release(held)
+
+
+def _try_to_lock(specs: Sequence["spack.spec.Spec"]) -> Optional[List[Any]]:
+    """Write locks on the prefixes of all ``specs``, or none (None) when somebody else holds one of them."""
+    held: List[Any] = []
+    for spec in specs:
+        lock = spack.store.STORE.prefix_locker.lock(spec)
+        try:
+            lock.acquire_write(_AT_ONCE)
+        except spack.util.lock.LockTimeoutError:
+            _release(held)
+            return None
+        except spack.util.lock.LockError as e:
+            _release(held)
+            raise StorageError(f"cannot lock {spec.prefix}: {e}", remedy="check the permissions of the install tree")
+        except BaseException:
+            _release(held)
+            raise
+        held.append(lock)
+    return held
+
+
+def _release(locks: Sequence[Any]) -> None:
+    for lock in locks:
+        lock.release_write()
+
+
+def _tell(outcome: InstallOutcome) -> None:
+    if outcome.status == INSTALLED:
+        print(f"[+] {outcome.item.prefix}", flush=True)
+    else:
+        _tell_failure(outcome)
+
+
+def _tell_failure(outcome: InstallOutcome) -> None:
+    if outcome.status == FAILED:
+        tty.error(f"{outcome.item.label}: {outcome.error}")
+    elif outcome.status == SKIPPED:
+        tty.warn(f"{outcome.item.label} is not installed, because something that it depends on is not")
+
+
+def fetch_closure(
+    roots: Sequence["spack.spec.Spec"], *, jobs: Optional[int] = None
+) -> Tuple[Plan, List[InstallOutcome]]:
+    """Fill the blob cache with what is missing of the closure of ``roots``, for an install without a network."""
+    planned = plan(roots)
+    steps = SpackSteps(planned, set())
+    outcomes = _fetch_all(steps, planned, jobs or settings.read().transfer_jobs)
+    return planned, outcomes
+
+
+def _fetch_all(steps: SpackSteps, planned: Plan, jobs: int) -> List[InstallOutcome]:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def one(item: InstallItem) -> InstallOutcome:
+        try:
+            steps.fetch(item)
+            return InstallOutcome(item, INSTALLED)
+        except SpackOciError as e:
+            return InstallOutcome(item, FAILED, e)
+
+    with ThreadPoolExecutor(jobs, "fetch") as pool:
+        return list(pool.map(one, steps.items(planned.sizes)))
+
+
+def outcome_document(planned: Plan, outcomes: Sequence[InstallOutcome]) -> Dict[str, Any]:
+    """For ``--json``."""
+    by_hash = {spec.dag_hash(): spec for spec in planned.missing}
+    return {
+        "packages": [
+            {
+                **_names(by_hash[o.item.dag_hash]),
+                "prefix": o.item.prefix,
+                "status": o.status,
+                **({"error": str(o.error)} if o.error else {}),
+            }
+            for o in outcomes
+        ],
+        "installed_before": [_names(spec) for spec in planned.installed],
+    }
+
+
+def print_outcome(planned: Plan, outcomes: Sequence[InstallOutcome], verb: str) -> None:
+    done = sum(o.status == INSTALLED for o in outcomes)
+    failed = sum(o.status == FAILED for o in outcomes)
+    rest = len(outcomes) - done - failed
+    text = f"{verb} {counted(done, 'package')}"
+    if planned.installed:
+        text += f", {len(planned.installed)} installed before"
+    if failed or rest:
+        text += f"; {failed} failed, {rest} not tried"
+    print(text, file=sys.stderr if failed else sys.stdout)

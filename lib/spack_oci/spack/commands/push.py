@@ -1,0 +1,365 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""A push as Spack's users know it: which specs, to which mirror, what is printed.
+
+Most pushes of a pipeline find that all is there. So what packs, makes images and updates indexes is imported by the
+functions that need it: it takes 30 ms, a third of such a push.
+"""
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, cast
+
+import spack.cmd
+import spack.environment
+import spack.llnl.util.tty as tty
+import spack.mirrors.mirror
+import spack.repo
+import spack.spec
+import spack.stage
+import spack.store
+from spack.enums import InstallRecordStatus
+
+from ...archive.codec import Compression
+from ...content import ContentStore, MissingStore
+from ...descriptor import OCI_LAYER_ZSTD
+from ...errors import ConfigurationError, NotFound
+from ...image.manifest import Layer
+from ...operations.progress import LiveDisplay, PlainLines, Reporter
+from ...operations.push import plan as push_plan
+from ...operations.push.outcome import PushResult
+from ...operations.push.plan import PushPlan, PushSettings
+from ...package.record import Package
+from ...util.collector import relax_collector
+from .. import compat, mirrors, packages, settings
+from ..output import counted, elided, size
+from .image_options import ImageOptions
+
+if TYPE_CHECKING:
+    from ...index.update import IndexUpdate
+
+#: `/abcdefg`, a spec by its hash; anything longer or with a second slash is a path
+_HASH_SPEC = re.compile(r"/[a-z0-9]{1,32}\Z")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked to be pushed, and where to."""
+
+    mirror: "spack.mirrors.mirror.Mirror"
+    roots: Sequence["spack.spec.Spec"]
+    package: bool = True
+    dependencies: bool = True
+    build_dependencies: bool = True
+    force: bool = False
+    private: bool = False
+    fail_fast: bool = False
+    #: see :class:`~spack_oci.operations.push.plan.PushSettings`
+    read_dependencies: bool = True
+    update_index: bool = False
+    compression: Optional[Compression] = None
+    image: ImageOptions = field(default_factory=ImageOptions)
+    #: packages that are packed at the same time; None: as oci:jobs:pack says
+    jobs: Optional[int] = None
+
+
+@dataclass
+class Selection:
+    """Specs that can be pushed, and why others cannot."""
+
+    specs: List["spack.spec.Spec"]
+    not_installed: List["spack.spec.Spec"] = field(default_factory=list)
+
+
+def split_arguments(words: Sequence[str]) -> Tuple[Optional[str], List[str]]:
+    """``[MIRROR] [SPEC...]`` -> (mirror or None, spec words).
+
+    The first word is a mirror if it is the name of one, a URL or a path; what is neither a mirror nor a package is an
+    error rather than a spec, so that a typo in a mirror's name does not push to another mirror.
+    """
+    if not words:
+        return None, []
+    first, rest = words[0], list(words[1:])
+    if "://" in first or first in (".", "..", mirrors.DEFAULT_NAME) or first.startswith(("./", "../", "~", "$")):
+        return first, rest
+    if first in spack.mirrors.mirror.MirrorCollection():
+        return first, rest
+    if first.startswith("/"):
+        return (None, list(words)) if _HASH_SPEC.match(first) and not os.path.isdir(first) else (first, rest)
+    if _is_plain_name(first) and not _is_package(first):
+        raise ConfigurationError(
+            f"{first} is neither a mirror nor a package",
+            remedy=f"see `spack mirror list`, or add it with `spack mirror add {first} oci://HOST/NAME`; "
+            f"a directory is written ./{first}",
+        )
+    return None, list(words)
+
+
+def _is_plain_name(word: str) -> bool:
+    return re.match(r"[\w.-]+\Z", word) is not None
+
+
+def _is_package(name: str) -> bool:
+    return spack.repo.PATH.exists(name) or bool(spack.store.STORE.db.query(name, installed=InstallRecordStatus.ANY))
+
+
+def roots_of(words: Sequence[str]) -> List["spack.spec.Spec"]:
+    """The installed specs that ``words`` name, or the roots of the active environment."""
+    if words:
+        environment = spack.environment.active_environment()
+        with spack.store.STORE.db.read_transaction():
+            return [
+                (None if environment else _by_hash(spec))
+                or spack.cmd.disambiguate_spec(spec, environment, installed=InstallRecordStatus.ANY)
+                for spec in spack.cmd.parse_specs(words)
+            ]
+    environment = spack.environment.active_environment()
+    if environment is None:
+        raise ConfigurationError(
+            "there is nothing to push: no spec is given and no environment is active",
+            remedy="name a spec, or activate an environment with `spack env activate`",
+        )
+    roots = environment.concrete_roots()
+    if not roots and list(environment.user_specs):
+        raise ConfigurationError(
+            f"the environment {environment.name} is not concretized",
+            remedy="run `spack concretize` and `spack install` in it first",
+        )
+    return roots
+
+
+def _by_hash(spec: "spack.spec.Spec") -> Optional["spack.spec.Spec"]:
+    """What `/HASH` alone names, if it is one; a query would compare it with every package of the store."""
+    if not spec.abstract_hash or str(spec) != f"/{spec.abstract_hash}":
+        return None
+    found = spack.store.STORE.db.get_by_hash(spec.abstract_hash) or []
+    return found[0] if len(found) == 1 else None
+
+
+def select(request: Request) -> Selection:
+    """The specs that ``request`` means, with the filters that Spack's own push has."""
+    specs = packages.select(
+        request.roots,
+        package=request.package,
+        dependencies=request.dependencies,
+        build_dependencies=request.build_dependencies,
+    )
+    specs = [s for s in specs if compat.matches_binary(request.mirror, s, "push")]
+    installed, missing = packages.partition_installed(specs)
+    return Selection(installed, [s for s in missing if request.private or s.package.redistribute_binary])
+
+
+def _plan(
+    store: ContentStore,
+    request: Request,
+    specs: Sequence["spack.spec.Spec"],
+    how: PushSettings,
+    prepare: Callable[[Sequence[Package]], None] = lambda packages: None,
+) -> PushPlan:
+    """The plan for installed specs. Their package classes are loaded only where it says more than "it is there"."""
+    by_hash = {s.dag_hash(): s for s in specs}
+    plan = push_plan.plan_push(
+        store,
+        packages.records_of(specs),
+        force=request.force,
+        settings=how,
+        may_be_pushed=lambda p: request.private or by_hash[p.dag_hash].package.redistribute_binary,
+        prepare=prepare,
+    )
+    if plan.refused:
+        tty.info(
+            "Left out, because they may not be redistributed (--private pushes them): "
+            + elided([package.name for package in plan.refused])
+        )
+    return plan
+
+
+@contextlib.contextmanager
+def _push_settings(request: Request) -> Iterator[PushSettings]:
+    """The engine's settings; its temporary files live in a directory of Spack's stage and go with it."""
+    options = settings.read()
+    with tempfile.TemporaryDirectory(prefix="spack-stage-oci-", dir=spack.stage.get_stage_root()) as stage:
+        yield PushSettings(
+            compression=request.compression or options.compression,
+            pack_jobs=request.jobs or options.pack_jobs,
+            transfer_jobs=options.transfer_jobs,
+            stage=stage,
+            cache=settings.blob_cache(options),
+            fail_fast=request.fail_fast,
+            read_dependencies=request.read_dependencies,
+            short_prefix=options.short_prefix,
+        )
+
+
+class NotInstalled(ConfigurationError):
+    """A package that was asked for and is not installed."""
+
+
+def plan(request: Request) -> PushPlan:
+    """What :func:`run` would do."""
+    selection = select(request)
+    with _push_settings(request) as how:
+        try:
+            store = mirrors.open_store(request.mirror, mirrors.PUSH)
+        except NotFound:
+            store = cast(ContentStore, MissingStore(request.mirror.push_url))  # all that a plan reads
+        return _plan(store, request, selection.specs, how)
+
+
+def run(request: Request) -> "Outcome":
+    """Push. What cannot be pushed is in the outcome, not raised, unless ``fail_fast`` says otherwise.
+
+    For a process that does nothing else: not what an autopush calls for each package.
+    """
+    relax_collector()
+    if request.image.tags:
+        from . import images
+
+        request = replace(request, image=images.checked(request.image, request.roots))
+    selection = select(request)
+    if selection.not_installed and request.fail_fast:
+        raise NotInstalled(
+            f"not installed: {elided([packages.label(s) for s in selection.not_installed])}",
+            remedy="install them first, or leave --fail-fast away to push the others",
+        )
+    if len(selection.specs) > 1:
+        tty.info(f"Selected {len(selection.specs)} specs to push to {request.mirror.push_url}")
+    store = mirrors.open_store(request.mirror, mirrors.PUSH, create=True)
+    result = push_specs(store, request, selection.specs)
+    outcome = Outcome(request, result, selection.not_installed)
+    if request.update_index:
+        from .. import indexes
+
+        outcome.index = indexes.update_after_push(request.mirror, result)
+    if request.image.tags and not outcome.failed:
+        outcome.images = tag_images(store, request, request.roots, result.layers)
+    elif request.image.tags:
+        tty.warn(f"No image was tagged {elided(request.image.tags)}, because packages of it are missing")
+    return outcome
+
+
+def push_specs(store: ContentStore, request: Request, specs: Sequence["spack.spec.Spec"]) -> PushResult:
+    """Plan and push installed specs, telling about it on Spack's output."""
+    with _push_settings(request) as how:
+        plan = _plan(store, request, specs, how, packages.prepare_environments)
+        to_push = [item.package for item in plan.to_push]
+        if not to_push:
+            return plan.result_of_nothing()
+        from ...operations.push.execute import execute_push
+
+        if len(to_push) < len(specs):
+            tty.info(f"{len(to_push)} specs need to be pushed to {store.url}")
+        if request.image.base_image:
+            from . import images
+
+            how = replace(how, base=images.prepare_base(store, request.image, specs, to_push, request.mirror))
+        return execute_push(plan, store, settings=how, reporter=reporter())
+
+
+def tag_images(
+    store: ContentStore, request: Request, roots: Sequence["spack.spec.Spec"], known: Mapping[str, Layer]
+) -> List[Dict[str, Any]]:
+    """Make the image of ``roots`` and give it its tags; what was made, as ``--json`` prints it."""
+    from . import images
+
+    closure = packages.runtime_closure(*roots)
+    with _push_settings(request) as how:
+        base = images.prepare_base(store, request.image, closure, packages.records_of(closure), request.mirror)
+        made = images.push_tags(store, request.image, roots, base, known, how)
+    return [images.image_document(store, tag, image) for tag, image in zip(request.image.tags, made)]
+
+
+def planned_images(request: Request) -> List[Dict[str, Any]]:
+    """The images that :func:`run` would make, for ``--dry-run``."""
+    if not request.image.tags:
+        return []
+    from . import images
+
+    return images.planned(request.mirror.push_url, request.image, request.roots)
+
+
+def reporter() -> Reporter:
+    return LiveDisplay() if sys.stdout.isatty() else PlainLines(tty.info, tty.warn)
+
+
+@dataclass
+class Outcome:
+    """What came of a request."""
+
+    request: Request
+    result: PushResult
+    not_installed: Sequence["spack.spec.Spec"] = ()
+    index: Optional["IndexUpdate"] = None
+    #: images that were tagged, as ``--json`` prints them
+    images: Sequence[Dict[str, Any]] = ()
+
+    @property
+    def failures(self) -> List[Tuple[str, str]]:
+        """(package, why), one line each."""
+        missing = [(packages.label(s), "package not installed") for s in self.not_installed]
+        return missing + [(o.package.label, str(o.error)) for o in self.result.failed]
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.failures)
+
+
+def print_plan(plan: PushPlan) -> None:
+    words = {push_plan.SKIP: "skip", push_plan.PACK: "pack", push_plan.REUSE: "send"}
+    for item in plan.packages:
+        word = "mount" if item.mount_from else words[item.action]
+        print(f"{word:5} {item.package.label:40} {size(item.size) if item.size else '':>10}".rstrip())
+    tty.info(
+        f"{len(plan.doing(push_plan.SKIP))} are there already, {len(plan.doing(push_plan.PACK))} would be packed "
+        f"({size(plan.bytes_to_read)}), {len(plan.doing(push_plan.REUSE))} would be sent from the local cache"
+    )
+
+
+def print_outcome(outcome: Outcome) -> None:
+    result = outcome.result
+    skipped = result.skipped
+    if skipped and not result.pushed and not outcome.failed:
+        what = "The spec is" if len(skipped) == 1 else f"All {len(skipped)} specs are"
+        tty.info(f"{what} already in the mirror. Use --force to push again.")
+    elif skipped:
+        tty.info(
+            f"{len(skipped)} specs were skipped as they are in the mirror already: "
+            f"{elided([o.package.label for o in skipped])}. Use --force to push them again."
+        )
+    if result.pushed:
+        saved = f", {size(result.bytes_saved)} saved" if result.bytes_saved else ""
+        tty.info(
+            f"Pushed {counted(len(result.pushed), 'package')} to {outcome.request.mirror.push_url} "
+            f"in {result.seconds:.1f} s: {size(result.bytes_read)} read, {size(result.bytes_sent)} sent{saved}"
+        )
+    zstd = sum(o.layer is not None and o.layer.descriptor.media_type == OCI_LAYER_ZSTD for o in result.pushed)
+    if zstd:
+        tty.info(f"{counted(zstd, 'package')} with zstd: Spack without spack-oci cannot install them")
+    if outcome.index:
+        from .. import indexes
+
+        indexes.print_update(outcome.request.mirror, outcome.index)
+    if outcome.failed:
+        tty.error(
+            f"{counted(len(outcome.failures), 'package')} not pushed:",
+            *(f"{who}: {why}" for who, why in outcome.failures),
+        )
+
+
+def plan_document(plan: PushPlan) -> Dict[str, Any]:
+    """For ``--dry-run --json``."""
+    return plan.to_dict()
+
+
+def outcome_document(outcome: Outcome) -> Dict[str, Any]:
+    """For ``--json``."""
+    document = {"mirror": outcome.request.mirror.push_url, **outcome.result.to_dict()}
+    if outcome.images:
+        document["images"] = list(outcome.images)
+    document["not_installed"] = [packages.label(s) for s in outcome.not_installed]
+    if outcome.index:
+        document["index"] = outcome.index.to_dict()
+    return document

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What `spack install` gets from us: a package's layer, and its extraction into the prefix."""
+
+import os
+import sys
+from typing import Any, Callable, Dict, Iterable, List, Optional
+
+import spack.binary_distribution
+import spack.config
+import spack.deptypes as dt
+import spack.hooks.sbang
+import spack.llnl.util.tty as tty
+import spack.mirrors.mirror
+import spack.platforms
+import spack.relocate
+import spack.spec
+import spack.store
+import spack.util.executable
+import spack.util.timer
+
+from ...archive.unpack import install_layer
+from ...errors import DigestMismatch, NotFound, SpackOciError
+from ...operations.install.fetch import find_package
+from ...reference import is_oci_url
+from ...relocate.aliases import ALIAS_DIRECTORY, Aliases, alias_directory, remove_aliases
+from ...relocate.mapping import PrefixMap, Relocation
+from ...relocate.prefix import MachoRelocator
+from .. import compat, fetching, packages, settings
+from ..mirrors import FETCH, open_store
+from . import notices
+
+
+def download_tarball(
+    original: Callable,
+    spec: "spack.spec.Spec",
+    unsigned: Optional[bool] = False,
+    mirrors_for_spec: Optional[List[Any]] = None,
+) -> Any:
+    """Hook of ``download_tarball``: the package from the first mirror that has it, or None.
+
+    Mirrors are asked in Spack's order: those whose index names the package, then all others. Only "not found" is a
+    miss; any other failure is shown with its remedy before the next mirror is asked.
+    """
+    asked = fetching.candidates(spec, mirrors_for_spec or [])
+    if not any(is_oci_url(m.fetch_url) for m in asked):
+        return original(spec, unsigned, mirrors_for_spec)
+    failures: List[SpackOciError] = []
+    for mirror in asked:
+        if is_oci_url(mirror.fetch_url):
+            found = _try_mirror(mirror, spec, failures)
+        else:
+            with _only(mirror):
+                found = original(spec, unsigned, None)
+        if found is not None:
+            return found
+    if failures and settings.read().on_error == "fail":
+        raise failures[-1]
+    return None
+
+
+def _only(*mirrors: "spack.mirrors.mirror.Mirror") -> Any:
+    """A context in which Spack knows these mirrors alone, so that its own code does not ask the OCI mirrors."""
+    scope = spack.config.InternalConfigScope("oci-mirrors", {"mirrors:": {m.name: m.to_dict() for m in mirrors}})
+    return spack.config.override(scope)
+
+
+def _try_mirror(
+    mirror: "spack.mirrors.mirror.Mirror", spec: "spack.spec.Spec", failures: List[SpackOciError]
+) -> Optional[fetching.FetchedPackage]:
+    try:
+        return fetching.fetch(mirror, spec, relocation_of(spec))
+    except NotFound:
+        return None
+    except SpackOciError as e:
+        notices.tell(f"{packages.label(spec)} cannot be had from the mirror {mirror.name}: {e}")
+        failures.append(e)
+        return None
+
+
+def extract_tarball(
+    original: Callable,
+    spec: "spack.spec.Spec",
+    tarball_stage: Any,
+    force: bool = False,
+    timer: Any = spack.util.timer.NULL_TIMER,
+) -> None:
+    """Hook of ``extract_tarball``: extract and relocate in one pass; the prefix appears when it is complete."""
+    if not isinstance(tarball_stage, fetching.FetchedPackage):
+        original(spec, tarball_stage, force, timer)
+        return
+    try:
+        timer.start("extract")
+        if os.path.exists(spec.prefix) and not force:
+            raise spack.binary_distribution.NoOverwriteException(str(spec.prefix))
+        install_fetched(spec, tarball_stage, force)
+        timer.stop("extract")
+        timer.start("relocate")  # done on the way
+        timer.stop("relocate")
+    finally:
+        tarball_stage.destroy()
+
+
+def install_fetched(
+    spec: "spack.spec.Spec",
+    fetched: fetching.FetchedPackage,
+    replace: bool = False,
+    relocation: Optional[Relocation] = None,
+) -> None:
+    """Extract and relocate a package that is in the blob cache; the prefix appears when it is complete.
+
+    ``relocation``: :func:`relocation_of` the spec, if the caller has it.
+    """
+    if relocation is None:
+        # a spliced package was fetched as the one that was built
+        known = None if spec.spliced else fetched.relocation
+        relocation = known or relocation_of(spec)
+    make_parents(str(spec.prefix))
+    try:
+        _extract(spec, fetched, replace, relocation)
+    except DigestMismatch as e:
+        tty.debug(f"fetching {packages.label(spec)} again: {e}")
+        fetched.drop()
+        _extract(spec, fetched, replace, relocation)
+    if spec.spliced:
+        _write_spliced_metadata(spec)
+    _renew_alias(spec, relocation)
+
+
+def _renew_alias(spec: "spack.spec.Spec", relocation: Relocation) -> None:
+    """Binaries of other packages may name this one by an alias that went with its uninstall."""
+    if os.path.isdir(alias_directory(relocation)):
+        Aliases(relocation).make(spec.dag_hash(), str(spec.prefix), len(spec.dag_hash()))
+
+
+def after_uninstall(original: Callable, spec: "spack.spec.Spec") -> None:
+    """Hook of ``post_uninstall`` of Spack's module files: an alias goes with its package."""
+    original(spec)
+    root = settings.read().alias_root or os.path.join(str(spack.store.STORE.layout.root), ALIAS_DIRECTORY)
+    remove_aliases(root, str(spec.prefix))
+
+
+def _extract(spec: "spack.spec.Spec", fetched: fetching.FetchedPackage, replace: bool, relocation: Relocation) -> None:
+    remote = fetched.remote
+    macho = _macho_relocator(spec)
+    with fetched.open() as layer:
+        facts = install_layer(
+            layer,  # type: ignore[arg-type]
+            remote.layer.media_type,
+            str(spec.prefix),
+            relocation,
+            # no diff_id: the digest of the compressed layer is verified, and gzip and zstd have checksums of their own
+            compressed_size=remote.layer.size,
+            replace=replace,
+            what=packages.label(spec),
+            macho=macho,
+        )
+    if macho is not None:
+        _sign(os.path.join(facts.prefix, name) for name in facts.relocated.binaries)
+
+
+def _macho_relocator(spec: "spack.spec.Spec") -> Optional[MachoRelocator]:
+    """Spack's own functions for Mach-O, where this platform has such files."""
+    if "macho" not in spack.platforms.by_name(spec.platform).binary_formats:
+        return None
+
+    def relocate(paths: List[str], mapping: PrefixMap) -> None:
+        spack.relocate.relocate_macho_binaries(paths, mapping.changes())
+
+    return relocate
+
+
+def _sign(paths: Iterable[str]) -> None:
+    """Sign changed Mach-O files again, ad hoc as Spack does: macOS kills a program whose signature is broken."""
+    codesign = spack.util.executable.which("codesign") if sys.platform == "darwin" else None
+    if codesign is None:
+        return
+    for path in paths:
+        with compat.filesystem.edit_in_place_through_temporary_file(path) as copy:
+            codesign("-fs-", copy)
+
+
+def make_parents(prefix: str) -> None:
+    """The directories above the prefix, with the permissions and group of the one that is there (as Spack does)."""
+    parent = os.path.dirname(prefix)
+    existing = parent
+    while not os.path.isdir(existing):
+        existing = os.path.dirname(existing)
+    if existing != parent:
+        status = os.stat(existing)
+        compat.filesystem.mkdirp(parent, mode=status.st_mode & 0o7777, group=status.st_gid, default_perms="parents")
+
+
+def relocation_of(spec: "spack.spec.Spec") -> Relocation:
+    """Where the packages that ``spec`` refers to are here, under the hashes that it was built with."""
+    new_prefixes: Dict[str, str] = {}
+    spliced = spec.build_spec is not spec
+    built_with = {id(s) for s in spec.build_spec.traverse(deptype=dt.ALL & ~dt.BUILD)} if spliced else set()
+    for node in spack.binary_distribution.specs_to_relocate(spec):
+        replaced = _replaced_by_splice(node, spec) if spliced and id(node) not in built_with else node
+        new_prefixes[replaced.dag_hash()] = str(node.prefix)
+    return Relocation(
+        new_prefixes=new_prefixes,
+        store_root=str(spack.store.STORE.layout.root),
+        sbang_path=spack.hooks.sbang.sbang_install_path(),
+        alias_root=settings.read().alias_root,
+    )
+
+
+def _replaced_by_splice(node: "spack.spec.Spec", spec: "spack.spec.Spec") -> "spack.spec.Spec":
+    """The node of the spec that was built in whose place ``node`` was spliced; ``node`` itself if there is none."""
+    analogs = [
+        d
+        for d in spec.build_spec.traverse(deptype=dt.ALL & ~dt.BUILD)
+        if node._splice_match(d, self_root=spec, other_root=spec.build_spec)
+    ]
+    # the preference of Spec.splice: the same name, then the higher version
+    return max(analogs, key=lambda a: (a.name == node.name, a.version)) if analogs else node
+
+
+def _write_spliced_metadata(spec: "spack.spec.Spec") -> None:
+    """The tarball describes the spec that was built; the install manifest names files as they were before."""
+    layout = spack.store.STORE.layout
+    layout.write_spec(spec, layout.spec_file_path(spec))
+    manifest = os.path.join(str(spec.prefix), layout.metadata_dir, layout.manifest_file_name)
+    if os.path.exists(manifest):
+        os.unlink(manifest)
+
+
+def try_direct_fetch(original: Callable, spec: "spack.spec.Spec", mirrors: Any = None) -> List[Any]:
+    """Hook of ``try_direct_fetch``: OCI mirrors too are asked for a package that no index names (Spack skips them)."""
+    configured = spack.mirrors.mirror.MirrorCollection(mirrors, binary=True).values()
+    others = [m for m in configured if not is_oci_url(m.fetch_url)]
+    found: List[Any] = []
+    if others:
+        with _only(*others):
+            found.extend(original(spec))
+    return found + [compat.indexed_mirror(m.fetch_url, spec) for m in configured if _has_package(m, spec)]
+
+
+def _has_package(mirror: "spack.mirrors.mirror.Mirror", spec: "spack.spec.Spec") -> bool:
+    if not is_oci_url(mirror.fetch_url):
+        return False
+    try:
+        find_package(open_store(mirror, FETCH), fetching.tag_of(spec), expected_hash=spec.dag_hash())
+    except NotFound:
+        return False
+    except SpackOciError as e:
+        tty.warn(f"cannot look for {packages.label(spec)} in the mirror {mirror.name}: {e}")
+        return False
+    return True

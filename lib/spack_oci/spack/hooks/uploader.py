@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What `spack buildcache push`, autopush and `spack ci` get from Spack's ``make_uploader`` for an OCI mirror."""
+
+from typing import Any, Callable, List, Optional, Sequence, Tuple
+
+import spack.binary_distribution
+import spack.error
+import spack.mirrors.mirror
+import spack.spec
+
+from ...errors import SpackOciError
+from ...operations.push.outcome import PushResult
+from ...reference import is_oci_url
+from .. import compat, indexes, mirrors
+from ..commands import push
+from ..commands.image_options import options
+
+
+def make_uploader(
+    original: Callable,
+    mirror: "spack.mirrors.mirror.Mirror",
+    force: bool = False,
+    update_index: bool = False,
+    signing_key: Optional[str] = None,
+    base_image: Optional[str] = None,
+) -> Any:
+    """Hook of ``spack.binary_distribution.make_uploader``."""
+    if not is_oci_url(mirror.push_url):
+        return original(mirror, force, update_index, signing_key, base_image)
+    return OciUploader(mirror, force, update_index, base_image)
+
+
+class OciUploader(spack.binary_distribution.Uploader):
+    """Same interface as Spack's uploaders: a context manager with ``push``, ``push_or_raise`` and ``tag``."""
+
+    def __init__(
+        self, mirror: "spack.mirrors.mirror.Mirror", force: bool, update_index: bool, base_image: Optional[str]
+    ) -> None:
+        super().__init__(mirror, force, update_index)
+        self.base_image = base_image
+        self.result: Optional[PushResult] = None
+
+    # Spack's own opens a pool of processes and a directory here; the engine has its own
+    def __enter__(self) -> "OciUploader":
+        return self
+
+    def __exit__(self, *args: Any) -> None:
+        pass
+
+    def _request(self, tags: Sequence[str] = ()) -> push.Request:
+        wanted = options(base_image=self.base_image, tags=tags)
+        return push.Request(
+            self.mirror,
+            (),
+            force=self.force,
+            private=True,  # Spack has left out already what may not be redistributed
+            update_index=self.update_index,
+            read_dependencies=False,  # an autopush of each package would ask for all below it, again and again
+            image=wanted,
+        )
+
+    def push(self, specs: List["spack.spec.Spec"]) -> Tuple[List["spack.spec.Spec"], List[Tuple[Any, BaseException]]]:
+        """(specs that were there already, [(spec, error)]); never raises for a single package."""
+        by_hash = {s.dag_hash(): s for s in specs}
+        try:
+            store = mirrors.open_store(self.mirror, mirrors.PUSH, create=True)
+            self.result = push.push_specs(store, self._request(), specs)
+            if self.update_index and self.result.pushed:
+                indexes.update_after_push(self.mirror, self.result)
+        except SpackOciError as e:
+            raise compat.OciError(e) from e
+        skipped = [by_hash[o.package.dag_hash] for o in self.result.skipped]
+        return skipped, [(by_hash[o.package.dag_hash], _spack_error(o.error)) for o in self.result.failed]
+
+    def tag(self, tag: str, roots: List["spack.spec.Spec"]) -> None:
+        """An image of several roots and what they need, under a name."""
+        try:
+            store = mirrors.open_store(self.mirror, mirrors.PUSH, create=True)
+            push.tag_images(store, self._request([tag]), roots, self.result.layers if self.result else {})
+        except SpackOciError as e:
+            raise compat.OciError(e) from e
+
+
+def _spack_error(error: Optional[BaseException]) -> BaseException:
+    """Spack prints a SpackError in one line and anything else with a traceback."""
+    if isinstance(error, SpackOciError):
+        return compat.OciError(error)
+    return error or spack.error.SpackError("unknown error")

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Files that travel with the package: found in the wheel, and in a checkout (``pip install -e``)."""
+
+import json
+import os
+from typing import Any, Dict
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_CHECKOUT = os.path.dirname(os.path.dirname(_PACKAGE))
+
+
+def _first_existing(*candidates: str) -> str:
+    for candidate in candidates:
+        if os.path.exists(candidate):
+            return candidate
+    raise FileNotFoundError(f"spack-oci is not installed completely: {candidates[0]} is missing")
+
+
+def extension_directory() -> str:
+    """The directory that Spack takes as ``config:extensions`` entry."""
+    return _first_existing(
+        os.path.join(_PACKAGE, "_extension", "spack-oci"), os.path.join(_CHECKOUT, "extension", "spack-oci")
+    )
+
+
+def read_schema(name: str) -> Dict[str, Any]:
+    """A JSON Schema of ``config_schema/``, e.g. ``"oci"``."""
+    file = f"{name}.json"
+    path = _first_existing(os.path.join(_PACKAGE, "_schema", file), os.path.join(_CHECKOUT, "config_schema", file))
+    with open(path, encoding="utf-8") as f:
+        return json.load(f)

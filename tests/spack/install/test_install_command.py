@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""`spack oci install` and `spack install` through the hooks leave what vanilla Spack leaves."""
+
+import json
+import os
+import shutil
+import signal
+import time
+
+import pytest
+from support.installed_trees import VERIFY, findings, records_of, tree_of
+from support.spack_instance import SpackFailed
+from support.stack_checks import STACK, check_stack, prefixes_of
+
+
+@pytest.fixture(scope="module")
+def cache(built, new_cache, tmp_path_factory):
+    """A cache that vanilla Spack has filled."""
+    cache = new_cache("tls")
+    spack = built.sibling(tmp_path_factory.mktemp("pusher"))
+    spack.use(cache)
+    spack.run("buildcache", "push", "--unsigned", "--update-index", "cache", "oci-stack")
+    return cache
+
+
+def relocated_by_us_alone(name):
+    """Static archives: Spack leaves old paths in them."""
+    return name.endswith(".a")
+
+
+def snapshot(spack):
+    trees = {name: tree_of(prefix, relocated_by_us_alone) for name, prefix in prefixes_of(spack).items()}
+    return trees, records_of(spack.tree)
+
+
+def verified(spack):
+    """What Spack's own checks say."""
+    done = [spack.run(*arguments, check=False) for arguments in VERIFY]
+    return [(d.returncode, findings(d.stdout + d.stderr)) for d in done]
+
+
+@pytest.fixture(params=["oci install", "classic", "new"])
+def how(request):
+    return request.param
+
+
+@pytest.fixture
+def vanilla(how, destination, cache):
+    """What vanilla Spack installs, and the place where it was."""
+    spack = destination(ours=False, installer="new" if how == "new" else "old")
+    spack.use(cache)
+    spack.install_from_cache("oci-stack")
+    found = snapshot(spack), verified(spack)
+    shutil.rmtree(spack.tree)
+    return spack, found
+
+
+def test_trees_modes_and_records_are_those_of_vanilla_spack(how, vanilla, destination, cache, built):
+    there, ((trees, database), checks) = vanilla
+    spack = destination(tree=there.tree, installer=there.installer)
+    spack.use(cache)
+    if how == "oci install":
+        spack.run("oci", "install", "oci-stack", env={"OCITEST_NO_BUILD": "1"})
+    else:
+        spack.install_from_cache("oci-stack")
+    check_stack(spack, foreign=[built.tree])
+    our_trees, our_database = snapshot(spack)
+    assert set(our_trees) == set(trees)
+    for name in trees:
+        different = {p: (trees[name].get(p), our_trees[name].get(p)) for p in {*trees[name], *our_trees[name]}}
+        assert not {p: pair for p, pair in different.items() if pair[0] != pair[1]}, name
+    assert our_database == database
+    assert verified(spack) == checks
+    assert not [n for _, directories, _ in os.walk(spack.tree) for n in directories if ".oci-" in n]
+
+
+@pytest.mark.parametrize("command", [["install", "--dry-run"], ["fetch"]])
+def test_fresh_and_reuse_are_taken_as_by_spack_install(command, destination, cache, built):
+    spack = destination()
+    spack.use(cache)
+    there = built.installed()["oci-leaf"]["version"]
+    other = {"1.0": "2.0", "2.0": "1.0"}[there]
+    preferring = ("-c", f"packages:oci-leaf:version:['{other}']", "oci", *command, "--json")
+    for option, expected in (("--reuse", there), ("--fresh", other)):
+        done = spack.run(*preferring, option, "oci-leaf", check=expected == there)
+        document = json.loads(done.stdout)
+        found = {p["name"]: p["version"] for p in document.get("install") or document["packages"]}
+        assert found["oci-leaf"] == expected, option
+
+
+def test_nothing_is_done_twice(destination, cache):
+    spack = destination()
+    spack.use(cache)
+    planned = json.loads(spack.run("oci", "install", "--dry-run", "--json", "oci-stack").stdout)
+    assert {p["name"] for p in planned["install"]} >= set(STACK) and not planned["installed"]
+    assert not (spack.tree / ".spack-db" / "index.json").exists() or not spack.installed()
+    first = json.loads(spack.run("oci", "install", "--json", "oci-middle").stdout)
+    assert {p["status"] for p in first["packages"]} == {"installed"}
+    second = json.loads(spack.run("oci", "install", "--json", "oci-stack").stdout)
+    names = {p["name"] for p in first["packages"]}
+    assert not names & {p["name"] for p in second["packages"]}
+    assert names == {p["name"] for p in second["installed_before"]}
+    assert json.loads(spack.run("oci", "install", "--json", "oci-stack").stdout)["packages"] == []
+    check_stack(spack)
+
+
+def test_an_environment_with_a_view(destination, cache):
+    spack = destination()
+    spack.use(cache)
+    directory = spack.home / "env"
+    spack.run("env", "create", "--with-view", str(spack.home / "view"), "-d", directory)
+    spack.run("-e", directory, "add", "oci-app")
+    spack.run("-e", directory, "oci", "install")
+    assert (spack.home / "view" / "bin" / "hello").exists()
+    assert spack.installed()["oci-app"]
+
+
+def test_fetched_before_it_installs_without_a_network(destination, cache, tls_registry):
+    spack = destination()
+    spack.use(cache)
+    spack.run("oci", "fetch", "oci-stack")
+    requests = tls_registry.access_log.read_text().count('"GET /v2/')
+    spack.run("oci", "install", "oci-stack")
+    log = tls_registry.access_log.read_text().splitlines()
+    blobs = [line for line in log if "/blobs/" in line and '"GET' in line]
+    assert requests and len([line for line in log if '"GET /v2/' in line]) >= requests
+    spack.run("oci", "fetch", "oci-stack")
+    assert [line for line in tls_registry.access_log.read_text().splitlines() if "/blobs/" in line and '"GET' in line]
+    assert len(set(blobs)) >= 1
+    check_stack(spack)
+
+
+def test_what_no_mirror_has_fails_with_its_dependents_only(destination, new_cache, built, tmp_path_factory):
+    partial = new_cache("tls")
+    pusher = built.sibling(tmp_path_factory.mktemp("pusher"))
+    pusher.use(partial)
+    pusher.run("buildcache", "push", "--unsigned", "--only", "package", "cache", "oci-leaf@2.0", "oci-app")
+    spack = destination()
+    spack.use(partial)
+    done = spack.run("oci", "install", "--json", "oci-app", check=False)
+    status = {p["name"]: p["status"] for p in json.loads(done.stdout)["packages"]}
+    assert done.returncode == 1 and status["oci-leaf"] == "installed" and status["oci-app"] == "skipped"
+    assert status["oci-middle"] == "failed" and "is not in cache" in done.stderr
+    assert "oci-leaf" in spack.installed() and "oci-app" not in spack.installed()
+
+
+@pytest.mark.parametrize("command", [("oci", "install"), ("install", "--cache-only")])
+@pytest.mark.parametrize("delay", [0.3, 0.9, 1.3, 1.8, 2.4])
+def test_killed_at_any_moment_the_next_run_completes(command, delay, destination, cache):
+    spack = destination(installer="old")
+    spack.use(cache)
+    process = spack.popen(*command, "oci-stack")
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    installed = json.loads(spack.run("find", "--json").stdout or "[]")
+    for node in (n for n in installed if "external" not in n):
+        assert (spack.prefix("/" + node["hash"]) / ".spack" / "spec.json").exists(), "no half prefix is registered"
+    spack.run(*command, "oci-stack")
+    check_stack(spack)
+    assert not [n for _, directories, _ in os.walk(spack.tree) for n in directories if ".oci-" in n]
+
+
+def test_two_installs_of_the_same_at_once(destination, cache):
+    spack = destination(installer="old")
+    spack.use(cache)
+    running = [spack.popen("oci", "install", "oci-stack") for _ in range(2)]
+    running.append(spack.popen("install", "--cache-only", "oci-stack"))
+    for process in running:
+        out, err = process.communicate("", timeout=120)
+        assert process.returncode == 0, out + err
+    check_stack(spack)
+
+
+def test_a_damaged_entry_of_the_blob_cache_is_fetched_again(destination, cache):
+    spack = destination(installer="old")
+    spack.use(cache)
+    spack.run("oci", "fetch", "oci-stack")
+    blobs = list((spack.user_cache / "oci" / "blobs" / "blobs" / "sha256").iterdir())
+    assert blobs
+    for blob in blobs:
+        blob.write_bytes(b"!" + blob.read_bytes()[1:])
+    spack.install_from_cache("oci-middle")
+    spack.run("oci", "install", "oci-stack")
+    check_stack(spack)
+
+
+def test_a_cache_that_keeps_nothing_is_enough(destination, cache):
+    spack = destination(installer="old")
+    spack.use(cache)
+    spack.run("config", "add", "oci:cache:max_size:'0'")
+    spack.install_from_cache("oci-middle")
+    spack.run("oci", "install", "oci-stack")
+    check_stack(spack)
+
+
+@pytest.mark.parametrize("longer", [1, 10, 25])
+def test_longer_trees_than_the_one_of_the_build(longer, built, new_cache, destination, source, tmp_path):
+    """From a short, unpadded tree into longer ones; programs find their own data."""
+    cache = new_cache("layout")
+    short = destination(name="s")
+    first = new_cache("layout")
+    pusher = source()
+    pusher.use(first)
+    pusher.run("oci", "push", "--without-build-dependencies", "--update-index", "cache", "oci-stack")
+    short.use(first)
+    short.run("oci", "install", "oci-stack")
+    short.use(cache)
+    short.run("oci", "push", "--without-build-dependencies", "--update-index", "cache", "oci-stack")
+    home = tmp_path / "l"
+    length = len(str(short.tree)) + longer
+    tree = home / ("t" * (length - len(str(home)) - 1))
+    assert len(str(tree)) == length
+    spack = short.sibling(home, tree=tree)
+    spack.use(cache)
+    spack.run("oci", "install", "oci-stack")
+    check_stack(spack, foreign=[short.tree])
+    assert os.listdir(tree / ".a")
+    spack.run("reindex")
+    check_stack(spack)
+    aliases = {os.readlink(tree / ".a" / name): name for name in os.listdir(tree / ".a")}
+    leaf = next(target for target in aliases if "oci-leaf" in target)
+    spack.run("uninstall", "-y", "--force", "oci-leaf")
+    assert not os.path.lexists(tree / ".a" / aliases[leaf]) and len(os.listdir(tree / ".a")) == len(aliases) - 1
+    spack.run("oci", "install", "oci-stack")
+    check_stack(spack)
+
+
+def test_on_error_decides_between_source_and_an_error(destination, cache):
+    spack = destination(installer="old")
+    spack.use(cache)
+    spack.environment["OCITEST_SECRET"] = "wrong"
+    env = {"OCITEST_NO_BUILD": "1"}
+    done = spack.run("install", "oci-leaf", check=False, env=env)
+    assert "cannot be had from the mirror cache: reading oci://" in done.stderr and "credentials" in done.stderr
+    spack.run("config", "add", "oci:install:on_error:fail")
+    with pytest.raises(SpackFailed, match="401|nauthorized|credentials"):
+        spack.run("install", "oci-leaf", env=env)

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Indexes on the client's disk: time to live, a registry that is down, many mirrors, single packages."""
+
+import pytest
+from spack_oci.errors import NotFound, ServerFailure, StorageError, Unreachable
+from spack_oci.index.index_cache import IndexCache, describe_age, load_index, load_indexes
+from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG
+from spack_oci.index.read import fetch_index
+from spack_oci.index.update import update_index
+from support.cache_builder import chain, node, push_package
+from support.memory_store import MemoryStore
+
+
+class Clock:
+    def __init__(self):
+        self.time = 1_000_000.0
+
+    def __call__(self):
+        return self.time
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def cache(tmp_path, clock):
+    return IndexCache(str(tmp_path / "indexes"), clock)
+
+
+@pytest.fixture
+def store():
+    result = MemoryStore()
+    push_package(result, chain("p", 3))
+    update_index(result)
+    result.reset()
+    return result
+
+
+def load(cache, store, **options):
+    return load_index(cache, store.url, lambda: store, **options)
+
+
+def test_within_its_time_to_live_nothing_is_asked(cache, store, clock):
+    first = load(cache, store, ttl=600)
+    store.reset()
+    clock.time += 599
+    again = load(cache, store, ttl=600)
+    assert store.requests == 0
+    assert (again.index.data, again.age) == (first.index.data, 599)
+
+
+def test_after_it_one_request_confirms(cache, store, clock):
+    first = load(cache, store)
+    store.reset()
+    clock.time += 601
+    again = load(cache, store)
+    assert store.requests == 1
+    assert (again.index, again.age) == (first.index, 0)
+    clock.time += 599
+    load(cache, store)
+    assert store.requests == 1
+
+
+def test_changed_index_replaces_the_kept_one(cache, store, clock, tmp_path):
+    load(cache, store)
+    push_package(store, [node("new")])
+    update_index(store)
+    clock.time += 601
+    assert load(cache, store).index.data == fetch_index(store).data
+    (directory,) = (tmp_path / "indexes").iterdir()
+    assert len(list(directory.iterdir())) == 3
+
+
+@pytest.mark.parametrize("error", [Unreachable("no route"), ServerFailure("503")])
+def test_kept_index_serves_while_the_registry_is_down(cache, store, clock, error):
+    first = load(cache, store)
+    clock.time += 7300
+    store.fail("resolve", error)
+    found = load(cache, store)
+    assert found.index.data == first.index.data
+    assert found.failure is error
+    assert "2 hours old" in found.warning and str(error) in found.warning
+    assert not first.warning
+
+
+def test_nothing_kept_and_registry_down_is_the_failure(cache, store):
+    store.fail("resolve", Unreachable("no route"))
+    with pytest.raises(Unreachable):
+        load(cache, store)
+
+
+def test_mirror_without_index_is_an_answer(cache, store, clock):
+    load(cache, store)
+    clock.time += 601
+    store.tagged.clear()
+    with pytest.raises(NotFound):
+        load(cache, store)
+
+
+def test_several_mirrors_and_one_that_fails(cache, store):
+    other, down = MemoryStore("oci://other.example/cache"), MemoryStore("oci://down.example/cache")
+    push_package(other, [node("q")])
+    update_index(other)
+    down.fail("resolve", Unreachable("no route"))
+    stores = {s.url: (lambda s=s: s) for s in (store, down, other)}
+    found = load_indexes(cache, stores)
+    assert list(found) == list(stores)
+    assert isinstance(found[down.url], Unreachable)
+    assert found[store.url].index.digest == fetch_index(store).digest
+    assert found[other.url].index.digest == fetch_index(other).digest
+    assert load_indexes(cache, {}) == {}
+
+
+def test_index_of_spack_alone_is_kept_too(cache, store, clock):
+    del store.tagged[DOCUMENT_TAG]
+    first = load(cache, store)
+    assert first.index.source == DATABASE_TAG
+    store.reset()
+    assert load(cache, store).index.data == first.index.data
+    assert store.requests == 0
+    assert cache.lookup(store.url, chain("p", 3)[0]["hash"]) is None
+
+
+def test_lookup_of_one_package(cache, store):
+    wanted = chain("p", 3)
+    assert cache.lookup(store.url, wanted[0]["hash"]) is None
+    expected = load(cache, store).index.entries()[wanted[0]["hash"]]
+    store.reset()
+    assert cache.lookup(store.url, wanted[0]["hash"]) == expected
+    assert cache.lookup(store.url, wanted[1]["hash"]) is None
+    assert cache.lookup("oci://other.example/cache", wanted[0]["hash"]) is None
+    assert store.requests == 0
+
+
+@pytest.mark.parametrize("suffix", [".zst", ".json", ".entries"])
+def test_damaged_file_is_fetched_again(cache, store, tmp_path, suffix):
+    load(cache, store)
+    (directory,) = (tmp_path / "indexes").iterdir()
+    for path in directory.iterdir():
+        if path.name.endswith(suffix):
+            path.write_bytes(b"")
+    assert load(cache, store).index.data == fetch_index(store).data
+
+
+def test_index_that_cannot_be_kept_is_used(store, tmp_path):
+    (tmp_path / "indexes").write_text("a file where a directory should be made")
+    found = load(IndexCache(str(tmp_path / "indexes")), store)
+    assert found.index.data == fetch_index(store).data
+    assert isinstance(found.not_kept, StorageError) and "keeping the index" in found.warning
+
+
+def test_ages():
+    assert [describe_age(s) for s in (5, 119, 120, 7300, 400000)] == [
+        "5 seconds",
+        "119 seconds",
+        "2 minutes",
+        "2 hours",
+        "4 days",
+    ]

@@ -1,0 +1,484 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Updating the index of a cache in memory: what is read, what is written, what others do meanwhile."""
+
+import json
+import time
+
+import pytest
+from spack_oci.content import put_bytes
+from spack_oci.descriptor import (
+    DOCKER_CONFIG,
+    DOCKER_LAYER_GZIP,
+    DOCKER_MANIFEST,
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_LAYER_GZIP,
+    OCI_MANIFEST,
+    Descriptor,
+    canonical_json,
+)
+from spack_oci.errors import IndexUpdateError, RateLimited, ServerFailure
+from spack_oci.index import update as update_module
+from spack_oci.index.model import PackageIndex
+from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG, read_database
+from spack_oci.index.read import fetch_index
+from spack_oci.index.read_package import read_package
+from spack_oci.index.update import Backoff, merge_pushed, update_index
+from support.cache_builder import QUICK, chain, node, overwrite_as_spack, push_package, tag_of
+from support.memory_store import MemoryStore
+
+
+@pytest.fixture
+def store():
+    return MemoryStore()
+
+
+def installs(store):
+    """The records of ``index.spack``, as Spack reads them."""
+    _, _, data = read_database(store)
+    database = json.loads(data)["database"]
+    assert database["version"] == "8"
+    return database["installs"]
+
+
+def cached(store):
+    return {h for h, record in installs(store).items() if record["in_buildcache"]}
+
+
+def test_database_has_packages_and_their_dependencies(store):
+    nodes = chain("p", 3)
+    push_package(store, nodes)
+    push_package(store, nodes[1:])
+    result = update_index(store, backoff=QUICK)
+    assert (result.total, result.added, result.removed, result.unreadable) == (2, 2, 0, {})
+    records = installs(store)
+    assert {h: (r["ref_count"], r["in_buildcache"]) for h, r in records.items()} == {
+        nodes[0]["hash"]: (0, True),
+        nodes[1]["hash"]: (1, True),
+        nodes[2]["hash"]: (1, False),
+    }
+    assert records[nodes[0]["hash"]]["spec"] == nodes[0]
+
+
+def test_manifest_of_the_database_is_what_spack_expects(store):
+    update_index(store, backoff=QUICK)
+    _, data = store.get_manifest(DATABASE_TAG)
+    manifest = json.loads(data)
+    assert manifest["mediaType"] == OCI_MANIFEST
+    assert manifest["config"]["mediaType"] == OCI_CONFIG
+    assert [layer["mediaType"] for layer in manifest["layers"]] == [OCI_LAYER_GZIP]
+    assert store.blobs[manifest["config"]["digest"]] == b"{}"
+
+
+def test_second_update_reads_only_what_is_new(store):
+    for number in range(10):
+        push_package(store, [node(f"p{number}")])
+    update_index(store, backoff=QUICK)
+    push_package(store, [node("new")])
+    store.reset()
+    result = update_index(store, backoff=QUICK)
+    assert (result.total, result.added) == (11, 1)
+    read = [reference for verb, reference in store.log if verb == "get_manifest" and reference.endswith(".spack")]
+    assert read == [tag_of(node("new"))]
+
+
+def test_ten_new_packages_need_at_most_forty_requests(store):
+    for number in range(50):
+        push_package(store, [node(f"p{number}")])
+    update_index(store, backoff=QUICK)
+    for number in range(10):
+        push_package(store, [node(f"new{number}")])
+    store.reset()
+    update_index(store, backoff=QUICK)
+    # a blob that is not there costs three: is it there? begin, send
+    assert store.requests + 2 * 2 <= 40
+
+
+def test_complete_index_is_not_written_again(store):
+    push_package(store, [node("p")])
+    update_index(store, backoff=QUICK)
+    store.reset()
+    result = update_index(store, backoff=QUICK)
+    assert (result.writes, result.total, result.added) == (0, 1, 0)
+    assert store.calls["put_manifest"] == store.calls["put_blob"] == 0
+
+
+def test_gone_tags_are_dropped_with_what_only_they_needed(store):
+    one, two = chain("one", 3), chain("two", 2)
+    push_package(store, one)
+    push_package(store, two)
+    update_index(store, backoff=QUICK)
+    store.delete_manifest(tag_of(one[0]))
+    result = update_index(store, backoff=QUICK)
+    assert (result.total, result.removed) == (1, 1)
+    assert set(installs(store)) == {n["hash"] for n in two}
+
+
+def test_dropped_package_stays_as_a_dependency(store):
+    nodes = chain("p", 2)
+    push_package(store, nodes)
+    push_package(store, nodes[1:])
+    update_index(store, backoff=QUICK)
+    store.delete_manifest(tag_of(nodes[1]))
+    update_index(store, backoff=QUICK)
+    assert cached(store) == {nodes[0]["hash"]}
+    assert set(installs(store)) == {n["hash"] for n in nodes}
+
+
+def test_full_reads_everything_again(store):
+    package = node("p")
+    push_package(store, [package], layer=b"old")
+    update_index(store, backoff=QUICK)
+    push_package(store, [package], layer=b"new")
+    old = fetch_index(store).entries()[package["hash"]]
+    update_index(store, backoff=QUICK)
+    assert fetch_index(store).entries()[package["hash"]] == old
+    update_index(store, full=True, backoff=QUICK)
+    new = fetch_index(store).entries()[package["hash"]]
+    assert new.manifest == store.resolve(tag_of(package)) != old.manifest
+
+
+def test_reading_does_not_run_ahead_of_what_was_taken_over(store):
+    """However many packages there are, few documents are in memory."""
+    for number in range(60):
+        push_package(store, [node(f"p{number}")])
+    store.reset()
+    results = update_module._read_all(store, sorted(store.tagged), 3, PackageIndex())
+    next(results)
+    time.sleep(0.2)
+    assert store.calls["get_manifest"] <= 6
+    assert len(list(results)) == 59
+
+
+def break_manifest(store, tag):
+    del store.manifests[store.tagged[tag]]
+
+
+def break_config(store, tag):
+    digest = json.loads(store.manifests[store.tagged[tag]][1])["config"]["digest"]
+    store.blobs[digest] = b"{" + b" " * (len(store.blobs[digest]) - 1)
+
+
+def lose_config(store, tag):
+    del store.blobs[json.loads(store.manifests[store.tagged[tag]][1])["config"]["digest"]]
+
+
+@pytest.mark.parametrize("damage", [break_manifest, break_config, lose_config])
+def test_unreadable_tag_is_named_and_does_not_fail_the_others(store, damage):
+    good, bad = node("good"), node("bad")
+    push_package(store, [good])
+    push_package(store, [bad])
+    damage(store, tag_of(bad))
+    warnings = []
+    result = update_index(store, warn=warnings.append, backoff=QUICK)
+    assert list(result.unreadable) == [tag_of(bad)]
+    assert len(warnings) == 1 and tag_of(bad) in warnings[0]
+    assert cached(store) == {good["hash"]}
+    with pytest.raises(IndexUpdateError, match=tag_of(bad)):
+        update_index(store, strict=True, backoff=QUICK)
+
+
+@pytest.mark.parametrize(
+    "config,reason",
+    [
+        ({"architecture": "amd64"}, "no spec document"),
+        ({"spec": {"_meta": {"version": 5}, "nodes": []}}, "no nodes"),
+        ({"spec": {"_meta": {"version": 6}, "nodes": [node("p")]}}, "update spack-oci"),
+        ({"spec": {"_meta": {"version": 3}, "nodes": [node("p")]}}, "version 3"),
+        ({"spec": {"_meta": {"version": 5}, "nodes": chain("p", 2)[:1]}}, "which it lacks"),
+        ({"spec": {"_meta": {"version": 5}, "nodes": [{**node("p"), "arch": "linux"}]}}, "no architecture"),
+    ],
+)
+def test_what_is_no_package_is_left_out(store, config, reason):
+    manifest = {
+        "mediaType": OCI_MANIFEST,
+        "schemaVersion": 2,
+        "config": put_bytes(store, canonical_json(config), OCI_CONFIG).to_dict(),
+        "layers": [put_bytes(store, b"x", OCI_LAYER_GZIP).to_dict()],
+    }
+    store.put_manifest(canonical_json(manifest), OCI_MANIFEST, "p-1.0-x.spack")
+    warnings = []
+    result = update_index(store, warn=warnings.append, backoff=QUICK)
+    assert result.total == 0
+    assert reason in warnings[0]
+
+
+def test_package_under_another_tag_is_left_out(store):
+    push_package(store, [node("p")], tag="q-1.0-abc.spack")
+    result = update_index(store, backoff=QUICK)
+    assert "another package" in result.unreadable["q-1.0-abc.spack"]
+
+
+@pytest.mark.parametrize("prefix", ["a-copy-of-", "zz-copy-of-"])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_second_tag_of_a_package_is_named_and_left_out(store, prefix, at_once):
+    """Whichever is read first; else the index would never be complete."""
+    package = node("p")
+    copy = prefix + tag_of(package)
+    for tag in (copy, tag_of(package)):
+        push_package(store, [package], tag=tag)
+        if not at_once:
+            update_index(store, backoff=QUICK)
+    for _ in range(2):
+        warnings = []
+        result = update_index(store, warn=warnings.append, backoff=QUICK)
+        assert (result.total, list(result.unreadable)) == (1, [copy])
+        assert warnings == [f"{copy} is not in the index, because it holds the same package as {tag_of(package)}"]
+        assert fetch_index(store).entries()[package["hash"]].tag == tag_of(package)
+    store.delete_manifest(tag_of(package))
+    assert update_index(store, backoff=QUICK).unreadable == {}
+    assert fetch_index(store).entries()[package["hash"]].tag == copy
+
+
+def test_long_names_and_odd_versions_are_packages(store):
+    packages = [node("x" * 150, "1.0"), node("git", "git.feature/a=develop+b")]
+    for package in packages:
+        push_package(store, [package])
+    assert update_index(store, backoff=QUICK).unreadable == {}
+    assert cached(store) == {package["hash"] for package in packages}
+
+
+def test_docker_manifest_is_a_package(store):
+    """Of a base image of that type, as Apptainer wants it: without annotations."""
+    package = node("p")
+    config = canonical_json({"spec": {"_meta": {"version": 5}, "nodes": [package]}})
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": DOCKER_MANIFEST,
+        "config": put_bytes(store, config, DOCKER_CONFIG).to_dict(),
+        "layers": [put_bytes(store, data, DOCKER_LAYER_GZIP).to_dict() for data in (b"base", b"own")],
+    }
+    store.put_manifest(canonical_json(manifest), DOCKER_MANIFEST, tag_of(package))
+    update_index(store, backoff=QUICK)
+    entry = fetch_index(store).entries()[package["hash"]]
+    assert entry.layer == Descriptor.of(b"own", DOCKER_LAYER_GZIP)
+    assert (entry.diff_id, entry.prefix_length) == (None, None)
+
+
+def test_image_index_under_a_package_tag_is_left_out(store):
+    descriptor = push_package(store, [node("p")])
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor.to_dict()]}
+    store.put_manifest(canonical_json(index), OCI_INDEX, tag_of(node("q")))
+    assert list(update_index(store, backoff=QUICK).unreadable) == [tag_of(node("q"))]
+
+
+def test_server_failure_of_one_tag_keeps_what_the_index_had(store):
+    packages = [node(f"p{number}") for number in range(3)]
+    for package in packages:
+        push_package(store, [package])
+    update_index(store, backoff=QUICK)
+    store.fail("get_manifest", ServerFailure("500"), when=lambda tag: tag == tag_of(packages[1]))
+    result = update_index(store, full=True, backoff=QUICK)
+    assert (result.total, result.unreadable) == (3, {})
+
+
+def test_rate_limit_ends_the_update_and_leaves_the_index(store):
+    push_package(store, [node("p")])
+    update_index(store, backoff=QUICK)
+    before = store.resolve(DATABASE_TAG)
+    push_package(store, [node("q")])
+    store.fail("get_manifest", RateLimited("429"), when=lambda tag: tag.startswith("q"))
+    with pytest.raises(RateLimited):
+        update_index(store, backoff=QUICK)
+    assert store.resolve(DATABASE_TAG) == before
+
+
+def test_listing_without_our_own_tag_is_not_believed(store):
+    push_package(store, [node("p")])
+    update_index(store, backoff=QUICK)
+    del store.tagged[DATABASE_TAG]
+    store.tags = lambda: iter(())
+    with pytest.raises(IndexUpdateError, match="incomplete"):
+        update_index(store, backoff=QUICK)
+
+
+def test_listing_that_is_a_moment_behind_is_asked_for_again(store):
+    packages = [node("p"), node("q")]
+    for package in packages:
+        push_package(store, [package])
+    update_index(store, backoff=QUICK)
+    listings = iter([[], [tag_of(packages[0])], store.tagged])
+    store.tags = lambda: iter(next(listings))
+    assert update_index(store, backoff=QUICK).total == 2
+
+
+def test_overwritten_by_spack_is_repaired(store):
+    package = node("p")
+    push_package(store, [package])
+    update_index(store, backoff=QUICK)
+    good = store.resolve(DATABASE_TAG)
+    overwrite_as_spack(store)
+    assert fetch_index(store).source == DATABASE_TAG
+    store.reset()
+    result = update_index(store, backoff=QUICK)
+    assert result.writes == 1
+    assert store.resolve(DATABASE_TAG) == good
+    assert not [tag for verb, tag in store.log if verb == "get_manifest" and tag == tag_of(package)]
+    assert fetch_index(store).source == DOCUMENT_TAG
+
+
+def test_damaged_document_of_ours_is_made_anew(store):
+    package = node("p")
+    push_package(store, [package])
+    update_index(store, backoff=QUICK)
+    digest = json.loads(store.manifests[store.tagged[DOCUMENT_TAG]][1])["layers"][0]["digest"]
+    del store.blobs[digest]
+    warnings = []
+    result = update_index(store, warn=warnings.append, backoff=QUICK)
+    assert result.total == 1
+    assert "made anew" in warnings[0]
+    assert cached(store) == {package["hash"]}
+
+
+def test_same_cache_same_index():
+    digests = set()
+    for order in ([0, 1, 2], [2, 0, 1]):
+        store = MemoryStore()
+        for number in order:
+            push_package(store, chain(f"p{number}", 3))
+            update_index(store, backoff=QUICK)
+        digests.add((store.resolve(DATABASE_TAG).digest, store.resolve(DOCUMENT_TAG).digest))
+    assert len(digests) == 1
+
+
+# Several writers
+
+
+def pushed(store, nodes):
+    push_package(store, nodes)
+    return read_package(store, tag_of(nodes[0]))
+
+
+def test_merge_needs_no_reading_of_what_was_pushed(store):
+    package = pushed(store, chain("p", 2))
+    store.reset()
+    result = merge_pushed(store, [package], backoff=QUICK)
+    assert (result.total, result.added, result.writes) == (1, 1, 1)
+    assert not [tag for verb, tag in store.log if verb == "get_manifest" and tag.endswith(".spack")]
+
+
+@pytest.mark.parametrize("with_ours", [False, True])
+def test_first_merge_into_a_cache_of_spack_loses_nothing_meanwhile(store, with_ours):
+    """Not for a moment is there an index without the packages that Spack's had."""
+    others = [node(f"other{number}") for number in range(5)]
+    if with_ours:
+        update_index(store, backoff=QUICK)
+    for package in others:
+        push_package(store, [package])
+    overwrite_as_spack(store, [package["hash"] for package in others])
+    mine = pushed(store, [node("mine")])
+    seen = []
+    store.before["tags"] = lambda _: seen.append(set(installs(store)))
+    merge_pushed(store, [mine], backoff=QUICK)
+    assert all({package["hash"] for package in others} <= index for index in seen)
+    assert seen[-1] == {package["hash"] for package in others} | {mine.dag_hash}
+
+
+def test_merge_leaves_what_others_are_pushing_to_them(store):
+    """Their packages are not read at once: in most cases they merge them themselves in a moment."""
+    push_package(store, [node("first")])
+    update_index(store, backoff=QUICK)
+    other = node("other")
+    push_package(store, [other])
+    mine = pushed(store, [node("mine")])
+
+    def other_merges(seconds):
+        merge_pushed(store, [read_package(store, tag_of(other))], backoff=QUICK)
+        store.reset()
+
+    result = merge_pushed(store, [mine], backoff=Backoff(sleep=other_merges))
+    assert not [tag for verb, tag in store.log if verb == "get_manifest" and tag == tag_of(other)]
+    assert cached(store) == {node("first")["hash"], other["hash"], mine.dag_hash}
+    assert result.writes == 1
+
+
+def test_merge_replaces_a_package_that_was_pushed_again(store):
+    push_package(store, [node("p")], layer=b"old")
+    update_index(store, backoff=QUICK)
+    push_package(store, [node("p")], layer=b"new")
+    merge_pushed(store, [read_package(store, tag_of(node("p")))], backoff=QUICK)
+    entry = fetch_index(store).entries()[node("p")["hash"]]
+    assert entry.manifest == store.resolve(tag_of(node("p")))
+
+
+def test_stale_writer_finds_that_it_overwrote_another(store):
+    """Between our reading of the index and our writing, another pusher comes and is done."""
+    mine, other = pushed(store, [node("mine")]), node("other")
+
+    def intrude(tag):
+        if tag == DATABASE_TAG:
+            store.before.clear()
+            push_package(store, [other])
+            update_index(store, backoff=QUICK)
+
+    store.before["put_manifest"] = intrude
+    result = merge_pushed(store, [mine], backoff=QUICK)
+    assert result.total == 2
+    assert cached(store) == {mine.dag_hash, other["hash"]}
+
+
+@pytest.mark.parametrize("victim", [DATABASE_TAG, DOCUMENT_TAG])
+def test_writes_of_two_that_are_mixed_are_found(store, victim):
+    """Another's write lands between our two, or between the two of another's after ours."""
+    mine = pushed(store, [node("mine")])
+    others = pushed(store, [node("other")])
+    merge_pushed(store, [others], backoff=QUICK)
+    stale = store.tagged[victim]
+
+    def overwrite(_):
+        if victim in store.tagged and store.tagged[victim] != stale:
+            store.before.clear()
+            store.tagged[victim] = stale
+
+    store.before["tags"] = overwrite
+    merge_pushed(store, [mine], backoff=QUICK)
+    assert fetch_index(store).source == DOCUMENT_TAG
+    assert cached(store) == {mine.dag_hash, others.dag_hash}
+
+
+def test_others_that_push_all_the_time_do_not_keep_us(store):
+    """A tag appears before every listing, so that no look is ever complete."""
+    counter = iter(range(1000))
+    store.before["tags"] = lambda _: push_package(store, [node(f"other{next(counter)}")])
+    mine = pushed(store, [node("mine")])
+    result = merge_pushed(store, [mine], backoff=Backoff(attempts=4, sleep=lambda seconds: None))
+    assert mine.dag_hash in cached(store)
+    assert len(result.pending) == 1
+    assert result.writes == 4
+
+
+def test_endless_overwriting_is_an_error(store):
+    """Something that always wins and never has our package is no writer of ours."""
+    mine = pushed(store, [node("mine")])
+    store.before["resolve"] = lambda _: overwrite_as_spack(store)
+    with pytest.raises(IndexUpdateError, match="update-index"):
+        merge_pushed(store, [mine], backoff=Backoff(attempts=3, sleep=lambda seconds: None))
+
+
+def test_what_was_just_read_is_not_replaced_by_an_older_index(store):
+    """While ``full`` writes, a stale writer puts the index back that has the old layer of a package."""
+    package = node("p")
+    push_package(store, [package], layer=b"old")
+    update_index(store, backoff=QUICK)
+    stale = {tag: store.tagged[tag] for tag in (DATABASE_TAG, DOCUMENT_TAG)}
+    push_package(store, [package], layer=b"new")
+    push_package(store, [node("mine")])
+
+    def put_back(tag):
+        if tag == DOCUMENT_TAG and store.tagged[tag] != stale[tag]:
+            store.before.clear()
+            store.tagged.update(stale)
+
+    store.before["get_manifest"] = put_back
+    update_index(store, full=True, backoff=QUICK)
+    assert fetch_index(store).entries()[package["hash"]].manifest == store.resolve(tag_of(package))
+
+
+def test_backoff_grows_with_the_cycle_and_is_bounded():
+    slept = []
+    backoff = Backoff(sleep=slept.append, uniform=lambda low, high: high, limit=5.0)
+    for attempt in range(5):
+        backoff.wait(attempt, 0.5)
+    assert slept == [0.5, 1.0, 2.0, 4.0, 5.0]
+    backoff.wait(0, 0.0)
+    assert slept[-1] > 0

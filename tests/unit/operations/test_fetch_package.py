@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Finding a package and bringing its layer to the disk: a miss is a 404, everything else is an error."""
+
+import json
+import os
+
+import pytest
+from spack_oci.content import put_bytes
+from spack_oci.descriptor import DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST, sha256_digest
+from spack_oci.errors import (
+    ConnectionLost,
+    DigestMismatch,
+    NotAPackage,
+    NotFound,
+    RateLimited,
+    StorageError,
+    Unauthorized,
+)
+from spack_oci.operations.install.fetch import fetch_layer, find_package
+from support.memory_store import MemoryStore
+
+TAG = "tool-1.0-abc.spack"
+LAYER = b"tarball" * 1000
+BASE = sha256_digest(b"base")
+
+
+def document(**changes):
+    values = {
+        "spec": {"_meta": {"version": 5}, "nodes": [{"name": "tool", "hash": "abc"}]},
+        "buildcache_layout_version": 2,
+        "rootfs": {"type": "layers", "diff_ids": ["sha256:" + "1" * 64, "sha256:" + "2" * 64]},
+    }
+    return {**values, **changes}
+
+
+def put(store, config=None, media_type=OCI_MANIFEST, **changes):
+    base = put_bytes(store, b"base", OCI_LAYER_GZIP)
+    layer = put_bytes(store, LAYER, OCI_LAYER_GZIP)
+    config = put_bytes(store, json.dumps(document() if config is None else config).encode(), OCI_CONFIG)
+    manifest = {"schemaVersion": 2, "config": config.to_dict(), "layers": [base.to_dict(), layer.to_dict()], **changes}
+    store.put_manifest(json.dumps(manifest).encode(), media_type, TAG)
+    return layer
+
+
+@pytest.mark.parametrize("media_type", [OCI_MANIFEST, DOCKER_MANIFEST])
+def test_the_last_layer_is_the_package(media_type):
+    store = MemoryStore()
+    layer = put(store, media_type=media_type)
+    store.log.clear()
+    remote = find_package(store, TAG, expected_hash="abc")
+    assert (remote.layer, remote.diff_id, remote.dag_hash) == (layer, "sha256:" + "2" * 64, "abc")
+    assert [verb for verb, _ in store.log] == ["get_manifest", "open_blob"]
+
+
+def test_only_the_stores_word_makes_a_miss():
+    store = MemoryStore()
+    with pytest.raises(NotFound):
+        find_package(store, TAG, expected_hash="abc")
+    put(store)
+    for error in (Unauthorized("no"), RateLimited("slow"), ConnectionLost("cut")):
+        store.fail("get_manifest", error, times=1)
+        with pytest.raises(type(error)):
+            find_package(store, TAG, expected_hash="abc")
+
+
+@pytest.mark.parametrize(
+    "changes, match",
+    [
+        ({"config": document(spec=None)}, "no spec"),
+        ({"config": document(spec={"nodes": []})}, "no spec"),
+        ({"config": document(spec={"nodes": [{"name": "x", "hash": "other"}]})}, "another package"),
+        ({"config": document(buildcache_layout_version=4)}, "newest one known"),
+        ({"config": document(buildcache_layout_version="x")}, "newest one known"),
+        ({"layers": []}, "no layers"),
+        ({"layers": [{"digest": BASE}]}, "not one of a package"),
+        ({"layers": None}, "not one of a package"),
+        ({"media_type": OCI_INDEX}, "no image manifest"),
+    ],
+)
+def test_something_else_behind_the_tag(changes, match):
+    store = MemoryStore()
+    put(store, **changes)
+    with pytest.raises(NotAPackage, match=match):
+        find_package(store, TAG, expected_hash="abc")
+
+
+def test_diff_ids_that_do_not_match_the_layers_are_not_used():
+    store = MemoryStore()
+    put(store, config=document(rootfs={"diff_ids": ["sha256:" + "1" * 64]}))
+    assert find_package(store, TAG).diff_id is None
+
+
+def test_a_layer_is_there_when_it_is_complete(tmp_path):
+    store = MemoryStore()
+    put(store)
+    seen = []
+    path = str(tmp_path / "layer")
+    fetch_layer(store, find_package(store, TAG), path, seen.append)
+    with open(path, "rb") as f:
+        assert f.read() == LAYER
+    assert sum(seen) == len(LAYER) and os.listdir(tmp_path) == ["layer"]
+
+
+def test_a_damaged_layer_leaves_nothing(tmp_path):
+    store = MemoryStore()
+    layer = put(store)
+    store.blobs[layer.digest] = LAYER[:-1] + b"!"
+    with pytest.raises(DigestMismatch):
+        fetch_layer(store, find_package(store, TAG), str(tmp_path / "layer"))
+    assert os.listdir(tmp_path) == []
+
+
+def test_no_place_to_write(tmp_path):
+    store = MemoryStore()
+    put(store)
+    with pytest.raises(StorageError):
+        fetch_layer(store, find_package(store, TAG), str(tmp_path / "absent/layer"))

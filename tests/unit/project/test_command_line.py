@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Options may stand anywhere between the words of a command, as users know it from other commands of Spack."""
+
+import argparse
+import importlib.util
+import itertools
+from pathlib import Path
+
+import pytest
+
+COMMON = Path(__file__).resolve().parents[3] / "cmd" / "subcommands" / "common.py"
+
+
+@pytest.fixture(scope="module")
+def common():
+    spec = importlib.util.spec_from_file_location("spack_oci_cmd_common", COMMON)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def parser(common):
+    """`spack oci`, as argparse nests it in Spack, with a command that is like push and one that is like export."""
+    root = argparse.ArgumentParser()
+    commands = root.add_subparsers(dest="command")
+    oci = commands.add_parser("oci").add_subparsers(dest="oci_command")
+    for name, first in (("push", None), ("export", "destination")):
+        made = oci.add_parser(name)
+        if first:
+            made.add_argument(first)
+        made.add_argument("words", nargs="*")
+        made.add_argument("--force", action="store_true")
+        made.add_argument("--tag", action="append", default=[])
+        common.allow_options_anywhere(made, "words")
+    return root
+
+
+def orders():
+    """Every way to put two options among three words that keeps the words in their order."""
+    for places in itertools.product(range(4), repeat=2):
+        line = [["mirror"], ["a@1.0"], ["/abcdef"]]
+        for place, option in sorted(zip(places, (["--force"], ["--tag", "x"])), reverse=True):
+            line.insert(place, option)
+        yield [word for part in line for word in part]
+
+
+@pytest.mark.parametrize("line", list(orders()), ids=" ".join)
+def test_options_anywhere(parser, line):
+    args = parser.parse_args(["oci", "push", *line])
+    assert (args.words, args.force, args.tag) == (["mirror", "a@1.0", "/abcdef"], True, ["x"])
+    args = parser.parse_args(["oci", "export", *line])
+    assert (args.destination, args.words, args.force, args.tag) == ("mirror", ["a@1.0", "/abcdef"], True, ["x"])
+
+
+def test_an_unknown_option_is_not_a_word(parser, capsys):
+    with pytest.raises(SystemExit):
+        parser.parse_args(["oci", "push", "mirror", "--forse", "a@1.0"])
+    assert "unrecognized arguments: --forse" in capsys.readouterr().err
+
+
+def test_what_is_left_over_is_not_kept_for_the_next_command_line(parser):
+    assert parser.parse_args(["oci", "push", "a", "--force", "b"]).words == ["a", "b"]
+    assert parser.parse_args(["oci", "push", "c"]).words == ["c"]

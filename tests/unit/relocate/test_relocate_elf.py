@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""RPATH, RUNPATH and the interpreter, in real programs made by the compiler; pyelftools is the witness."""
+
+import io
+import subprocess
+
+import pytest
+from elftools.elf.elffile import ELFFile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spack_oci.formats import elf
+from spack_oci.relocate.binary import apply, new_window, relocate_at, relocate_bytes
+from spack_oci.relocate.mapping import PathMapping, PrefixMap
+
+HASH = "abcdefghijklmnopqrstuvwxyz234567"
+OLD = f"/old/store/linux/zlib-1.3-{HASH}"
+OTHER = f"/old/store/linux/other-1.3-{HASH[::-1]}"
+
+
+def read(data):
+    return elf.read_paths(lambda offset, length: data[offset : offset + length])
+
+
+def witness(data):
+    """(rpath or runpath, interpreter) as pyelftools sees them."""
+    rpath = interpreter = None
+    for segment in ELFFile(io.BytesIO(data)).iter_segments():
+        if segment.header.p_type == "PT_INTERP":
+            interpreter = segment.get_interp_name()
+        elif segment.header.p_type == "PT_DYNAMIC":
+            for tag in segment.iter_tags():
+                rpath = getattr(tag, "rpath", None) or getattr(tag, "runpath", None) or rpath
+    return rpath, interpreter
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("elf")
+    (directory / "m.c").write_text("int main(void) { return 0; }\n")
+
+    def make(*options, output="out"):
+        subprocess.run(["cc", "m.c", "-o", output, *options], cwd=directory, check=True)
+        return (directory / output).read_bytes()
+
+    return make
+
+
+def mapping(*pairs):
+    mappings = [PathMapping(old.encode(), new.encode(), None if old == "/old/store" else old) for old, new in pairs]
+    return PrefixMap(tuple(sorted(mappings, key=lambda p: -len(p.old))))
+
+
+RPATH = f"{OLD}/lib:$ORIGIN/../lib:{OTHER}/lib64"
+
+
+@pytest.mark.parametrize("tags", ["--disable-new-dtags", "--enable-new-dtags"])
+def test_reads_what_pyelftools_reads(build, tags):
+    data = build(f"-Wl,-rpath,{RPATH},{tags}", f"-Wl,--dynamic-linker,{OLD}/lib/ld.so")
+    paths = read(data)
+    assert (paths.rpath.value.decode(), paths.interpreter.value.decode()) == witness(data)
+    assert data[paths.rpath.offset :].startswith(RPATH.encode() + b"\0")
+
+
+def test_entries_and_interpreter_are_rewritten_in_place(build):
+    data = build(f"-Wl,-rpath,{RPATH}", f"-Wl,--dynamic-linker,{OLD}/lib/ld.so")
+    changes = relocate_bytes(data, mapping((OLD, "/n/zlib"), (OTHER, "/n/other")))
+    changed = apply(data, changes.patches)
+    assert witness(changed) == ("/n/zlib/lib:$ORIGIN/../lib:/n/other/lib64", "/n/zlib/lib/ld.so")
+    assert b"/old/store" not in changed and len(changed) == len(data) and not changes.unplaced
+    # the rest of the old string is zeroed, so that `strings` shows no pieces of it
+    offset = read(changed).rpath.offset
+    assert changed[offset : offset + len(RPATH)].rstrip(b"\0") == b"/n/zlib/lib:$ORIGIN/../lib:/n/other/lib64"
+
+
+def test_an_entry_may_grow_while_all_fit(build):
+    data = build(f"-Wl,-rpath,{RPATH}")
+    new = OLD.replace("/old/store", "/new/store/1")
+    changed = apply(data, relocate_bytes(data, mapping((OLD, new), (OTHER, "/n"))).patches)
+    assert witness(changed)[0] == f"{new}/lib:$ORIGIN/../lib:/n/lib64"
+
+
+def test_entries_that_do_not_fit_take_their_alias_and_dead_ones_go(build):
+    rpath = f"{OLD}/lib:/old/store/dead/lib:{OTHER}/lib"
+    data = build(f"-Wl,-rpath,{rpath}", f"-Wl,--dynamic-linker,{OLD}/lib/ld.so")
+    mappings = mapping((OLD, "/new" * 30), (OTHER, "/n/other"), ("/old/store", "/new" * 20))
+    alias = b"/alias/.a/" + HASH[-7:].encode()
+    changes = relocate_bytes(data, mappings, lambda mapped: (alias,) if mapped.dag_hash == OLD else ())
+    changed = apply(data, changes.patches)
+    assert witness(changed) == (f"{alias.decode()}/lib:/n/other/lib", f"{alias.decode()}/lib/ld.so")
+    assert not changes.unplaced and b"/old/store" not in changed
+
+
+def test_an_rpath_of_dead_entries_alone_does_not_become_the_current_directory(build):
+    data = build("-Wl,-rpath,/old/store/dead/lib")
+    changed = apply(data, relocate_bytes(data, mapping(("/old/store", "/new" * 20))).patches)
+    rpath = witness(changed)[0]
+    assert rpath.startswith("/---") and ":" not in rpath
+
+
+def test_what_does_not_fit_is_reported_once(build):
+    data = build(f"-Wl,-rpath,{OLD}/lib")
+    changes = relocate_bytes(data, mapping((OLD, "/new" * 30)))
+    assert [u.mapped.old.decode() for u in changes.unplaced] == [OLD]
+
+
+def test_a_stream_gives_the_same(build):
+    data = build(f"-Wl,-rpath,{RPATH}", f"-Wl,--dynamic-linker,{OLD}/lib/ld.so")
+    mappings = mapping((OLD, "/n/zlib"), (OTHER, "/n/other"))
+    expected = apply(data, relocate_bytes(data, mappings).patches)
+
+    def read_into(at, view):
+        part = data[at : at + len(view)]
+        view[: len(part)] = part
+        return len(part)
+
+    for window in (None, new_window(mappings, 100), new_window(mappings, len(data))):
+        assert apply(data, relocate_at(read_into, mappings, window=window).patches) == expected
+
+
+def test_debug_information_never_makes_an_install_fail(build, tmp_path):
+    """The directory of the compilation is in the debug information, and nowhere else."""
+    data = build("-g", f"-fdebug-prefix-map={tmp_path.parent}={OLD}", f"-ffile-prefix-map=/={OLD}/", output="g")
+    assert OLD.encode() in data
+    changes = relocate_bytes(data, mapping((OLD, "/new" * 30)))
+    changed = apply(data, changes.patches)
+    assert not changes.unplaced and OLD.encode() not in changed and len(changed) == len(data)
+
+
+def test_programs_without_these_fields(build):
+    static = build("-static", output="static")
+    assert read(static).rpath is None and read(static).interpreter is None
+    objects = build("-c", output="m.o")
+    assert read(objects) == elf.ElfPaths()
+    assert read(b"") == read(b"\x7fELF") == read(b"#!/bin/sh\n" * 100) == elf.ElfPaths()
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_damaged_files_are_read_or_refused_but_never_break_anything(build_once, data):
+    damaged = bytearray(build_once)
+    for _ in range(data.draw(st.integers(1, 8))):
+        damaged[data.draw(st.integers(0, 1200))] = data.draw(st.integers(0, 255))
+    cut = bytes(damaged[: data.draw(st.integers(0, len(damaged)))])
+    for candidate in (bytes(damaged), cut):
+        changes = relocate_bytes(candidate, mapping((OLD, "/n/zlib"), (OTHER, "/n/other")))
+        assert len(apply(candidate, changes.patches)) == len(candidate)
+
+
+@pytest.fixture(scope="module")
+def build_once(build):
+    return build(f"-Wl,-rpath,{RPATH}", f"-Wl,--dynamic-linker,{OLD}/lib/ld.so")

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""A pool that can be left at any moment: by a signal in the middle of starting a thread, too."""
+
+import threading
+import time
+
+import pytest
+from spack_oci.util.threads import DaemonPool
+from support.limits import threads_at_most
+
+
+def test_work_is_done_by_no_more_threads_than_allowed():
+    pool = DaemonPool(2, "test")
+    names = {pool.submit(lambda: threading.current_thread().name).result() for _ in range(20)}
+    assert pool.end(10) and names <= {"test-0", "test-1"}
+
+
+@pytest.mark.parametrize("allowed", range(4))
+def test_where_no_more_threads_are_allowed_those_that_there_are_do_the_work(allowed, monkeypatch):
+    pool = DaemonPool(3, "test")
+    monkeypatch.setattr(threading.Thread, "start", threads_at_most(allowed))
+    futures = [pool.submit(lambda: time.sleep(0.01) or threading.current_thread().name) for _ in range(20)]
+    expected = {f"test-{number}" for number in range(allowed)} or {threading.current_thread().name}
+    assert {future.result(10) for future in futures} == expected
+    failing = pool.submit(lambda: 1 / 0)
+    assert isinstance(failing.exception(10), ZeroDivisionError)
+    assert pool.end(10)
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_interrupt_while_a_thread_is_started(started, monkeypatch):
+    """Ctrl-C or SIGTERM in `Thread.start`: nothing is joined that cannot be, and nobody is left waiting."""
+    pool = DaemonPool(3, "test")
+    assert pool.submit(int).result() == 0
+    start, release = threading.Thread.start, threading.Event()
+
+    def interrupted(thread):
+        if started:
+            start(thread)
+        raise SystemExit(143)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    blocked = pool.submit(release.wait)
+    with pytest.raises(SystemExit):
+        pool.submit(int)
+    release.set()
+    assert blocked.result()
+    assert pool.end(10)
