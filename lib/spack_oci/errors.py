@@ -5,6 +5,10 @@
 
     SpackOciError
     ├── InvalidReference            a URL, repository name, tag or digest that cannot be parsed
+    ├── InvalidSpec                 a version or a spec of a package that cannot be parsed
+    ├── SelectionError              a spec that does not name one package
+    │   ├── NothingFits             nothing matches, or nothing that matches runs on this machine
+    │   └── Ambiguous               several match, and nothing says which
     ├── ConfigurationError          a setting that is missing or wrong (a variable that is not set, ...)
     ├── ContentError                content is not there, or is not what it should be
     │   ├── NotFound                the only "miss": a 404, or no such file in a layout
@@ -30,6 +34,11 @@
     │   └── PrefixTooLong           a C string that would have to grow
     ├── ImageError                  base images, libc compatibility, layers, tags
     ├── IndexUpdateError            an index that cannot be read, merged or written
+    ├── StoreError                  an install tree of Spack's
+    │   ├── NotAStore               no such directory, or none that Spack has made
+    │   ├── UnknownDatabase         its database is of a version that is not known here
+    │   ├── CorruptDatabase         its database cannot be read
+    │   └── StoreLocked             another process holds a lock on it for too long
     └── StorageError                the local disk: full, read-only, not permitted
 
 The message of an error is one line: what was being done, to what, and what came back. ``remedy`` is one more sentence:
@@ -56,6 +65,22 @@ class SpackOciError(Exception):
 
 
 class InvalidReference(SpackOciError):
+    pass
+
+
+class InvalidSpec(SpackOciError):
+    pass
+
+
+class SelectionError(SpackOciError):
+    pass
+
+
+class NothingFits(SelectionError):
+    pass
+
+
+class Ambiguous(SelectionError):
     pass
 
 
@@ -174,6 +199,26 @@ class ImageError(SpackOciError):
 
 class IndexUpdateError(SpackOciError):
     pass
+
+
+class StoreError(SpackOciError):
+    pass
+
+
+class NotAStore(StoreError):
+    pass
+
+
+class UnknownDatabase(StoreError):
+    pass
+
+
+class CorruptDatabase(StoreError):
+    default_remedy = "run `spack reindex` with the Spack that it belongs to"
+
+
+class StoreLocked(StoreError):
+    default_remedy = "wait until the other command is done, then try again"
 
 
 class StorageError(SpackOciError):

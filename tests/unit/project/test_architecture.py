@@ -27,6 +27,8 @@ _BELOW = {
     "image": ["archive", "package"],
     "index": ["archive", "package", "image"],
     "operations": ["image", "index", "layout"],
+    "store": ["operations"],
+    "cli": ["store", "registry"],
 }
 
 
