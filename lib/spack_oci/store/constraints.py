@@ -363,7 +363,7 @@ class _Parser:
     def _edge(self, token: _Token, direct: bool) -> Tuple[Edge, Optional[str]]:
         """The edge, without what it leads to, and the package that ``]c=gcc`` names."""
         virtuals = set(filter(None, token.groups.get("virtuals", "").split(",")))
-        types: "set[str]" = set()
+        types: set[str] = set()
         provider = None
         while token.kind == "edge":
             inner = self._next("pair", "edge_end")

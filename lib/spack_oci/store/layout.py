@@ -125,12 +125,12 @@ def _guess(node: Mapping[str, Any], path: str) -> str:
     if "{hash}" not in result:
         short = re.search(r"[a-z2-7]{5,31}\Z", path)
         if short and fields["hash"].startswith(short.group()):
-            result = result[: short.start()] + "{hash:%d}" % len(short.group())
+            result = result[: short.start()] + f"{{hash:{len(short.group())}}}"
     order = ["architecture", "architecture.target", "architecture.os", "architecture.platform", "name", "version"]
     if "compiler.name" in fields:
         order[4:4] = ["compiler.name", "compiler.version"]
     for name in order:
         if fields[name]:
             pattern = rf"(?<![A-Za-z0-9{{]){re.escape(fields[name])}(?![A-Za-z0-9}}])"
-            result = re.sub(pattern, "{%s}" % name, result, count=1)
+            result = re.sub(pattern, "{" + name + "}", result, count=1)
     return result

@@ -4,11 +4,11 @@
 It is imported when a target is compared: it reads its table of 200 kB, and asks the processor.
 """
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 
-@lru_cache(maxsize=None)
+@cache
 def _known(name: str) -> Any:
     import archspec.cpu
 
@@ -28,7 +28,7 @@ def _in_range(name: str, wanted: str) -> bool:
     return (not low or target >= _known(low)) and (not high or target <= _known(high))
 
 
-@lru_cache(maxsize=None)
+@cache
 def host_target() -> str:
     """Of this machine."""
     import archspec.cpu
