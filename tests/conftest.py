@@ -4,6 +4,7 @@
 import os
 import signal
 import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,15 @@ def pytest_runtest_makereport(item):
         if reason.startswith("needs "):
             report.outcome = "failed"
             report.longrepr = f"{item.nodeid}: {reason}, and SPACK_OCI_REQUIRE_REGISTRY=1"
+
+
+def pytest_terminal_summary(terminalreporter):
+    """One line for each reason why tests were skipped, however many they were."""
+    reasons = Counter(
+        report.longrepr[2].partition("Skipped: ")[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        for report in terminalreporter.stats.get("skipped", [])
+    )
+    if reasons:
+        terminalreporter.section("skipped")
+        for reason, count in sorted(reasons.items()):
+            terminalreporter.line(f"{count:4} {reason}")

@@ -50,22 +50,9 @@ def our_python() -> Path:
 
 
 @pytest.fixture(scope="session")
-def external_prefix(tmp_path_factory) -> Path:
-    """One place for all, because the prefix of an external is part of a spec's hash."""
-    return tmp_path_factory.mktemp("external")
-
-
-@pytest.fixture(scope="session")
-def built(spack_version, spack_checkout, vanilla_python, external_prefix, tmp_path_factory) -> SpackInstance:
+def built(spack_version) -> SpackInstance:
     """Vanilla Spack in whose padded install tree all test packages are; do not change the tree."""
-    home = tmp_path_factory.mktemp(f"built-{spack_version}-")
-    spack = SpackInstance(spack_checkout, vanilla_python, home, external=external_prefix, padded_length=PADDED_LENGTH)
-    spack.run("install", "oci-stack", "oci-private")
-    spack.run("install", "oci-leaf@1.0")
-    # Spack sets the modes of what it installs; other programs do not ask Spack
-    odd = spack.prefix("oci-files") / "share" / "files" / "mode-0711"
-    odd.chmod(0o711)
-    return spack
+    return obtain(spack_instance.built, spack_version, PADDED_LENGTH)
 
 
 @pytest.fixture

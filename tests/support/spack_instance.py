@@ -51,7 +51,7 @@ def cache_directory() -> Path:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Several test runs may share the cache: one makes what the others wait for."""
     with open(f"{path}.lock", "w") as f:
         fcntl.flock(f, fcntl.LOCK_EX)
@@ -77,7 +77,7 @@ def checkout(version: str) -> Path:
             raise Unavailable(f"{variable}={given}: no Spack there")
         return given
     target = cache_directory() / f"spack-{version}"
-    with _locked(target):
+    with locked(target):
         if not (target / "bin" / "spack").is_file():
             clone(VERSIONS[version], target)
     return target
@@ -99,7 +99,7 @@ def python(ours: bool) -> Path:
     requirements = ["clingo>=5.6", *(["-e", str(REPOSITORY)] if ours else [])]
     made_from = f"{sys.version}\n{requirements}\n{_digest(REPOSITORY / 'pyproject.toml') if ours else ''}"
     stamp = target / "made-from"
-    with _locked(target):
+    with locked(target):
         if not stamp.is_file() or stamp.read_text() != made_from:
             shutil.rmtree(target, ignore_errors=True)
             _checked([sys.executable, "-m", "venv", target], "cannot make a virtual environment")
@@ -108,8 +108,42 @@ def python(ours: bool) -> Path:
     return target / "bin" / "python"
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _digest(*paths: Path) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+def built(version: str, padded_length: int) -> "SpackInstance":
+    """Vanilla Spack of this version, in whose padded install tree all test packages are; nobody changes the tree.
+
+    Kept in the cache, for all processes of this run and for the next ones, until Spack, the recipes or how they are
+    built (this file) change. Raises Unavailable.
+    """
+    spack_checkout, interpreter = checkout(version), python(ours=False)
+    home = cache_directory() / f"built-{version}"
+    revision = _checked(["git", "-C", spack_checkout, "rev-parse", "HEAD"], "cannot read the revision of Spack").strip()
+    recipes = sorted(path for path in TEST_REPO.rglob("*") if path.suffix in (".py", ".yaml"))
+    made_from = f"{revision} {spack_checkout} {sys.version} {padded_length} {_digest(*recipes, Path(__file__))}"
+    stamp = home / "made-from"
+    with locked(home):
+        if not stamp.is_file() or stamp.read_text() != made_from:
+            remove_tree(home)
+            external = home / "external"
+            external.mkdir(parents=True)
+            spack = SpackInstance(spack_checkout, interpreter, home, external=external, padded_length=padded_length)
+            spack.run("install", "oci-stack", "oci-private")
+            spack.run("install", "oci-leaf@1.0")
+            # Spack sets the modes of what it installs; other programs do not ask Spack
+            odd = spack.prefix("oci-files") / "share" / "files" / "mode-0711"
+            odd.chmod(0o711)
+            stamp.write_text(made_from)
+    return SpackInstance(spack_checkout, interpreter, home, external=home / "external", padded_length=padded_length)
+
+
+def remove_tree(path: Path) -> None:
+    """Also what has no permission to be removed, as installed packages may."""
+    if path.exists():
+        subprocess.run(["chmod", "-R", "u+rwX", path], check=False)
+        shutil.rmtree(path)
 
 
 class SpackFailed(AssertionError):

@@ -11,9 +11,9 @@ import pytest
 SCRIPT = """
 import multiprocessing, sys
 import spack.store, spack.util.lock
-from spack_oci.spack import bulk
+from spack_oci.spack.commands import install
 
-planned = bulk.plan(bulk.roots_of(["oci-middle"]))
+planned = install.plan(install.roots_of(["oci-middle"]))
 assert [s.name for s in planned.missing] == ["oci-leaf", "oci-middle"]
 first, second = planned.missing if sys.argv[1] == "first" else planned.missing[::-1]
 context = multiprocessing.get_context("fork")
@@ -45,8 +45,8 @@ class Time:
         ours_waits.set()
         process.join()
 
-bulk.time = Time
-with bulk._locked(planned) as locked:
+install.time = Time
+with install._locked(planned) as locked:
     print("waits", len(waits), "exit", process.exitcode, "locked", *[s.name for s in locked.missing])
 """
 
@@ -71,10 +71,10 @@ def test_what_others_have_installed_meanwhile_is_left_out(destination, new_cache
     file = spack.home / "late.py"
     file.write_text(
         "import subprocess, sys\n"
-        "from spack_oci.spack import bulk\n"
-        "planned = bulk.plan(bulk.roots_of(['oci-middle']))\n"
+        "from spack_oci.spack.commands import install\n"
+        "planned = install.plan(install.roots_of(['oci-middle']))\n"
         "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
-        "with bulk._locked(planned) as locked:\n"
+        "with install._locked(planned) as locked:\n"
         "    print([s.name for s in locked.missing], [s.name for s in locked.installed])\n"
     )
     out = spack.run("python", file, *spack.argv("oci", "install", "oci-leaf")).stdout

@@ -91,7 +91,7 @@ def test_on_a_terminal_it_stays_on_the_screen(spack):
 
 BACKGROUND = """
 import sys, types
-from spack_oci.spack import notices
+from spack_oci.spack.hooks import notices
 status = types.SimpleNamespace(headless=True, is_tty=True, overview_mode=True, active_area_rows=3, dirty=False)
 sys.stderr = sys.stdout
 notices.update_state(lambda *a: print("state:", a[-1]), status, "id", "staging")

@@ -17,19 +17,19 @@ NEW, NEW_OTHER = OLD.replace("/old", "/new/and/longer"), OTHER.replace("/old", "
 
 SCRIPT = f"""
 import sys, types
-from spack_oci.relocate.mapping import Place, PrefixMap
-from spack_oci.spack import install
+from spack_oci.relocate.mapping import PathMapping, PrefixMap
+from spack_oci.spack.hooks import install
 spec = types.SimpleNamespace(platform=sys.argv[1])
 relocate = install._macho_relocator(spec)
 print("relocator" if relocate else "none")
 if relocate:
     pairs = [({OLD!r}, {NEW!r}, "a"), ({OTHER!r}, {NEW_OTHER!r}, "b"), ("/old/store", "/new/and/longer/store", None)]
-    relocate(sys.argv[2:], PrefixMap(tuple(Place(o.encode(), n.encode(), h) for o, n, h in pairs)))
+    relocate(sys.argv[2:], PrefixMap(tuple(PathMapping(o.encode(), n.encode(), h) for o, n, h in pairs)))
 """
 
 SIGN = """
 import sys, types
-from spack_oci.spack import install
+from spack_oci.spack.hooks import install
 install.sys = types.SimpleNamespace(platform=sys.argv[1])
 install._sign(sys.argv[2:])
 """

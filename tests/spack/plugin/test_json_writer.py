@@ -5,7 +5,8 @@ SAME = """
 import io
 import spack.store
 import spack.util.spack_json as sjson
-from spack_oci.spack import hooks, json_writer
+from spack_oci.spack import hooks
+from spack_oci.spack.hooks import json_writer
 
 ours, theirs = sjson.dump, hooks.original_of(sjson.dump)
 assert ours is not theirs
