@@ -39,7 +39,8 @@ def export(args: argparse.Namespace) -> int:
     from spack_oci.archive.codec import Compression
     from spack_oci.operations.images.image_files import parse_destination
     from spack_oci.spack.commands import export, push
-    from spack_oci.spack.output import counted, size
+    from spack_oci.spack.output import counted
+    from spack_oci.util.sizes import format_size
 
     destination = parse_destination(args.destination, args.format)
     wanted = image_options(args, [destination.tag or "latest"])
@@ -52,6 +53,6 @@ def export(args: argparse.Namespace) -> int:
         members = sum(len(group) for group in done.image.plan.groups)
         tty.info(
             f"Wrote {destination.path} ({destination.format}, tag {done.tag}): {counted(members, 'package')} in "
-            f"{counted(done.image.plan.layer_count, 'layer')}, {size(done.image.size)}"
+            f"{counted(done.image.plan.layer_count, 'layer')}, {format_size(done.image.size)}"
         )
     return 0

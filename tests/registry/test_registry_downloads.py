@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from spack_oci.content import read_blob
 from spack_oci.content.blob_cache import BlobCache
+from spack_oci.content.cached_fetch import fetch_into_cache
 from spack_oci.descriptor import sha256_digest
 from spack_oci.errors import (
     ConnectionLost,
@@ -23,7 +24,6 @@ from spack_oci.errors import (
     UnexpectedResponse,
     Unreachable,
 )
-from spack_oci.operations.install.fetch import fetch_into_cache
 from spack_oci.reference import Repository
 from spack_oci.registry import RetryPolicy, open_repository
 from support.fault_registry import Fault, fault_registry

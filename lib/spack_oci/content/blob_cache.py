@@ -5,36 +5,41 @@
 
     ROOT/blobs/sha256/<hex>     content; its mtime is when it was last used
     ROOT/layers/<hex>.json      what a prefix in a certain state was packed to: see :class:`LayerKey`
-    ROOT/tmp/                   being written; a file that nobody holds a lock on is left over from a crash
+    ROOT/tmp/                   being written; a file that was not written to for an hour is left over from a crash
     ROOT/lock                   held while blobs are removed
 
 Any number of processes may use one cache: a blob appears by rename, complete; one that is removed while another process
 reads it stays readable for that process (it is only unlinked). Nothing here is needed for correctness: a cache that
-vanishes costs time.
+vanishes costs time, and one whose file system has no locks works without.
+
+Packages may be meant for some users only, so the cache is its owner's (0700, files 0600). To share one in a group, make
+ROOT before its first use and let the group write to it (``mkdir -p -m 2770 ROOT; chgrp GROUP ROOT``): what is made in
+it then belongs to the group as well, whatever the umask.
 """
 
+import contextlib
 import errno
 import fcntl
 import hashlib
 import json
 import os
 import shutil
-import tempfile
+import stat
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Tuple, Union
 
 from ..descriptor import Descriptor, VerifyingReader, check_digest, hasher_for
-from ..errors import DigestMismatch, InvalidContent, InvalidReference, StorageError
+from ..errors import DigestMismatch, InvalidContent, InvalidReference
+from ..util.files import atomic_write, storage_errors
 
 #: bytes
 DEFAULT_MAX_SIZE = 10 << 30
 
 _COPY = 1 << 20
-#: nanoseconds; a younger temporary file is not taken for a left-over
-_FRESH = 60 * 10**9
+#: nanoseconds; a temporary file that was written to more recently is not taken for a left-over
+_FRESH = 3600 * 10**9
 
 
 @dataclass(frozen=True)
@@ -107,8 +112,10 @@ class BlobCache:
         path = self.path(digest)
         try:
             os.utime(path)
-        except OSError:
+        except FileNotFoundError:
             return None
+        except OSError:  # a cache that is only to be read
+            return path if os.access(path, os.R_OK) else None
         return path
 
     def add(self, digest: str, source: Union[str, BinaryIO]) -> str:
@@ -118,15 +125,14 @@ class BlobCache:
         stream, which is checked while it is copied. Raises StorageError, DigestMismatch.
         """
         path = self.path(digest)
-        with self._storage_errors(f"keeping {digest} in the blob cache"):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
+        with storage_errors(f"keeping {digest} in the blob cache"):
+            self.make_directory(os.path.dirname(path))
             if isinstance(source, str):
                 size = os.path.getsize(source)
                 self._move(source, path)
             else:
-                with self._temporary() as (name, file):
+                with self._writing(path) as file:
                     size = _copy_verified(source, file, digest)
-                    os.replace(name, path)
         self._account(size, keep=path)
         return path
 
@@ -158,12 +164,10 @@ class BlobCache:
             "facts": layer.facts,
             "origins": list(layer.origins),
         }
-        with self._storage_errors("writing to the blob cache"):
-            os.makedirs(self._layers, exist_ok=True)
-            with self._temporary() as (name, file):
+        with storage_errors("writing to the blob cache"):
+            self.make_directory(self._layers)
+            with self._writing(os.path.join(self._layers, key.name + ".json")) as file:
                 file.write(json.dumps(document, sort_keys=True).encode("utf-8"))
-                file.flush()
-                os.replace(name, os.path.join(self._layers, key.name + ".json"))
 
     def usage(self) -> Tuple[int, int]:
         """Number of blobs, and their bytes."""
@@ -172,27 +176,48 @@ class BlobCache:
 
     def clean(self) -> Tuple[int, int]:
         """Remove everything that is not being written now; returns how many blobs and bytes went."""
-        with self._storage_errors("cleaning the blob cache"), self._lock():
+        with storage_errors("cleaning the blob cache"), self._lock():
             count, size = self.usage()
             for path, _, _ in self._files(self._blobs) + self._files(self._layers):
                 _unlink(path)
             self._remove_leftovers()
         return count, size
 
+    def free(self, wanted: int, directory: str, keep: str = "") -> int:
+        """Make room for ``wanted`` bytes on the full file system of ``directory``: remove blobs but that of the path
+        ``keep``, the least recently used first. Returns how many bytes went; 0 if the cache is on another file system.
+        """
+        freed = 0
+        try:
+            if os.stat(self.root).st_dev != os.stat(directory).st_dev:
+                return 0
+            with self._lock():
+                self._remove_leftovers()
+                for path, size, _ in sorted(self._files(self._blobs), key=lambda file: file[2]):
+                    if freed >= wanted:
+                        break
+                    if path != keep:
+                        _unlink(path)
+                        freed += size
+        except OSError:
+            pass  # what is wrong is said where the room was needed
+        return freed
+
     def _account(self, added: int, keep: str) -> None:
         """Look at the whole cache only when a quarter of the room that there was may be used up.
 
-        A quarter, because other processes fill it at the same time.
+        A quarter, because other processes fill it at the same time. The blob is there by now: a directory that cannot
+        be read or emptied is no reason to fail.
         """
         with self._guard:
             self._room -= added
-            if self._room >= 0:
-                return
-            self._room = (self.max_size - self._make_room(keep)) // 4
+            if self._room < 0:
+                with contextlib.suppress(OSError):
+                    self._room = (self.max_size - self._make_room(keep)) // 4
 
     def _make_room(self, keep: str) -> int:
         """Remove the blobs that were not used for the longest time until the rest fits; returns its bytes."""
-        with self._storage_errors("making room in the blob cache"), self._lock():
+        with self._lock():
             self._remove_leftovers()
             files = self._files(self._blobs)
             total = sum(size for _, size, _ in files)
@@ -218,56 +243,71 @@ class BlobCache:
                 result.append((path, found.st_size, found.st_mtime_ns))
         return result
 
-    @contextmanager
-    def _temporary(self) -> Iterator[Tuple[str, BinaryIO]]:
-        """A new file, locked while it is written, so that others do not take it for a left-over."""
-        os.makedirs(self._tmp, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=self._tmp)
-        with os.fdopen(descriptor, "wb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                yield name, file
-            finally:
-                _unlink(name)
+    def _writing(self, path: str) -> "contextlib._GeneratorContextManager[BinaryIO]":
+        self.make_directory(self._tmp)
+        return atomic_write(path, mode=self._modes()[1], exact=True, staging=self._tmp)
 
     def _remove_leftovers(self) -> None:
         now = time.time_ns()
         for path, _, modified in self._files(self._tmp):
-            if now - modified < _FRESH:
-                continue  # perhaps just made, and not locked yet
-            try:
-                with open(path, "rb") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    _unlink(path)
-            except OSError:
-                continue  # being written
+            if now - modified > _FRESH:
+                _unlink(path)
 
     def _move(self, source: str, path: str) -> None:
+        os.chmod(source, self._modes()[1])
         try:
             os.replace(source, path)
         except OSError as e:
             if e.errno != errno.EXDEV:
                 raise
-            with self._temporary() as (name, file), open(source, "rb") as stream:
+            with self._writing(path) as file, open(source, "rb") as stream:
                 shutil.copyfileobj(stream, file, _COPY)
-                file.flush()
-                os.replace(name, path)
             _unlink(source)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
-        os.makedirs(self.root, exist_ok=True)
-        with open(os.path.join(self.root, "lock"), "a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
-    @staticmethod
-    @contextmanager
-    def _storage_errors(doing: str) -> Iterator[None]:
+        self.make_directory(self.root)
+        descriptor = self.open_lock(os.path.join(self.root, "lock"))
         try:
+            # without locks (NFS, Lustre), two may remove the same: what is gone is gone
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
-        except OSError as e:
-            raise StorageError.from_os_error(doing, e) from e
+        finally:
+            os.close(descriptor)
+
+    def open_lock(self, path: str) -> int:
+        """A file of the cache for ``flock``, made if it is not there. Raises OSError."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if os.fstat(descriptor).st_uid == os.geteuid():
+            os.fchmod(descriptor, self._modes()[1])
+        return descriptor
+
+    def make_directory(self, path: str) -> None:
+        """A directory of the cache, with its modes. Raises OSError."""
+        mode = self._modes()[0]
+        parent = os.path.dirname(path)
+        if len(parent) > len(self.root):
+            self.make_directory(parent)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path)
+            os.chmod(path, mode)
+
+    def _modes(self) -> Tuple[int, int]:
+        """Of directories and files: a group's where the root was made for one, else the owner's. Makes the root."""
+        try:
+            found = os.stat(self.root)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(self.root), exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(self.root, 0o700)
+            found = os.stat(self.root)
+        mode = stat.S_IMODE(found.st_mode)
+        if mode & stat.S_IWGRP:
+            return mode & ~stat.S_IRWXO, 0o660
+        if mode & (stat.S_IRWXG | stat.S_IRWXO) and found.st_uid == os.geteuid():  # of a version that made it readable
+            os.chmod(self.root, 0o700)
+        return 0o700, 0o600
 
 
 def _copy_verified(source: BinaryIO, target: BinaryIO, digest: str) -> int:
@@ -279,7 +319,6 @@ def _copy_verified(source: BinaryIO, target: BinaryIO, digest: str) -> int:
         hasher.update(data)
         size += len(data)
         target.write(data)
-    target.flush()
     found = f"{hasher.name}:{hasher.hexdigest()}"
     if found != digest:
         raise DigestMismatch(f"{digest} came as {found}")

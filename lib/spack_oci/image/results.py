@@ -4,8 +4,9 @@
 import hashlib
 import json
 import os
-import tempfile
 from typing import Any, Optional, Protocol
+
+from ..util.files import atomic_write
 
 
 class Results(Protocol):
@@ -36,9 +37,7 @@ class ResultDirectory:
     def __setitem__(self, key: str, value: Any) -> None:
         try:
             os.makedirs(self._path, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=self._path)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as f:
-                json.dump({"key": key, "value": value}, f)
-            os.replace(name, self._file(key))
+            with atomic_write(self._file(key)) as f:
+                f.write(json.dumps({"key": key, "value": value}).encode("utf-8"))
         except OSError:
             return  # a cache that cannot be written to is no reason to fail

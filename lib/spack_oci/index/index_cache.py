@@ -17,14 +17,14 @@ import hashlib
 import mmap
 import os
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
 
 from ..content import ContentStore
 from ..descriptor import canonical_json, parse_json
 from ..errors import InvalidContent, NotFound, SpackOciError, StorageError
+from ..util.files import atomic_write, storage_errors
 from .model import PackageEntry, database_from_lines, package_lines
 from .publish import DOCUMENT_TAG, decompress
 from .read import IndexDocument, NotModified, fetch_index
@@ -104,7 +104,7 @@ class IndexCache:
             "database": database,
             "entries": entries,
         }
-        with _storage_errors(f"keeping the index of {url}"):
+        with storage_errors(f"keeping the index of {url}"):
             os.makedirs(self._path(url), exist_ok=True)
             if document:
                 self._write(url, document, index.document or b"")
@@ -118,7 +118,7 @@ class IndexCache:
         """The cache has just said that what is kept is current."""
         meta = self._meta(url)
         if meta is not None:
-            with _storage_errors(f"keeping the index of {url}"):
+            with storage_errors(f"keeping the index of {url}"):
                 self._write(url, _META, canonical_json({**meta, "checked": self._now()}))
 
     def lookup(self, url: str, dag_hash: str) -> Optional[PackageEntry]:
@@ -159,14 +159,8 @@ class IndexCache:
             return f.read()
 
     def _write(self, url: str, name: str, data: bytes) -> None:
-        temporary = self._path(url, f".{uuid.uuid4().hex}")
-        try:
-            with open(temporary, "xb") as f:
-                f.write(data)
-            os.replace(temporary, self._path(url, name))
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
+        with atomic_write(self._path(url, name)) as f:
+            f.write(data)
 
     def _remove_others(self, url: str, names: "set[str]") -> None:
         before = time.time() - 3600
@@ -240,11 +234,3 @@ def describe_age(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{int(seconds // length)} {unit}"
     return f"{int(seconds)} seconds"
-
-
-@contextlib.contextmanager
-def _storage_errors(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as e:
-        raise StorageError.from_os_error(doing, e) from e

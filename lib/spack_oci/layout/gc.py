@@ -8,8 +8,9 @@ from typing import Iterator, Set, Tuple
 
 from ..descriptor import parse_json
 from ..errors import NotFound
+from ..util.files import storage_errors
 from .store import LayoutStore
-from .table import PRIVATE, Entries, storage_errors, tag_of
+from .table import PRIVATE, Entries, tag_of
 
 
 def collect_garbage(store: LayoutStore, grace: float = 86400.0, dry_run: bool = False) -> Tuple[int, int]:

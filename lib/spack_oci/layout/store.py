@@ -30,13 +30,13 @@ import io
 import json
 import os
 import stat
-import uuid
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, BinaryIO, Callable, ContextManager, Dict, Iterator, List, Optional, Tuple
 
 from ..content import MAX_MANIFEST_SIZE, BlobSource, Presence, Progress
 from ..descriptor import OCI_INDEX, OCI_MANIFEST, Descriptor, VerifyingReader, check_digest, parse_json
 from ..errors import ConfigurationError, InvalidContent, InvalidReference, NotFound, StorageError
 from ..reference import LayoutDirectory, check_tag
+from ..util.files import atomic_write, storage_errors, sync_directory
 from .table import (
     PRIVATE,
     Entries,
@@ -45,7 +45,6 @@ from .table import (
     drop_entries,
     index_json,
     put_entry,
-    storage_errors,
 )
 
 LAYOUT_VERSION = "1.0.0"
@@ -324,54 +323,27 @@ class LayoutStore:
             if _size_of(path) == descriptor.size:
                 return False
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            with self._temporary() as (temporary, target):
-                with VerifyingReader(opener(), descriptor) as reader:
-                    _pump(reader, target, progress)
-                self._sync(target)
-                target.close()
-                os.rename(temporary, path)
+            with self._replacing(path) as target, VerifyingReader(opener(), descriptor) as reader:
+                _pump(reader, target, progress)
         return True
 
     def _replace_file(self, name: str, data: bytes) -> None:
-        with self._temporary() as (temporary, target):
+        with self._replacing(self._at(name)) as target:
             target.write(data)
-            self._sync(target)
-            target.close()
-            os.rename(temporary, self._at(name))
         self._sync_directory(self.path)
 
-    @contextlib.contextmanager
-    def _temporary(self) -> Iterator[Tuple[str, BinaryIO]]:
-        """A new file on the same file system, removed unless it was renamed. Its mode follows the umask."""
-        path = self._at(PRIVATE, "tmp", uuid.uuid4().hex)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        except FileNotFoundError:  # made by another tool, which knows nothing of our directory
+    def _replacing(self, path: str) -> ContextManager[BinaryIO]:
+        staging = self._at(PRIVATE, "tmp")
+        if not os.path.isdir(staging):  # made by another tool, which knows nothing of our directory
             self._make_directories()
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            with os.fdopen(descriptor, "wb") as target:
-                yield path, target
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-
-    def _sync(self, target: BinaryIO) -> None:
-        target.flush()
-        if self._durable:
-            os.fsync(target.fileno())
+        return atomic_write(path, sync=self._durable, staging=staging)
 
     def _sync_blobs(self) -> None:
         self._sync_directory(self._at("blobs", "sha256"))
 
     def _sync_directory(self, path: str) -> None:
-        if not self._durable:
-            return
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        if self._durable:
+            sync_directory(path)
 
 
 def _artifact_type(document: Dict[str, Any]) -> Optional[str]:

@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
 from ..descriptor import OCI_INDEX, Descriptor, check_digest, parse_json
 from ..errors import InvalidContent, InvalidReference, NotFound, SpackOciError, StorageError
+from ..util.files import storage_errors
 
 REF_NAME = "org.opencontainers.image.ref.name"
 #: directory in the layout that is ours alone: the lock and the files being written
@@ -203,11 +204,3 @@ def drop_entries(
             return entries
         raise NotFound(f"{url} has no {'tag' if tag is not None else 'manifest'} {reference}")
     return kept
-
-
-@contextlib.contextmanager
-def storage_errors(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as e:
-        raise StorageError.from_os_error(doing, e) from e

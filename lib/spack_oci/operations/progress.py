@@ -10,6 +10,7 @@ import time
 from typing import Callable, Dict, Optional, Protocol, TextIO
 
 from ..package.record import Package
+from ..util.sizes import format_seconds, format_size
 from .push.outcome import PackageOutcome
 
 
@@ -79,7 +80,7 @@ def outcome_line(outcome: PackageOutcome) -> str:
     if outcome.layer is None:
         return f"Skipped {label}"
     seconds = max(outcome.seconds, 0.001)
-    rate = outcome.layer.descriptor.size / seconds / (1 << 20)
+    rate = outcome.layer.descriptor.size / seconds / 1e6
     return f"Pushed {label}: {outcome.layer.descriptor.digest} ({seconds:.2f}s, {rate:.2f} MB/s)"
 
 
@@ -146,17 +147,3 @@ class LiveDisplay(PlainLines):
         import shutil
 
         return shutil.get_terminal_size().columns
-
-
-def format_size(count: float) -> str:
-    """``1.5 GB``: powers of 1024 under the names that Spack prints."""
-    for unit in ("B", "KB", "MB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GB"
-
-
-def format_seconds(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds + 0.5), 60)
-    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

@@ -9,9 +9,10 @@ import spack.spec
 
 from ..content import ContentStore, Progress
 from ..content.blob_cache import BlobCache
+from ..content.cached_fetch import fetch_into_cache, open_cached
 from ..descriptor import VerifyingReader
 from ..index.index_cache import IndexCache
-from ..operations.install.fetch import RemotePackage, fetch_into_cache, open_cached
+from ..operations.install.fetch import RemotePackage
 from ..operations.install.locate import fetch_package
 from ..package.record import package_tag
 from ..relocate.mapping import Relocation

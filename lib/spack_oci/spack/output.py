@@ -4,15 +4,6 @@
 from typing import Iterable, List, Sequence
 
 
-def size(count: float) -> str:
-    """Bytes for people: ``512 B``, ``1.5 MB`` (powers of 1000, as disks and registries count)."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return ""
-
-
 def counted(count: int, noun: str) -> str:
     """``1 package``, ``2 packages``."""
     return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
+import errno
+import fcntl
 import io
 import os
 import random
+import stat
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
+from spack_oci.content import cached_fetch, put_bytes
 from spack_oci.content.blob_cache import BlobCache, CachedBlob, KnownLayer, LayerKey
+from spack_oci.content.cached_fetch import fetch_into_cache
 from spack_oci.descriptor import OCI_LAYER_GZIP, Descriptor, sha256_digest
 from spack_oci.errors import DigestMismatch, StorageError
+from support.memory_store import MemoryStore
 
 KEY = LayerKey("hash", "isal:2", "state")
 DIFF_ID = "sha256:" + "1" * 64
@@ -138,20 +145,153 @@ def test_leftovers_of_a_crash_go_and_files_being_written_stay(cache):
     for name in ("crashed", "young"):
         with open(os.path.join(tmp, name), "wb") as file:
             file.write(b"half")
-    past = time.time() - 3600
+    past = time.time() - 3700
     os.utime(os.path.join(tmp, "crashed"), (past, past))
 
     class Slow(io.BytesIO):
         def read(self, size=-1):
-            for name in os.listdir(tmp):
-                if name not in ("crashed", "young"):
-                    os.utime(os.path.join(tmp, name), (past, past))
             cache.clean()
             return super().read(size)
 
     digest = sha256_digest(b"slow")
     assert cache.add(digest, Slow(b"slow")) == cache.get(digest)
     assert os.listdir(tmp) == ["young"]
+
+
+def modes(root):
+    """Of all files and directories below, and of the root, without setgid."""
+    paths = [root, *(os.path.join(parent, n) for parent, names, files in os.walk(root) for n in names + files)]
+    return {(os.path.isdir(path), stat.S_IMODE(os.stat(path).st_mode) & 0o777) for path in paths}
+
+
+def fill(cache, tmp_path):
+    """By each way in which a file comes to be there."""
+    put(cache, b"stream")
+    (tmp_path / "layer").write_bytes(b"file")
+    cache.add(sha256_digest(b"file"), str(tmp_path / "layer"))
+    cache.remember_layer(KEY, layer())
+    store = MemoryStore()
+    fetch_into_cache(store, put_bytes(store, b"fetched", OCI_LAYER_GZIP), cache)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_what_is_cached_is_for_its_owner_alone(cache, tmp_path, umask):
+    """Packages may be restricted to some users."""
+    before = os.umask(umask)
+    try:
+        fill(cache, tmp_path)
+    finally:
+        os.umask(before)
+    assert modes(cache.root) == {(True, 0o700), (False, 0o600)}
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_a_cache_made_for_a_group_is_shared_in_it(cache, tmp_path, umask):
+    os.mkdir(cache.root)
+    os.chmod(cache.root, 0o2770)
+    before = os.umask(umask)
+    try:
+        fill(cache, tmp_path)
+    finally:
+        os.umask(before)
+    assert modes(cache.root) == {(True, 0o770), (False, 0o660)}
+    assert os.stat(os.path.join(cache.root, "blobs", "sha256")).st_mode & stat.S_ISGID
+
+
+def test_a_cache_that_an_earlier_version_left_readable_is_closed(cache):
+    os.mkdir(cache.root, 0o755)
+    put(cache, b"content")
+    assert stat.S_IMODE(os.stat(cache.root).st_mode) == 0o700
+
+
+def test_a_cache_that_may_only_be_read_is_read(cache, monkeypatch):
+    digest = put(cache, b"content")
+    monkeypatch.setattr(os, "utime", raising(errno.EROFS))
+    assert cache.get(digest) == cache.path(digest)
+    assert cache.get(sha256_digest(b"never")) is None
+
+
+def raising(number):
+    def fail(*arguments, **_):
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks(cache, tmp_path, monkeypatch, number):
+    """Lustre mounted with noflock, NFS without a lock daemon."""
+    monkeypatch.setattr(fcntl, "flock", raising(number))
+    fill(cache, tmp_path)
+    old = put(cache, b"o" * 900, used=1000)
+    put(cache, b"n" * 900)
+    assert cache.get(old) is None
+    assert cache.clean()[0]
+
+
+def test_housekeeping_that_fails_is_no_reason_to_lose_what_was_fetched(cache, monkeypatch):
+    monkeypatch.setattr(os, "walk", raising(errno.EIO))
+    digest = put(cache, b"x" * 2000)
+    assert cache.get(digest)
+
+
+def test_blobs_are_removed_under_the_lock(cache):
+    """Two that remove at the same time would remove twice as much as has to go."""
+    put(cache, b"content")
+    with open(os.path.join(cache.root, "lock"), "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        cleaning = threading.Thread(target=cache.clean)
+        cleaning.start()
+        cleaning.join(0.3)
+        assert cleaning.is_alive() and cache.usage() == (1, 7)
+    cleaning.join(10)
+    assert cache.usage() == (0, 0)
+
+
+class Full:
+    """A file system that is full until the cache has given something up."""
+
+    def __init__(self, cache, monkeypatch, number=errno.ENOSPC, forever=False):
+        self.cache, self.number, self.forever, self.fails = cache, number, forever, 0
+        self.before = cache.usage()
+        monkeypatch.setattr(cached_fetch, "_save", self.save)
+
+    def save(self, store, descriptor, file, progress):
+        if self.forever or self.cache.usage() == self.before:
+            self.fails += 1
+            raise OSError(self.number, os.strerror(self.number))
+        file.write(store.blobs[descriptor.digest])
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_on_a_full_disk_what_was_not_used_for_longest_makes_room(cache, monkeypatch, number):
+    old, young = put(cache, b"old", used=1000), put(cache, b"young", used=2000)
+    full = Full(cache, monkeypatch, number)
+    store = MemoryStore()
+    assert fetch_into_cache(store, put_bytes(store, b"new", OCI_LAYER_GZIP), cache)
+    assert full.fails == 1 and cache.get(old) is None and cache.get(young)
+
+
+def test_a_disk_that_stays_full_is_named_with_path_and_sizes(cache, monkeypatch):
+    put(cache, b"old")
+    Full(cache, monkeypatch, forever=True)
+    store = MemoryStore()
+    with pytest.raises(StorageError) as error:
+        fetch_into_cache(store, put_bytes(store, b"x" * 3000, OCI_LAYER_GZIP), cache)
+    message = str(error.value)
+    for said in ("3.0 kB", "No space left on device", cache.root, " free of ", "free some space"):
+        assert said in message
+    assert os.listdir(os.path.join(cache.root, "fetching")) == []
+
+
+def test_room_is_not_made_for_another_file_system(cache, tmp_path, monkeypatch):
+    digest = put(cache, b"content")
+    real = os.stat
+    elsewhere = os.stat_result((0o40755, 1, real(tmp_path).st_dev + 1, *[0] * 7))
+    monkeypatch.setattr(os, "stat", lambda path, **_: elsewhere if path == "/elsewhere" else real(path))
+    assert cache.free(7, "/elsewhere") == 0 and cache.get(digest)
+    assert cache.free(7, str(tmp_path), keep=cache.path(digest)) == 0 and cache.get(digest)
+    assert cache.free(7, str(tmp_path)) == 7 and not cache.get(digest)
 
 
 def test_a_cache_that_cannot_be_written(tmp_path):

@@ -10,10 +10,10 @@ import time
 import pytest
 from spack_oci.content import put_bytes
 from spack_oci.content.blob_cache import BlobCache
+from spack_oci.content.cached_fetch import fetch_into_cache, open_cached
 from spack_oci.descriptor import OCI_LAYER_GZIP
 from spack_oci.errors import ConnectionLost, DigestMismatch, PrefixTooLong, StorageError
 from spack_oci.operations.install import transfer_limiter
-from spack_oci.operations.install.fetch import fetch_into_cache, open_cached
 from spack_oci.operations.install.prefetch import AheadLimits, Prefetch, Wanted, fetch_ahead
 from support.memory_store import MemoryStore
 

@@ -16,8 +16,8 @@ from spack_oci.operations.install.execute import (
     SKIPPED,
     InstallItem,
     InstallLimits,
-    dependencies_first,
     install_all,
+    installation_order,
 )
 
 
@@ -86,7 +86,7 @@ def run(root, steps, plan=CHAIN, **limits):
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_everything_is_installed_dependencies_first(tmp_path, workers):
+def test_everything_is_installed_installation_order(tmp_path, workers):
     steps = Steps(tmp_path)
     seen = []
     outcomes = install_all(items(tmp_path, **CHAIN), steps, InstallLimits(workers), lambda o: seen.append(o.item.label))
@@ -180,6 +180,6 @@ def test_the_order(count, data):
     for i, name in enumerate(names):
         needs = frozenset(data.draw(st.sets(st.sampled_from(names[:i])))) if i else frozenset()
         plan.append(InstallItem(name, name, "/", needs | {"elsewhere"}, data.draw(st.integers(0, 5))))
-    order = [item.dag_hash for item in dependencies_first(data.draw(st.permutations(plan)))]
+    order = [item.dag_hash for item in installation_order(data.draw(st.permutations(plan)))]
     assert sorted(order) == sorted(names)
     assert all(order.index(d) < order.index(i.dag_hash) for i in plan for d in i.dependencies if d in names)

@@ -2,21 +2,18 @@
 """Finding a package and bringing its layer to the disk: a miss is a 404, everything else is an error."""
 
 import json
-import os
 
 import pytest
 from spack_oci.content import put_bytes
 from spack_oci.descriptor import DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST, sha256_digest
 from spack_oci.errors import (
     ConnectionLost,
-    DigestMismatch,
     NotAPackage,
     NotFound,
     RateLimited,
-    StorageError,
     Unauthorized,
 )
-from spack_oci.operations.install.fetch import fetch_layer, find_package
+from spack_oci.operations.install.fetch import find_package
 from support.memory_store import MemoryStore
 
 TAG = "tool-1.0-abc.spack"
@@ -88,30 +85,3 @@ def test_diff_ids_that_do_not_match_the_layers_are_not_used():
     store = MemoryStore()
     put(store, config=document(rootfs={"diff_ids": ["sha256:" + "1" * 64]}))
     assert find_package(store, TAG).diff_id is None
-
-
-def test_a_layer_is_there_when_it_is_complete(tmp_path):
-    store = MemoryStore()
-    put(store)
-    seen = []
-    path = str(tmp_path / "layer")
-    fetch_layer(store, find_package(store, TAG), path, seen.append)
-    with open(path, "rb") as f:
-        assert f.read() == LAYER
-    assert sum(seen) == len(LAYER) and os.listdir(tmp_path) == ["layer"]
-
-
-def test_a_damaged_layer_leaves_nothing(tmp_path):
-    store = MemoryStore()
-    layer = put(store)
-    store.blobs[layer.digest] = LAYER[:-1] + b"!"
-    with pytest.raises(DigestMismatch):
-        fetch_layer(store, find_package(store, TAG), str(tmp_path / "layer"))
-    assert os.listdir(tmp_path) == []
-
-
-def test_no_place_to_write(tmp_path):
-    store = MemoryStore()
-    put(store)
-    with pytest.raises(StorageError):
-        fetch_layer(store, find_package(store, TAG), str(tmp_path / "absent/layer"))

@@ -5,7 +5,7 @@ import pytest
 from spack_oci.descriptor import OCI_LAYER_GZIP, Descriptor
 from spack_oci.errors import Forbidden
 from spack_oci.image.manifest import Layer
-from spack_oci.operations.progress import LiveDisplay, PlainLines, format_seconds, format_size
+from spack_oci.operations.progress import LiveDisplay, PlainLines
 from spack_oci.operations.push.outcome import FAILED, PUSHED, PackageOutcome
 from support.prefixes import make_package
 
@@ -15,7 +15,7 @@ def package(tmp_path):
     return make_package(tmp_path, "zlib", version="1.3.1")
 
 
-def pushed(package, size=10 << 20, seconds=2.0):
+def pushed(package, size=10_000_000, seconds=2.0):
     layer = Layer(Descriptor(OCI_LAYER_GZIP, "sha256:" + "a" * 64, size), "sha256:" + "b" * 64)
     return PackageOutcome(package, PUSHED, layer, seconds=seconds)
 
@@ -55,10 +55,10 @@ def test_the_live_line_has_packages_bytes_rate_and_remaining_time(package, monke
     monkeypatch.setenv("COLUMNS", "200")
     stream, clock = io.StringIO(), Clock()
     reporter = LiveDisplay(stream, clock)
-    reporter.begin(4, 100 << 20)
+    reporter.begin(4, 100_000_000)
     reporter.started(package)
     clock.now += 10
-    reporter.moved(package, read=25 << 20, sent=5 << 20)
+    reporter.moved(package, read=25_000_000, sent=5_000_000)
     last = stream.getvalue().rpartition("\r")[2]
     assert "0/4 packages, 25.0 MB of 100.0 MB read, 5.0 MB sent, 2.5 MB/s, 30s left  zlib" in last
     drawn = len(stream.getvalue())
@@ -77,7 +77,7 @@ def test_what_is_only_sent_has_its_own_rate(package, monkeypatch):
     reporter = LiveDisplay(stream, clock)
     reporter.begin(2, 0)
     clock.now += 2
-    reporter.moved(package, sent=4 << 20)
+    reporter.moved(package, sent=4_000_000)
     assert "0/2 packages, 4.0 MB sent, 2.0 MB/s" in stream.getvalue()
 
 
@@ -85,19 +85,8 @@ def test_the_live_line_never_wraps(package, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     stream, clock = io.StringIO(), Clock()
     reporter = LiveDisplay(stream, clock)
-    reporter.begin(4, 100 << 20)
+    reporter.begin(4, 100_000_000)
     reporter.started(package)
     clock.now += 1
     reporter.moved(package, read=1)
     assert len(stream.getvalue().rpartition("\033[K")[2]) < 40
-
-
-def test_formats():
-    assert [format_size(n) for n in (0, 1023, 1024, 1536 << 10, 5 << 30)] == [
-        "0 B",
-        "1023 B",
-        "1.0 KB",
-        "1.5 MB",
-        "5.0 GB",
-    ]
-    assert [format_seconds(n) for n in (0.4, 59, 61, 3605)] == ["0s", "59s", "1m01s", "60m05s"]

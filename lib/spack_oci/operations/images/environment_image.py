@@ -32,6 +32,7 @@ from ...image.manifest import EMPTY_BASE, Base, BuiltImage, Layer, about_image, 
 from ...image.results import Results
 from ...image.runtime import RuntimeSettings, image_settings
 from ...package.record import Package, package_tag
+from ...util.order import dependencies_first
 from ..push.plan import read_layer
 from .checks import check_environment, check_image_tag, check_roots
 
@@ -185,15 +186,16 @@ def _members(store: ContentStore, roots: Sequence[Package], known: Mapping[str, 
         prefixes.update(root.build_info["hash_to_prefix"])
         prefixes[root.dag_hash] = root.prefix
     layers = _layers(store, roots, labels, known)
+    needs = {dag_hash: [d["hash"] for d in _runtime_dependencies(nodes.get(dag_hash, {}))] for dag_hash in labels}
     return [
         Member(
             dag_hash,
-            label.partition("@")[0],
+            labels[dag_hash].partition("@")[0],
             layers[dag_hash],
-            frozenset(d["hash"] for d in _runtime_dependencies(nodes.get(dag_hash, {})) if d["hash"] in labels),
+            frozenset(h for h in needs[dag_hash] if h in labels),
             str(prefixes.get(dag_hash, "")),
         )
-        for dag_hash, label in _dependencies_first(labels, nodes)
+        for dag_hash in dependencies_first(needs)  # each root's closure is sorted; they may overlap
     ]
 
 
@@ -203,24 +205,6 @@ def _runtime_dependencies(node: Mapping[str, Any]) -> List[Mapping[str, Any]]:
         for dependency in node.get("dependencies") or ()
         if {"link", "run"} & set((dependency.get("parameters") or {}).get("deptypes") or dependency.get("type") or ())
     ]
-
-
-def _dependencies_first(labels: Mapping[str, str], nodes: Mapping[str, Mapping[str, Any]]) -> List[Tuple[str, str]]:
-    """Each root's closure is sorted; a package of one may be between those of another."""
-    result: List[Tuple[str, str]] = []
-    seen = set()
-    for start in labels:
-        pending = [(start, False)]
-        while pending:
-            dag_hash, done = pending.pop()
-            if done:
-                result.append((dag_hash, labels[dag_hash]))
-            elif dag_hash not in seen:
-                seen.add(dag_hash)
-                pending.append((dag_hash, True))
-                below = [d["hash"] for d in _runtime_dependencies(nodes.get(dag_hash, {}))]
-                pending.extend((d, False) for d in reversed(below) if d in labels and d not in seen)
-    return result
 
 
 def _layers(

@@ -9,7 +9,8 @@ from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Tuple
 from ...archive import tar
 from ...content import ContentStore, read_blob
 from ...descriptor import INDEX_TYPES, Descriptor, canonical_json, parse_json
-from ...errors import ConfigurationError, ImageError, InvalidReference, StorageError
+from ...errors import ConfigurationError, ImageError, InvalidReference
+from ...util.files import atomic_write, storage_errors
 
 _CHUNK = 1 << 20
 
@@ -113,10 +114,9 @@ def _documents(documents: Dict[str, bytes]) -> Iterator[Tuple[str, int, Any]]:
 
 
 def _write_tar(path: str, members: Iterator[Tuple[str, int, Any]]) -> None:
-    temporary = f"{path}.{os.getpid()}.part"
-    try:
+    with storage_errors(f"writing {path}"):
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(temporary, "wb") as out:
+        with atomic_write(path) as out:
             written = 0
             directories = set()
             for name, size, content in members:
@@ -132,9 +132,3 @@ def _write_tar(path: str, members: Iterator[Tuple[str, int, Any]]) -> None:
                     written += out.write(chunk)
                 written += out.write(tar.padding(size))
             out.write(tar.end_of_archive(written))
-        os.replace(temporary, path)
-    except OSError as e:
-        raise StorageError.from_os_error(f"writing {path}", e) from e
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)

@@ -18,9 +18,10 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from typing import Any, Callable, Deque, Dict, FrozenSet, List, Optional, Protocol, Sequence, Set, Tuple
+from typing import Any, Callable, Deque, FrozenSet, List, Optional, Protocol, Sequence, Set, Tuple
 
 from ...errors import SpackOciError
+from ...util.order import dependencies_first
 from ...util.processes import begin_child, fork, fork_up_to, picklable
 from .transfer_limiter import TransferLimiter
 
@@ -124,7 +125,7 @@ class _Install:
         self._listener = listener
         planned = {item.dag_hash for item in items}
         self._states = {i.dag_hash: _State(i, set(i.dependencies & planned) - {i.dag_hash}) for i in items}
-        self._order = dependencies_first(items)
+        self._order = installation_order(items)
         #: (dag hash, result) of fetches, put by threads
         self._fetched: Deque[Tuple[str, Any, Optional[BaseException]]] = deque()
         self._jobs: Deque[Tuple[str, str, Any]] = deque()
@@ -275,22 +276,11 @@ class _Install:
         return InstallOutcome(state.item, INSTALLED if state.finished else SKIPPED, None, state.seconds)
 
 
-def dependencies_first(items: Sequence[InstallItem]) -> List[InstallItem]:
-    """``items`` in an order in which each comes after what it depends on, otherwise the largest first."""
+def installation_order(items: Sequence[InstallItem]) -> List[InstallItem]:
+    """``items``, each after what it depends on, otherwise the largest first."""
     by_hash = {item.dag_hash: item for item in items}
-    result: Dict[str, InstallItem] = {}
-    for item in sorted(items, key=lambda i: -i.size):
-        stack = [item]
-        while stack:
-            top = stack[-1]
-            missing = [
-                by_hash[d] for d in sorted(top.dependencies) if d in by_hash and d not in result and d != top.dag_hash
-            ]
-            if top.dag_hash in result or not missing:
-                result.setdefault(top.dag_hash, stack.pop())
-            else:
-                stack.extend(missing)
-    return list(result.values())
+    largest_first = sorted(items, key=lambda item: -item.size)
+    return [by_hash[h] for h in dependencies_first({i.dag_hash: sorted(i.dependencies) for i in largest_first})]
 
 
 @dataclass

@@ -10,12 +10,12 @@ import base64
 import binascii
 import json
 import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
 from ...errors import ConfigurationError, StorageError
+from ...util.files import atomic_write
 from .credentials import Credentials, lookup_keys, matching_key
 from .helper import HUB_KEY, Helper, server_url
 
@@ -148,15 +148,8 @@ class DockerConfig:
         target = Path(os.path.realpath(self.path))  # the file may be a link into a user's dot files
         try:
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            fd, temporary = tempfile.mkstemp(prefix=".auth-", dir=target.parent)  # mode 0600
-            try:
-                with os.fdopen(fd, "w", encoding="utf-8") as f:
-                    json.dump(document, f, indent="\t")
-                    f.write("\n")
-                os.replace(temporary, target)
-            except OSError:
-                os.unlink(temporary)
-                raise
+            with atomic_write(str(target), mode=0o600, sync=True) as f:
+                f.write(json.dumps(document, indent="\t").encode("utf-8") + b"\n")
         except OSError as e:
             raise StorageError.from_os_error(f"writing credentials to {self.path}", e) from e
 

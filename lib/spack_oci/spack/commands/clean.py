@@ -8,8 +8,9 @@ from typing import Any, Dict, Sequence
 import spack.store
 
 from ...relocate.aliases import ALIAS_DIRECTORY, prune_aliases
+from ...util.sizes import format_size
 from .. import settings
-from ..output import counted, size
+from ..output import counted
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Cleaned:
     aliases: Sequence[str]
 
     def line(self) -> str:
-        text = f"Removed {counted(self.blobs, 'cached blob')} ({size(self.bytes)})"
+        text = f"Removed {counted(self.blobs, 'cached blob')} ({format_size(self.bytes)})"
         return text + (f" and {counted(len(self.aliases), 'short name')} of packages" if self.aliases else "")
 
     def to_dict(self) -> Dict[str, Any]:

@@ -26,8 +26,9 @@ from ...operations.push.execute import PushSettings, created_from_environment
 from ...package.record import Package
 from ...reference import Repository, parse_image_reference, parse_url
 from ...registry import open_repository
+from ...util.sizes import format_size
 from .. import mirrors, packages, settings
-from ..output import counted, elided, size
+from ..output import counted, elided
 from ..provenance import provenance
 from .image_options import ImageOptions
 
@@ -112,7 +113,7 @@ def _copy_base(source: ContentStore, base: Base, store: ContentStore) -> None:
     if moved.sent or moved.mounted:
         tty.info(
             f"Base image {base.name}: {counted(len(base.layers), 'layer')}, "
-            f"{moved.mounted} mounted, {moved.sent} copied ({size(moved.sent_bytes)})"
+            f"{moved.mounted} mounted, {moved.sent} copied ({format_size(moved.sent_bytes)})"
         )
 
 
@@ -236,7 +237,7 @@ def describe(store: ContentStore, tag: str, image: engine.PushedImage) -> str:
     shared = f", {counted(image.plan.shared_layers, 'layer')} shared" if image.plan.shared_layers else ""
     return (
         f"Tagged {image_name(store.url, tag)}: {counted(sum(len(g) for g in image.plan.groups), 'package')} in "
-        f"{counted(image.plan.layer_count, 'layer')}{shared}, {size(image.size)}"
+        f"{counted(image.plan.layer_count, 'layer')}{shared}, {format_size(image.size)}"
     )
 
 

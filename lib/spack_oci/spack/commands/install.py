@@ -40,9 +40,10 @@ from ...operations.install.execute import (
 )
 from ...operations.install.fetch import RemotePackage
 from ...relocate.mapping import Relocation
+from ...util.sizes import format_size
 from .. import compat, fetching, mirrors, packages, settings
 from ..hooks import cache_prefixes, install
-from ..output import counted, size
+from ..output import counted
 
 
 @dataclass
@@ -110,8 +111,8 @@ def _size_in_indexes(cache: IndexCache, urls: Sequence[str], dag_hash: str) -> i
 def print_plan(planned: Plan) -> None:
     for spec in planned.missing:
         known = planned.sizes.get(spec.dag_hash())
-        print(f"{packages.label(spec)}  {size(known) if known else '?'}  {spec.prefix}")
-    total = f", {size(planned.size)} to fetch" if planned.size else ""
+        print(f"{packages.label(spec)}  {format_size(known) if known else '?'}  {spec.prefix}")
+    total = f", {format_size(planned.size)} to fetch" if planned.size else ""
     tty.info(
         f"{counted(len(planned.missing), 'package')} to install{total}; {len(planned.installed)} installed already"
     )

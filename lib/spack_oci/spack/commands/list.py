@@ -23,9 +23,10 @@ from ...errors import ConfigurationError, NotFound, SpackOciError
 from ...index.index_cache import CachedIndex, load_indexes
 from ...operations import catalog
 from ...operations.catalog import CatalogRecord, PackageDescription
+from ...util.sizes import format_size
 from .. import compat, mirrors
 from ..fetching import index_cache
-from ..output import counted, size, table
+from ..output import counted, table
 
 #: packages named when a spec of `spack oci show` matches several
 _SHOWN = 10
@@ -176,11 +177,11 @@ def _print_sizes(packages: Sequence[_Found]) -> None:
         print(line)
     known = [p.record.size for p in packages if p.record.size is not None]
     if known:
-        print(f"{size(sum(known))} in {counted(len(known), 'package')}")
+        print(f"{format_size(sum(known))} in {counted(len(known), 'package')}")
 
 
 def _size(count: Optional[int]) -> str:
-    return "?" if count is None else size(count)
+    return "?" if count is None else format_size(count)
 
 
 def _tag_of(mirror: "spack.mirrors.mirror.Mirror", constraint: str) -> str:
@@ -205,7 +206,7 @@ def _described(found: PackageDescription) -> List[str]:
     record = found.record
     lines = [f"{record.name}@{record.version} /{record.hash}", *table(_facts(found))]
     rows = [
-        (str(number), size(layer.descriptor.size), layer.descriptor.digest, layer.label)
+        (str(number), format_size(layer.descriptor.size), layer.descriptor.digest, layer.label)
         for number, layer in enumerate(found.layers, 1)
     ]
     return [*lines, "layers", *(f"  {line}" for line in table(rows))]
@@ -220,9 +221,9 @@ def _facts(found: PackageDescription) -> List[Sequence[str]]:
         ("mirror", found.url),
         ("tag", record.tag),
         ("manifest", f"{found.manifest.digest} ({found.manifest.media_type})"),
-        ("config", f"{found.config.digest} ({size(found.config.size)})"),
+        ("config", f"{found.config.digest} ({format_size(found.config.size)})"),
         ("package", f"{record.layer} ({_size(record.size)}, {found.layers[-1].descriptor.media_type})"),
-        ("image", f"{size(found.total_size)} in {counted(len(found.layers), 'layer')}"),
+        ("image", f"{format_size(found.total_size)} in {counted(len(found.layers), 'layer')}"),
         ("base image", base or "none recorded"),
         ("pushed by", record.pusher or "not recorded"),
         ("signature", "yes" if record.signed else "none found"),

@@ -34,8 +34,9 @@ from ...operations.push.outcome import PushResult
 from ...operations.push.plan import PushPlan, PushSettings
 from ...package.record import Package
 from ...util.collector import relax_collector
+from ...util.sizes import format_size
 from .. import compat, mirrors, packages, settings
-from ..output import counted, elided, size
+from ..output import counted, elided
 from .image_options import ImageOptions
 
 if TYPE_CHECKING:
@@ -311,10 +312,10 @@ def print_plan(plan: PushPlan) -> None:
     words = {push_plan.SKIP: "skip", push_plan.PACK: "pack", push_plan.REUSE: "send"}
     for item in plan.packages:
         word = "mount" if item.mount_from else words[item.action]
-        print(f"{word:5} {item.package.label:40} {size(item.size) if item.size else '':>10}".rstrip())
+        print(f"{word:5} {item.package.label:40} {format_size(item.size) if item.size else '':>10}".rstrip())
     tty.info(
         f"{len(plan.doing(push_plan.SKIP))} are there already, {len(plan.doing(push_plan.PACK))} would be packed "
-        f"({size(plan.bytes_to_read)}), {len(plan.doing(push_plan.REUSE))} would be sent from the local cache"
+        f"({format_size(plan.bytes_to_read)}), {len(plan.doing(push_plan.REUSE))} would be sent from the local cache"
     )
 
 
@@ -330,10 +331,11 @@ def print_outcome(outcome: Outcome) -> None:
             f"{elided([o.package.label for o in skipped])}. Use --force to push them again."
         )
     if result.pushed:
-        saved = f", {size(result.bytes_saved)} saved" if result.bytes_saved else ""
+        saved = f", {format_size(result.bytes_saved)} saved" if result.bytes_saved else ""
         tty.info(
             f"Pushed {counted(len(result.pushed), 'package')} to {outcome.request.mirror.push_url} "
-            f"in {result.seconds:.1f} s: {size(result.bytes_read)} read, {size(result.bytes_sent)} sent{saved}"
+            f"in {result.seconds:.1f} s: {format_size(result.bytes_read)} read, "
+            f"{format_size(result.bytes_sent)} sent{saved}"
         )
     zstd = sum(o.layer is not None and o.layer.descriptor.media_type == OCI_LAYER_ZSTD for o in result.pushed)
     if zstd:

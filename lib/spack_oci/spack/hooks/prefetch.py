@@ -13,7 +13,7 @@ from spack import traverse
 from ...content import Progress
 from ...errors import SpackOciError
 from ...operations.install.prefetch import AheadLimits, Prefetch, Wanted
-from ...util.order import order_of_need
+from ...util.order import installation_order
 from .. import compat, fetching, mirrors, packages, settings
 from . import cache_prefixes, install, json_writer, notices
 
@@ -69,7 +69,7 @@ def missing_in_order(roots: "Sequence[spack.spec.Spec]", is_classic: bool) -> "L
     known.update((s.dag_hash(), s) for s in packages.runtime_closure(*roots) if s.dag_hash() not in known)
     _, missing = packages.partition_installed(list(known.values()))
     needs = {s.dag_hash(): [d.dag_hash() for d in s.dependencies(deptype=("link", "run"))] for s in missing}
-    return [known[dag_hash] for dag_hash in order_of_need(needs, newest_first=not is_classic)]
+    return [known[dag_hash] for dag_hash in installation_order(needs, newest_first=not is_classic)]
 
 
 def what_is_wanted(missing: "Sequence[spack.spec.Spec]") -> Iterator[Wanted]:

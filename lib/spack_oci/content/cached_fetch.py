@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Blobs of a store on their way into the blob cache, and from there to whoever reads them."""
+
+import contextlib
+import fcntl
+import io
+import os
+import secrets
+import time
+from typing import Any, BinaryIO, Callable, Iterator, Optional, Tuple
+
+from ..descriptor import Descriptor, VerifyingReader
+from ..errors import StorageError
+from ..util.files import PART, is_full, storage_errors
+from ..util.sizes import format_size
+from .blob_cache import BlobCache
+from .interfaces import ContentStore, Progress, SavesBlobs
+
+_READ = 1 << 20
+#: seconds after which a download that nothing was written to was left by a process that is gone, where there are no
+#: locks that would tell
+_ABANDONED = 3600
+
+#: called with the first bytes of a blob that is being fetched; what it raises stops the download
+Peek = Callable[[bytes], None]
+
+
+def _save(store: ContentStore, descriptor: Descriptor, file: BinaryIO, progress: Optional[Progress]) -> None:
+    if isinstance(store, SavesBlobs):
+        return store.save_blob(descriptor, file, progress)
+    with store.open_blob(descriptor) as reader:
+        for chunk in iter(lambda: reader.read(_READ), b""):
+            file.write(chunk)
+            if progress is not None:
+                progress(len(chunk))
+
+
+class _PeekedFile(io.BufferedRandom):
+    """A new file whose first bytes are shown to ``peek`` before they are written."""
+
+    def __init__(self, path: str, peek: Optional[Peek]) -> None:
+        # of its owner until the cache gives it the modes of its files
+        super().__init__(io.FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "r+"))
+        self._show = peek
+
+    def write(self, data: Any) -> int:
+        if self._show is not None:
+            self._show_once(bytes(data))
+        return super().write(data)
+
+    def peek_if_not_yet(self) -> None:
+        """What was written in parts did not come in by :meth:`write`."""
+        if self._show is not None:
+            self.seek(0)
+            self._show_once(self.read(_READ))
+
+    def _show_once(self, data: bytes) -> None:
+        show, self._show = self._show, None
+        if show is not None:
+            show(data)
+
+
+def fetch_into_cache(
+    store: ContentStore,
+    descriptor: Descriptor,
+    cache: BlobCache,
+    progress: Optional[Progress] = None,
+    peek: Optional[Peek] = None,
+) -> bool:
+    """Make sure that the blob cache has a blob, verified. True: it was downloaded; False: it was there.
+
+    However many threads and processes want the same blob at the same time, one of them downloads it and the others wait
+    for it. On a full disk, other blobs of the cache make room. Raises DigestMismatch, NotFound, StorageError and the
+    other errors of the store, and what ``peek`` and ``progress`` raise.
+    """
+    if cache.get(descriptor.digest) is not None:
+        return False
+    action = f"fetching {descriptor.digest} ({format_size(descriptor.size)}) into the blob cache"
+    with storage_errors(action), _only_one(cache, descriptor) as path:
+        if cache.get(descriptor.digest) is not None:
+            return False
+        try:
+            _download(store, descriptor, path, progress, peek)
+        except OSError as e:
+            if not is_full(e):
+                raise
+            cache.free(descriptor.size, cache.root)
+            _download(store, descriptor, path, None, peek)
+        cache.add(descriptor.digest, path)
+        return True
+
+
+def _download(
+    store: ContentStore, descriptor: Descriptor, path: str, progress: Optional[Progress], peek: Optional[Peek]
+) -> None:
+    try:
+        with _PeekedFile(path, peek) as file:
+            _save(store, descriptor, file, progress)
+            file.peek_if_not_yet()
+    except OSError as e:
+        e.filename = e.filename or path
+        raise
+
+
+@contextlib.contextmanager
+def _only_one(cache: BlobCache, descriptor: Descriptor) -> Iterator[str]:
+    """Holds the lock on the download of a blob. The path is a place for it, which nobody else uses, and is empty again
+    at the end."""
+    directory = os.path.join(cache.root, "fetching")
+    name = descriptor.digest.replace(":", "-")
+    lock, is_locked = _lock(cache, directory, name + ".lock")
+    path = os.path.join(directory, f"{name}.{secrets.token_hex(6)}{PART}")
+    try:
+        for left in os.listdir(directory):
+            if left.startswith(name) and left.endswith(PART):
+                _remove_abandoned(os.path.join(directory, left), 0 if is_locked else _ABANDONED)
+        yield path
+    finally:
+        for mine in (path, os.path.join(directory, name + ".lock")):
+            with contextlib.suppress(OSError):
+                os.unlink(mine)
+        os.close(lock)
+
+
+def _lock(cache: BlobCache, directory: str, name: str) -> Tuple[int, bool]:
+    """An open file that is still the one of that name (who held the lock before removes it), and whether it is locked:
+    where the file system has no locks, two may download the same."""
+    path = os.path.join(directory, name)
+    while True:
+        cache.make_directory(directory)
+        lock = cache.open_lock(path)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:
+            return lock, False
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock), os.stat(path)):
+                return lock, True
+        os.close(lock)
+
+
+def _remove_abandoned(path: str, age: float) -> None:
+    """Of a process that was killed."""
+    with contextlib.suppress(OSError):
+        if os.stat(path).st_mtime <= time.time() - age:
+            os.unlink(path)
+
+
+def open_cached(store: ContentStore, descriptor: Descriptor, cache: BlobCache) -> VerifyingReader:
+    """A blob from the cache, where it is put if it is not there; whoever reads it to its end has verified it.
+
+    A reader that raises DigestMismatch has found a damaged entry: :meth:`BlobCache.drop` it and try once more.
+    """
+    for _ in range(3):
+        fetch_into_cache(store, descriptor, cache)
+        with storage_errors("reading from the blob cache"), contextlib.suppress(FileNotFoundError):
+            return VerifyingReader(open(cache.path(descriptor.digest), "rb"), descriptor, "the blob cache")
+        # another process made room
+    raise StorageError(
+        f"the blob cache does not keep {descriptor.digest} ({descriptor.size} bytes)",
+        remedy="make oci:cache:max_size larger than the packages that are installed at the same time",
+    )
