@@ -25,8 +25,9 @@ sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
 
 from spack_oci.archive.codec import Compression  # noqa: E402
 from spack_oci.operations.push.packing import Packing  # noqa: E402
-from spack_oci.operations.push.plan import PushSettings, available_cores  # noqa: E402
+from spack_oci.operations.push.plan import PushSettings  # noqa: E402
 from spack_oci.package.record import Package  # noqa: E402
+from spack_oci.util.processes import available_cores  # noqa: E402
 from support.bench_stack import spack_root  # noqa: E402
 
 #: of the same class as our defaults

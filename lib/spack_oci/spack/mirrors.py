@@ -8,22 +8,14 @@ import spack.config
 import spack.mirrors.mirror
 import spack.oci.image
 
+from ..configuration.registries import Network
 from ..content import ContentStore
 from ..errors import ConfigurationError, InvalidReference, NotFound
 from ..layout import open_layout
 from ..reference import LayoutDirectory, Location, Repository, is_oci_url, parse_url
 from ..registry import open_repository
-from ..registry.auth.credentials import (
-    Credentials,
-    CredentialSource,
-    StaticCredentials,
-    VariableCredentials,
-    matching_key,
-)
-from ..registry.auth.docker_config import DockerConfig, default_sources
-from ..registry.auth.helper import Helper, HelperCredentials
-from ..registry.http.retry import RetryPolicy
-from ..registry.settings import Mirror, RegistrySettings
+from ..registry.auth.credentials import Credentials, CredentialSource, StaticCredentials, VariableCredentials
+from ..registry.settings import RegistrySettings
 from . import compat, settings
 
 FETCH, PUSH = "fetch", "push"
@@ -148,49 +140,19 @@ def _may_be_made(path: str) -> bool:
 def registry_of(
     repository: Repository, credentials: Sequence[CredentialSource] = (), with_mirrors: bool = True
 ) -> Tuple[Repository, RegistrySettings]:
-    """The repository (on plain http if the user allows it for that host) and all that is set for its registry."""
-    options = settings.read()
-    own = settings.for_registry(options.registries, repository.host, repository.name)
-    if own.get("insecure_http"):
-        repository = Repository(repository.host, repository.name, "http")
+    """See :meth:`Network.registry_of`."""
+    return _network().registry_of(repository, credentials, with_mirrors)
+
+
+def _network() -> Network:
     config = spack.config.get("config") or {}
-    return repository, RegistrySettings(
-        credentials=(*credentials, *section_credentials(options.registries), *default_sources(os.environ)),
+    return Network(
+        settings.read(),
+        compat.canonicalize_path,
         verify_tls=bool(config.get("verify_ssl", True)),
-        ca_bundle=_path(own.get("ca_bundle")) or _spack_certificates(config),
-        client_cert=_path(own.get("client_cert")),
-        client_key=_path(own.get("client_key")),
+        ca_bundle=_spack_certificates(config),
         connect_timeout=float(config.get("connect_timeout", 10)),
-        connections=options.transfer_jobs,
-        parallel_ranges=options.ranges,
-        retry=_retry_policy(own),
-        http_hosts=[key.partition("/")[0] for key, value in options.registries.items() if value.get("insecure_http")],
-        mirrors=_pull_mirrors(options.registries, repository) if with_mirrors else (),
     )
-
-
-def _pull_mirrors(registries: Mapping[str, Mapping[str, Any]], repository: Repository) -> List[Mirror]:
-    """``mirrors`` of the longest key that matches and has some; what follows the key is looked for below the mirror."""
-    known = {key.rstrip("/"): value for key, value in registries.items() if value.get("mirrors")}
-    key = matching_key(known, repository.host, repository.name)
-    if key is None:
-        return []
-    rest = repository.name.split("/")[key.count("/") :]
-    result = []
-    for url in known[key]["mirrors"]:
-        place = parse_url("/".join([url.rstrip("/"), *rest]))
-        if not isinstance(place, Repository):
-            raise ConfigurationError(f"oci:registries:{key}:mirrors: {url} is no registry", remedy="write oci://HOST")
-        result.append(Mirror(*registry_of(place, with_mirrors=False)))
-    return result
-
-
-def _retry_policy(own: Mapping[str, Any]) -> RetryPolicy:
-    return RetryPolicy(max_retry_after=float(own["max_retry_after"])) if "max_retry_after" in own else RetryPolicy()
-
-
-def _path(value: Optional[str]) -> Optional[str]:
-    return compat.canonicalize_path(value) if value else None
 
 
 def _spack_certificates(config: Mapping[str, Any]) -> Optional[str]:
@@ -229,39 +191,6 @@ def mirror_credentials(mirror: "spack.mirrors.mirror.Mirror", direction: str) ->
         credentials = Credentials(registry_token=str(token))
         return [StaticCredentials(scope, credentials, f"access_token of mirror {mirror.name}")]
     return []
-
-
-def section_credentials(registries: Mapping[str, Mapping[str, Any]]) -> List[CredentialSource]:
-    """The ``credentials`` of ``oci:registries``, the longest keys first."""
-    result: List[CredentialSource] = []
-    for scope in sorted(registries, key=len, reverse=True):
-        given = registries[scope].get("credentials") or {}
-        if given:
-            result.append(_section_source(scope.rstrip("/"), given))
-    return result
-
-
-def _section_source(scope: str, given: Mapping[str, str]) -> CredentialSource:
-    origin = f"oci:registries:{scope}:credentials"
-    if "token_variable" in given:
-        return VariableCredentials(scope, token_variable=given["token_variable"], origin=origin)
-    if "secret_variable" in given:
-        if "id" not in given and "id_variable" not in given:
-            raise ConfigurationError(f"{origin} has a secret but no user", remedy="add id or id_variable")
-        return VariableCredentials(
-            scope,
-            username=given.get("id", ""),
-            username_variable=given.get("id_variable", ""),
-            password_variable=given["secret_variable"],
-            origin=origin,
-        )
-    if "docker_config" in given:
-        return DockerConfig(compat.canonicalize_path(given["docker_config"]), scope=scope, label=origin)
-    if "helper" in given:
-        return HelperCredentials(scope, Helper(given["helper"]), origin)
-    raise ConfigurationError(
-        f"{origin} names no secret", remedy="give secret_variable, token_variable, docker_config or helper"
-    )
 
 
 class MirrorImage(spack.oci.image.ImageReference):

@@ -10,21 +10,10 @@ import spack.schema
 import spack.schema.env
 import spack.schema.merged
 
-from ..util.resources import read_schema
+from ..util.resources import SECTION, defaults_of, read_schema
 from .hooks.subprocess_hooks import ActivateOnUnpickling
 
-SECTION = "oci"
 _SCOPE = "oci-defaults"
-
-
-def defaults_of(schema: Dict[str, Any]) -> Dict[str, Any]:
-    """The nested dictionary of the ``default`` values in an object schema."""
-    result: Dict[str, Any] = {}
-    for key, child in schema.get("properties", {}).items():
-        nested = defaults_of(child) if "properties" in child else child.get("default")
-        if nested is not None:
-            result[key] = nested
-    return result
 
 
 def register() -> None:

@@ -98,6 +98,13 @@ class ForkedPool(Executor):
                 pool.submit(work, *request)
 
 
+def available_cores() -> int:
+    """Cores that this process may run on (a container or batch job may have fewer than the machine)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)) or 1
+    return os.cpu_count() or 1
+
+
 def fork(serve: Callable[[Connection, Connection], None]) -> Tuple[Any, Connection]:
     """A process that runs ``serve(its end, our end)`` of a pipe, and our end."""
     ours, theirs = multiprocessing.Pipe()

@@ -3,10 +3,13 @@
 
 import json
 import os
-from typing import Any, Dict
+from typing import Any, Dict, Mapping
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _CHECKOUT = os.path.dirname(os.path.dirname(_PACKAGE))
+
+#: name of our section of a configuration, and of its schema
+SECTION = "oci"
 
 
 def _first_existing(*candidates: str) -> str:
@@ -29,3 +32,13 @@ def read_schema(name: str) -> Dict[str, Any]:
     path = _first_existing(os.path.join(_PACKAGE, "_schema", file), os.path.join(_CHECKOUT, "config_schema", file))
     with open(path, encoding="utf-8") as f:
         return json.load(f)
+
+
+def defaults_of(schema: Mapping[str, Any]) -> Dict[str, Any]:
+    """The nested dictionary of the ``default`` values in an object schema."""
+    result: Dict[str, Any] = {}
+    for key, child in schema.get("properties", {}).items():
+        nested = defaults_of(child) if "properties" in child else child.get("default")
+        if nested is not None:
+            result[key] = nested
+    return result

@@ -28,7 +28,8 @@ _BELOW = {
     "index": ["archive", "package", "image"],
     "operations": ["image", "index", "layout"],
     "store": ["operations"],
-    "cli": ["store", "registry"],
+    "configuration": ["archive", "registry"],
+    "cli": ["store", "configuration"],
 }
 
 

@@ -2,7 +2,6 @@
 """What a push will do, as data: which packages are there, which will be packed or taken from the blob cache."""
 
 import contextlib
-import os
 import sys
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
@@ -16,6 +15,7 @@ from ...errors import NotAPackage, NotFound, SpackOciError
 from ...image.manifest import Base, Layer
 from ...package.record import Package, package_tag
 from ...reference import Repository, is_oci_url, parse_url
+from ...util.processes import available_cores
 from ...util.threads import DaemonPool
 from .outcome import SKIPPED, PackageOutcome, PushResult
 
@@ -74,13 +74,6 @@ class PushSettings:
         """How many packages are packed at the same time, so that ``memory`` suffices."""
         affordable = self.memory // (memory_of(self.compression) + _PER_PACKER)
         return max(1, min(self.pack_jobs or available_cores(), affordable))
-
-
-def available_cores() -> int:
-    """Cores that this process may run on (a container or batch job may have fewer than the machine)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0)) or 1
-    return os.cpu_count() or 1
 
 
 def worth_forking(settings: PushSettings, packages: int) -> bool:

@@ -16,8 +16,8 @@ from ...errors import NotFound
 from ...image.manifest import Layer, build_package_image
 from ...package.record import Package
 from ...package.relocation_summary import PUSHER, facts_annotations
-from ...util.processes import ForkedPool
-from .plan import PushSettings, available_cores, worth_forking
+from ...util.processes import ForkedPool, available_cores
+from .plan import PushSettings, worth_forking
 
 #: they share what their parent had in memory, but each adds some 10 MiB, and asks for tokens of its own
 MOST_PROCESSES = 4

@@ -5,6 +5,7 @@ from typing import Optional, Tuple
 
 import spack.llnl.util.tty as tty
 
+from ...configuration.registries import stored_helper
 from ...errors import ConfigurationError
 from ...reference import Repository
 from ...registry.auth.credentials import Credentials
@@ -49,9 +50,7 @@ def _place(registry: str) -> Tuple[Repository, RegistrySettings, Optional[Helper
             raise ConfigurationError(f"the mirror {mirror.name} is a directory: there is nothing to log in to")
     place = parse_key(registry)[1]
     place, registry_settings = mirrors.registry_of(place)
-    own = settings.for_registry(settings.read().registries, place.host, place.name)
-    helper = (own.get("credentials") or {}).get("helper")
-    return place, registry_settings, Helper(helper) if helper else None
+    return place, registry_settings, stored_helper(settings.read().registries, place)
 
 
 def shown(registry: str) -> str:

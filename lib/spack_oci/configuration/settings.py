@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""The ``oci`` section (``config_schema/oci.json``), with its defaults, as values."""
+
+import functools
+import os
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Mapping, Optional
+
+from ..archive.codec import Compression
+from ..content.blob_cache import BlobCache
+from ..util.processes import available_cores
+from ..util.resources import SECTION, defaults_of, read_schema
+
+#: more packing processes than this compete for memory bandwidth and the registry rather than help
+_MAX_PACK_JOBS = 16
+
+
+@dataclass(frozen=True)
+class Settings:
+    registries: Mapping[str, Mapping[str, Any]]
+    compression: Compression
+    pack_jobs: int
+    transfer_jobs: int
+    #: parts of one large layer that are fetched at the same time
+    ranges: int
+    cache_root: str
+    #: bytes
+    cache_max_size: int
+    #: "source" or "fail": what happens when no mirror can give a package, for another reason than not having it
+    on_error: str
+    #: directory for the short names of packages; None: in the store
+    alias_root: Optional[str]
+    #: a push warns of prefixes with fewer characters
+    short_prefix: int
+    #: bytes and packages that are fetched ahead of the installer; 0 packages: none
+    ahead_size: int
+    ahead_count: int
+    #: "": none
+    base_image: str
+    max_layers: int
+    #: oci:image as it is in the configuration
+    image: Mapping[str, Any]
+
+    @property
+    def ahead_room(self) -> int:
+        """Bytes that may be fetched ahead without pushing each other out of the blob cache."""
+        return min(self.ahead_size, self.cache_max_size // 2)
+
+    @property
+    def default_layout(self) -> str:
+        """Directory of the embedded default mirror."""
+        return os.path.join(self.cache_root, "layout")
+
+    @property
+    def index_directory(self) -> str:
+        """What was last known of the indexes of caches."""
+        return os.path.join(self.cache_root, "indexes")
+
+
+def settings_of(section: Mapping[str, Any], path: Callable[[str], str]) -> Settings:
+    """``section``: what was written, without the defaults; ``path``: makes the value of a path an absolute one."""
+    data = _merge(_defaults(), section)
+    return Settings(
+        registries=data["registries"],
+        compression=_compression(data["compression"]),
+        pack_jobs=_pack_jobs(data["jobs"]["pack"]),
+        transfer_jobs=data["jobs"]["transfer"],
+        ranges=data["jobs"]["ranges"],
+        cache_root=path(data["cache"]["root"]),
+        cache_max_size=parse_size(data["cache"]["max_size"]),
+        on_error=data["install"]["on_error"],
+        alias_root=path(data["relocation"]["alias_root"]) if data["relocation"]["alias_root"] else None,
+        short_prefix=data["relocation"]["short_prefix"],
+        ahead_size=parse_size(data["install"]["ahead"]["size"]),
+        ahead_count=data["install"]["ahead"]["packages"],
+        base_image=data["base_image"],
+        max_layers=data["max_layers"],
+        image=data["image"],
+    )
+
+
+@functools.lru_cache(None)
+def _defaults() -> Dict[str, Any]:
+    """Not to be changed by anybody: it is read for every package of an install."""
+    return defaults_of(read_schema(SECTION)["properties"][SECTION])
+
+
+def _merge(base: Any, over: Any) -> Any:
+    if not isinstance(base, dict) or not isinstance(over, Mapping):
+        return over
+    return {**base, **{key: _merge(base.get(key), value) for key, value in over.items()}}
+
+
+def _compression(data: Mapping[str, Any]) -> Compression:
+    level = data["level"]
+    return Compression(data["algorithm"], None if level == "auto" else int(level))
+
+
+def parse_size(text: str) -> int:
+    """``"10G"`` -> bytes; powers of 1024, as ``du -h`` and ``ls -h`` have them."""
+    units = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+    unit = units.get(text[-1:].lower())
+    return int(float(text[:-1]) * unit) if unit else int(float(text))
+
+
+def blob_cache(options: Settings) -> BlobCache:
+    """The cache of layers that were packed or fetched on this machine."""
+    return BlobCache(os.path.join(options.cache_root, "blobs"), options.cache_max_size)
+
+
+def _pack_jobs(value: Any) -> int:
+    return min(available_cores(), _MAX_PACK_JOBS) if value == "auto" else int(value)
