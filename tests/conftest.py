@@ -17,11 +17,25 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_threa
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption("--all-spacks", action="store_true", help="run tests marked one_spack on every version of Spack")
+
+
+def pytest_collection_modifyitems(config, items):
     for item in items:
         layer = Path(item.path).resolve().relative_to(HERE).parts[0]
         if layer in ("registry", "spack"):
             item.add_marker(getattr(pytest.mark, layer))
+    if not config.getoption("--all-spacks"):
+        repeated = [item for item in items if _is_repetition(item)]
+        config.hook.pytest_deselected(items=repeated)
+        items[:] = [item for item in items if item not in set(repeated)]
+
+
+def _is_repetition(item) -> bool:
+    """What does not depend on the version of Spack (the mark ``one_spack``) on another one than the newest."""
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    return bool(item.get_closest_marker("one_spack")) and parameters.get("spack_version", "develop") != "develop"
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -23,6 +23,8 @@ from spack_oci.reference import LayoutDirectory
 from support.caches import SECRET_VARIABLE, Cache, http_cache
 from support.stack_checks import check_stack
 
+pytestmark = pytest.mark.one_spack
+
 #: nothing listens on port 9 (discard) of loopback
 UNREACHABLE = "oci+http://127.0.0.1:9/some/cache"
 

@@ -10,6 +10,8 @@ from spack_oci.layout import open_layout
 from spack_oci.reference import parse_url
 from support.docker_registry import free_port
 
+pytestmark = pytest.mark.one_spack
+
 
 @pytest.fixture(scope="module")
 def filled(built, our_python, new_cache, tmp_path_factory):

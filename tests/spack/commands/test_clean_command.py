@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.one_spack
+
 
 @pytest.fixture
 def spack(source, new_cache):

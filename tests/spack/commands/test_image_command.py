@@ -20,7 +20,7 @@ from support.containers import podman, push_base, shell_root_file_system
 from support.docker_registry import PASSWORD, USER
 from support.stack_checks import STACK
 
-pytestmark = pytest.mark.spack
+pytestmark = [pytest.mark.one_spack, pytest.mark.spack]
 
 
 @pytest.fixture(scope="session")

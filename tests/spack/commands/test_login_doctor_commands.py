@@ -12,6 +12,8 @@ import pytest
 from support.docker_registry import PASSWORD, USER, docker_registry
 from support.fault_registry import fault_registry
 
+pytestmark = pytest.mark.one_spack
+
 
 @pytest.fixture
 def spack(destination):

@@ -13,6 +13,8 @@ import pytest
 from support.caches import tls_cache
 from support.docker_registry import USER, docker_registry
 
+pytestmark = pytest.mark.one_spack
+
 #: not that of other tests, which may run at the same time
 PASSWORD = "pl4nted-where-spack-runs"
 PAIR = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()

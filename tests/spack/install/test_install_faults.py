@@ -14,6 +14,8 @@ from support.caches import http_cache
 from support.relay import relay
 from support.stack_checks import check_app
 
+pytestmark = pytest.mark.one_spack
+
 #: incompressible bytes in the layer that is cut: so many that it comes in many pieces
 LARGE = 6 << 20
 NAMES = ("oci-app", "oci-middle", "oci-leaf")

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from support.stack_checks import check_script, prefixes_of
 
+pytestmark = pytest.mark.one_spack
+
 
 @pytest.fixture(scope="module")
 def short(built, our_python, new_cache):

@@ -8,6 +8,8 @@ import json
 import pytest
 from support.image_spec import check_config, check_manifest
 
+pytestmark = pytest.mark.one_spack
+
 
 @pytest.fixture(scope="module", params=["layout", "http", "tls"])
 def cache(request, built, our_python, new_cache, tmp_path_factory):

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.one_spack
+
 SETTINGS = """
 import json
 from spack_oci.reference import parse_url
