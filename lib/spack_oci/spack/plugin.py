@@ -59,7 +59,6 @@ def missing_dependencies() -> List[str]:
         "zstandard": "zstandard",
         "elftools": "pyelftools",
         "jsonschema": "jsonschema",
-        "isal": "isal",
     }
     return [package for module, package in required.items() if find_spec(module) is None]
 
