@@ -29,9 +29,9 @@ from typing import List, Optional
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
 
-from spack_oci.archive.unpack import install_layer  # noqa: E402
+from spack_oci.archive.unpack.layer import install_layer  # noqa: E402
 from spack_oci.errors import SpackOciError  # noqa: E402
-from support.layers import OLD_PREFIX, Layer, new_prefix, relocation, tar_info  # noqa: E402
+from support.layers import HASH, OLD_PREFIX, Layer, new_prefix, relocation, tar_info  # noqa: E402
 
 PLAIN = "application/vnd.oci.image.layer.v1.tar"
 NAMES = ("../x", "/etc/x", "a/../../x", ".", "", "x" * 300, "\udcff\udcfe", "bin/run", ".spack", "lib/../lib/x")
@@ -108,7 +108,7 @@ def attempt(data: bytes, directory: Path) -> Optional[str]:
     store.mkdir(parents=True)
     where = relocation(str(store))
     try:
-        install_layer(io.BytesIO(data), PLAIN, new_prefix(str(store)), where, compressed_size=len(data))
+        install_layer(io.BytesIO(data), PLAIN, new_prefix(str(store)), where, dag_hash=HASH, compressed_size=len(data))
         failed = False
     except SpackOciError:
         failed = True

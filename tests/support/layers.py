@@ -11,13 +11,17 @@ from typing import Callable, Dict, List, Optional, Union
 
 from spack_oci.relocate.build_info import BUILD_INFO
 from spack_oci.relocate.mapping import Relocation
+from spack_oci.relocate.text import GrowthLimit
 
+#: for text that may grow as it likes
+NO_LIMIT = GrowthLimit(1 << 60, "a test")
 #: longer than the temporary directories of the tests, so that strings shrink
 OLD_ROOT = "/old/store" + "/padding" * 15
 HASH = "abcdefghijklmnopqrstuvwxyz234567"
 OTHER_HASH = "zyxwvutsrqponmlkjihgfedcba765432"
 OLD_PREFIX = f"{OLD_ROOT}/linux-x86_64/tool-1.0-{HASH}"
 OTHER_OLD_PREFIX = f"{OLD_ROOT}/linux-x86_64/lib-2.0-{OTHER_HASH}"
+SPEC_FILE = ".spack/spec.json"
 GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
@@ -88,12 +92,18 @@ class Layer:
         with tarfile.open(fileobj=buffer, mode="w", format=self.format) as tar:
             for info, data in self.members:
                 tar.addfile(info, io.BytesIO(data))
-            if with_info:
-                data = dump(self.info).encode()
-                info = _info(self.name(BUILD_INFO), tarfile.REGTYPE, 0o644)
+            for path, data in self._metadata(dump).items() if with_info else ():
+                info = _info(self.name(path), tarfile.REGTYPE, 0o644)
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
         return buffer.getvalue()
+
+    def _metadata(self, dump: Callable[[dict], str]) -> Dict[str, bytes]:
+        """What every package has, as far as no member is it already."""
+        spec = json.dumps({"spec": {"_meta": {"version": 5}, "nodes": [{"name": "tool", "hash": HASH}]}})
+        there = {info.name for info, _ in self.members}
+        found = {SPEC_FILE: spec.encode(), BUILD_INFO: dump(self.info).encode()}
+        return {path: data for path, data in found.items() if self.name(path) not in there}
 
     def gzip(self) -> bytes:
         return gzip.compress(self.tar(), 6, mtime=0)

@@ -27,6 +27,7 @@ import zstandard
 
 from ..descriptor import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD
 from ..errors import ConfigurationError, CorruptArchive
+from ..formats import magic
 from . import zstd_levels
 from .zstd_frames import FrameWalker
 from .zstd_levels import FRAME_SIZE, LONG_LEVEL, compress_frame, long_parameters
@@ -50,8 +51,6 @@ _GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 #: the end of a deflate stream: an empty final block
 _FINAL_BLOCK = b"\x03\0"
 
-GZIP_MAGIC = b"\x1f\x8b"
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 #: what may be needed to open a layer: windows of more than 128 MiB (zstd --long=27) are refused
 MAX_WINDOW = 1 << 27
 
@@ -461,9 +460,9 @@ class _Source:
 
 def _algorithm(media_type_or_magic: Union[str, bytes]) -> str:
     if isinstance(media_type_or_magic, bytes):
-        if media_type_or_magic.startswith(GZIP_MAGIC):
+        if media_type_or_magic.startswith(magic.GZIP):
             return "gzip"
-        return "zstd" if media_type_or_magic.startswith(ZSTD_MAGIC) else "none"
+        return "zstd" if media_type_or_magic.startswith(magic.ZSTD) else "none"
     for suffix, algorithm in (("gzip", "gzip"), ("zstd", "zstd"), (".tar", "none")):
         if media_type_or_magic.endswith(suffix):
             return algorithm

@@ -18,15 +18,14 @@ from typing import Any, BinaryIO, Callable, Dict, List, Mapping, Optional, Seque
 from ..content import Progress
 from ..descriptor import Descriptor
 from ..errors import PrefixChanged, StorageError
+from ..formats.elf import read_paths
+from ..relocate.build_info import BUILD_INFO
 from ..util.cancellation import Cancelled
 from . import tar
 from .codec import Compression, open_compressor
 from .prefix_files import Entry, prefix_files, read_error
-from .scan import BINARY, OTHER, TEXT, FileScan, PrefixSearch, is_elf
+from .scan import BINARY, OTHER, TEXT, FileScan, PrefixSearch
 from .stream import TarStream
-from .strings import fixed_hits
-
-BUILD_INFO = ".spack/binary_distribution"
 
 _DIRECTORY_MODE = 0o755
 _LINK_MODE = 0o755
@@ -43,7 +42,7 @@ class RelocationSummary:
     #: binaries that hold an old prefix, and how often they do
     binaries: int = 0
     strings: int = 0
-    #: those of ``strings`` that cannot grow: see :func:`.strings.fixed_hits`
+    #: those of ``strings`` that cannot grow: see :meth:`~spack_oci.formats.elf.ElfPaths.is_fixed`
     fixed_strings: int = 0
     #: length of the shortest package's prefix in ``fixed_strings``, 0 if there is none. Paths below the store root that
     #: are no package's do not count: they lead nowhere in another store
@@ -279,7 +278,8 @@ class _Packer:
         facts = self.facts
         facts.binaries += 1
         facts.strings += len(hits)
-        fixed = fixed_hits(read_at, hits) if is_elf(read_at(0, 8)) else list(hits)
+        paths = read_paths(read_at)
+        fixed = [at for at in hits if paths.is_fixed(at)]
         facts.fixed_strings += len(fixed)
         for at in fixed:
             text = read_at(at, _LONGEST_PREFIX)

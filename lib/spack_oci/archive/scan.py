@@ -15,57 +15,19 @@ The search is for the few shortest prefixes that all others begin with (mostly t
 
 import codecs
 import os
-import re
-from typing import Iterable, List, Optional, Sequence, Tuple, Union
+from typing import Iterable, List, Optional, Sequence, Tuple
 
-BINARY = "binary"
-TEXT = "text"
+from ..formats.file_kinds import BINARY, TEXT
+from ..formats.magic import MIN_SIZE, Buffer, is_binary, is_latin1_text, is_text
+from ..relocate.text import follows_slash
+
 OTHER = "other"
-
-Buffer = Union[bytes, bytearray]
-
-#: Spack takes nothing shorter than this for text or binary
-_MIN_SIZE = 8
-_ELF_MAGIC = b"\x7fELF"
-_MACHO_MAGICS = (b"\xcf\xfa\xed\xfe", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xfe\xed\xfa\xce")
-_NOT_LATIN1_TEXT = re.compile(b"[\x00\x7f-\x9f]")
-_WORD = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-")
 
 #: a common start of all prefixes that is at least so long is worth looking for first
 _RARE = 8
 
 #: hits of one file that are remembered with their place
 MAX_HITS = 10_000
-
-
-def is_elf(magic: Buffer) -> bool:
-    return magic.startswith(_ELF_MAGIC)
-
-
-def is_macho(magic: Buffer) -> bool:
-    """Fat files share their magic with Java classes; these have a version of 45 or more where those count slices."""
-    head = bytes(magic[:4])
-    if head in _MACHO_MAGICS:
-        return True
-    if head == b"\xca\xfe\xba\xbe":
-        return int.from_bytes(magic[4:8], "big") < 10
-    return head == b"\xbe\xba\xfe\xca" and int.from_bytes(magic[4:8], "little") < 10
-
-
-def is_binary(magic: Buffer) -> bool:
-    """``magic``: the first 8 bytes of a file."""
-    return len(magic) >= _MIN_SIZE and (is_elf(magic) or is_macho(magic))
-
-
-def is_text(data: Union[Buffer, memoryview]) -> bool:
-    """Spack's rule for a whole file: UTF-8, or ISO 8859-1 without control characters."""
-    if len(data) < _MIN_SIZE:
-        return False
-    try:
-        codecs.utf_8_decode(data, "strict", True)
-    except UnicodeDecodeError:
-        return not _NOT_LATIN1_TEXT.search(data)
-    return True
 
 
 class PrefixSearch:
@@ -118,13 +80,6 @@ class PrefixSearch:
         return target.startswith(self.needles) if target.startswith(b"/") else False
 
 
-def follows_slash(data: Buffer, start: int, at: int, behind_slash: bool = False) -> bool:
-    """True if the word (letters, digits, ``_``, ``-``; perhaps none) that ends at ``at`` is preceded by ``/``."""
-    while at > start and data[at - 1] in _WORD:
-        at -= 1
-    return data[at - 1] == 0x2F if at > start else behind_slash
-
-
 def _shortest(prefixes: List[bytes]) -> Tuple[bytes, ...]:
     """The prefixes that begin with no other one; ``prefixes`` are sorted, so that a shorter one comes first."""
     result: List[bytes] = []
@@ -156,7 +111,7 @@ class FileScan:
     def whole(self, data: Buffer, start: int, end: int) -> "FileScan":
         """Scan a file that is in ``data`` from ``start`` to ``end``."""
         if self._search.holds(data, start, end):
-            if is_binary(data[start : start + _MIN_SIZE]):
+            if is_binary(data[start : start + MIN_SIZE]):
                 self.kind = BINARY
                 self.hits = [at - start for at in self._search.hits(data, start, end)]
                 self.found = True
@@ -169,7 +124,7 @@ class FileScan:
         """``magic``: the first 8 bytes, or all there are."""
         if is_binary(magic):
             self.kind = BINARY
-        elif len(magic) >= _MIN_SIZE:
+        elif len(magic) >= MIN_SIZE:
             self._text = _TextCheck()
 
     def feed(self, data: Buffer, start: int, end: int) -> None:
@@ -244,7 +199,7 @@ class _TextCheck:
             if data.isascii():  # two searches for one byte are much quicker than one for a class
                 self._latin1 = b"\0" not in data and b"\x7f" not in data
             else:
-                self._latin1 = not _NOT_LATIN1_TEXT.search(data)
+                self._latin1 = is_latin1_text(data)
 
     def finish(self) -> bool:
         if self._utf8 is not None:

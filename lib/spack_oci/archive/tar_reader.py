@@ -32,7 +32,7 @@ _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s80s155s12x")
 _ZERO_BLOCK = bytes(BLOCK)
 
 
-class Member(NamedTuple):
+class TarMember(NamedTuple):
     """``name`` and ``link`` without what may be behind a NUL; ``mode``: 12 bits; ``size`` in bytes; ``mtime`` in s."""
 
     name: bytes
@@ -71,7 +71,7 @@ class TarReader:
         self._padding = 0
         self._globals: Dict[bytes, bytes] = {}
 
-    def __iter__(self) -> Iterator[Member]:
+    def __iter__(self) -> Iterator[TarMember]:
         while True:
             self._skip(self._content_left + self._padding)
             self._content_left = self._padding = 0
@@ -107,7 +107,7 @@ class TarReader:
             return self._buffer[start : self._at]
         return b"".join([data[start:end] for data, start, end in self.pieces()])
 
-    def _next(self) -> Optional[Member]:
+    def _next(self) -> Optional[TarMember]:
         extended: Dict[bytes, bytes] = {}
         while True:
             block = self._take(BLOCK)
@@ -233,7 +233,7 @@ def _pax_records(data: bytes) -> List[Tuple[bytes, bytes]]:
     return records
 
 
-def _member(fields: tuple, kind: bytes, size: int, extended: Dict[bytes, bytes]) -> Member:
+def _member(fields: tuple, kind: bytes, size: int, extended: Dict[bytes, bytes]) -> TarMember:
     name = fields[0].partition(b"\0")[0]
     if fields[11][0] and fields[9].startswith(b"ustar\0"):
         name = fields[11].partition(b"\0")[0] + b"/" + name
@@ -261,7 +261,7 @@ def _member(fields: tuple, kind: bytes, size: int, extended: Dict[bytes, bytes])
     if kind != FILE:
         size = 0
     mtime = mtime if mtime <= _MAX_TIME else 0
-    return Member(name, kind, _number(fields[1], "mode") & 0o7777, size, mtime, link)
+    return TarMember(name, kind, _number(fields[1], "mode") & 0o7777, size, mtime, link)
 
 
 def _decimal(value: bytes) -> int:

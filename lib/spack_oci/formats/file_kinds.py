@@ -9,7 +9,10 @@ kinds here are for these; a file that fits none of them stays untouched.
 import re
 from typing import Container, Optional
 
+from . import magic
+
 TEXT = "text"
+#: ELF and Mach-O
 BINARY = "binary"
 #: C strings, any of which may be a path: static archives, compiled terminfo
 STRINGS = "strings"
@@ -23,16 +26,6 @@ PYC = "pyc"
 #: larger compressed files are data
 MAX_GZIP = 1 << 20
 
-_GZIP_MAGIC = b"\x1f\x8b\x08"
-_AR_MAGIC = b"!<arch>\n"
-#: term(5): legacy and 32-bit number formats
-_TERMINFO_MAGICS = (b"\x1a\x01", b"\x1e\x02")
-_ELF_MAGIC = b"\x7fELF"
-#: formats whose content is covered by a checksum, or is compressed
-_SEALED = (
-    *(b"PK\x03\x04", b"PK\x05\x06", b"7z\xbc\xaf", b"Rar!", b"MSCF", b"\xfd7zXZ", b"BZh", b"(\xb5/\xfd", b"\x1f\x9d"),
-    *(b"\x89PNG", b"%PDF", b"SQLite format 3", b"hsqs"),
-)
 #: no text in any encoding that contains ASCII has these; ESC and the like do occur
 _NOT_TEXT = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f\x7f]")
 _PYC_SUFFIX = b".pyc"
@@ -41,7 +34,7 @@ _UNCHECKED_HASH = 0b01
 
 
 def is_gzip(data: bytes) -> bool:
-    return data.startswith(_GZIP_MAGIC) and len(data) <= MAX_GZIP
+    return data.startswith(magic.GZIP) and len(data) <= MAX_GZIP
 
 
 def unlisted_kind(name: str, data: bytes, sealed_pyc: bool = False) -> Optional[str]:
@@ -49,15 +42,15 @@ def unlisted_kind(name: str, data: bytes, sealed_pyc: bool = False) -> Optional[
 
     ``data``: the file, or its beginning if it is large. ``sealed_pyc``: the file is compiled Python with its source.
     """
-    if data.startswith(_ELF_MAGIC):
+    if magic.is_elf(data):
         return BINARY
-    if data.startswith(_AR_MAGIC) or (data.startswith(_TERMINFO_MAGICS) and "terminfo" in name):
+    if data.startswith(magic.AR) or (data.startswith(magic.TERMINFO) and "terminfo" in name):
         return STRINGS
     if name.endswith(".pyc"):
         return None if sealed_pyc else PYC
     if is_gzip(data):
         return GZIP
-    if data.startswith(_SEALED) or data.startswith(_GZIP_MAGIC):
+    if data.startswith((*magic.SEALED, magic.GZIP)):
         return None
     return OPAQUE if _NOT_TEXT.search(data) else TEXT
 

@@ -22,9 +22,10 @@ import zstandard
 
 from ..archive import tar
 from ..archive.codec import Compression, Decompressor, open_compressor, open_decompressor
-from ..archive.tar_reader import DIRECTORY, Member, TarReader
+from ..archive.tar_reader import DIRECTORY, TarMember, TarReader
 from ..descriptor import Descriptor
 from ..errors import CorruptArchive, ImageError, UnsafeArchive
+from ..formats import magic
 from .directories import PLAIN, Directories, header
 from .manifest import Layer, compression_of
 
@@ -33,7 +34,7 @@ _CHUNK = 1 << 18
 _TAIL = 256
 #: the same of the parent directories
 _HEAD = 4096
-_MAGIC = {"gzip": b"\x1f\x8b\x08", "zstd": b"\x28\xb5\x2f\xfd"}
+_MAGIC = {"gzip": magic.GZIP, "zstd": magic.ZSTD}
 
 
 @dataclass(frozen=True)
@@ -306,6 +307,6 @@ class _HashedTar:
         self._seen += len(self._pending)
         self._pending = b""
 
-    def __iter__(self) -> Iterator[Member]:
+    def __iter__(self) -> Iterator[TarMember]:
         yield from self._reader
         self._flush()

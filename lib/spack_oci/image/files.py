@@ -7,7 +7,7 @@ from typing import BinaryIO, Callable, Dict, Iterable, Iterator, Mapping, Option
 
 from ..archive import tar
 from ..archive.codec import Compression, open_compressor, open_decompressor
-from ..archive.tar_reader import DIRECTORY, FILE, HARD_LINK, SYMLINK, Member, TarReader
+from ..archive.tar_reader import DIRECTORY, FILE, HARD_LINK, SYMLINK, TarMember, TarReader
 from .compose import LayerSource, describe_file
 from .directories import PLAIN, Directories, header, parents
 from .exclusions import Exclusions
@@ -31,7 +31,7 @@ class _TarWriter:
         self._compressor.write(data)
         self._size += len(data)
 
-    def add(self, member: Member, content: Iterable[bytes] = ()) -> None:
+    def add(self, member: TarMember, content: Iterable[bytes] = ()) -> None:
         self.write(tar.header(member.name, member.kind, member.mode, member.size, member.link))
         for chunk in content:
             self.write(chunk)
@@ -78,9 +78,9 @@ def files_layer(
         entry, name = files[path], _member_name(path)
         if entry.link is not None:
             link = entry.link.encode("utf-8", "surrogateescape")
-            writer.add(Member(name, SYMLINK, 0o777, 0, 0, link))
+            writer.add(TarMember(name, SYMLINK, 0o777, 0, 0, link))
         else:
-            writer.add(Member(name, FILE, entry.mode, len(entry.content), 0, b""), [entry.content])
+            writer.add(TarMember(name, FILE, entry.mode, len(entry.content), 0, b""), [entry.content])
     return writer.finish(label)
 
 
@@ -115,7 +115,7 @@ def filter_layer(
     return writer.finish(label)
 
 
-def _members(source: LayerSource) -> Iterator[Tuple[TarReader, Member]]:
+def _members(source: LayerSource) -> Iterator[Tuple[TarReader, TarMember]]:
     with source.open() as stream:
         content = open_decompressor(source.descriptor.media_type, stream)
         reader = TarReader(lambda: content.read(_CHUNK))
@@ -132,7 +132,7 @@ def _heirs_of_hard_links(source: LayerSource, is_out: Callable[[bytes], bool]) -
     return heirs
 
 
-def _kept_as(member: Member, heirs: Dict[bytes, bytes], is_out: Callable[[bytes], bool]) -> Optional[Member]:
+def _kept_as(member: TarMember, heirs: Dict[bytes, bytes], is_out: Callable[[bytes], bool]) -> Optional[TarMember]:
     """The member as it is written, or None."""
     if member.kind == HARD_LINK and member.link in heirs:
         heir = heirs[member.link]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from ..errors import ImageError, StorageError
+from ..formats.magic import ELF
 from .results import Results
 
 GLIBC, MUSL = "glibc", "musl"
@@ -100,7 +101,7 @@ def need_of_prefix(prefix: str) -> Optional[Need]:
     try:
         for path in _regular_files(prefix):
             with open(path, "rb") as f:
-                if f.read(4) == b"\x7fELF":
+                if f.read(4) == ELF:
                     libc = _need_of_elf(f)
                     if libc:
                         needs.append(Need(libc, os.path.relpath(path, prefix)))

@@ -32,16 +32,11 @@ def no_other_names(mapped: PathMapping) -> Tuple[bytes, ...]:
 
 def relocate_bytes(data: bytes, mapping: PrefixMap, other_names: OtherNames = no_other_names) -> BinaryChanges:
     """The changes for a binary that is in memory."""
-    paths = _read_paths(lambda offset, length: data[offset : offset + length], data[:4])
+    paths = elf.read_paths(lambda offset, length: data[offset : offset + length])
     fields = _field_changes(paths, mapping, other_names)
     done = [(patch.offset, patch.offset + len(patch.data)) for patch in fields.patches]
     strings = relocate_strings(data, mapping, other_names, done)
     return _settle(paths, BinaryChanges(fields.patches + strings.patches, fields.unplaced + strings.unplaced))
-
-
-def new_window(mapping: PrefixMap, size: int = CHUNK) -> bytearray:
-    """Room for a part of a file, for :func:`relocate_at`; ``size``: that of the largest file, if it is known."""
-    return bytearray(min(size, CHUNK) + _overlap(mapping))
 
 
 def _overlap(mapping: PrefixMap) -> int:
@@ -52,14 +47,10 @@ def relocate_at(
     read_into: ReadInto,
     mapping: PrefixMap,
     other_names: OtherNames = no_other_names,
-    window: Optional[bytearray] = None,
+    part: int = CHUNK,
 ) -> BinaryChanges:
-    """The changes for a binary on disk, which is read in parts into ``window``, of :func:`new_window`.
-
-    A window that serves for many files makes reading nearly twice as fast: its memory is there, and near.
-    """
-    view = memoryview(new_window(mapping) if window is None else window)
-    part = len(view) - _overlap(mapping)
+    """The changes for a binary on disk, which is read in parts of ``part`` bytes."""
+    view = memoryview(bytearray(part + _overlap(mapping)))
     filled = first = read_into(0, view)
 
     def read_at(offset: int, length: int) -> bytes:
@@ -69,7 +60,7 @@ def relocate_at(
         data = bytearray(length)
         return bytes(data[: read_into(offset, memoryview(data))])
 
-    paths = _read_paths(read_at, bytes(view[: min(4, first)]))
+    paths = elf.read_paths(read_at)
     patches, unplaced = _field_changes(paths, mapping, other_names)
     done = [(patch.offset, patch.offset + len(patch.data)) for patch in patches]
     start = 0
@@ -90,10 +81,6 @@ def apply(data: Buffer, patches: List[Patch]) -> bytearray:
     for offset, replacement in patches:
         result[offset : offset + len(replacement)] = replacement
     return result
-
-
-def _read_paths(read_at: elf.ReadAt, magic: bytes) -> elf.ElfPaths:
-    return elf.read_paths(read_at) if magic == elf.MAGIC else elf.ElfPaths()
 
 
 def _settle(paths: elf.ElfPaths, changes: BinaryChanges) -> BinaryChanges:

@@ -10,8 +10,12 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
+from ..errors import UnsafeArchive
 from .build_info import BuildInfo
 from .search import Buffer, View, find, find_all
+
+#: PATH_MAX of Linux
+_MAX_PATH = 4096
 
 
 @dataclass(frozen=True)
@@ -101,19 +105,32 @@ class PrefixMap:
 
 
 def build_mapping(build_info: BuildInfo, relocation: Relocation) -> PrefixMap:
-    """The map for one package: sbang path, each package of ``hash_to_prefix`` that is known here, the store root."""
+    """The map for one package: sbang path, each package of ``hash_to_prefix`` that is known here, the store root.
+
+    Raises UnsafeArchive for an old path that is no path of a package: it would be found everywhere.
+    """
     mappings: Dict[str, PathMapping] = {}
 
-    def add(old: str, new: str, dag_hash: Optional[str]) -> None:
+    def add(old: str, new: str, dag_hash: Optional[str], components: int = 2) -> None:
         if old and old not in mappings:
+            _check_old_path(old, components)
             mappings[old] = PathMapping(_encode(old), _encode(new), dag_hash)
 
     add(build_info.sbang_path, relocation.sbang_path, None)
     for dag_hash, new in relocation.new_prefixes.items():
         if dag_hash in build_info.hash_to_prefix:
             add(build_info.hash_to_prefix[dag_hash], new, dag_hash)
-    add(build_info.store_root, relocation.store_root, None)
+    # a store may well be in /sw
+    add(build_info.store_root, relocation.store_root, None, components=1)
     return PrefixMap(tuple(sorted(mappings.values(), key=lambda mapped: -len(mapped.old))))
+
+
+def _check_old_path(path: str, components: int) -> None:
+    if not path.startswith("/") or len(list(filter(None, path.split("/")))) < components or len(path) > _MAX_PATH:
+        raise UnsafeArchive(
+            f"the package says that it was built with {path[:80]!r}, which is no path of a package",
+            remedy="do not use this package, or push it again from where it was built",
+        )
 
 
 def _encode(path: str) -> bytes:

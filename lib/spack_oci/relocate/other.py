@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Files that Spack does not relocate, although they hold old paths; see ``kinds``."""
+"""Files that Spack does not relocate, although they hold old paths; see ``formats/file_kinds.py``."""
 
 import re
 import zlib
 from typing import List, Optional
 
+from ..formats import magic
 from .binary import BinaryChanges
 from .cstring import OtherNames, Patch, relocate_strings
 from .mapping import PrefixMap
 from .pyc import relocate_pyc
-from .text import relocate_text
+from .text import GrowthLimit, relocate_text
 
 #: bytes that a gzip member may unpack to
 _MAX_TEXT = 32 << 20
+#: every member has the rest of the file copied once
+_MAX_MEMBERS = 1000
 #: what a string in a file of unknown format may consist of: printable ASCII and UTF-8
 _PRINTABLE = re.compile(rb"[\x20-\x7e\x80-\xff]*")
 _MAX_STRING = 4096
@@ -38,8 +41,8 @@ def _is_whole_string(data: bytes, at: int) -> bool:
     return data[end : end + 1] == b"\0"
 
 
-def relocate_pyc_strings(data: bytes, mapping: PrefixMap) -> Optional[bytes]:
-    return relocate_pyc(data, lambda text: relocate_text(text, mapping) if mapping.occurs(text) else None)
+def relocate_pyc_strings(data: bytes, mapping: PrefixMap, growth: GrowthLimit) -> Optional[bytes]:
+    return relocate_pyc(data, lambda text: relocate_text(text, mapping, growth) if mapping.occurs(text) else None)
 
 
 def gunzip(data: bytes) -> Optional[bytes]:
@@ -48,7 +51,7 @@ def gunzip(data: bytes) -> Optional[bytes]:
     return None if members is None else b"".join(content for _, content in members)
 
 
-def relocate_gzip(data: bytes, mapping: PrefixMap) -> Optional[bytes]:
+def relocate_gzip(data: bytes, mapping: PrefixMap, growth: GrowthLimit) -> Optional[bytes]:
     """The text in every member relocated; headers (time, name, comment) stay. None if nothing changes."""
     members = _members(data)
     if members is None or not any(mapping.occurs(content) for _, content in members):
@@ -56,7 +59,7 @@ def relocate_gzip(data: bytes, mapping: PrefixMap) -> Optional[bytes]:
     result = []
     changed = False
     for header, content in members:
-        new = None if b"\0" in content else relocate_text(content, mapping)
+        new = None if b"\0" in content else relocate_text(content, mapping, growth)
         changed = changed or new is not None
         result.append(header + _deflate(content if new is None else new))
     return b"".join(result) if changed else None
@@ -69,7 +72,7 @@ def _deflate(content: bytes) -> bytes:
 
 
 def _members(data: bytes) -> Optional[List[tuple]]:
-    """(header, content) of each member; None if something is wrong or too large."""
+    """(header, content) of each member; None if something is wrong, too large or too many."""
     result: List[tuple] = []
     total = 0
     while data:
@@ -83,7 +86,7 @@ def _members(data: bytes) -> Optional[List[tuple]]:
         except zlib.error:
             return None
         total += len(content)
-        if total > _MAX_TEXT or not inflater.eof:
+        if total > _MAX_TEXT or not inflater.eof or len(result) == _MAX_MEMBERS:
             return None
         result.append((_without_checksum(data[:header]), content))
         data = inflater.unused_data
@@ -91,7 +94,7 @@ def _members(data: bytes) -> Optional[List[tuple]]:
 
 
 def _header_length(data: bytes) -> Optional[int]:
-    if len(data) < 18 or data[:3] != b"\x1f\x8b\x08":
+    if len(data) < 18 or not data.startswith(magic.GZIP):
         return None
     flags, at = data[3], 10
     if flags & _FEXTRA:

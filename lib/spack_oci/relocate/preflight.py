@@ -2,12 +2,11 @@
 """Whether a package can be relocated at all, asked before it is downloaded.
 
 Only strings in binaries cannot grow, and each of them has two names to choose from: the new prefix and its alias. So an
-install can fail only if both are longer than the old prefix; and where patchelf is at hand (see ``grow``), only if that
-string is no RPATH, RUNPATH or interpreter.
+install can fail only if both are longer than the old prefix; and where there is patchelf, only if that string is no
+RPATH, RUNPATH or interpreter.
 """
 
 import os
-import zlib
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional
 
@@ -110,24 +109,3 @@ def too_long(
         f"directory of yours (at most {shortfall.has - SHORTEST - 1} characters){tool}, use another mirror, or build "
         "from source (--no-cache)",
     )
-
-
-def old_prefix_in(data: bytes) -> Optional[str]:
-    """The old prefix of a package, from the first bytes of its compressed (gzip) tarball; None if they do not tell."""
-    names: List[bytes] = []
-    try:
-        tar = zlib.decompressobj(31).decompress(data, 1 << 16)
-    except zlib.error:
-        return None
-    for at in range(0, len(tar) - 511, 512):
-        header = tar[at : at + 512]
-        name = header[:100].partition(b"\0")[0].rstrip(b"/")
-        kind = header[156:157]
-        if header[257:262] != b"ustar" or header[345:346] != b"\0" or len(name) >= 99 or kind in b"xgLK":
-            return None  # a long name: told in another way, and long enough
-        if kind != b"5" or (names and os.path.dirname(name) != names[-1]):
-            break
-        names.append(name)
-    if names and os.path.basename(names[-1]) == b".spack":
-        names.pop()
-    return "/" + os.fsdecode(names[-1]) if len(names) > 1 else None

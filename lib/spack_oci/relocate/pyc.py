@@ -20,7 +20,8 @@ _FIXED = {ord("i"): 4, ord("g"): 8, ord("y"): 16, ord("r"): 4}
 _CODE_SHAPES = {"3.8": (6, "oooooooo" + "i" + "o"), "3.11": (5, "oooooooo" + "i" + "oo")}
 #: magic numbers, see Lib/importlib/_bootstrap_external.py
 _FIRST_MAGIC_38, _FIRST_MAGIC_311, _LAST_MAGIC = 3400, 3450, 3700
-_MAX_DEPTH = 500
+#: two calls each; marshal itself stops at 2000
+_MAX_DEPTH = 200
 
 
 class _Unknown(Exception):
@@ -38,7 +39,7 @@ def relocate_pyc(data: bytes, relocate: Callable[[bytes], Optional[bytes]]) -> O
     walker = _Walker(data, _CODE_SHAPES["3.11" if magic >= _FIRST_MAGIC_311 else "3.8"])
     try:
         end = walker.walk(HEADER)
-    except (_Unknown, IndexError, struct.error):
+    except (_Unknown, IndexError, struct.error, RecursionError):
         return None
     if end != len(data):
         return None

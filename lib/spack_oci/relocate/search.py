@@ -8,7 +8,8 @@ import ctypes
 import sys
 from typing import Any, Callable, List, Optional, Tuple, Union
 
-Buffer = Union[bytes, bytearray]
+from ..formats.magic import Buffer
+
 #: a memoryview is of bytes that can be written
 View = Union[Buffer, memoryview]
 

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from typing import BinaryIO, List, Optional
 
+from ..errors import UnsafeArchive
 from .mapping import Buffer, PrefixMap
 
 #: large files are rewritten in parts of this size
@@ -25,14 +26,30 @@ _WORD = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 _REST = re.compile(rb"[\w\-/]*")
 
 
-def relocate_text(data: Buffer, mapping: PrefixMap) -> Optional[bytes]:
-    """``data`` with every old path replaced, or None if nothing changes."""
+class GrowthLimit:
+    """Bytes by which the text of one package may still grow: old paths of few characters make much of little."""
+
+    def __init__(self, limit: int, label: str) -> None:
+        self._left = limit
+        self._limit = limit
+        self._label = label
+
+    def take(self, count: int) -> None:
+        """Raises UnsafeArchive when the limit is passed; what shrinks gives nothing back."""
+        self._left -= max(0, count)
+        if self._left < 0:
+            raise UnsafeArchive(f"relocation would make the text of {self._label} longer by over {self._limit} bytes")
+
+
+def relocate_text(data: Buffer, mapping: PrefixMap, growth: GrowthLimit) -> Optional[bytes]:
+    """``data`` with every old path replaced, or None if nothing changes. Raises UnsafeArchive, see ``growth``."""
     pieces: List[Buffer] = []
     copied = go_on = 0
     for at, mapped in mapping.find(data):
-        if at >= go_on and _starts_path(data, at):
+        if at >= go_on and not follows_slash(data, 0, at):
             end = at + len(mapped.old)
             if mapped.new != mapped.old:
+                growth.take(len(mapped.new) - len(mapped.old))
                 pieces += [data[copied:at], mapped.new]
                 copied = end
             go_on = _REST.match(data, end).end()  # type: ignore[union-attr]
@@ -42,7 +59,7 @@ def relocate_text(data: Buffer, mapping: PrefixMap) -> Optional[bytes]:
     return b"".join(pieces)
 
 
-def relocate_large_text(file: BinaryIO, mapping: PrefixMap) -> bool:
+def relocate_large_text(file: BinaryIO, mapping: PrefixMap, growth: GrowthLimit) -> bool:
     """Relocate a text file in place, in parts of CHUNK bytes; True if it changed.
 
     A part ends behind a byte that is in no path, so that nothing is cut in two.
@@ -56,7 +73,7 @@ def relocate_large_text(file: BinaryIO, mapping: PrefixMap) -> bool:
             part = rest + data
             cut = len(part) if not data else _last_break(part)
             rest = part[cut:]
-            new = relocate_text(part[:cut], mapping)
+            new = relocate_text(part[:cut], mapping, growth)
             changed = changed or new is not None
             result.write(part[:cut] if new is None else new)
             if not data:
@@ -77,8 +94,11 @@ def _last_break(part: bytes) -> int:
     return 0 if len(part) < _LONGEST_RUN else len(part)
 
 
-def _starts_path(data: Buffer, at: int) -> bool:
-    """False if a "/" precedes, directly or in front of the word that ends at ``at``."""
-    while at > 0 and data[at - 1] in _WORD:
+def follows_slash(data: Buffer, start: int, at: int, behind_slash: bool = False) -> bool:
+    """True if a "/" precedes ``at``, directly or in front of the word (letters, digits, ``_``, ``-``) that ends there.
+
+    ``start``: where the text begins in ``data``; ``behind_slash``: what is true of ``start`` itself.
+    """
+    while at > start and data[at - 1] in _WORD:
         at -= 1
-    return at == 0 or data[at - 1] != 0x2F
+    return data[at - 1] == 0x2F if at > start else behind_slash

@@ -7,6 +7,7 @@ from typing import Any, Callable, List, Optional, Sequence
 import spack.mirrors.mirror
 import spack.spec
 
+from ..archive.unpack.leading import old_prefix_in
 from ..content import ContentStore, Progress
 from ..content.blob_cache import BlobCache
 from ..content.cached_fetch import fetch_into_cache, open_cached
@@ -16,7 +17,7 @@ from ..operations.install.fetch import RemotePackage
 from ..operations.install.locate import fetch_package
 from ..package.record import package_tag
 from ..relocate.mapping import Relocation
-from ..relocate.preflight import check_facts, check_lengths, old_prefix_in
+from ..relocate.preflight import check_facts, check_lengths
 from . import compat, mirrors, packages, settings
 
 

@@ -7,7 +7,8 @@ import re
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from spack_oci.archive.scan import BINARY, OTHER, TEXT, FileScan, PrefixSearch, is_elf, is_macho
+from spack_oci.archive.scan import BINARY, OTHER, TEXT, FileScan, PrefixSearch
+from spack_oci.formats.magic import is_elf, is_macho
 
 ROOT = "/opt/store"
 PREFIXES = [f"{ROOT}/linux/zlib-1.3-abc", f"{ROOT}/linux/zlib-1.3", "/opt/spack/bin/sbang", ROOT, "/up/str/pkg-1-x"]

@@ -10,9 +10,10 @@ from elftools.elf.elffile import ELFFile
 from spack_oci.errors import PrefixTooLong, RelocationError
 from spack_oci.relocate import patchelf
 from spack_oci.relocate.aliases import Aliases
+from spack_oci.relocate.files import FileRelocator
 from spack_oci.relocate.mapping import PathMapping, PrefixMap, Relocation
-from spack_oci.relocate.prefix import FileRelocator
 from spack_oci.relocate.preflight import check_facts, check_lengths
+from support.layers import NO_LIMIT
 
 HASH = "abcdefghijklmnopqrstuvwxyz234567"
 OLD = f"/o/lib-1-{HASH}"
@@ -22,7 +23,7 @@ needs_patchelf = pytest.mark.skipif(patchelf.find_patchelf() is None, reason="ne
 
 @pytest.fixture
 def no_patchelf(monkeypatch):
-    for module in ("prefix", "preflight"):
+    for module in ("files", "preflight"):
         monkeypatch.setattr(f"spack_oci.relocate.{module}.find_patchelf", lambda: None)
 
 
@@ -53,7 +54,8 @@ def program(tmp_path, store, tags, *more):
 def relocator(store, alias_root=None):
     prefix = str(store / f"lib-1-{HASH}")
     relocation = Relocation({HASH: prefix}, str(store), f"{store}/bin/sbang", alias_root)
-    return FileRelocator(PrefixMap((PathMapping(OLD.encode(), prefix.encode(), HASH),)), "m@1", Aliases(relocation))
+    mapping = PrefixMap((PathMapping(OLD.encode(), prefix.encode(), HASH),))
+    return FileRelocator(mapping, "m@1", Aliases(relocation), NO_LIMIT)
 
 
 def tags_of(path):

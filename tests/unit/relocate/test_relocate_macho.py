@@ -7,9 +7,10 @@ The function of the adapter, which is Spack's own: ``tests/spack/test_macho.py``
 import io
 
 import pytest
-from spack_oci.archive.scan import BINARY, FileScan, PrefixSearch, is_macho
-from spack_oci.archive.unpack import install_layer
-from support.layers import GZIP, OLD_PREFIX, OTHER_OLD_PREFIX, Layer, new_prefix, relocation
+from spack_oci.archive.scan import BINARY, FileScan, PrefixSearch
+from spack_oci.archive.unpack.layer import install_layer
+from spack_oci.formats.magic import is_macho
+from support.layers import GZIP, HASH, OLD_PREFIX, OTHER_OLD_PREFIX, Layer, new_prefix, relocation
 from support.macho import dylib
 
 LIBRARY = dylib(
@@ -53,7 +54,7 @@ def test_the_callers_function_sees_the_complete_file_and_strings_come_after_it(t
             f.write(dylib("@rpath/libtool.dylib", [], [changes[OTHER_OLD_PREFIX]], [f"{OLD_PREFIX}/share/tool"]))
 
     where = relocation(str(store))
-    facts = install_layer(io.BytesIO(layer.gzip()), GZIP, new_prefix(str(store)), where, macho=macho)
+    facts = install_layer(io.BytesIO(layer.gzip()), GZIP, new_prefix(str(store)), where, dag_hash=HASH, macho=macho)
     ((path, seen),) = calls
     assert path.endswith("/lib/libtool.dylib") and not path.startswith(facts.prefix + "/"), "before it is in place"
     assert seen == LIBRARY

@@ -16,12 +16,12 @@ import zipfile
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spack_oci.archive.unpack import install_layer
+from spack_oci.archive.unpack.layer import install_layer
 from spack_oci.formats.file_kinds import is_checked_pyc, unlisted_kind
 from spack_oci.relocate.mapping import PathMapping, PrefixMap
 from spack_oci.relocate.other import gunzip, relocate_gzip, relocate_opaque, relocate_pyc_strings
 from spack_oci.relocate.pyc import relocate_pyc
-from support.layers import GZIP, OLD_PREFIX, OLD_ROOT, OTHER_OLD_PREFIX, Layer, new_prefix, relocation
+from support.layers import GZIP, HASH, NO_LIMIT, OLD_PREFIX, OLD_ROOT, OTHER_OLD_PREFIX, Layer, new_prefix, relocation
 
 MAPPING = PrefixMap((PathMapping(OLD_PREFIX.encode(), b"/n/tool", "h"), PathMapping(OLD_ROOT.encode(), b"/n", None)))
 
@@ -29,7 +29,7 @@ MAPPING = PrefixMap((PathMapping(OLD_PREFIX.encode(), b"/n/tool", "h"), PathMapp
 def install(tmp_path, layer):
     """Install into ``tmp_path/s``; returns the prefix and what was relocated."""
     store = str(tmp_path / "s")
-    facts = install_layer(io.BytesIO(layer.gzip()), GZIP, new_prefix(store), relocation(store))
+    facts = install_layer(io.BytesIO(layer.gzip()), GZIP, new_prefix(store), relocation(store), dag_hash=HASH)
     return facts.prefix, facts.relocated
 
 
@@ -55,7 +55,7 @@ def test_gzip_with_names_and_several_members():
     with gzip.GzipFile("x.1", "wb", 9, buffer, 7) as f:
         f.write(OLD_PREFIX.encode() + b" one\n")
     data = buffer.getvalue() + gzip.compress(b"two " + OLD_PREFIX.encode() + b"\n") + bytes(8)
-    new = relocate_gzip(data, MAPPING)
+    new = relocate_gzip(data, MAPPING, NO_LIMIT)
     assert gzip.decompress(new) == b"/n/tool one\ntwo /n/tool\n"
     assert new[:10] == data[:10] and new[10:14] == b"x.1\0"
 
@@ -65,11 +65,11 @@ def test_gzip_with_names_and_several_members():
 )
 def test_damaged_gzip_stays(damage):
     data = damage(gzip.compress(OLD_PREFIX.encode() * 10))
-    assert relocate_gzip(data, MAPPING) is None and gunzip(data) is None
+    assert relocate_gzip(data, MAPPING, NO_LIMIT) is None and gunzip(data) is None
 
 
 def test_gzip_of_binary_data_stays():
-    assert relocate_gzip(gzip.compress(b"\0\1" + OLD_PREFIX.encode()), MAPPING) is None
+    assert relocate_gzip(gzip.compress(b"\0\1" + OLD_PREFIX.encode()), MAPPING, NO_LIMIT) is None
 
 
 @pytest.mark.skipif(not shutil.which("tic"), reason="needs tic of ncurses")
@@ -181,7 +181,7 @@ def compiled(tmp_path, mode):
 @pytest.mark.parametrize("new", [b"/n", b"/a/much/longer/prefix" * 30])
 def test_bytecode_that_is_not_checked_is_rewritten(tmp_path, new):
     data = compiled(tmp_path, py_compile.PycInvalidationMode.UNCHECKED_HASH)
-    result = relocate_pyc_strings(data, PrefixMap((PathMapping(OLD_PREFIX.encode(), new, "h"),)))
+    result = relocate_pyc_strings(data, PrefixMap((PathMapping(OLD_PREFIX.encode(), new, "h"),)), NO_LIMIT)
     assert OLD_PREFIX.encode() not in result
     code = marshal.loads(result[16:])
     assert code.co_filename == new.decode() + "/lib/mod.py"
@@ -234,7 +234,7 @@ def test_damaged_bytecode_never_breaks_anything(unchecked, data):
     damaged = bytearray(unchecked)
     for _ in range(data.draw(st.integers(1, 5))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
-    relocate_pyc_strings(bytes(damaged[: data.draw(st.integers(0, len(damaged)))]), MAPPING)
+    relocate_pyc_strings(bytes(damaged[: data.draw(st.integers(0, len(damaged)))]), MAPPING, NO_LIMIT)
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from spack_oci.archive.unpack import install_layer
-from support.layers import GZIP, OLD_PREFIX, Layer, new_prefix, relocation
+from spack_oci.archive.unpack.layer import install_layer
+from support.layers import GZIP, HASH, OLD_PREFIX, Layer, new_prefix, relocation
 
 
 def needs(*programs):
@@ -35,7 +35,7 @@ def install(request, tmp_path):
     assert len(prefix) == len(OLD_PREFIX) + more
 
     def make(layer):
-        install_layer(io.BytesIO(layer.gzip()), GZIP, prefix, relocation(store))
+        install_layer(io.BytesIO(layer.gzip()), GZIP, prefix, relocation(store), dag_hash=HASH)
         return Path(prefix)
 
     return make

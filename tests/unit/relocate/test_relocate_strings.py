@@ -6,7 +6,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from spack_oci.relocate.binary import apply, new_window, relocate_at, relocate_bytes
+from spack_oci.relocate.binary import apply, relocate_at, relocate_bytes
 from spack_oci.relocate.cstring import relocate_strings
 from spack_oci.relocate.mapping import PathMapping, PrefixMap
 
@@ -129,7 +129,5 @@ def test_like_spack_where_spack_succeeds(items, new):
 def test_in_parts_of_any_size(items, chunk):
     data = b"".join(items) * 2
     mapping = PrefixMap((PathMapping(LONG, b"/n", "h"), PathMapping(b"/usr", b"/u", None)))
-    window = new_window(mapping, chunk)
-    window[:] = LONG * (len(window) // len(LONG)) + LONG[: len(window) % len(LONG)]  # what another file has left
-    changes = relocate_at(reader(data), mapping, window=window)
+    changes = relocate_at(reader(data), mapping, part=chunk)
     assert apply(data, changes.patches) == apply(data, relocate_bytes(data, mapping).patches)

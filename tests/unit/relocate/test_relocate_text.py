@@ -3,13 +3,16 @@
 
 import io
 import re
+import time
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from spack_oci.errors import UnsafeArchive
 from spack_oci.relocate import text
 from spack_oci.relocate.mapping import PathMapping, PrefixMap
-from spack_oci.relocate.text import relocate_large_text, relocate_text
+from spack_oci.relocate.text import GrowthLimit, relocate_large_text, relocate_text
+from support.layers import NO_LIMIT
 
 
 def mapping(**pairs):
@@ -38,13 +41,13 @@ SIMPLE = mapping(pairs=[("/old/store/pkg-1", "/n/pkg"), ("/old/store", "/new/and
     ],
 )
 def test_where_a_path_counts(before, after):
-    assert relocate_text(before.encode(), SIMPLE) == (None if after is None else after.encode())
+    assert relocate_text(before.encode(), SIMPLE, NO_LIMIT) == (None if after is None else after.encode())
 
 
 def test_a_path_that_stays_is_not_taken_for_something_under_the_old_root():
     upstream = mapping(pairs=[("/old/store/up-1", "/old/store/up-1"), ("/old/store", "/new")])
-    assert relocate_text(b"/old/store/up-1/x /old/store/y", upstream) == b"/old/store/up-1/x /new/y"
-    assert relocate_text(b"/old/store/up-1/x", upstream) is None
+    assert relocate_text(b"/old/store/up-1/x /old/store/y", upstream, NO_LIMIT) == b"/old/store/up-1/x /new/y"
+    assert relocate_text(b"/old/store/up-1/x", upstream, NO_LIMIT) is None
 
 
 def reference(data, pairs):
@@ -65,7 +68,7 @@ pieces = st.lists(
 def test_like_one_regular_expression(parts):
     data = b"".join(parts)
     mappings = PrefixMap(tuple(PathMapping(old, new, None) for old, new in PAIRS))
-    new = relocate_text(data, mappings)
+    new = relocate_text(data, mappings, NO_LIMIT)
     assert (data if new is None else new) == reference(data, PAIRS)
 
 
@@ -77,7 +80,7 @@ def test_in_parts_of_any_size(parts, chunk):
     file = io.BytesIO(data)
     before, text.CHUNK = text.CHUNK, chunk
     try:
-        changed = relocate_large_text(file, mappings)
+        changed = relocate_large_text(file, mappings, NO_LIMIT)
     finally:
         text.CHUNK = before
     assert file.getvalue() == reference(data, PAIRS)
@@ -88,5 +91,27 @@ def test_no_file_of_long_lines_takes_long(monkeypatch):
     monkeypatch.setattr(text, "_LONGEST_RUN", 1000)
     data = b"a" * 100_000 + b" /ab/c/x"
     file = io.BytesIO(data)
-    assert relocate_large_text(file, PrefixMap(tuple(PathMapping(old, new, None) for old, new in PAIRS)))
+    assert relocate_large_text(file, PrefixMap(tuple(PathMapping(old, new, None) for old, new in PAIRS)), NO_LIMIT)
     assert file.getvalue() == b"a" * 100_000 + b" /x/x"
+
+
+def test_text_of_a_package_grows_to_a_limit_and_no_further():
+    growth = GrowthLimit(30, "tool@1")
+    longer = mapping(pairs=[("/o/p", "/new/prefix")])
+    assert relocate_text(b"/o/p /o/p", longer, growth) == b"/new/prefix /new/prefix"
+    assert relocate_text(b"/new/p", mapping(pairs=[("/new/p", "/n")]), growth) == b"/n"
+    with pytest.raises(UnsafeArchive, match="tool@1 longer by over 30 bytes"):
+        relocate_text(b"/o/p /o/p /o/p", longer, growth)
+
+
+def test_the_time_for_text_full_of_paths_is_proportional_to_its_length():
+    paths = mapping(pairs=[("/a/b", "/c/d"), ("/a/b" * 1000, "/e/f")])
+
+    def seconds(count):
+        data = b"/a/b" * count
+        started = time.process_time()
+        relocate_text(data, paths, NO_LIMIT)
+        return time.process_time() - started
+
+    seconds(1000)
+    assert seconds(80_000) < 40 * max(seconds(10_000), 0.001)

@@ -7,9 +7,9 @@ cores, and one transaction registers everything.
 """
 
 import contextlib
+import io
 import os
 import random
-import shutil
 import sys
 import time
 from dataclasses import dataclass, field
@@ -26,7 +26,8 @@ import spack.store
 import spack.util.lock
 import spack.util.timer
 
-from ...archive.staging import remove_stale
+from ...archive.unpack.metadata import write_metadata
+from ...archive.unpack.staging import remove_stale, remove_tree
 from ...errors import ConfigurationError, NotFound, SpackOciError, StorageError
 from ...index.index_cache import IndexCache
 from ...operations.install.execute import (
@@ -199,8 +200,9 @@ class SpackSteps:
             relocation = self._relocations[item.dag_hash]
             install.install_fetched(spec, package, os.path.lexists(item.prefix), relocation)
         timer.stop()
-        with open(spec.package.times_log_path, "w", encoding="utf-8") as f:
-            timer.write_json(f, {"name": spec.name, "cache": True, "hash": item.dag_hash})
+        times = io.StringIO()
+        timer.write_json(times, {"name": spec.name, "cache": True, "hash": item.dag_hash})
+        write_metadata(item.prefix, os.path.basename(spec.package.times_log_path), times.getvalue().encode("utf-8"))
 
     def finish(self, item: InstallItem) -> None:
         spec = self._specs[item.dag_hash]
@@ -218,7 +220,7 @@ class SpackSteps:
                     database.add(self._specs[item.dag_hash], explicit=item.dag_hash in self._explicit)
 
     def discard(self, item: InstallItem) -> None:
-        shutil.rmtree(item.prefix, ignore_errors=True)
+        remove_tree(item.prefix)
         remove_stale(item.prefix)
 
 

@@ -8,9 +8,11 @@ from typing import Any, Callable, Dict, Iterable, List, Optional
 import spack.binary_distribution
 import spack.config
 import spack.deptypes as dt
+import spack.hash_types
 import spack.hooks.sbang
 import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
+import spack.package_prefs
 import spack.platforms
 import spack.relocate
 import spack.spec
@@ -18,16 +20,19 @@ import spack.store
 import spack.util.executable
 import spack.util.timer
 
-from ...archive.unpack import install_layer
+from ...archive.unpack.extraction import PrefixAccess
+from ...archive.unpack.layer import install_layer
+from ...archive.unpack.metadata import SPEC_FILE, remove_metadata, write_metadata
 from ...errors import DigestMismatch, NotFound, SpackOciError
 from ...operations.install.fetch import find_package
 from ...reference import is_oci_url
 from ...relocate.aliases import ALIAS_DIRECTORY, Aliases, alias_directory, remove_aliases
+from ...relocate.files import MachoRelocator
 from ...relocate.mapping import PrefixMap, Relocation
-from ...relocate.prefix import MachoRelocator
 from .. import compat, fetching, packages, settings
 from ..mirrors import FETCH, open_store
 from . import notices
+from .permissions import group_id
 
 
 def download_tarball(
@@ -121,8 +126,6 @@ def install_fetched(
         tty.debug(f"fetching {packages.label(spec)} again: {e}")
         fetched.drop()
         _extract(spec, fetched, replace, relocation)
-    if spec.spliced:
-        _write_spliced_metadata(spec)
     _renew_alias(spec, relocation)
 
 
@@ -143,19 +146,27 @@ def _extract(spec: "spack.spec.Spec", fetched: fetching.FetchedPackage, replace:
     remote = fetched.remote
     macho = _macho_relocator(spec)
     with fetched.open() as layer:
-        facts = install_layer(
+        summary = install_layer(
             layer,  # type: ignore[arg-type]
             remote.layer.media_type,
             str(spec.prefix),
             relocation,
-            # no diff_id: the digest of the compressed layer is verified, and gzip and zstd have checksums of their own
+            dag_hash=remote.dag_hash,
+            label=packages.label(spec),
+            access=_access(spec),
             compressed_size=remote.layer.size,
             replace=replace,
-            what=packages.label(spec),
             macho=macho,
+            before_rename=lambda directory, _: _write_spliced_metadata(spec, directory) if spec.spliced else None,
         )
     if macho is not None:
-        _sign(os.path.join(facts.prefix, name) for name in facts.relocated.binaries)
+        _sign(os.path.join(summary.prefix, name) for name in summary.relocated.binaries)
+
+
+def _access(spec: "spack.spec.Spec") -> PrefixAccess:
+    """As Spack makes the prefix of a package that it builds: a restricted one is never open to all."""
+    group = spack.package_prefs.get_package_group(spec)
+    return PrefixAccess(spack.package_prefs.get_package_dir_permissions(spec), group_id(group))
 
 
 def _macho_relocator(spec: "spack.spec.Spec") -> Optional[MachoRelocator]:
@@ -217,13 +228,10 @@ def _replaced_by_splice(node: "spack.spec.Spec", spec: "spack.spec.Spec") -> "sp
     return max(analogs, key=lambda a: (a.name == node.name, a.version)) if analogs else node
 
 
-def _write_spliced_metadata(spec: "spack.spec.Spec") -> None:
+def _write_spliced_metadata(spec: "spack.spec.Spec", directory: str) -> None:
     """The tarball describes the spec that was built; the install manifest names files as they were before."""
-    layout = spack.store.STORE.layout
-    layout.write_spec(spec, layout.spec_file_path(spec))
-    manifest = os.path.join(str(spec.prefix), layout.metadata_dir, layout.manifest_file_name)
-    if os.path.exists(manifest):
-        os.unlink(manifest)
+    write_metadata(directory, SPEC_FILE, spec.to_json(hash=spack.hash_types.dag_hash).encode("utf-8"))
+    remove_metadata(directory, spack.store.STORE.layout.manifest_file_name)
 
 
 def try_direct_fetch(original: Callable, spec: "spack.spec.Spec", mirrors: Any = None) -> List[Any]:

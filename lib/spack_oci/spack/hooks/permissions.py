@@ -24,16 +24,16 @@ def post_install(original: Callable, spec: "spack.spec.Spec", explicit: Any = No
     directories = spack.package_prefs.get_package_dir_permissions(spec)
     files = spack.package_prefs.get_package_permissions(spec)
     group = spack.package_prefs.get_package_group(spec)
-    group_id = _group_id(group)
+    gid = group_id(group)
     for path, status in _walk(str(spec.prefix)):
         is_directory = stat.S_ISDIR(status.st_mode)
         wanted = directories if is_directory else files
-        if not _is_set(status, wanted, is_directory, group_id):
+        if not _is_set(status, wanted, is_directory, gid):
             # Spack's own function decides, and refuses what it refuses
             spack.util.file_permissions.set_permissions(path, wanted, group)
 
 
-def _group_id(group: Optional[str]) -> Optional[int]:
+def group_id(group: Optional[str]) -> Optional[int]:
     """None: the group does not matter; -1: Spack is to find out."""
     if not group:
         return None
@@ -45,10 +45,10 @@ def _group_id(group: Optional[str]) -> Optional[int]:
         return -1
 
 
-def _is_set(status: os.stat_result, wanted: int, is_directory: bool, group_id: Optional[int]) -> bool:
+def _is_set(status: os.stat_result, wanted: int, is_directory: bool, gid: Optional[int]) -> bool:
     """Whether Spack's function would change nothing. It looks itself at setuid, setgid and sticky bits, which stay."""
     mode = stat.S_IMODE(status.st_mode)
-    if group_id is not None and status.st_gid != group_id:
+    if gid is not None and status.st_gid != gid:
         return False
     if not is_directory:
         if mode & _SPECIAL:

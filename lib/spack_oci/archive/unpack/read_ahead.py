@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Decompresses in a second thread, while the first one makes files of what is there."""
 
+import contextlib
 import queue
 import threading
 from typing import Any, Optional
-
-from ..descriptor import hasher_for
 
 #: bytes that are decompressed at a time
 CHUNK = 1 << 20
@@ -18,31 +17,27 @@ _SMALL = 512 << 10
 class ReadAhead:
     """Reads ``stream`` in chunks; :meth:`read` returns the next one, b"" at the end, or raises what the stream raised.
 
-    ``size``: of the compressed stream, if known; small ones are read in the calling thread. With ``diff_id``,
-    ``digest`` is the digest of what was read, by the same algorithm.
+    ``size``: of the compressed stream, if known; small ones are read in the calling thread, and so are all where the
+    system allows no further thread.
     """
 
-    def __init__(self, stream: Any, size: Optional[int] = None, diff_id: Optional[str] = None) -> None:
+    def __init__(self, stream: Any, size: Optional[int] = None) -> None:
         self._stream = stream
-        self._hasher = hasher_for(diff_id) if diff_id else None
         self._queue: queue.Queue[Any] = queue.Queue(_AHEAD)
         self._stopped = threading.Event()
         self._ended = False
         self._thread: Optional[threading.Thread] = None
         if size is None or size > _SMALL:
-            self._thread = threading.Thread(target=self._work, name="decompress", daemon=True)
-            self._thread.start()
-
-    @property
-    def digest(self) -> str:
-        assert self._hasher is not None
-        return f"{self._hasher.name}:{self._hasher.hexdigest()}"
+            thread = threading.Thread(target=self._work, name="decompress", daemon=True)
+            with contextlib.suppress(RuntimeError):
+                thread.start()
+                self._thread = thread
 
     def read(self) -> bytes:
         if self._ended:
             return b""
         if self._thread is None:
-            item = self._next()
+            item = self._stream.read(CHUNK)
         else:
             item = self._queue.get()
             if isinstance(item, BaseException):
@@ -51,17 +46,11 @@ class ReadAhead:
         self._ended = not item
         return item
 
-    def _next(self) -> bytes:
-        data = self._stream.read(CHUNK)
-        if self._hasher is not None:
-            self._hasher.update(data)
-        return data
-
     def _work(self) -> None:
         item: Any = None
         while item != b"" and not isinstance(item, BaseException) and not self._stopped.is_set():
             try:
-                item = self._next()
+                item = self._stream.read(CHUNK)
             except BaseException as e:  # noqa: B036  (raised again in the thread that reads)
                 item = e
             while not self._stopped.is_set():

@@ -1,27 +1,36 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""A prefix appears at once: it is made as a hidden sibling, which is renamed when it is complete."""
+"""A prefix appears at once: it is made in a hidden directory beside it, which is renamed when it is complete."""
 
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import secrets
 import shutil
-from typing import Iterator, List, Tuple
+import stat
+from typing import Any, Iterator, List, Tuple
+
+#: longest name of a prefix that can be part of a hidden one: NAME_MAX is 255, and 21 bytes are added
+_MAX_NAME = 200
 
 
-def _stale_pattern(prefix: str) -> Tuple[str, str]:
+def _staging_names(prefix: str) -> Tuple[str, str]:
+    """(parent directory, how the names of all staging directories of ``prefix`` begin)"""
     parent, name = os.path.split(prefix)
+    encoded = os.fsencode(name)
+    if len(encoded) > _MAX_NAME:
+        name = os.fsdecode(encoded[: _MAX_NAME - 33]) + "-" + hashlib.sha256(encoded).hexdigest()[:32]
     return parent, f".{name}.oci-"
 
 
 @contextlib.contextmanager
 def staging_directory(prefix: str) -> Iterator[str]:
     """A new directory for the caller alone, locked as long as the caller lives; removed unless it was renamed."""
-    parent, start = _stale_pattern(prefix)
+    parent, start = _staging_names(prefix)
     directory = os.path.join(parent, start + secrets.token_hex(6))
     os.mkdir(directory, 0o700)
-    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         # Spack holds a lock on the prefix; this one only tells a later run that the owner of the directory is alive
         with contextlib.suppress(OSError):
@@ -34,7 +43,7 @@ def staging_directory(prefix: str) -> Iterator[str]:
 
 def remove_stale(prefix: str) -> List[str]:
     """Remove what killed installs of ``prefix`` left behind; returns the paths. Directories in use are left alone."""
-    parent, start = _stale_pattern(prefix)
+    parent, start = _staging_names(prefix)
     removed = []
     with contextlib.suppress(FileNotFoundError):
         for name in [n for n in os.listdir(parent) if n.startswith(start)]:
@@ -47,7 +56,7 @@ def remove_stale(prefix: str) -> List[str]:
 
 def _is_abandoned(path: str) -> bool:
     try:
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return False
     try:
@@ -60,26 +69,43 @@ def _is_abandoned(path: str) -> bool:
 
 
 def remove_tree(path: str) -> None:
-    """Whatever the modes in it are; nothing if there is none."""
+    """Remove a directory, whatever the modes in it; nothing if there is none.
 
-    def make_writable(function, failed: str, _: object) -> None:
+    What cannot be removed (a colleague's file, ``.nfs*`` of a file that is open, a mount) stays, without an error.
+    Modes are only changed of directories at ``path`` and below it, never through a link, and bits are only added.
+    """
+
+    def make_writable(function: Any, failed: str, _: object) -> None:
         with contextlib.suppress(OSError):
-            os.chmod(os.path.dirname(failed), 0o700)
-            os.chmod(failed, 0o700)
-            function(failed)
+            if failed != path:
+                _let_owner_change(os.path.dirname(failed))
+            if function in (os.unlink, os.rmdir):
+                function(failed)
+            elif _let_owner_change(failed):  # a directory that could not be read; it is entered at most once more
+                remove_tree(failed)
 
     if os.path.lexists(path):
         shutil.rmtree(path, onerror=make_writable)
 
 
+def _let_owner_change(directory: str) -> bool:
+    """Give the owner all rights to a directory that is no link. False: he had them."""
+    mode = os.lstat(directory).st_mode
+    if not stat.S_ISDIR(mode) or mode & stat.S_IRWXU == stat.S_IRWXU:
+        return False
+    os.chmod(directory, stat.S_IMODE(mode) | stat.S_IRWXU)
+    return True
+
+
 def commit(directory: str, prefix: str, replace: bool) -> None:
+    """Rename a complete staging directory to ``prefix``. ``replace``: what is there goes; if that fails, it is back."""
     try:
         os.rename(directory, prefix)
         return
     except OSError as e:
         if not replace or e.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             raise
-    parent, start = _stale_pattern(prefix)
+    parent, start = _staging_names(prefix)
     old = os.path.join(parent, start + secrets.token_hex(6))
     os.rename(prefix, old)
     try:

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""From a compressed stream to an installed prefix in one pass.
+
+Decompress, untar, relocate, write: into a hidden staging directory beside the prefix, which is renamed when the stream
+was read to its end (so that whoever verifies it has verified it) and everything is in place. On any failure nothing is
+left. See ``extraction`` for how.
+"""
+
+import os
+from typing import BinaryIO, Callable, Optional
+
+from ...errors import StorageError
+from ...relocate.files import MachoRelocator
+from ...relocate.mapping import Relocation
+from ..codec import open_decompressor
+from ..tar_reader import TarReader
+from .extraction import Extraction, InstallSummary, PrefixAccess
+from .read_ahead import ReadAhead
+from .staging import commit, remove_stale, staging_directory
+
+#: whoever may look into the prefix where the package was built
+AS_IN_TARBALL = PrefixAccess()
+
+
+def size_limit(compressed_size: int) -> int:
+    """Bytes that a layer may unpack to: 250 times its size, and 1 GiB in any case.
+
+    gzip stops at a ratio of 1032, zstd far beyond; software is packed at 2 to 5.
+    """
+    return (1 << 30) + 250 * compressed_size
+
+
+def install_layer(
+    source: BinaryIO,
+    media_type: str,
+    prefix: str,
+    relocation: Relocation,
+    *,
+    dag_hash: str,
+    label: str = "",
+    access: PrefixAccess = AS_IN_TARBALL,
+    compressed_size: Optional[int] = None,
+    replace: bool = False,
+    macho: Optional[MachoRelocator] = None,
+    before_rename: Callable[[str, InstallSummary], None] = lambda directory, summary: None,
+) -> InstallSummary:
+    """Install a package's layer into ``prefix`` (absolute).
+
+    ``source``: the compressed stream; whatever it raises at its end (DigestMismatch) stops the install. ``dag_hash``:
+    of the package that was asked for, under which it was built. ``label``: names it in errors. ``compressed_size``:
+    bounds what it may unpack to. ``replace``: an existing prefix is replaced; otherwise it is an error. ``macho``: see
+    ``relocate``. ``before_rename``: called with the staging directory when it is complete; what it raises stops the
+    install.
+
+    Missing parent directories of the prefix are made with the process's umask; a caller with other wishes makes them
+    before. Raises CorruptArchive, UnsafeArchive, DigestMismatch, PrefixTooLong, StorageError.
+    """
+    label = label or os.path.basename(prefix)
+    if not replace and os.path.lexists(prefix):
+        raise StorageError(f"installing {label}: {prefix} exists", remedy="remove it, or install with --overwrite")
+    max_size = None if compressed_size is None else size_limit(compressed_size)
+    try:
+        os.makedirs(os.path.dirname(prefix), exist_ok=True)
+        remove_stale(prefix)
+        with staging_directory(prefix) as directory:
+            with open_decompressor(media_type, source) as stream, ReadAhead(stream, compressed_size) as tar:
+                extraction = Extraction(directory, access, label)
+                extraction.run(TarReader(tar.read, max_size))
+            summary = extraction.finish(prefix, dag_hash, relocation, macho)
+            before_rename(directory, summary)
+            commit(directory, prefix, replace)
+            return summary
+    except OSError as e:
+        raise StorageError.from_os_error(f"installing {label} into {prefix}", e) from e
