@@ -26,7 +26,11 @@ INDEX_TYPES = (OCI_INDEX, DOCKER_INDEX)
 
 #: length of the hexadecimal part of the digests that are accepted
 _ALGORITHMS = {"sha256": 64, "sha512": 128}
+#: bytes; sizes are signed 64 bit integers (image-spec, descriptor.md)
+_MAX_SIZE = (1 << 63) - 1
 _DIGEST = re.compile(r"(sha256|sha512):([0-9a-f]+)\Z")
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def check_digest(digest: str) -> str:
@@ -51,14 +55,24 @@ def canonical_json(document: Any) -> bytes:
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
 
 
-def parse_json(data: bytes, what: str) -> Dict[str, Any]:
-    """The JSON object in ``data``; :class:`InvalidContent` that names ``what`` if it is none."""
+def is_string_map(value: Any) -> bool:
+    """Whether it is what annotations and labels are: strings to strings."""
+    return isinstance(value, Mapping) and all(isinstance(k, str) and isinstance(v, str) for k, v in value.items())
+
+
+def parse_json(data: bytes, label: str) -> Dict[str, Any]:
+    """The JSON object in ``data``; :class:`InvalidContent` that names ``label`` if it is none.
+
+    Half of a surrogate pair, which JSON can escape and UTF-8 cannot express, is no text: it could not be written again.
+    """
     try:
         document = json.loads(data)
+        if _SURROGATE.search(data):
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as e:
-        raise InvalidContent(f"{what} is not JSON: {e}") from e
+        raise InvalidContent(f"{label} is not JSON: {e}") from e
     if not isinstance(document, dict):
-        raise InvalidContent(f"{what} is not a JSON object")
+        raise InvalidContent(f"{label} is not a JSON object")
     return document
 
 
@@ -75,10 +89,16 @@ class Descriptor:
 
     def __post_init__(self) -> None:
         check_digest(self.digest)
-        if not isinstance(self.size, int) or isinstance(self.size, bool) or self.size < 0:
-            raise InvalidContent(f"descriptor of {self.digest} has no valid size: {self.size!r}")
+        if not isinstance(self.size, int) or isinstance(self.size, bool) or not 0 <= self.size <= _MAX_SIZE:
+            raise InvalidContent(f"descriptor of {self.digest} has no valid size: {str(self.size)[:40]!r}")
         if not isinstance(self.media_type, str):
             raise InvalidContent(f"descriptor of {self.digest} has no media type")
+        if not is_string_map(self.annotations):
+            raise InvalidContent(f"descriptor of {self.digest} has annotations that are no strings")
+        if not isinstance(self.platform, (Mapping, type(None))):
+            raise InvalidContent(f"descriptor of {self.digest} has no valid platform")
+        if not isinstance(self.artifact_type, (str, type(None))):
+            raise InvalidContent(f"descriptor of {self.digest} has no valid artifact type")
 
     @classmethod
     def of(cls, data: bytes, media_type: str, **kwargs: Any) -> "Descriptor":

@@ -6,7 +6,8 @@ import os
 
 import pytest
 from spack_oci.content import put_bytes
-from spack_oci.content.copy import GraphCopy, Platform, copy_image
+from spack_oci.content.copy import GraphCopy, copy_image
+from spack_oci.content.platform import Platform
 from spack_oci.descriptor import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST, canonical_json
 from spack_oci.layout import open_layout
 from spack_oci.reference import LayoutDirectory, parse_url

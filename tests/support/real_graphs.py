@@ -14,7 +14,7 @@ from typing import Dict, List, Sequence
 
 from spack_oci import descriptor as d
 from spack_oci.image.layers import Member
-from spack_oci.image.manifest import Layer
+from spack_oci.package.record import Layer
 
 _FILE = Path(__file__).with_name("real_graph.txt")
 

@@ -14,7 +14,7 @@ from ..errors import StorageError
 from ..util.files import PART, is_full, storage_errors
 from ..util.sizes import format_size
 from .blob_cache import BlobCache
-from .interfaces import ContentStore, Progress, SavesBlobs
+from .interfaces import BlobReader, Progress, SavesBlobs
 
 _READ = 1 << 20
 #: seconds after which a download that nothing was written to was left by a process that is gone, where there are no
@@ -25,7 +25,7 @@ _ABANDONED = 3600
 Peek = Callable[[bytes], None]
 
 
-def _save(store: ContentStore, descriptor: Descriptor, file: BinaryIO, progress: Optional[Progress]) -> None:
+def _save(store: BlobReader, descriptor: Descriptor, file: BinaryIO, progress: Optional[Progress]) -> None:
     if isinstance(store, SavesBlobs):
         return store.save_blob(descriptor, file, progress)
     with store.open_blob(descriptor) as reader:
@@ -61,7 +61,7 @@ class _PeekedFile(io.BufferedRandom):
 
 
 def fetch_into_cache(
-    store: ContentStore,
+    store: BlobReader,
     descriptor: Descriptor,
     cache: BlobCache,
     progress: Optional[Progress] = None,
@@ -91,7 +91,7 @@ def fetch_into_cache(
 
 
 def _download(
-    store: ContentStore, descriptor: Descriptor, path: str, progress: Optional[Progress], peek: Optional[Peek]
+    store: BlobReader, descriptor: Descriptor, path: str, progress: Optional[Progress], peek: Optional[Peek]
 ) -> None:
     try:
         with _PeekedFile(path, peek) as file:
@@ -146,7 +146,7 @@ def _remove_abandoned(path: str, age: float) -> None:
             os.unlink(path)
 
 
-def open_cached(store: ContentStore, descriptor: Descriptor, cache: BlobCache) -> VerifyingReader:
+def open_cached(store: BlobReader, descriptor: Descriptor, cache: BlobCache) -> VerifyingReader:
     """A blob from the cache, where it is put if it is not there; whoever reads it to its end has verified it.
 
     A reader that raises DigestMismatch has found a damaged entry: :meth:`BlobCache.drop` it and try once more.

@@ -16,31 +16,28 @@ A :class:`GraphCopy` copies any number of images with the same threads::
 
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from typing import Any, BinaryIO, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Protocol, Set, Tuple, Union
 
 from ..descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
-from ..errors import ImageError, InvalidContent, InvalidReference, NotFound, SpackOciError
-from ..reference import Repository, parse_url
-from .interfaces import ContentStore, Progress
+from ..errors import InvalidContent, NotFound, SpackOciError
+from ..reference import LayoutDirectory, parse_url
+from ..util.schemas import validate
+from .interfaces import ContentReader, ContentWriter, Progress, ReferrerLister, Resolver
+from .platform import Platform, select
+from .transfer import BlobMover, Transfer, TransferCounts
+
+#: indexes in indexes, and referrers of referrers, are followed so deep: an image has two levels, a signature of its
+#: SBOM two more
+MAX_DEPTH = 12
 
 
-class Platform(NamedTuple):
-    """As image-spec names it: Go's names. ``variant`` (``v7``) is compared only when it is given."""
+class CopySource(ContentReader, ReferrerLister, Protocol):
+    """What a copy reads from."""
 
-    os: str
-    architecture: str
-    variant: str = ""
 
-    def matches(self, platform: Optional[Mapping[str, Any]]) -> bool:
-        found = platform or {}
-        return (found.get("os"), found.get("architecture")) == (self.os, self.architecture) and self.variant in (
-            "",
-            found.get("variant", ""),
-        )
-
-    def __str__(self) -> str:
-        return "/".join(filter(None, self))
+class CopyDestination(ContentWriter, Resolver, Protocol):
+    """What a copy writes to."""
 
 
 @dataclass(frozen=True)
@@ -60,43 +57,34 @@ class Copied:
     manifests: int = 0
 
 
-@dataclass(frozen=True)
-class StoredBlob:
-    """A blob of a store as the source of an upload (:class:`~spack_oci.content.BlobSource`)."""
+@dataclass
+class _Image:
+    """One image on its way: what is copied with it, and the counts, added to by several threads."""
 
-    store: ContentStore
-    descriptor: Descriptor
+    referrers: bool
+    #: digests of manifests that were looked at
+    seen: Set[str] = field(default_factory=set)
+    counts: TransferCounts = field(default_factory=TransferCounts)
+    manifests: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def open(self) -> BinaryIO:
-        return self.store.open_blob(self.descriptor)  # type: ignore[return-value]  # it has read and close
-
-    def __len__(self) -> int:
-        return self.descriptor.size
-
-
-class _Tally:
-    """Counts of one image, added to by several threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.counts: Dict[str, int] = {"sent": 0, "sent_bytes": 0, "mounted": 0, "present": 0, "manifests": 0}
-
-    def add(self, **counts: int) -> None:
-        with self._lock:
-            for name, count in counts.items():
-                self.counts[name] += count
+    def add(self, counts: TransferCounts) -> None:
+        with self.lock:
+            self.counts += counts
 
 
 class GraphCopy:
     """``jobs``: blobs moved at a time, and images worked on at a time. ``progress``: bytes sent."""
 
     def __init__(
-        self, source: ContentStore, destination: ContentStore, *, jobs: int = 8, progress: Optional[Progress] = None
+        self, source: CopySource, destination: CopyDestination, *, jobs: int = 8, progress: Optional[Progress] = None
     ) -> None:
         self._source = source
         self._destination = destination
-        self._progress = progress
-        self._mount_from = mountable_repository(source, destination)
+        self._mover = BlobMover(source, destination, progress)
+        # A registry that has a manifest has what it refers to, and to ask costs a request a blob. In a directory, a
+        # file may have been removed by anybody, and to look costs nothing.
+        self._checks_children = isinstance(parse_url(destination.url), LayoutDirectory)
         self._jobs = max(1, jobs)
         # Two pools: an image waits for its blobs, and would wait for ever for a thread that another image waits in.
         self._images = ThreadPoolExecutor(self._jobs, "copy-image")
@@ -133,9 +121,12 @@ class GraphCopy:
         descriptor, data = self._source.get_manifest(reference)
         if platform is not None:
             descriptor, data = self._choose(reference, descriptor, data, platform)
-        tally = _Tally()
-        self._copy_manifest(descriptor, data, tag, tally, referrers, set())
-        return Copied(descriptor, **tally.counts)
+        image = _Image(referrers)
+        self._copy_manifest(image, descriptor, data, tag, 0)
+        counts = image.counts
+        return Copied(
+            descriptor, counts.sent, counts.sent_bytes, counts.mounted, counts.present, manifests=image.manifests
+        )
 
     def copy_all(
         self, tags: Iterable[str], *, platform: Optional[Platform] = None, referrers: bool = False
@@ -162,47 +153,42 @@ class GraphCopy:
     ) -> Tuple[Descriptor, bytes]:
         if descriptor.media_type not in INDEX_TYPES:
             return descriptor, data
-        listed = children(descriptor, data).manifests
-        chosen = next((d for d in listed if platform.matches(d.platform)), None)
-        if chosen is None:
-            known = sorted({str(_platform_of(d)) for d in listed if d.platform})
-            raise ImageError(
-                f"{self._source.url} has no image {reference} for {platform}, only for {', '.join(known) or 'nothing'}"
-            )
+        listed = [(Platform.from_document(d.platform or {}), d) for d in children(descriptor, data).manifests]
+        known = [(found, d) for found, d in listed if found is not None]
+        chosen = select(known, platform, f"{self._source.url}:{reference}")
         return self._source.get_manifest(chosen.digest)
 
     def _copy_manifest(
-        self,
-        descriptor: Descriptor,
-        data: bytes,
-        tag: Optional[str],
-        tally: _Tally,
-        referrers: bool,
-        seen: Set[str],
+        self, image: _Image, descriptor: Descriptor, data: bytes, tag: Optional[str], depth: int
     ) -> None:
-        seen.add(descriptor.digest)
-        if not self._is_there(tag or descriptor.digest, descriptor):
-            # its tag may be missing alone; a store that has a manifest has what it refers to
-            if tag is None or not self._is_there(descriptor.digest, descriptor):
-                self._copy_children(descriptor, data, tally, referrers, seen)
+        if depth > MAX_DEPTH:
+            raise InvalidContent(
+                f"{self._source.url} has manifests that refer to each other over more than {MAX_DEPTH} levels",
+                remedy="no image is like that: do not trust what is there",
+            )
+        image.seen.add(descriptor.digest)
+        is_there = self._is_there(tag or descriptor.digest, descriptor)
+        # its tag may be missing alone
+        has_children = is_there or (tag is not None and self._is_there(descriptor.digest, descriptor))
+        if self._checks_children or not has_children:
+            self._copy_children(image, descriptor, data, depth)
+        if not is_there:
             self._destination.put_manifest(data, descriptor.media_type, tag)
-            tally.add(manifests=1)
-        if referrers:
+            image.manifests += 1
+        if image.referrers:
             for referrer in self._source.referrers(descriptor.digest):
-                self._copy_by_digest(referrer, tally, referrers, seen)
+                self._copy_by_digest(image, referrer, depth + 1)
 
-    def _copy_by_digest(self, descriptor: Descriptor, tally: _Tally, referrers: bool, seen: Set[str]) -> None:
-        if descriptor.digest not in seen:
+    def _copy_by_digest(self, image: _Image, descriptor: Descriptor, depth: int) -> None:
+        if descriptor.digest not in image.seen:
             found, data = self._source.get_manifest(descriptor.digest)
-            self._copy_manifest(found, data, None, tally, referrers, seen)
+            self._copy_manifest(image, found, data, None, depth)
 
-    def _copy_children(
-        self, descriptor: Descriptor, data: bytes, tally: _Tally, referrers: bool, seen: Set[str]
-    ) -> None:
+    def _copy_children(self, image: _Image, descriptor: Descriptor, data: bytes, depth: int) -> None:
         parts = children(descriptor, data)
         for manifest in parts.manifests:
-            self._copy_by_digest(manifest, tally, referrers, seen)
-        moves = [self._move(blob, tally) for blob in parts.blobs]
+            self._copy_by_digest(image, manifest, depth + 1)
+        moves = [self._move(image, blob) for blob in parts.blobs]
         wait(moves)
         for move in moves:
             move.result()
@@ -213,25 +199,18 @@ class GraphCopy:
         except NotFound:
             return False
 
-    def _move(self, blob: Descriptor, tally: _Tally) -> "Future[None]":
+    def _move(self, image: _Image, blob: Descriptor) -> "Future[None]":
         """The running or finished transfer of a blob. One that failed is tried again by the next image."""
         with self._lock:
             move = self._moves.get(blob.digest)
             if move is None or (move.done() and move.exception() is not None):
-                move = self._moves[blob.digest] = self._blobs.submit(self._move_blob, blob, tally)
+                move = self._moves[blob.digest] = self._blobs.submit(self._move_blob, image, blob)
             else:
-                tally.add(present=1)
+                image.add(TransferCounts.of(Transfer.PRESENT, blob))
             return move
 
-    def _move_blob(self, blob: Descriptor, tally: _Tally) -> None:
-        if self._destination.has_blob(blob.digest):
-            tally.add(present=1)
-        elif self._mount_from and self._destination.mount_blob(blob, self._mount_from):
-            tally.add(mounted=1)
-        elif self._destination.put_blob(blob, StoredBlob(self._source, blob), self._progress):
-            tally.add(sent=1, sent_bytes=blob.size)
-        else:
-            tally.add(present=1)
+    def _move_blob(self, image: _Image, blob: Descriptor) -> None:
+        image.add(TransferCounts.of(self._mover.move(blob), blob))
 
 
 class Children(NamedTuple):
@@ -246,37 +225,22 @@ def children(descriptor: Descriptor, data: bytes) -> Children:
     The latter have ``urls`` and are to be fetched from there (image-spec, non-distributable layers; Docker: foreign).
     Raises InvalidContent for other media types, such as Docker's schema 1.
     """
-    document = parse_json(data, f"the manifest {descriptor.digest}")
-    try:
-        if descriptor.media_type in INDEX_TYPES:
-            return Children([Descriptor.from_dict(d) for d in document["manifests"]], [])
-        if descriptor.media_type in MANIFEST_TYPES:
-            listed = [document["config"], *(d for d in document["layers"] if not _is_foreign(d))]
-            return Children([], list({d.digest: d for d in map(Descriptor.from_dict, listed)}.values()))
-    except (KeyError, TypeError, AttributeError) as e:
-        raise InvalidContent(f"the manifest {descriptor.digest} has no valid {e}") from e
-    raise InvalidContent(
-        f"the manifest {descriptor.digest} has the media type {descriptor.media_type}, which is unknown"
-    )
+    label = f"the manifest {descriptor.digest}"
+    if descriptor.media_type in INDEX_TYPES:
+        document = validate(parse_json(data, label), "image-index", label)
+        return Children([Descriptor.from_dict(d) for d in document["manifests"]], [])
+    if descriptor.media_type in MANIFEST_TYPES:
+        document = validate(parse_json(data, label), "manifest", label)
+        listed = [document["config"], *(d for d in document["layers"] if not _is_foreign(d))]
+        return Children([], list({d.digest: d for d in map(Descriptor.from_dict, listed)}.values()))
+    raise InvalidContent(f"{label} has the media type {descriptor.media_type}, which is unknown")
 
 
-def copy_image(source: ContentStore, destination: ContentStore, reference: str, **options: Any) -> Copied:
+def copy_image(source: CopySource, destination: CopyDestination, reference: str, **options: Any) -> Copied:
     """One image; the options of :class:`GraphCopy` (``jobs``, ``progress``) and of :meth:`GraphCopy.copy`."""
     own = {name: options.pop(name) for name in ("jobs", "progress") if name in options}
     with GraphCopy(source, destination, **own) as copier:
         return copier.copy(reference, **options)
-
-
-def mountable_repository(source: ContentStore, destination: ContentStore) -> Optional[str]:
-    """The name of the source's repository if the destination may mount blobs from it: both are on one registry."""
-    try:
-        here, there = parse_url(source.url), parse_url(destination.url)
-    except InvalidReference:
-        return None
-    if not (isinstance(here, Repository) and isinstance(there, Repository)):
-        return None
-    same = here.host == there.host and here.scheme == there.scheme
-    return here.name if same and here.name != there.name else None
 
 
 def _outcome(done: "Future[Copied]") -> Union[Copied, SpackOciError]:
@@ -289,8 +253,3 @@ def _outcome(done: "Future[Copied]") -> Union[Copied, SpackOciError]:
 def _is_foreign(layer: Mapping[str, Any]) -> bool:
     kind = str(layer.get("mediaType", ""))
     return bool(layer.get("urls")) and ("nondistributable" in kind or "foreign" in kind)
-
-
-def _platform_of(descriptor: Descriptor) -> Platform:
-    found = descriptor.platform or {}
-    return Platform(str(found.get("os")), str(found.get("architecture")), str(found.get("variant") or ""))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""The one interface behind which a registry, an OCI layout directory and the tests' memory are interchangeable.
+"""The interfaces behind which a registry, an OCI layout directory and the tests' memory are interchangeable.
 
-Push, fetch, base-image copy, sync and prune are written against :class:`ContentStore`. Blobs to be sent are
-:class:`BlobSource` values: something that can be opened from the start as often as a retry needs it.
+Each is one thing that a store can do (read, write, list, delete); functions ask for what they need and no more, as in
+oras-go's ``content/storage.go``. Blobs to be sent are :class:`BlobSource` values: something that can be opened from the
+start as often as a retry needs it.
 """
 
 import enum
@@ -59,33 +60,49 @@ class Presence(enum.Enum):
     EXCLUDED = "excluded"
 
 
-class ContentStore(Protocol):
-    """One repository. All methods are safe to call from several threads.
+class Resolver(Protocol):
+    """Tags and digests to descriptors."""
 
-    Besides what is named below, every method may raise a :class:`~spack_oci.errors.TransportError` or
-    :class:`~spack_oci.errors.ResponseError` (registry) or :class:`~spack_oci.errors.StorageError` (layout).
-    """
-
-    #: as a user would write it: a mirror URL
-    url: str
+    @property
+    def url(self) -> str:
+        """As a user would write it: a mirror URL."""
 
     def resolve(self, reference: str) -> Descriptor:
         """The descriptor of the manifest behind a tag or digest. Raises NotFound."""
 
+
+class ManifestReader(Resolver, Protocol):
     def get_manifest(self, reference: str) -> Tuple[Descriptor, bytes]:
         """A manifest (or index) by tag or digest, verified, at most MAX_MANIFEST_SIZE. Raises NotFound."""
 
-    def put_manifest(self, data: bytes, media_type: str, tag: Optional[str] = None) -> Descriptor:
-        """Store a manifest, by its digest when there is no tag. What it refers to must be there."""
 
-    def delete_manifest(self, reference: str) -> None:
-        """Remove a tag or, for a digest, a manifest and its tags. Raises NotFound."""
-
-    def has_blob(self, digest: str) -> bool:
-        """False only if the store says so; an error is an error."""
+class BlobReader(Protocol):
+    @property
+    def url(self) -> str: ...
 
     def open_blob(self, descriptor: Descriptor) -> VerifyingReader:
         """Stream a blob; use as a context manager. Raises NotFound."""
+
+
+class TagLister(Protocol):
+    @property
+    def url(self) -> str: ...
+
+    def tags(self) -> Iterator[str]:
+        """Every tag; empty if the repository does not exist yet."""
+
+
+class ReferrerLister(Protocol):
+    def referrers(self, digest: str, artifact_type: Optional[str] = None) -> List[Descriptor]:
+        """Manifests whose subject is ``digest`` (distribution-spec, referrers API and its tag fallback)."""
+
+
+class BlobWriter(Protocol):
+    @property
+    def url(self) -> str: ...
+
+    def has_blob(self, digest: str) -> bool:
+        """False only if the store says so; an error is an error."""
 
     def put_blob(
         self,
@@ -99,11 +116,40 @@ class ContentStore(Protocol):
     def mount_blob(self, descriptor: Descriptor, from_repository: str) -> bool:
         """Take a blob over from another repository of the same store, without transfer. False: not possible."""
 
-    def tags(self) -> Iterator[str]:
-        """Every tag; empty if the repository does not exist yet."""
 
-    def referrers(self, digest: str, artifact_type: Optional[str] = None) -> List[Descriptor]:
-        """Manifests whose subject is ``digest`` (distribution-spec, referrers API and its tag fallback)."""
+class ManifestWriter(Protocol):
+    def put_manifest(self, data: bytes, media_type: str, tag: Optional[str] = None) -> Descriptor:
+        """Store a manifest, by its digest when there is no tag. What it refers to must be there."""
+
+
+class Deleter(Protocol):
+    def delete_manifest(self, reference: str) -> None:
+        """Remove a tag or, for a digest, a manifest and its tags. Raises NotFound."""
+
+
+class ContentReader(ManifestReader, BlobReader, Protocol):
+    """What reading a package or an image takes."""
+
+
+class ContentWriter(BlobWriter, ManifestWriter, Protocol):
+    """What storing a package or an image takes."""
+
+
+class RepositoryReader(ContentReader, TagLister, Protocol):
+    """What a plan reads: what is there, and of what."""
+
+
+class RepositoryWriter(RepositoryReader, ContentWriter, Protocol):
+    """What a push needs."""
+
+
+class ContentStore(RepositoryWriter, ReferrerLister, Deleter, Protocol):
+    """Everything that a registry or a layout does. Functions ask for the narrowest of the interfaces above.
+
+    All methods are safe to call from several threads. Besides what is named above, every method may raise a
+    :class:`~spack_oci.errors.TransportError` or :class:`~spack_oci.errors.ResponseError` (registry) or
+    :class:`~spack_oci.errors.StorageError` (layout).
+    """
 
     def close(self) -> None:
         """Give connections back."""
@@ -119,7 +165,7 @@ class SavesBlobs(Protocol):
 
 @dataclass(frozen=True)
 class MissingStore:
-    """The readable part of a :class:`ContentStore` that does not exist yet: a plan for its first push reads this."""
+    """The :class:`RepositoryReader` of a repository that does not exist yet: for the plan of its first push."""
 
     url: str
 
@@ -129,11 +175,14 @@ class MissingStore:
     def get_manifest(self, reference: str) -> Tuple[Descriptor, bytes]:
         raise NotFound(f"{self.url} does not exist yet")
 
+    def open_blob(self, descriptor: Descriptor) -> VerifyingReader:
+        raise NotFound(f"{self.url} does not exist yet")
+
     def tags(self) -> Iterator[str]:
         return iter(())
 
 
-def read_blob(store: ContentStore, descriptor: Descriptor, limit: int = MAX_MANIFEST_SIZE) -> bytes:
+def read_blob(store: BlobReader, descriptor: Descriptor, limit: int = MAX_MANIFEST_SIZE) -> bytes:
     """A small blob (a config, an index), whole and verified; InvalidContent when it is larger than ``limit``."""
     if descriptor.size > limit:
         raise InvalidContent(f"{descriptor.digest} of {store.url} has {descriptor.size} bytes, more than {limit}")
@@ -141,7 +190,7 @@ def read_blob(store: ContentStore, descriptor: Descriptor, limit: int = MAX_MANI
         return reader.read()
 
 
-def put_bytes(store: ContentStore, data: bytes, media_type: str, **kwargs) -> Descriptor:
+def put_bytes(store: BlobWriter, data: bytes, media_type: str, **kwargs) -> Descriptor:
     """Store ``data`` as a blob and return its descriptor."""
     descriptor = Descriptor.of(data, media_type, **kwargs)
     store.put_blob(descriptor, BytesSource(data))

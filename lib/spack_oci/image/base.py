@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
-from ..content import ContentStore, Progress, read_blob
-from ..content.copy import StoredBlob, mountable_repository
+from ..content import BlobReader, BlobWriter, ContentReader, Progress, read_blob
 from ..content.platform import Platform, select
+from ..content.transfer import BlobMover, TransferCounts
 from ..descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
 from ..errors import ImageError, NotFound, ResponseError, TransportError
 from ..reference import ImageReference, Repository
@@ -25,32 +25,12 @@ _MAX_DEPTH = 3
 _MAX_ENTRIES = 1000
 
 
-@dataclass(frozen=True)
-class CopyResult:
-    """What bringing a base image's layers over took. ``sent_bytes``: 0 if everything was there or could be mounted."""
-
-    there: int = 0
-    mounted: int = 0
-    sent: int = 0
-    sent_bytes: int = 0
-    foreign: int = 0
-
-    def __add__(self, other: "CopyResult") -> "CopyResult":
-        return CopyResult(
-            self.there + other.there,
-            self.mounted + other.mounted,
-            self.sent + other.sent,
-            self.sent_bytes + other.sent_bytes,
-            self.foreign + other.foreign,
-        )
-
-
 def display_name(reference: ImageReference) -> str:
     """A reference as container tools write it: ``HOST/NAME:TAG``; a layout as its URL."""
     return str(reference).partition("://")[2] if isinstance(reference.location, Repository) else str(reference)
 
 
-def resolve_base(store: ContentStore, reference: ImageReference, platform: Platform) -> Base:
+def resolve_base(store: ContentReader, reference: ImageReference, platform: Platform) -> Base:
     """Manifest and config of ``reference``, the image for ``platform`` if it is an index. Nothing is copied.
 
     ``store``: the one that ``reference.location`` names. Raises :class:`ImageError` if it is not there, for another
@@ -83,7 +63,7 @@ def resolve_base(store: ContentStore, reference: ImageReference, platform: Platf
 
 
 def _images_of_index(
-    store: ContentStore, index: Mapping[str, Any], name: str, depth: int
+    store: ContentReader, index: Mapping[str, Any], name: str, depth: int
 ) -> Iterable[Tuple[Platform, Descriptor]]:
     """The images below an index with their platforms; nested indexes are followed, attestations left out."""
     entries = index.get("manifests")
@@ -100,7 +80,7 @@ def _images_of_index(
                 yield platform, descriptor
 
 
-def _platform_of_entry(store: ContentStore, descriptor: Descriptor, name: str) -> Optional[Platform]:
+def _platform_of_entry(store: ContentReader, descriptor: Descriptor, name: str) -> Optional[Platform]:
     """An index may leave the platform of an entry out (image-index.md: OPTIONAL); then the config knows."""
     if isinstance(descriptor.platform, Mapping):
         return Platform.from_document(descriptor.platform)
@@ -110,7 +90,7 @@ def _platform_of_entry(store: ContentStore, descriptor: Descriptor, name: str) -
     return Platform.from_document(parse_json(read_blob(store, config), name)) if "image" in config.media_type else None
 
 
-def _manifest_of_index(store: ContentStore, descriptor: Descriptor, name: str) -> Tuple[Descriptor, bytes]:
+def _manifest_of_index(store: ContentReader, descriptor: Descriptor, name: str) -> Tuple[Descriptor, bytes]:
     try:
         return store.get_manifest(descriptor.digest)
     except NotFound as e:
@@ -121,7 +101,7 @@ def _manifest_of_index(store: ContentStore, descriptor: Descriptor, name: str) -
 
 
 def _documents(
-    store: ContentStore, descriptor: Descriptor, data: bytes, name: str
+    store: ContentReader, descriptor: Descriptor, data: bytes, name: str
 ) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     if descriptor.media_type not in MANIFEST_TYPES:
         raise ImageError(
@@ -140,57 +120,44 @@ def _documents(
 
 def copy_layers(
     base: Base,
-    source: ContentStore,
-    target: ContentStore,
+    source: BlobReader,
+    target: BlobWriter,
     *,
-    mount_from: Optional[str] = None,
     jobs: int = 4,
     progress: Optional[Progress] = None,
-) -> CopyResult:
+) -> TransferCounts:
     """Bring the layers of ``base`` into ``target``: nothing if they are there, mounted if possible, else streamed."""
+    mover = BlobMover(source, target, progress)
 
-    def bring(entry: Mapping[str, Any]) -> CopyResult:
+    def bring(entry: Mapping[str, Any]) -> TransferCounts:
         descriptor = Descriptor.from_dict(entry)
         if is_foreign(descriptor.media_type) and entry.get("urls"):
-            return CopyResult(foreign=1)
-        if target.has_blob(descriptor.digest):
-            return CopyResult(there=1)
-        if mount_from and target.mount_blob(descriptor, mount_from):
-            return CopyResult(mounted=1)
+            return TransferCounts(foreign=1)
         try:
-            sent = target.put_blob(descriptor, StoredBlob(source, descriptor), progress)
+            return TransferCounts.of(mover.move(descriptor), descriptor)
         except NotFound as e:
             raise ImageError(f"base image {base.name} is damaged: its layer {descriptor.digest} is not there") from e
-        return CopyResult(sent=1, sent_bytes=descriptor.size) if sent else CopyResult(there=1)
 
     # a base may name the same (empty) layer several times
     entries = list({entry["digest"]: entry for entry in base.layers}.values())
     if not entries:
-        return CopyResult()
+        return TransferCounts()
     with ThreadPoolExecutor(min(jobs, len(entries)), thread_name_prefix="base-layer") as pool:
-        return sum(pool.map(bring, entries), CopyResult())
+        return sum(pool.map(bring, entries), TransferCounts())
 
 
 def prepare_base(
-    source: ContentStore,
+    source: ContentReader,
     reference: ImageReference,
-    target: ContentStore,
+    target: BlobWriter,
     platform: Platform,
     *,
     jobs: int = 4,
     progress: Optional[Progress] = None,
-) -> Tuple[Base, CopyResult]:
+) -> Tuple[Base, TransferCounts]:
     """:func:`resolve_base`, then :func:`copy_layers` into ``target``."""
     base = resolve_base(source, reference, platform)
-    moved = copy_layers(
-        base,
-        source,
-        target,
-        mount_from=mountable_repository(source, target),
-        jobs=jobs,
-        progress=progress,
-    )
-    return base, moved
+    return base, copy_layers(base, source, target, jobs=jobs, progress=progress)
 
 
 @dataclass
@@ -201,12 +168,12 @@ class BaseImages:
     Safe to use from several threads.
     """
 
-    source: ContentStore
+    source: ContentReader
     reference: ImageReference
-    target: ContentStore
+    target: BlobWriter
     check: Optional[Callable[[Base], None]] = None
     jobs: int = 4
-    moved: CopyResult = field(default_factory=CopyResult, init=False)
+    moved: TransferCounts = field(default_factory=TransferCounts, init=False)
     _bases: Dict[Platform, Base] = field(default_factory=dict, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
@@ -220,13 +187,7 @@ class BaseImages:
         base = resolve_base(self.source, self.reference, platform)
         if self.check:
             self.check(base)
-        self.moved += copy_layers(
-            base,
-            self.source,
-            self.target,
-            mount_from=mountable_repository(self.source, self.target),
-            jobs=self.jobs,
-        )
+        self.moved += copy_layers(base, self.source, self.target, jobs=self.jobs)
         return base
 
     @property

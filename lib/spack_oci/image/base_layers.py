@@ -9,7 +9,7 @@ import tarfile
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterable, List, Optional, Set
 
-from ..content import ContentStore
+from ..content import BlobReader
 from ..descriptor import Descriptor
 from ..errors import ImageError, NotFound
 from .directories import SHARED, Directories, Directory
@@ -39,7 +39,7 @@ class _Facts:
         return cls({Libc(libc[0], tuple(libc[1:])) for libc in document["libcs"]}, directories)
 
 
-def libcs_of_base(store: ContentStore, base: Base, cache: Optional[Results] = None) -> List[Libc]:
+def libcs_of_base(store: BlobReader, base: Base, cache: Optional[Results] = None) -> List[Libc]:
     """The C libraries of a base image whose layers are in ``store``; usually one, none in a ``static`` image.
 
     Layers are read from the top, and only until one has a C library. Raises CorruptArchive for one that is no tar,
@@ -53,7 +53,7 @@ def libcs_of_base(store: ContentStore, base: Base, cache: Optional[Results] = No
 
 
 def directories_of_base(
-    store: ContentStore, base: Base, paths: Iterable[str], cache: Optional[Results] = None
+    store: BlobReader, base: Base, paths: Iterable[str], cache: Optional[Results] = None
 ) -> Directories:
     """Those of ``paths`` (absolute) whose mode or owner in the image differs from Spack's 0755 and root.
 
@@ -72,7 +72,7 @@ def directories_of_base(
     return {path: directory for path, directory in sorted(found.items()) if directory}
 
 
-def _facts(store: ContentStore, base: Base, descriptor: Descriptor, cache: Optional[Results], *, whole: bool) -> _Facts:
+def _facts(store: BlobReader, base: Base, descriptor: Descriptor, cache: Optional[Results], *, whole: bool) -> _Facts:
     """``whole``: the C library alone is not enough."""
     key = f"layer-{descriptor.digest}"
     known = cache.get(key) if cache is not None else None

@@ -26,8 +26,9 @@ from ..archive.tar_reader import DIRECTORY, TarMember, TarReader
 from ..descriptor import Descriptor
 from ..errors import CorruptArchive, ImageError, UnsafeArchive
 from ..formats import magic
+from ..package.record import Layer
 from .directories import PLAIN, Directories, header
-from .manifest import Layer, compression_of
+from .manifest import compression_of
 
 _CHUNK = 1 << 18
 #: an end of archive of at most this many compressed bytes is found; ours takes some 40

@@ -8,10 +8,10 @@ from typing import BinaryIO, Callable, Dict, Iterable, Iterator, Mapping, Option
 from ..archive import tar
 from ..archive.codec import Compression, open_compressor, open_decompressor
 from ..archive.tar_reader import DIRECTORY, FILE, HARD_LINK, SYMLINK, TarMember, TarReader
+from ..package.record import Layer
 from .compose import LayerSource, describe_file
 from .directories import PLAIN, Directories, header, parents
 from .exclusions import Exclusions
-from .manifest import Layer
 
 _CHUNK = 1 << 18
 

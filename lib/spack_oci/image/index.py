@@ -23,7 +23,7 @@ import random
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
-from ..content import ContentStore, read_blob
+from ..content import RepositoryWriter, read_blob
 from ..content.platform import Platform, variants_of
 from ..descriptor import (
     DOCKER_INDEX,
@@ -67,7 +67,7 @@ def merge_entries(entries: Mapping[Platform, Descriptor], annotations: Optional[
 
 
 def push_platform(
-    store: ContentStore,
+    store: RepositoryWriter,
     tag: str,
     manifest: bytes,
     media_type: str,
@@ -113,13 +113,13 @@ def _without_defaults(entries: Mapping[Platform, Descriptor]) -> Entries:
     return {p: d for p, d in entries.items() if p.variant or p.architecture != "amd64" or d.digest not in digests}
 
 
-def _agrees(store: ContentStore, tag: str, platform: Platform, wanted: Entries) -> bool:
+def _agrees(store: RepositoryWriter, tag: str, platform: Platform, wanted: Entries) -> bool:
     """Whether the index and the platforms' tags, both read now, are what was written."""
     there = _entries_of_tag(store, tag, platform)
     return there == wanted and _entries_of_platform_tags(store, tag).items() <= wanted.items()
 
 
-def _entries_of_platform_tags(store: ContentStore, tag: str) -> Entries:
+def _entries_of_platform_tags(store: RepositoryWriter, tag: str) -> Entries:
     entries: Entries = {}
     for name in store.tags():
         platform = _platform_in_tag(tag, name)
@@ -145,7 +145,7 @@ def _platform_in_tag(tag: str, name: str) -> Optional[Platform]:
     return platform if platform.is_known else None
 
 
-def _entries_of_tag(store: ContentStore, tag: str, mine: Platform) -> Entries:
+def _entries_of_tag(store: RepositoryWriter, tag: str, mine: Platform) -> Entries:
     """``mine``: what is pushed; a single image of its architecture is what it replaces."""
     try:
         descriptor, data = store.get_manifest(tag)
@@ -175,6 +175,6 @@ def _entries_of_index(document: Mapping[str, Any], what: str) -> List[Tuple[Plat
     return found
 
 
-def _platform_of_image(store: ContentStore, manifest: Mapping[str, Any]) -> Optional[Platform]:
+def _platform_of_image(store: RepositoryWriter, manifest: Mapping[str, Any]) -> Optional[Platform]:
     config = Descriptor.from_dict(manifest.get("config") or {})
     return Platform.from_document(parse_json(read_blob(store, config), config.digest))

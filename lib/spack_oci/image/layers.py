@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Callable, Dict, FrozenSet, Iterable, List, Mapping, Sequence, Tuple
 
 from ..errors import ConfigurationError, ImageError
-from .manifest import Layer
+from ..package.record import Layer
 
 #: base and environment layers counted
 DEFAULT_MAX_LAYERS = 120

@@ -8,7 +8,7 @@ Same input, same bytes: nothing here looks at a clock, the environment or a rand
 
 import copy
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Protocol, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from ..descriptor import (
     DOCKER_CONFIG,
@@ -24,6 +24,8 @@ from ..descriptor import (
     check_digest,
 )
 from ..errors import ImageError, InvalidContent, InvalidReference
+from ..package.documents import spec_file_fields
+from ..package.record import Layer, Package
 
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 DOCKER_FOREIGN_GZIP = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
@@ -77,15 +79,6 @@ _ABOUT_NOT_INHERITED = frozenset(
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A layer in a store. ``diff_id``: digest of the uncompressed tar; ``label``: what it holds, for the history."""
-
-    descriptor: Descriptor
-    diff_id: str
-    label: str = ""
-
-
-@dataclass(frozen=True)
 class Base:
     """Manifest and config of a base image whose layers are in the target; without arguments, the empty image."""
 
@@ -136,34 +129,6 @@ class BuiltImage:
     @property
     def media_type(self) -> str:
         return self.manifest_descriptor.media_type
-
-
-class PackageLike(Protocol):
-    """The part of :class:`spack_oci.package.record.Package` that its image needs."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def version(self) -> str: ...
-
-    @property
-    def description(self) -> str: ...
-
-    @property
-    def platform(self) -> Tuple[str, str]: ...
-
-    @property
-    def spec_document(self) -> Mapping[str, Any]: ...
-
-    @property
-    def layout_version(self) -> int: ...
-
-    @property
-    def environment(self) -> Callable[[Dict[str, str]], Dict[str, str]]: ...
-
-    @property
-    def provenance(self) -> Callable[[], Mapping[str, str]]: ...
 
 
 def compression_of(media_type: str) -> str:
@@ -258,7 +223,7 @@ def build_image(
 
 def build_package_image(
     *,
-    package: PackageLike,
+    package: Package,
     layers: Sequence[Layer],
     base: Optional[Base] = None,
     annotations: Optional[Mapping[str, str]] = None,
@@ -284,6 +249,7 @@ def build_package_image(
         **package.provenance(),
     )
     about.update(annotations or {})
+    tarball = layers[-1].descriptor
     settings = inherited_settings(base)
     settings["Env"] = environment_entries(environment, base_environment)
     labels = {key: value for key, value in about.items() if key.startswith(ABOUT)}
@@ -293,7 +259,7 @@ def build_package_image(
         layers=layers,
         settings=settings,
         base=base,
-        document=_spec_file(package, layers[-1].descriptor, created),
+        document=spec_file_fields(package, tarball, compression_of(tarball.media_type), created or EPOCH),
         annotations=about,
         created=created,
     )
@@ -305,19 +271,6 @@ def inherited_settings(base: Base) -> Dict[str, Any]:
     labels = settings.get("Labels") or {}
     settings["Labels"] = {key: value for key, value in labels.items() if key not in _ABOUT_NOT_INHERITED}
     return settings
-
-
-def _spec_file(package: PackageLike, tarball: Descriptor, created: Optional[str]) -> Dict[str, Any]:
-    """What makes a config a spec file for Spack's ``get_valid_spec_file`` and its download of a tarball."""
-    algorithm, _, encoded = tarball.digest.partition(":")
-    return {
-        **package.spec_document,
-        "buildcache_layout_version": package.layout_version,
-        "binary_cache_checksum": {"hash_algorithm": algorithm, "hash": encoded},
-        "archive_size": tarball.size,
-        "archive_timestamp": created or EPOCH,
-        "archive_compression": compression_of(tarball.media_type),
-    }
 
 
 def _known_time(created: Optional[str]) -> Optional[str]:

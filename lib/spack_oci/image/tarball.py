@@ -5,7 +5,7 @@ import tarfile
 from typing import BinaryIO, Callable, List, cast
 
 from ..archive.codec import open_decompressor
-from ..content import ContentStore
+from ..content import BlobReader
 from ..descriptor import Descriptor
 from ..errors import CorruptArchive
 from .manifest import Base, is_foreign
@@ -22,7 +22,7 @@ def layers_from_top(base: Base) -> List[Descriptor]:
 
 
 def visit_members(
-    store: ContentStore,
+    store: BlobReader,
     descriptor: Descriptor,
     visit: Callable[[tarfile.TarInfo, Callable[[], bytes]], bool],
 ) -> bool:

@@ -5,17 +5,14 @@ import json
 from typing import Any, List, Mapping, NamedTuple, Optional
 
 from .. import __version__
-from ..content import ContentStore, read_blob
-from ..descriptor import MANIFEST_TYPES, Descriptor, parse_json
+from ..content import ContentReader
+from ..descriptor import Descriptor
 from ..errors import NotAPackage
-from ..image.manifest import Layer
-from ..package.record import package_tag
-from ..package.relocation_summary import PUSHER, facts_from_annotations
+from ..package.documents import PackageDocuments, read_package_documents
+from ..package.record import Layer, package_tag
+from ..package.relocation_summary import PUSHER, summary_of_annotations
 from .model import PackageEntry, PackageIndex
 from .nodes import Node, nodes_of_document
-
-#: a spec of 120 nodes has some 300 kB
-MAX_CONFIG_SIZE = 64 << 20
 
 
 class IndexedPackage(NamedTuple):
@@ -34,46 +31,30 @@ class IndexedPackage(NamedTuple):
         return package_tag(spec["name"], spec["version"], self.dag_hash)
 
 
-def read_package(store: ContentStore, tag: str, index: Optional[PackageIndex] = None) -> IndexedPackage:
-    """Read a tag: two requests. Raises NotFound, InvalidContent, DigestMismatch and NotAPackage, all ContentErrors.
+def read_package(store: ContentReader, tag: str, index: Optional[PackageIndex] = None) -> IndexedPackage:
+    """Read a tag: two requests. Raises NotFound, DigestMismatch and NotAPackage, all ContentErrors.
 
     ``index``: where the package will be added; nodes of dependencies that it has are left out.
     """
-    descriptor, data = store.get_manifest(tag)
-    if descriptor.media_type not in MANIFEST_TYPES:
-        raise NotAPackage(f"{tag} of {store.url} is a {descriptor.media_type}, not the manifest of a package")
-    manifest = parse_json(data, f"the manifest of {tag}")
-    try:
-        config_descriptor = Descriptor.from_dict(manifest["config"])
-        layer = Descriptor.from_dict(manifest["layers"][-1])
-    except (KeyError, IndexError, TypeError) as e:
-        raise NotAPackage(f"{tag} of {store.url} has a manifest without config or layers") from e
-    config = parse_json(read_blob(store, config_descriptor, MAX_CONFIG_SIZE), f"the config of {tag}")
-    return package_from_documents(tag, descriptor, manifest, config, layer, signed=False, index=index)
+    return package_from_documents(read_package_documents(store, tag), signed=False, index=index)
 
 
 def package_from_documents(
-    tag: str,
-    descriptor: Descriptor,
-    manifest: Mapping[str, Any],
-    config: Mapping[str, Any],
-    layer: Descriptor,
-    signed: bool,
-    index: Optional[PackageIndex] = None,
+    documents: PackageDocuments, signed: bool, index: Optional[PackageIndex] = None
 ) -> IndexedPackage:
-    """``descriptor``: of ``manifest``; ``layer``: its last. Raises NotAPackage."""
-    nodes = nodes_of_document(config, tag) if index is None else nodes_of_document(config, tag, index.has_node)
+    """Raises NotAPackage."""
+    tag, document = documents.tag, documents.document
+    nodes = nodes_of_document(document, tag) if index is None else nodes_of_document(document, tag, index.has_node)
     check_tag_of_package(tag, nodes[0])
-    annotations = manifest.get("annotations") or {}
-    facts = facts_from_annotations(annotations)
+    summary = summary_of_annotations(documents.annotations)
     entry = PackageEntry(
         tag=tag,
-        manifest=descriptor,
-        layer=Descriptor(layer.media_type, layer.digest, layer.size),
-        diff_id=_last_diff_id(config),
-        prefix_length=facts.pop("prefix_length", None),
-        relocation=facts,
-        pusher=annotations.get(PUSHER),
+        manifest=documents.manifest,
+        layer=documents.layer.descriptor,
+        diff_id=documents.layer.diff_id or None,
+        prefix_length=summary.pop("prefix_length", None),
+        relocation=summary,
+        pusher=documents.annotations.get(PUSHER),
         signed=signed,
     )
     return IndexedPackage(nodes, entry)
@@ -112,10 +93,3 @@ def check_tag_of_package(tag: str, node: Node) -> None:
     """
     if not tag.endswith(f"-{node.dag_hash}.spack"):
         raise NotAPackage(f"{tag} holds another package: {node.spec['name']}@{node.spec['version']}/{node.dag_hash}")
-
-
-def _last_diff_id(config: Mapping[str, Any]) -> Optional[str]:
-    try:
-        return str(config["rootfs"]["diff_ids"][-1])
-    except (KeyError, IndexError, TypeError):
-        return None

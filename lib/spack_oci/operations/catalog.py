@@ -5,21 +5,26 @@ No Spec objects and no Spack: the index holds the node of every package as JSON.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Container, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Container, Dict, Iterator, Mapping, Optional, Protocol, Tuple
 
-from ..content import ContentStore, read_blob
+from ..content import ContentReader, ReferrerLister
 from ..descriptor import Descriptor, canonical_json, parse_json
-from ..errors import InvalidContent, NotAPackage, NotFound
+from ..errors import NotFound
 from ..index.model import PackageEntry
 from ..index.read import IndexDocument
-from ..index.read_package import MAX_CONFIG_SIZE, IndexedPackage, package_from_documents
-from ..package.record import package_tag
-from ..package.relocation_summary import PUSHER, facts_from_annotations
+from ..index.read_package import IndexedPackage, package_from_documents
+from ..package.documents import read_package_documents
+from ..package.record import Layer, package_tag
+from ..package.relocation_summary import PUSHER, summary_of_annotations
 
 #: names of compiler flags among the parameters of a node; the other parameters are variants
 _FLAGS = ("cflags", "cppflags", "cxxflags", "fflags", "ldflags", "ldlibs")
 _BASE_NAME = "org.opencontainers.image.base.name"
 _BASE_DIGEST = "org.opencontainers.image.base.digest"
+
+
+class DescribedStore(ContentReader, ReferrerLister, Protocol):
+    """What :func:`describe` reads."""
 
 
 @dataclass(frozen=True)
@@ -119,15 +124,6 @@ def variants(node: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class LayerDescription:
-    descriptor: Descriptor
-    #: digest of the uncompressed layer
-    diff_id: Optional[str]
-    #: what the history says it is: ``name@version/hash``, or the command that made it
-    label: str
-
-
-@dataclass(frozen=True)
 class PackageDescription:
     """Everything that a tag tells about its package."""
 
@@ -136,7 +132,7 @@ class PackageDescription:
     manifest: Descriptor
     config: Descriptor
     #: base image's first, the package's own last
-    layers: Tuple[LayerDescription, ...]
+    layers: Tuple[Layer, ...]
     #: name and digest of the base image; empty: none, or not recorded
     base: str
     base_digest: str
@@ -160,7 +156,8 @@ class PackageDescription:
             "manifest": self.manifest.to_dict(),
             "config": self.config.to_dict(),
             "layers": [
-                {**layer.descriptor.to_dict(), "diff_id": layer.diff_id, "label": layer.label} for layer in self.layers
+                {**layer.descriptor.to_dict(), "diff_id": layer.diff_id or None, "label": layer.label}
+                for layer in self.layers
             ],
             "total_size": self.total_size,
             "base": self.base,
@@ -172,27 +169,18 @@ class PackageDescription:
         }
 
 
-def describe(store: ContentStore, tag: str) -> PackageDescription:
+def describe(store: DescribedStore, tag: str) -> PackageDescription:
     """Read a package's tag: manifest, config, referrers, and cosign's signature tag. Raises NotFound, NotAPackage."""
-    descriptor, data = store.get_manifest(tag)
-    manifest = parse_json(data, f"the manifest of {tag}")
-    try:
-        config_descriptor = Descriptor.from_dict(manifest["config"])
-        layers = [Descriptor.from_dict(layer) for layer in manifest["layers"]]
-    except (KeyError, TypeError, InvalidContent) as e:
-        raise NotAPackage(f"{tag} of {store.url} is no image manifest") from e
-    if not layers:
-        raise NotAPackage(f"{tag} of {store.url} has no layers")
-    config = parse_json(read_blob(store, config_descriptor, MAX_CONFIG_SIZE), f"the config of {tag}")
-    referrers = tuple(_referrers(store, descriptor))
-    package = package_from_documents(tag, descriptor, manifest, config, layers[-1], signed=bool(referrers))
-    annotations = manifest.get("annotations") or {}
+    documents = read_package_documents(store, tag)
+    referrers = tuple(_referrers(store, documents.manifest))
+    package = package_from_documents(documents, signed=bool(referrers))
+    annotations = documents.annotations
     return PackageDescription(
         url=store.url,
         record=_described_record(package, annotations, any(map(_is_signature, referrers))),
-        manifest=descriptor,
-        config=config_descriptor,
-        layers=tuple(_layers(layers, config)),
+        manifest=documents.manifest,
+        config=documents.config,
+        layers=documents.layers,
         base=annotations.get(_BASE_NAME, ""),
         base_digest=annotations.get(_BASE_DIGEST, ""),
         description=annotations.get("org.opencontainers.image.description", ""),
@@ -204,25 +192,12 @@ def describe(store: ContentStore, tag: str) -> PackageDescription:
 
 def _described_record(package: IndexedPackage, annotations: Mapping[str, str], signed: bool) -> CatalogRecord:
     record = _record(package.dag_hash, package.nodes[0].spec, package.entry)
-    facts = facts_from_annotations(annotations)
-    facts.pop("prefix_length", None)
-    return CatalogRecord(**{**vars(record), "signed": signed, "pusher": annotations.get(PUSHER), "relocation": facts})
+    summary = summary_of_annotations(annotations)
+    summary.pop("prefix_length", None)
+    return CatalogRecord(**{**vars(record), "signed": signed, "pusher": annotations.get(PUSHER), "relocation": summary})
 
 
-def _layers(layers: List[Descriptor], config: Mapping[str, Any]) -> Iterator[LayerDescription]:
-    rootfs = config.get("rootfs") or {}
-    diff_ids = rootfs.get("diff_ids") or []
-    history = [entry for entry in config.get("history") or [] if not entry.get("empty_layer")]
-    for number, layer in enumerate(layers):
-        entry = history[number] if len(history) == len(layers) else {}
-        yield LayerDescription(
-            Descriptor(layer.media_type, layer.digest, layer.size),
-            diff_ids[number] if len(diff_ids) == len(layers) else None,
-            str(entry.get("comment") or entry.get("created_by") or ""),
-        )
-
-
-def _referrers(store: ContentStore, descriptor: Descriptor) -> Iterator[Tuple[str, str]]:
+def _referrers(store: DescribedStore, descriptor: Descriptor) -> Iterator[Tuple[str, str]]:
     """(type, digest) of what refers to a manifest."""
     for referrer in store.referrers(descriptor.digest):
         yield referrer.artifact_type or referrer.media_type, referrer.digest

@@ -4,6 +4,7 @@
 from dataclasses import dataclass, field, fields
 from typing import Any, Callable, Dict, Mapping, Sequence, Tuple
 
+from ..descriptor import Descriptor
 from ..reference import valid_tag
 
 INDEX_TAG = "index.spack"
@@ -16,6 +17,15 @@ def package_tag(name: str, version: str, dag_hash: str) -> str:
 
 def is_package_tag(tag: str) -> bool:
     return tag.endswith(".spack") and tag != INDEX_TAG
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer in a store. ``diff_id``: digest of the uncompressed tar; ``label``: what it holds, for the history."""
+
+    descriptor: Descriptor
+    diff_id: str
+    label: str = ""
 
 
 @dataclass(frozen=True)

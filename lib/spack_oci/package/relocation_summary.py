@@ -1,22 +1,25 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Relocation facts as annotations of a manifest, so that a reader knows before the download what will not fit."""
+"""The relocation summary as annotations of a manifest: a reader knows before the download what will not fit."""
 
+import re
 from typing import Any, Dict, Mapping
 
 #: annotation: program and version that pushed a package
 PUSHER = "org.spack-oci.pusher"
-#: annotation of each fact of :class:`spack_oci.archive.pack.RelocationSummary`; values are decimal numbers
+#: of the annotation of each member of :class:`spack_oci.archive.pack.RelocationSummary`; values are decimal numbers
 _PREFIX = "org.spack-oci.relocation."
+#: 18 digits always fit into what readers in other languages have for numbers
+_NUMBER = re.compile(r"[0-9]{1,18}\Z")
 
 
-def facts_annotations(facts: Mapping[str, Any]) -> Dict[str, str]:
-    return {_PREFIX + name.replace("_", "-"): str(value) for name, value in facts.items()}
+def annotations_of_summary(summary: Mapping[str, Any]) -> Dict[str, str]:
+    return {_PREFIX + name.replace("_", "-"): str(value) for name, value in summary.items()}
 
 
-def facts_from_annotations(annotations: Mapping[str, str]) -> Dict[str, int]:
-    """The facts that a manifest tells; empty for one of Spack's own."""
+def summary_of_annotations(annotations: Mapping[str, str]) -> Dict[str, int]:
+    """The relocation summary that a manifest holds; empty for one of Spack's own. What is no number is left out."""
     return {
         name[len(_PREFIX) :].replace("-", "_"): int(value)
         for name, value in annotations.items()
-        if name.startswith(_PREFIX) and value.isdigit()
+        if name.startswith(_PREFIX) and _NUMBER.match(value)
     }

@@ -5,7 +5,9 @@ import json
 
 import pytest
 from spack_oci.content import put_bytes
-from spack_oci.content.copy import GraphCopy, Platform, copy_image, mountable_repository
+from spack_oci.content.copy import MAX_DEPTH, GraphCopy, copy_image
+from spack_oci.content.platform import Platform
+from spack_oci.content.transfer import mountable_repository
 from spack_oci.descriptor import (
     DOCKER_CONFIG,
     DOCKER_INDEX,
@@ -16,9 +18,11 @@ from spack_oci.descriptor import (
     OCI_LAYER_GZIP,
     OCI_MANIFEST,
     Descriptor,
+    canonical_json,
+    sha256_digest,
 )
 from spack_oci.errors import ImageError, InvalidContent, NotFound, ServerFailure
-from spack_oci.layout import open_layout
+from spack_oci.layout import LayoutStore, open_layout
 from spack_oci.reference import LayoutDirectory
 from support.memory_store import MemoryStore
 
@@ -126,17 +130,22 @@ def test_refused_mount_is_a_transfer():
 
 
 @pytest.mark.parametrize(
-    "here,there,expected",
+    "target, origins, expected",
     [
-        ("oci://r.example/a", "oci://r.example/b", "a"),
-        ("oci://r.example/a", "oci://r.example/a", None),
-        ("oci://r.example/a", "oci+http://r.example/b", None),
-        ("oci://r.example/a", "oci://q.example/b", None),
-        ("oci+file:///a", "oci+file:///b", None),
+        ("oci://r.example/a", ["oci://r.example/b/c"], "b/c"),
+        ("oci://r.example/a", ["oci://r.example/a"], None),
+        ("oci://r.example/a", ["oci://r.example/b", "oci://r.example/a"], None),
+        ("oci://r.example/a", ["oci+http://r.example/b"], None),
+        ("oci://r.example/a", ["oci://q.example/b", "oci+file:///layout"], None),
+        ("oci://r.example/a", ["oci://q.example/b", "oci://r.example/b"], "b"),
+        ("oci://index.docker.io/a/b", ["oci://docker.io/a/c"], "a/c"),
+        ("oci+file:///one", ["oci+file:///two", "oci://r.example/b"], None),
+        ("oci://r.example/a", [], None),
+        ("oci://r.example/a", ["not a url"], None),
     ],
 )
-def test_mountable(here, there, expected):
-    assert mountable_repository(MemoryStore(here), MemoryStore(there)) == expected
+def test_where_a_blob_may_be_mounted_from(target, origins, expected):
+    assert mountable_repository(target, origins) == expected
 
 
 def test_platform_filter():
@@ -200,3 +209,54 @@ def test_unknown_manifest_type_is_refused():
     source.put_manifest(b'{"schemaVersion":1}', "application/vnd.docker.distribution.manifest.v1+json", "v1")
     with pytest.raises(InvalidContent, match=r"v1\+json"):
         copy_image(source, MemoryStore("oci://other.example/cache"), "v1")
+
+
+def nested(store, depth):
+    """An image index in an image index in ...: the outermost gets the tag."""
+    inner = image(store)
+    for level in range(depth):
+        inner = index(store, "deep" if level == depth - 1 else None, [("linux/amd64", inner)])
+    return inner
+
+
+def test_an_index_that_is_nested_without_end_is_refused():
+    source, destination = MemoryStore(), MemoryStore("oci://other.example/cache")
+    nested(source, 600)
+    with pytest.raises(InvalidContent, match=f"more than {MAX_DEPTH} levels"):
+        copy_image(source, destination, "deep")
+    assert not destination.manifests
+
+
+def test_referrers_of_referrers_without_end_are_refused():
+    source, destination = MemoryStore(), MemoryStore("oci://other.example/cache")
+    subject = image(source, "v1")
+    for number in range(600):
+        subject = image(source, layers=(b"%d" % number,), subject=subject)
+    with pytest.raises(InvalidContent, match=f"more than {MAX_DEPTH} levels"):
+        copy_image(source, destination, "v1", referrers=True)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{"layers": []}, {"config": 5, "layers": []}, {"config": {}, "layers": 5}, {"manifests": 5}],
+)
+def test_a_manifest_that_is_none_is_refused_by_name(document):
+    source = MemoryStore()
+    data = canonical_json(document)
+    descriptor = Descriptor.of(data, OCI_INDEX if "manifests" in document else OCI_MANIFEST)
+    source.manifests[descriptor.digest] = (descriptor.media_type, data)
+    source.tagged["v1"] = descriptor.digest
+    with pytest.raises(InvalidContent, match=f"the manifest {descriptor.digest} is not valid"):
+        copy_image(source, MemoryStore("oci://other.example/cache"), "v1")
+
+
+def test_a_layer_that_vanished_from_a_layout_is_copied_again(tmp_path):
+    source, layout = MemoryStore(), LayoutStore(LayoutDirectory(str(tmp_path / "layout")), durable=False)
+    layout.create()
+    image(source, "v1", layers=(b"layer",))
+    copy_image(source, layout, "v1")
+    path = tmp_path / "layout/blobs/sha256" / sha256_digest(b"layer").partition(":")[2]
+    path.unlink()
+    copied = copy_image(source, layout, "v1")
+    assert (copied.sent, copied.manifests) == (1, 0)
+    assert path.read_bytes() == b"layer"

@@ -184,7 +184,7 @@ def test_layers_are_streamed_once(source):
     assert target.calls["mount_blob"] == 0
     source.reset()
     _, moved = b.prepare_base(source, REFERENCE, target, AMD64)
-    assert (moved.there, moved.sent_bytes) == (2, 0) and source.calls["open_blob"] == 1  # the config
+    assert (moved.present, moved.sent_bytes) == (2, 0) and source.calls["open_blob"] == 1  # the config
 
 
 def test_layers_are_mounted_within_a_registry(source):

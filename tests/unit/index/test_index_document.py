@@ -7,12 +7,12 @@ import jsonschema
 import pytest
 from spack_oci.descriptor import OCI_LAYER_GZIP, Descriptor, sha256_digest
 from spack_oci.errors import InvalidContent, NotAPackage
-from spack_oci.image.manifest import Layer
 from spack_oci.index.model import PackageEntry, PackageIndex, database_from_lines, entries_from_lines
 from spack_oci.index.nodes import nodes_of_document
 from spack_oci.index.publish import compress, decompress
 from spack_oci.index.read_package import package_from_push, read_package
 from spack_oci.index.update import update_index
+from spack_oci.package.record import Layer
 from spack_oci.util.resources import read_schema
 from support.cache_builder import chain, document, node, push_package
 from support.memory_store import MemoryStore

@@ -181,12 +181,13 @@ def test_unreadable_tag_is_named_and_does_not_fail_the_others(store, damage):
 @pytest.mark.parametrize(
     "config,reason",
     [
-        ({"architecture": "amd64"}, "no spec document"),
-        ({"spec": {"_meta": {"version": 5}, "nodes": []}}, "no nodes"),
+        ({"architecture": "amd64"}, "spec is missing"),
+        ({"spec": {"_meta": {"version": 5}, "nodes": []}}, "spec.nodes is empty"),
         ({"spec": {"_meta": {"version": 6}, "nodes": [node("p")]}}, "update spack-oci"),
         ({"spec": {"_meta": {"version": 3}, "nodes": [node("p")]}}, "version 3"),
         ({"spec": {"_meta": {"version": 5}, "nodes": chain("p", 2)[:1]}}, "which it lacks"),
         ({"spec": {"_meta": {"version": 5}, "nodes": [{**node("p"), "arch": "linux"}]}}, "no architecture"),
+        ({"spec": {"_meta": {"version": 5}, "nodes": [node("p")]}, "buildcache_layout_version": 9}, "a newer Spack"),
     ],
 )
 def test_what_is_no_package_is_left_out(store, config, reason):

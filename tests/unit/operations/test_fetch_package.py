@@ -49,6 +49,32 @@ def test_the_last_layer_is_the_package(media_type):
     assert [verb for verb, _ in store.log] == ["get_manifest", "open_blob"]
 
 
+def test_a_config_that_is_gone_is_no_miss():
+    store = MemoryStore()
+    put(store)
+    config = json.loads(store.get_manifest(TAG)[1])["config"]["digest"]
+    del store.blobs[config]
+    with pytest.raises(NotAPackage, match="the config of .* is missing: push it again with --force"):
+        find_package(store, TAG, expected_hash="abc")
+
+
+@pytest.mark.parametrize(
+    "annotations, expected",
+    [
+        ({"org.spack-oci.relocation.strings": "12"}, {"strings": 12}),
+        ({"org.spack-oci.relocation.strings": "\u00b2"}, {}),
+        ({"org.spack-oci.relocation.strings": "1" * 5000}, {}),
+        ({"org.spack-oci.relocation.strings": "-1"}, {}),
+        ({"org.spack-oci.relocation.strings": 5, "org.spack-oci.relocation.prefix-length": "7"}, {"prefix_length": 7}),
+        (None, {}),
+    ],
+)
+def test_a_relocation_summary_that_is_no_number_is_none(annotations, expected):
+    store = MemoryStore()
+    put(store, annotations=annotations)
+    assert find_package(store, TAG).facts == expected
+
+
 def test_only_the_stores_word_makes_a_miss():
     store = MemoryStore()
     with pytest.raises(NotFound):
@@ -63,14 +89,18 @@ def test_only_the_stores_word_makes_a_miss():
 @pytest.mark.parametrize(
     "changes, match",
     [
-        ({"config": document(spec=None)}, "no spec"),
-        ({"config": document(spec={"nodes": []})}, "no spec"),
+        ({"config": document(spec=None)}, "spec is null, not an object"),
+        ({"config": document(spec={"nodes": []})}, "spec.nodes is empty"),
         ({"config": document(spec={"nodes": [{"name": "x", "hash": "other"}]})}, "another package"),
         ({"config": document(buildcache_layout_version=4)}, "newest one known"),
-        ({"config": document(buildcache_layout_version="x")}, "newest one known"),
-        ({"layers": []}, "no layers"),
-        ({"layers": [{"digest": BASE}]}, "not one of a package"),
-        ({"layers": None}, "not one of a package"),
+        ({"config": document(buildcache_layout_version="x")}, "layout_version is a string"),
+        ({"layers": []}, "layers is empty"),
+        ({"annotations": ["a"]}, "annotations is a list, not an object"),
+        ({"config": document(buildcache_layout_version=9)}, "a newer Spack wrote it"),
+        ({"config": document(buildcache_layout_version=True)}, "layout_version is a boolean, not an integer"),
+        ({"config": document(spec={"nodes": [{"hash": "abc", "name": "\ud800"}]})}, "its config is not JSON"),
+        ({"layers": [{"digest": BASE}]}, "not a descriptor"),
+        ({"layers": None}, "layers is null, not a list"),
         ({"media_type": OCI_INDEX}, "no image manifest"),
     ],
 )

@@ -9,7 +9,7 @@ from spack_oci.content.blob_cache import BlobCache
 from spack_oci.descriptor import OCI_CONFIG, OCI_MANIFEST, canonical_json
 from spack_oci.errors import Forbidden, NotAPackage, NotFound, PrefixChanged, ServerFailure
 from spack_oci.operations.push.execute import PushSettings, execute_push, plan_push
-from spack_oci.operations.push.plan import PACK, REUSE, SKIP, existing, mountable_from, read_layer
+from spack_oci.operations.push.plan import PACK, REUSE, SKIP, existing, read_layer
 from support.memory_store import MemoryStore
 from support.prefixes import make_chain, make_package
 
@@ -213,21 +213,6 @@ def test_dependencies_that_are_only_in_the_store_are_layers_too(packages):
     store.reset()
     assert not plan_push(store, packages[3:4], settings=PushSettings(read_dependencies=False)).layers
     assert store.calls["get_manifest"] == 0
-
-
-@pytest.mark.parametrize(
-    "target, origins, expected",
-    [
-        ("oci://h.example/a", ["oci://h.example/b/c"], "b/c"),
-        ("oci://h.example/a", ["oci://h.example/a"], None),
-        ("oci://h.example/a", ["oci://h.example/b", "oci://h.example/a"], None),
-        ("oci://h.example/a", ["oci://other.example/b", "oci+file:///layout"], None),
-        ("oci+file:///one", ["oci+file:///two", "oci://h.example/b"], None),
-        ("oci://h.example/a", [], None),
-    ],
-)
-def test_where_a_layer_may_be_mounted_from(target, origins, expected):
-    assert mountable_from(target, origins) == expected
 
 
 def test_a_second_repository_of_a_registry_mounts(tmp_path, packages):

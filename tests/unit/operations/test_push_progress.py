@@ -4,9 +4,9 @@ import io
 import pytest
 from spack_oci.descriptor import OCI_LAYER_GZIP, Descriptor
 from spack_oci.errors import Forbidden
-from spack_oci.image.manifest import Layer
 from spack_oci.operations.progress import LiveDisplay, PlainLines
 from spack_oci.operations.push.outcome import FAILED, PUSHED, PackageOutcome
+from spack_oci.package.record import Layer
 from support.prefixes import make_package
 
 

@@ -25,7 +25,7 @@ _BELOW = {
     "relocate": ["formats", "content"],
     "archive": ["relocate"],
     "image": ["archive", "package"],
-    "index": ["archive", "package", "image"],
+    "index": ["archive", "package"],
     "operations": ["image", "index", "layout"],
     "store": ["operations"],
     "configuration": ["archive", "registry"],

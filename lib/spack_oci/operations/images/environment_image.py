@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ...archive.codec import Compression
-from ...content import BytesSource, ContentStore, FileSource, read_blob
+from ...content import BytesSource, ContentReader, FileSource, RepositoryWriter
 from ...content.blob_cache import BlobCache, CachedBlob, KnownLayer, LayerKey
 from ...content.platform import Platform
-from ...descriptor import Descriptor, check_digest, parse_json
-from ...errors import ContentError, ImageError, InvalidReference, NotFound, StorageError
+from ...descriptor import Descriptor
+from ...errors import ContentError, ImageError, NotFound, StorageError
 from ...image.base_layers import directories_of_base, libcs_of_base
 from ...image.compose import LayerSource, compose_layers
 from ...image.directories import PLAIN, Directories, parents
@@ -28,12 +28,12 @@ from ...image.files import FileEntry, files_layer, filter_layer
 from ...image.index import push_platform
 from ...image.layers import DEFAULT_MAX_LAYERS, VOLATILITY, Group, Member, Strategy, layers_left, plan_layers
 from ...image.libc import Libc, cached_need, check_libc
-from ...image.manifest import EMPTY_BASE, Base, BuiltImage, Layer, about_image, build_image
+from ...image.manifest import EMPTY_BASE, Base, BuiltImage, about_image, build_image
 from ...image.results import Results
 from ...image.runtime import RuntimeSettings, image_settings
-from ...package.record import Package, package_tag
+from ...package.documents import read_package_documents
+from ...package.record import Layer, Package, package_tag
 from ...util.order import dependencies_first
-from ..push.plan import read_layer
 from .checks import check_environment, check_image_tag, check_roots
 
 #: in the image's history, of the layer with what is in no package
@@ -144,7 +144,7 @@ class PushedImage:
 
 
 def plan_image(
-    store: ContentStore,
+    store: ContentReader,
     request: ImageRequest,
     known: Optional[Mapping[str, Layer]] = None,
     cache: Optional[Results] = None,
@@ -175,7 +175,7 @@ def _platform_of(request: ImageRequest) -> Platform:
     return request.platform or Platform(*platforms[0])
 
 
-def _members(store: ContentStore, roots: Sequence[Package], known: Mapping[str, Layer]) -> List[Member]:
+def _members(store: ContentReader, roots: Sequence[Package], known: Mapping[str, Layer]) -> List[Member]:
     """Every package of the image once, dependencies first, with its layer."""
     nodes: Dict[str, Mapping[str, Any]] = {}
     labels: Dict[str, str] = {}
@@ -208,7 +208,7 @@ def _runtime_dependencies(node: Mapping[str, Any]) -> List[Mapping[str, Any]]:
 
 
 def _layers(
-    store: ContentStore, roots: Sequence[Package], labels: Mapping[str, str], known: Mapping[str, Layer]
+    store: ContentReader, roots: Sequence[Package], labels: Mapping[str, str], known: Mapping[str, Layer]
 ) -> Dict[str, Layer]:
     """The layer of each package. The image of a root tells those of its closure, so few images need to be read."""
     found = {dag_hash: known[dag_hash] for dag_hash in labels if dag_hash in known}
@@ -232,26 +232,21 @@ def _covering(roots: Sequence[Package], found: Mapping[str, Layer]) -> List[Pack
     return chosen
 
 
-def _layers_of_closure(store: ContentStore, package: Package) -> Dict[str, Layer]:
+def _layers_of_closure(store: ContentReader, package: Package) -> Dict[str, Layer]:
     """DAG hash -> layer, as far as the history in the image of ``package`` names them; ours does, Spack's does not."""
     try:
-        manifest = parse_json(store.get_manifest(package.tag)[1], package.tag)
-        config = parse_json(read_blob(store, Descriptor.from_dict(manifest["config"])), package.tag)
-        labels = [entry.get("comment") for entry in config["history"] if not entry.get("empty_layer")]
-        diff_ids = config["rootfs"]["diff_ids"]
-        if not len(labels) == len(diff_ids) == len(manifest["layers"]):
-            return {}
-        layers = [Layer(Descriptor.from_dict(e), check_digest(i)) for e, i in zip(manifest["layers"], diff_ids)]
-    except (ContentError, InvalidReference, KeyError, TypeError, AttributeError):
+        documents = read_package_documents(store, package.tag)
+    except ContentError:
         return {}  # what is wrong is said where the package itself is read
-    named = dict(zip(labels, layers))
+    named = {layer.label: layer for layer in documents.layers if layer.diff_id and layer.label}
     return {dag_hash: named[label] for dag_hash, label in package.runtime if label in named}
 
 
-def _own_layer(store: ContentStore, dag_hash: str, label: str) -> Layer:
+def _own_layer(store: ContentReader, dag_hash: str, label: str) -> Layer:
     name, _, rest = label.partition("@")
+    tag = package_tag(name, rest.rpartition("/")[0], dag_hash)
     try:
-        return read_layer(store, package_tag(name, rest.rpartition("/")[0], dag_hash))
+        return read_package_documents(store, tag, expected_hash=dag_hash).layer_for_image()
     except NotFound as e:
         raise ImageError(
             f"{label} is not in {store.url}, and the image needs it",
@@ -260,7 +255,7 @@ def _own_layer(store: ContentStore, dag_hash: str, label: str) -> Layer:
 
 
 def push_environment_image(
-    store: ContentStore,
+    store: RepositoryWriter,
     plan: ImagePlan,
     tag: Optional[str],
     *,
@@ -326,7 +321,7 @@ def _build(plan: ImagePlan, layers: Sequence[Layer]) -> BuiltImage:
 class _LayerMaker:
     """Makes the layers that no package has as its own, and sends them."""
 
-    def __init__(self, store: ContentStore, request: ImageRequest, settings: ImageSettings, stage: str) -> None:
+    def __init__(self, store: RepositoryWriter, request: ImageRequest, settings: ImageSettings, stage: str) -> None:
         self._store = store
         self._request = request
         self._cache = settings.cache
@@ -429,7 +424,7 @@ class _LayerMaker:
 
 
 def check_base_libc(
-    store: ContentStore, base: Base, packages: Sequence[Package], *, cache: Optional[Results] = None, jobs: int = 4
+    store: ContentReader, base: Base, packages: Sequence[Package], *, cache: Optional[Results] = None, jobs: int = 4
 ) -> None:
     """Raise :class:`ImageError` if one of ``packages`` (installed here) would not run on ``base``.
 

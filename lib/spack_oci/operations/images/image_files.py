@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Tuple
 
 from ...archive import tar
-from ...content import ContentStore, read_blob
+from ...content import ContentReader, read_blob
 from ...descriptor import INDEX_TYPES, Descriptor, canonical_json, parse_json
 from ...errors import ConfigurationError, ImageError, InvalidReference
 from ...util.files import atomic_write, storage_errors
@@ -77,7 +77,7 @@ def _layout_files(layout: str) -> List[str]:
     return ["oci-layout", "index.json", *blobs]
 
 
-def write_docker_archive(store: ContentStore, reference: str, names: List[str], path: str) -> None:
+def write_docker_archive(store: ContentReader, reference: str, names: List[str], path: str) -> None:
     """The image ``reference`` of ``store`` for ``docker load``. ``names``: ``REPOSITORY:TAG`` that it gets there.
 
     Layers stay compressed. Raises :class:`ImageError` for an image index, StorageError.

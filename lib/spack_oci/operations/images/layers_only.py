@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """A store that takes the layers of packages and nothing else of them: for an image that stands alone."""
 
-from typing import Any, Iterator, Optional, Tuple
+from typing import Iterator, Optional, Tuple
 
-from ...content import BlobSource, ContentStore, Presence, Progress
-from ...descriptor import DOCKER_CONFIG, OCI_CONFIG, Descriptor
+from ...content import BlobSource, BlobWriter, Presence, Progress
+from ...descriptor import DOCKER_CONFIG, OCI_CONFIG, Descriptor, VerifyingReader
 from ...errors import NotFound
 
 
 class LayersOnly:
-    """A :class:`~spack_oci.content.ContentStore` without tags, which keeps neither configs nor manifests.
+    """A :class:`~spack_oci.content.RepositoryWriter` without tags, which keeps neither configs nor manifests.
 
-    Everything else is what ``store`` does.
+    Layers go to ``store``.
     """
 
-    def __init__(self, store: ContentStore) -> None:
+    def __init__(self, store: BlobWriter) -> None:
         self._store = store
         self.url = store.url
 
@@ -24,11 +24,17 @@ class LayersOnly:
     def get_manifest(self, reference: str) -> Tuple[Descriptor, bytes]:
         raise NotFound(f"{self.url} has no {reference}")
 
+    def open_blob(self, descriptor: Descriptor) -> VerifyingReader:
+        raise NotFound(f"{self.url} has no {descriptor.digest}")
+
     def tags(self) -> Iterator[str]:
         return iter(())
 
     def put_manifest(self, data: bytes, media_type: str, tag: Optional[str] = None) -> Descriptor:
         return Descriptor.of(data, media_type)
+
+    def has_blob(self, digest: str) -> bool:
+        return self._store.has_blob(digest)
 
     def put_blob(
         self,
@@ -41,5 +47,5 @@ class LayersOnly:
             return False
         return self._store.put_blob(descriptor, source, progress, presence)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
+    def mount_blob(self, descriptor: Descriptor, from_repository: str) -> bool:
+        return self._store.mount_blob(descriptor, from_repository)

@@ -9,7 +9,7 @@ digest.
 
 from typing import Callable, Optional, Tuple, TypeVar
 
-from ...content import ContentStore
+from ...content import ContentReader
 from ...errors import NotFound, StorageError
 from ...index.index_cache import IndexCache
 from ...index.model import PackageEntry
@@ -38,7 +38,7 @@ def indexed_package(index: Optional[IndexCache], url: str, tag: str, dag_hash: s
 
 
 def fetch_package(
-    store: ContentStore,
+    store: ContentReader,
     tag: str,
     dag_hash: str,
     fetch: Callable[[RemotePackage], T],

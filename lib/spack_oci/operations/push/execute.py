@@ -21,12 +21,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 from ...archive.pack import PackedLayer
-from ...content import BlobSource, ContentStore, FileSource, Presence
+from ...content import BlobSource, FileSource, Presence, RepositoryWriter
 from ...content.blob_cache import CachedBlob, KnownLayer
 from ...content.cancellable import CancellableSource
 from ...errors import DigestMismatch, SpackOciError, StorageError
-from ...image.manifest import EPOCH, Layer
-from ...package.record import Package
+from ...image.manifest import EPOCH
+from ...package.record import Layer, Package
 from ...util.cancellation import Cancelled, termination_is_an_exit
 from ...util.threads import DaemonPool
 from ..progress import Reporter, Silent
@@ -46,7 +46,7 @@ _ORIGINS = 4
 
 def execute_push(
     plan: PushPlan,
-    store: ContentStore,
+    store: RepositoryWriter,
     *,
     settings: Optional[PushSettings] = None,
     reporter: Optional[Reporter] = None,
@@ -90,7 +90,7 @@ class _Event:
 
 
 class _Push:
-    def __init__(self, plan: PushPlan, store: ContentStore, settings: PushSettings, reporter: Reporter) -> None:
+    def __init__(self, plan: PushPlan, store: RepositoryWriter, settings: PushSettings, reporter: Reporter) -> None:
         self._plan = plan
         self._store = store
         self._settings = settings

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Sequence
 
 from ...descriptor import Descriptor
-from ...image.manifest import Layer
-from ...package.record import Package
+from ...package.record import Layer, Package
 
 PUSHED = "pushed"
 SKIPPED = "skipped"

@@ -8,13 +8,13 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 
 from ...archive.codec import Compression, memory_of
 from ...archive.fingerprint import prefix_fingerprint
-from ...content import ContentStore, read_blob
+from ...content import ContentReader, RepositoryReader, Resolver
 from ...content.blob_cache import BlobCache, KnownLayer, LayerKey
-from ...descriptor import MANIFEST_TYPES, Descriptor, parse_json
-from ...errors import NotAPackage, NotFound, SpackOciError
-from ...image.manifest import Base, Layer
-from ...package.record import Package, package_tag
-from ...reference import Repository, is_oci_url, parse_url
+from ...content.transfer import mountable_repository
+from ...errors import ContentError, NotFound, SpackOciError
+from ...image.manifest import Base
+from ...package.documents import read_package_documents
+from ...package.record import Layer, Package, package_tag
 from ...util.processes import available_cores
 from ...util.threads import DaemonPool
 from .outcome import SKIPPED, PackageOutcome, PushResult
@@ -160,7 +160,7 @@ class PushPlan:
 
 
 def plan_push(
-    store: ContentStore,
+    store: RepositoryReader,
     packages: Sequence[Package],
     *,
     force: bool = False,
@@ -196,7 +196,7 @@ def plan_push(
     return PushPlan(planned, layers, warnings, refused, force)
 
 
-def existing(store: ContentStore, packages: Sequence[Package], jobs: int) -> Set[str]:
+def existing(store: RepositoryReader, packages: Sequence[Package], jobs: int) -> Set[str]:
     """The DAG hashes of those packages whose tag is in the store.
 
     The tags are listed; when the list turns out so long that asking for each package is cheaper, the rest is asked for,
@@ -220,7 +220,7 @@ def existing(store: ContentStore, packages: Sequence[Package], jobs: int) -> Set
     return found
 
 
-def _has_tag(store: ContentStore, tag: str) -> bool:
+def _has_tag(store: Resolver, tag: str) -> bool:
     try:
         store.resolve(tag)
     except NotFound:
@@ -229,7 +229,7 @@ def _has_tag(store: ContentStore, tag: str) -> bool:
 
 
 def _layers_of_existing(
-    store: ContentStore,
+    store: RepositoryReader,
     packages: Sequence[Package],
     there: Set[str],
     known: Mapping[str, Layer],
@@ -276,45 +276,16 @@ def _tag_of_label(label: str, dag_hash: str) -> str:
     return package_tag(name, version, dag_hash)
 
 
-def _try_read(store: ContentStore, tag: str) -> object:
+def _try_read(store: ContentReader, tag: str) -> object:
     try:
         return read_layer(store, tag)
-    except (NotFound, NotAPackage) as e:
+    except ContentError as e:
         return e
 
 
-def read_layer(store: ContentStore, tag: str) -> Layer:
-    """The layer that holds the package of ``tag``: the last one. Raises NotFound (no such tag), NotAPackage."""
-    descriptor, data = store.get_manifest(tag)
-    what = f"{store.url}:{tag}"
-    try:
-        if descriptor.media_type not in MANIFEST_TYPES:
-            raise NotAPackage(f"{what} is a {descriptor.media_type}, not a package")
-        manifest = parse_json(data, f"the manifest of {what}")
-        config_descriptor = Descriptor.from_dict(manifest["config"])
-        layer = Descriptor.from_dict(manifest["layers"][-1])
-    except (SpackOciError, KeyError, IndexError, TypeError) as e:
-        raise NotAPackage(f"{what} is not a package: {e}", remedy="push it again with --force") from e
-    try:
-        config = read_blob(store, config_descriptor)
-    except NotFound as e:
-        raise NotAPackage(f"the config of {what} is missing", remedy="push it again with --force") from e
-    try:
-        return Layer(layer, parse_json(config, f"the config of {what}")["rootfs"]["diff_ids"][-1])
-    except (SpackOciError, KeyError, IndexError, TypeError) as e:
-        raise NotAPackage(f"{what} is not a package: {e}", remedy="push it again with --force") from e
-
-
-def mountable_from(target: str, origins: Sequence[str]) -> Optional[str]:
-    """Name of the repository, of the registry of ``target`` (both mirror URLs), that a blob can be mounted from."""
-    if target in origins or not is_oci_url(target):
-        return None
-    here = parse_url(target)
-    for url in origins:
-        other = parse_url(url)
-        if isinstance(here, Repository) and isinstance(other, Repository) and other.host == here.host:
-            return other.name
-    return None
+def read_layer(store: ContentReader, tag: str) -> Layer:
+    """The layer that holds the package of ``tag``. Raises NotFound (no such tag), NotAPackage, DigestMismatch."""
+    return read_package_documents(store, tag).layer_for_image()
 
 
 def _plan_one(package: Package, settings: PushSettings, target: str) -> PlannedPackage:
@@ -326,7 +297,7 @@ def _plan_one(package: Package, settings: PushSettings, target: str) -> PlannedP
     known = settings.cache.lookup_layer(key) if settings.cache else None
     if known is None:
         return PlannedPackage(package, PACK, state.size, key)
-    return PlannedPackage(package, REUSE, state.size, key, known, mountable_from(target, known.origins))
+    return PlannedPackage(package, REUSE, state.size, key, known, mountable_repository(target, known.origins))
 
 
 @contextlib.contextmanager

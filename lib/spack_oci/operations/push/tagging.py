@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Sequence
 
 from ... import __version__
-from ...content import BytesSource, ContentStore, Presence
+from ...content import BytesSource, Presence, RepositoryWriter
 from ...descriptor import Descriptor
 from ...errors import NotFound
-from ...image.manifest import Layer, build_package_image
-from ...package.record import Package
-from ...package.relocation_summary import PUSHER, facts_annotations
+from ...image.manifest import build_package_image
+from ...package.record import Layer, Package
+from ...package.relocation_summary import PUSHER, annotations_of_summary
 from ...util.processes import ForkedPool, available_cores
 from .plan import PushSettings, worth_forking
 
@@ -38,7 +38,7 @@ class Tagger:
     """Tags ``packages``. Safe to use from many threads."""
 
     def __init__(
-        self, packages: Sequence[Package], store: ContentStore, settings: PushSettings, *, created: str, force: bool
+        self, packages: Sequence[Package], store: RepositoryWriter, settings: PushSettings, *, created: str, force: bool
     ) -> None:
         self._packages = packages
         self._store = store
@@ -58,7 +58,7 @@ class Tagger:
             base=self._settings.base,
             annotations={
                 PUSHER: f"spack-oci {__version__}",
-                **facts_annotations(what.facts),
+                **annotations_of_summary(what.facts),
                 **self._settings.annotations,
             },
             created=self._created,

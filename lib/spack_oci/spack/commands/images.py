@@ -12,18 +12,17 @@ import spack.spec
 
 from ...archive.codec import Compression
 from ...content import ContentStore
-from ...content.copy import mountable_repository
 from ...content.platform import Platform
 from ...errors import ImageError, StorageError
 from ...image.base import copy_layers, resolve_base
 from ...image.contents import VIEW, lock_entry, path_entries, sbang_entries, view_entries
-from ...image.manifest import EMPTY_BASE, Base, Layer
+from ...image.manifest import EMPTY_BASE, Base
 from ...image.results import ResultDirectory
 from ...layout import open_layout
 from ...operations.images import checks
 from ...operations.images import environment_image as engine
 from ...operations.push.execute import PushSettings, created_from_environment
-from ...package.record import Package
+from ...package.record import Layer, Package
 from ...reference import Repository, parse_image_reference, parse_url
 from ...registry import open_repository
 from ...util.sizes import format_size
@@ -107,9 +106,7 @@ def _credentials_of_registry(mirror: "spack.mirrors.mirror.Mirror", host: str) -
 
 
 def _copy_base(source: ContentStore, base: Base, store: ContentStore) -> None:
-    moved = copy_layers(
-        base, source, store, mount_from=mountable_repository(source, store), jobs=settings.read().transfer_jobs
-    )
+    moved = copy_layers(base, source, store, jobs=settings.read().transfer_jobs)
     if moved.sent or moved.mounted:
         tty.info(
             f"Base image {base.name}: {counted(len(base.layers), 'layer')}, "

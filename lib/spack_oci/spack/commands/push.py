@@ -11,7 +11,7 @@ import re
 import sys
 import tempfile
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, cast
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import spack.cmd
 import spack.environment
@@ -24,15 +24,14 @@ import spack.store
 from spack.enums import InstallRecordStatus
 
 from ...archive.codec import Compression
-from ...content import ContentStore, MissingStore
+from ...content import ContentStore, MissingStore, RepositoryReader
 from ...descriptor import OCI_LAYER_ZSTD
 from ...errors import ConfigurationError, NotFound
-from ...image.manifest import Layer
 from ...operations.progress import LiveDisplay, PlainLines, Reporter
 from ...operations.push import plan as push_plan
 from ...operations.push.outcome import PushResult
 from ...operations.push.plan import PushPlan, PushSettings
-from ...package.record import Package
+from ...package.record import Layer, Package
 from ...util.collector import relax_collector
 from ...util.sizes import format_size
 from .. import compat, mirrors, packages, settings
@@ -154,7 +153,7 @@ def select(request: Request) -> Selection:
 
 
 def _plan(
-    store: ContentStore,
+    store: RepositoryReader,
     request: Request,
     specs: Sequence["spack.spec.Spec"],
     how: PushSettings,
@@ -203,10 +202,11 @@ def plan(request: Request) -> PushPlan:
     """What :func:`run` would do."""
     selection = select(request)
     with _push_settings(request) as how:
+        store: RepositoryReader
         try:
             store = mirrors.open_store(request.mirror, mirrors.PUSH)
         except NotFound:
-            store = cast(ContentStore, MissingStore(request.mirror.push_url))  # all that a plan reads
+            store = MissingStore(request.mirror.push_url)
         return _plan(store, request, selection.specs, how)
 
 

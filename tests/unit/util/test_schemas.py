@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Documents that others write are checked before a key of them is read; errors name the key and show no value."""
+
+import json
+import random
+from pathlib import Path
+
+import jsonschema
+import pytest
+from spack_oci.errors import InvalidContent
+from spack_oci.util.resources import read_schema
+from spack_oci.util.schemas import validate
+
+SCHEMAS = Path(__file__).resolve().parents[3] / "config_schema" / "documents"
+DIGEST = "sha256:" + "a" * 64
+DESCRIPTOR = {
+    "mediaType": "application/x",
+    "digest": DIGEST,
+    "size": 5,
+    "annotations": {"key": "value"},
+    "artifactType": "application/y",
+    "platform": {"os": "linux", "architecture": "arm", "variant": "v7", "os.version": "1"},
+    "urls": ["https://example.com/layer"],
+}
+BARE = {"mediaType": "application/x", "digest": DIGEST, "size": 5}
+
+#: schema -> a document in which everything stands that the schema knows, and the keys that it cannot do without
+DOCUMENTS = {
+    "manifest": (
+        {
+            "schemaVersion": 2,
+            "mediaType": "application/m",
+            "config": DESCRIPTOR,
+            "layers": [BARE, DESCRIPTOR],
+            "annotations": {"key": "value"},
+        },
+        [("config",), ("layers",), ("config", "digest"), ("layers", 0, "size"), ("layers", 1, "mediaType")],
+    ),
+    "package-manifest": (
+        {"schemaVersion": 2, "mediaType": "application/m", "config": {}, "layers": [{}], "annotations": {}},
+        [("config",), ("layers",), ("layers", 0)],
+    ),
+    "image-index": (
+        {
+            "schemaVersion": 2,
+            "mediaType": "application/m",
+            "artifactType": "application/a",
+            "manifests": [DESCRIPTOR, BARE],
+            "annotations": {"key": "value"},
+        },
+        [("manifests",), ("manifests", 1, "digest"), ("manifests", 0, "size")],
+    ),
+    "referrers": (
+        {"schemaVersion": 2, "mediaType": "application/m", "manifests": [DESCRIPTOR], "annotations": {"key": "value"}},
+        [("manifests", 0, "digest")],
+    ),
+    "oci-layout": ({"imageLayoutVersion": "1.0.0"}, [("imageLayoutVersion",)]),
+    "layout-index": (
+        {"schemaVersion": 2, "mediaType": "application/m", "manifests": [], "annotations": {}},
+        [],
+    ),
+    "image-config": (
+        {
+            "architecture": "arm64",
+            "os": "linux",
+            "variant": "v8",
+            "created": "2020-01-01T00:00:00Z",
+            "author": "somebody",
+            "rootfs": {"type": "layers", "diff_ids": [DIGEST]},
+            "history": [{"created": "x", "author": "x", "created_by": "x", "comment": "x", "empty_layer": True}],
+            "config": {
+                "User": "nobody",
+                "WorkingDir": "/",
+                "StopSignal": "SIGTERM",
+                "Env": ["PATH=/bin"],
+                "Entrypoint": ["/bin/sh"],
+                "Cmd": ["-c"],
+                "Labels": {"key": "value"},
+                "ExposedPorts": {},
+                "Volumes": {},
+            },
+        },
+        [("rootfs",), ("rootfs", "diff_ids")],
+    ),
+    "package-config": (
+        {
+            "spec": {"_meta": {}, "nodes": [{}]},
+            "buildcache_layout_version": 2,
+            "rootfs": {"diff_ids": []},
+            "history": [],
+            "config": {},
+        },
+        [("spec",), ("spec", "nodes"), ("spec", "nodes", 0)],
+    ),
+}
+_WRONG = [5, -1, 1.5, True, "secret", [], ["secret"], {}, {"secret": "secret"}, [[]], "\u00b2", "9" * 5000]
+
+
+def paths(document, here=()):
+    """Where a value stands."""
+    inside = document.items() if isinstance(document, dict) else enumerate(document)
+    for key, value in inside:
+        yield (*here, key)
+        if isinstance(value, (dict, list)):
+            yield from paths(value, (*here, key))
+
+
+def at(document, path):
+    for key in path:
+        document = document[key]
+    return document
+
+
+def broken(schema, count=100):
+    """Documents with one value of another type, or without one that is needed. ``(document, path)``."""
+    document, needed = DOCUMENTS[schema]
+    chance = random.Random(schema)
+    # the nodes of a spec are checked by hand
+    places = [path for path in paths(document) if "nodes" not in path[:-1]]
+    for number in range(count):
+        mutant = json.loads(json.dumps(document))
+        if needed and number % 5 == 0:
+            path = chance.choice(needed)
+            del at(mutant, path[:-1])[path[-1]]
+            yield mutant, path
+            continue
+        path = chance.choice(places)
+        there = at(document, path)
+        # an integer that may be any is only refused where it is none
+        others = [v for v in _WRONG if not isinstance(v, type(there)) and not (type(there) is int and v is True)]
+        at(mutant, path[:-1])[path[-1]] = chance.choice(others)
+        yield mutant, path
+
+
+def test_every_schema_is_tried_here_and_is_itself_valid():
+    assert {path.stem for path in SCHEMAS.glob("*.json")} >= set(DOCUMENTS)
+    for path in SCHEMAS.glob("*.json"):
+        jsonschema.Draft202012Validator.check_schema(read_schema(f"documents/{path.stem}"))
+
+
+@pytest.mark.parametrize("schema", sorted(DOCUMENTS))
+def test_a_sound_document_passes(schema):
+    document, _ = DOCUMENTS[schema]
+    assert validate(document, schema, "it") is document
+
+
+@pytest.mark.parametrize("schema", sorted(DOCUMENTS))
+def test_a_hundred_broken_documents_are_refused_with_document_and_key(schema):
+    for document, path in broken(schema):
+        with pytest.raises(InvalidContent) as caught:
+            validate(document, schema, "the document")
+        message = caught.value.message
+        names = [str(key) for key in path if isinstance(key, str)]
+        assert message.startswith("the document is not valid: ") and names[0] in message, (message, document)
+        assert "secret" not in message and "\u00b2" not in message and len(message) < 200, json.dumps(document)
+
+
+@pytest.mark.parametrize("document", [None, [], "text", 5])
+def test_a_document_that_is_no_object_is_refused(document):
+    with pytest.raises(InvalidContent, match="the document is not valid: it is "):
+        validate(document, "manifest", "the document")
+
+
+def test_what_a_key_is_called_cannot_reach_the_terminal():
+    with pytest.raises(InvalidContent) as caught:
+        validate({**DOCUMENTS["manifest"][0], "annotations": {"\x1b]52;c;x\x07": 5}}, "manifest", "the document")
+    assert "\x1b" not in caught.value.message
