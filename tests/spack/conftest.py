@@ -39,6 +39,14 @@ def spack_checkout(spack_version) -> Path:
     return obtain(spack_instance.checkout, spack_version)
 
 
+@pytest.fixture(params=list(spack_instance.SUPPORTED))
+def bare_spack(request, our_python, tmp_path) -> SpackInstance:
+    """Each supported version, with nothing installed: for what needs no packages."""
+    return SpackInstance(
+        obtain(spack_instance.checkout, request.param), our_python, tmp_path / "bare", external=tmp_path / "external"
+    )
+
+
 @pytest.fixture(scope="session")
 def vanilla_python() -> Path:
     return obtain(spack_instance.python, False)

@@ -7,7 +7,7 @@ number share a checkout. "Ours" runs in a Python with this package installed, "v
 
 Environment variables:
 
-``SPACK_OCI_SPACK_1_1_0``, ``SPACK_OCI_SPACK_DEVELOP``
+``SPACK_OCI_SPACK_1_0_2``, ``SPACK_OCI_SPACK_1_1_0``, ``SPACK_OCI_SPACK_DEVELOP``
     a Spack checkout to use instead of a clone
 ``SPACK_OCI_TEST_CACHE``
     where clones and virtual environments are kept between runs (default: ``.test`` in this repository)
@@ -38,6 +38,9 @@ SPACK_URL = "https://github.com/spack/spack"
 
 #: the versions that every Spack test runs on -> the tag or branch of Spack's repository
 VERSIONS = {"1.1.0": "v1.1.0", "develop": "develop"}
+
+#: the supported versions: on the oldest run only the tests of what depends on the version most
+SUPPORTED = {"1.0.2": "v1.0.2", **VERSIONS}
 
 
 class Unavailable(Exception):
@@ -79,7 +82,7 @@ def checkout(version: str) -> Path:
     target = cache_directory() / f"spack-{version}"
     with locked(target):
         if not (target / "bin" / "spack").is_file():
-            clone(VERSIONS[version], target)
+            clone(SUPPORTED[version], target)
     return target
 
 

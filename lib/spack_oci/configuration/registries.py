@@ -27,18 +27,28 @@ class Network:
     connect_timeout: float = 10.0
 
     def registry_of(
-        self, repository: Repository, credentials: Sequence[CredentialSource] = (), with_mirrors: bool = True
+        self,
+        repository: Repository,
+        credentials: Sequence[CredentialSource] = (),
+        with_mirrors: bool = True,
+        further_credentials: Sequence[CredentialSource] = (),
     ) -> Tuple[Repository, RegistrySettings]:
         """The repository (on plain http if the user allows it for that host) and all that is set for its registry.
 
-        ``credentials`` are asked before those of the section and the user's files.
+        ``credentials`` are asked before those of the section, ``further_credentials`` after these and before the user's
+        files.
         """
         registries = self.options.registries
         own = for_registry(registries, repository.host, repository.name)
         if own.get("insecure_http"):
             repository = Repository(repository.host, repository.name, "http")
         return repository, RegistrySettings(
-            credentials=(*credentials, *self.section_credentials(), *default_sources(os.environ)),
+            credentials=(
+                *credentials,
+                *self.section_credentials(),
+                *further_credentials,
+                *default_sources(os.environ),
+            ),
             verify_tls=self.verify_tls,
             ca_bundle=self._path(own.get("ca_bundle")) or self.ca_bundle,
             client_cert=self._path(own.get("client_cert")),

@@ -33,8 +33,8 @@ class Settings:
     #: a push warns of prefixes with fewer characters
     short_prefix: int
     #: bytes and packages that are fetched ahead of the installer; 0 packages: none
-    ahead_size: int
-    ahead_count: int
+    prefetch_size: int
+    prefetch_packages: int
     #: "": none
     base_image: str
     max_layers: int
@@ -42,9 +42,9 @@ class Settings:
     image: Mapping[str, Any]
 
     @property
-    def ahead_room(self) -> int:
+    def prefetch_room(self) -> int:
         """Bytes that may be fetched ahead without pushing each other out of the blob cache."""
-        return min(self.ahead_size, self.cache_max_size // 2)
+        return min(self.prefetch_size, self.cache_max_size // 2)
 
     @property
     def default_layout(self) -> str:
@@ -71,8 +71,8 @@ def settings_of(section: Mapping[str, Any], path: Callable[[str], str]) -> Setti
         on_error=data["install"]["on_error"],
         alias_root=path(data["relocation"]["alias_root"]) if data["relocation"]["alias_root"] else None,
         short_prefix=data["relocation"]["short_prefix"],
-        ahead_size=parse_size(data["install"]["ahead"]["size"]),
-        ahead_count=data["install"]["ahead"]["packages"],
+        prefetch_size=parse_size(data["install"]["ahead"]["size"]),
+        prefetch_packages=data["install"]["ahead"]["packages"],
         base_image=data["base_image"],
         max_layers=data["max_layers"],
         image=data["image"],

@@ -14,9 +14,10 @@ from ..errors import ConfigurationError, InvalidReference, NotFound
 from ..layout import open_layout
 from ..reference import LayoutDirectory, Location, Repository, is_oci_url, parse_url
 from ..registry import open_repository
-from ..registry.auth.credentials import Credentials, CredentialSource, StaticCredentials, VariableCredentials
+from ..registry.auth.credentials import CredentialSource
 from ..registry.settings import RegistrySettings
 from . import compat, settings
+from .credentials import host_credentials, mirror_credentials
 
 FETCH, PUSH = "fetch", "push"
 
@@ -115,19 +116,29 @@ def open_store(mirror: "spack.mirrors.mirror.Mirror", direction: str, *, create:
     url = mirror.get_url(direction)
     key = (os.getpid(), direction, url, mirror.name)
     if key not in _stores:
-        _stores[key] = open_location(parse_url(url), mirror_credentials(mirror, direction), create=create)
+        _stores[key] = open_location(
+            parse_url(url),
+            mirror_credentials(mirror, direction),
+            create=create,
+            further_credentials=host_credentials(mirror, direction),
+        )
     return _stores[key]
 
 
 def open_location(
-    location: Location, credentials: Sequence[CredentialSource] = (), *, create: bool = False
+    location: Location,
+    credentials: Sequence[CredentialSource] = (),
+    *,
+    create: bool = False,
+    further_credentials: Sequence[CredentialSource] = (),
 ) -> ContentStore:
-    """The store at a location; ``credentials`` are asked before those of the ``oci`` section and the user's files."""
+    """The store at a location. ``credentials`` are asked before those of the ``oci`` section, ``further_credentials``
+    after these and before the user's files."""
     if isinstance(location, LayoutDirectory):
         if not create and _may_be_made(location.path):
             raise NotFound(f"{location.url} does not exist yet", remedy="a push creates it")
         return open_layout(location, create=create)
-    return open_repository(*registry_of(location, credentials))
+    return open_repository(*registry_of(location, credentials, further_credentials=further_credentials))
 
 
 def _may_be_made(path: str) -> bool:
@@ -138,10 +149,13 @@ def _may_be_made(path: str) -> bool:
 
 
 def registry_of(
-    repository: Repository, credentials: Sequence[CredentialSource] = (), with_mirrors: bool = True
+    repository: Repository,
+    credentials: Sequence[CredentialSource] = (),
+    with_mirrors: bool = True,
+    further_credentials: Sequence[CredentialSource] = (),
 ) -> Tuple[Repository, RegistrySettings]:
     """See :meth:`Network.registry_of`."""
-    return _network().registry_of(repository, credentials, with_mirrors)
+    return _network().registry_of(repository, credentials, with_mirrors, further_credentials)
 
 
 def _network() -> Network:
@@ -159,38 +173,6 @@ def _spack_certificates(config: Mapping[str, Any]) -> Optional[str]:
     """``config:ssl_certs``, which Spack defaults to ``$SSL_CERT_FILE`` and ignores when there is no such file."""
     path = os.path.expandvars(str(config.get("ssl_certs") or ""))
     return path if path and os.path.isabs(path) and os.path.exists(path) else None
-
-
-def mirror_credentials(mirror: "spack.mirrors.mirror.Mirror", direction: str) -> List[CredentialSource]:
-    """What the mirror's own configuration says: ``access_pair`` (pair or variables), ``access_token[_variable]``."""
-    location = parse_url(mirror.get_url(direction))
-    if not isinstance(location, Repository):
-        return []
-    scope = f"{location.host}/{location.name}"
-    pair = mirror._get_value("access_pair", direction)
-    token_variable = mirror._get_value("access_token_variable", direction)
-    token = mirror._get_value("access_token", direction)
-    if isinstance(pair, Mapping):
-        origin = f"access_pair of mirror {mirror.name}"
-        return [
-            VariableCredentials(
-                scope,
-                username=pair.get("id", ""),
-                username_variable=pair.get("id_variable", ""),
-                password_variable=pair["secret_variable"],
-                origin=origin,
-            )
-        ]
-    if pair and all(pair):
-        credentials = Credentials(str(pair[0]), str(pair[1]))
-        return [StaticCredentials(scope, credentials, f"access_pair of mirror {mirror.name}")]
-    if token_variable:
-        origin = f"access_token_variable of mirror {mirror.name}"
-        return [VariableCredentials(scope, token_variable=token_variable, origin=origin)]
-    if token:
-        credentials = Credentials(registry_token=str(token))
-        return [StaticCredentials(scope, credentials, f"access_token of mirror {mirror.name}")]
-    return []
 
 
 class MirrorImage(spack.oci.image.ImageReference):

@@ -10,7 +10,12 @@ import os
 import sys
 from typing import List, Optional
 
-_state = {"active": False}
+from ..errors import ConfigurationError
+
+#: None: not tried yet
+_active: Optional[bool] = None
+#: why not, if it is not
+_failure = ""
 
 
 def extension_directory() -> str:
@@ -31,23 +36,46 @@ def config_scope() -> Optional[str]:
 
 
 def activate() -> bool:
-    """Register section and hooks once in this process; False if that failed (Spack is then as it was)."""
-    if _state["active"]:
-        return True
-    try:
-        from . import hooks, section
+    """Register section and hooks, once in this process; False if that failed (Spack is then as it was)."""
+    global _active, _failure
+    if _active is None:
+        try:
+            _register()
+            _active = True
+        except Exception as e:  # a plugin must not break every command of its host
+            _active, _failure = False, f"{type(e).__name__}: {e}"
+            warn(f"spack-oci is not active: {_failure}")
+    return _active
 
-        section.register()
-        hooks.install_hooks()
-    except Exception as e:  # a plugin must not break every command of its host
-        _warn(f"spack-oci is not active: {type(e).__name__}: {e}")
-        return False
-    _state["active"] = True
-    return True
+
+def _register() -> None:
+    """All of it or nothing."""
+    from . import hooks, section
+
+    hooks.install_hooks()
+    try:
+        section.push_defaults()
+    except BaseException:
+        hooks.uninstall_hooks()
+        raise
 
 
 def is_active() -> bool:
-    return _state["active"]
+    return bool(_active)
+
+
+def failure() -> str:
+    """Why :func:`activate` failed; empty if it did not."""
+    return _failure
+
+
+def require() -> None:
+    """Raise ConfigurationError where section and hooks could not be registered."""
+    if not activate():
+        raise ConfigurationError(
+            f"spack-oci is not active in this Spack ({_failure})",
+            remedy="use a release of spack-oci that knows this Spack, see `spack oci doctor`",
+        )
 
 
 def missing_dependencies() -> List[str]:
@@ -63,7 +91,7 @@ def missing_dependencies() -> List[str]:
     return [package for module, package in required.items() if find_spec(module) is None]
 
 
-def _warn(message: str) -> None:
+def warn(message: str) -> None:
     try:
         import spack.llnl.util.tty as tty
 

@@ -4,7 +4,7 @@
 import spack.config
 
 from ..configuration.settings import Settings, blob_cache, settings_of
-from . import compat, section
+from . import compat, plugin
 
 __all__ = ["Settings", "blob_cache", "read"]
 
@@ -14,5 +14,5 @@ def read() -> Settings:
 
     The defaults are added here too: a configuration that was swapped by Spack (bootstrapping, tests) lacks our scope.
     """
-    section.register()  # a command loaded through config:extensions comes here without the entry point
+    plugin.require()
     return settings_of(spack.config.get("oci") or {}, compat.canonicalize_path)

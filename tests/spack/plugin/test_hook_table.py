@@ -4,11 +4,13 @@
 import json
 
 import pytest
+from spack_oci.spack.hooks.table import HOOKS
 
 STATUSES = """
 import json
 from spack_oci.spack import hooks
-print(json.dumps([[s.hook.targets, s.installed, s.reason] for s in hooks.statuses()]))
+found = hooks.checked_statuses() if %r else hooks.statuses()
+print(json.dumps([[s.hook.targets, s.state, s.reason] for s in found]))
 """
 
 
@@ -51,8 +53,12 @@ def altered(spack):
     return make
 
 
-def statuses(spack):
-    return {targets[0].partition(":")[2]: (on, why) for targets, on, why in json.loads(spack.script(STATUSES))}
+def statuses(spack, checked=False):
+    found = json.loads(spack.script(STATUSES % checked))
+    return {targets[0]: (state, reason) for targets, state, reason in found}
+
+
+BINARY = "spack.binary_distribution"
 
 
 def test_the_doctor_names_a_hook_that_is_not_installed(altered):
@@ -62,11 +68,46 @@ def test_the_doctor_names_a_hook_that_is_not_installed(altered):
     assert hooks["status"] == "warn" and "1 of" in hooks["detail"] and "not installed" in hooks["detail"]
 
 
-def test_the_whole_table_fits_this_spack(spack):
-    """With a supported Spack, no hook is missing and nobody is warned."""
+def test_the_whole_table_fits_every_supported_spack(bare_spack):
+    """Also the hooks whose modules no command has imported: none is missing, and nobody is warned."""
+    found = statuses(bare_spack, checked=True)
+    assert {state for state, _ in found.values()} <= {"active", "not needed"}, found
+    not_needed = {target for target, (state, _) in found.items() if state == "not needed"}
+    known = {hook.targets[0] for hook in HOOKS if not hook.is_for(bare_spack.version)}
+    assert not_needed == known
+    assert "Warning" not in bare_spack.run("find").stderr
+
+
+MISSING = """
+import importlib
+from spack_oci.spack import hooks
+
+def exists(target):
+    module, _, path = target.partition(":")
+    try:
+        found = importlib.import_module(module)
+    except ImportError:
+        return False
+    for name in path.split("."):
+        found = getattr(found, name, None)
+    return found is not None
+
+late = [s.hook for s in hooks.statuses() if s.state == hooks.NOT_NEEDED and s.hook.until is None]
+print([t for hook in late for t in hook.targets if exists(t)])
+"""
+
+
+def test_what_the_table_calls_newer_than_this_spack_is_not_in_it(bare_spack):
+    """Else a hook would be left out of a release that needs it."""
+    assert bare_spack.script(MISSING).strip() == "[]"
+
+
+def test_a_hook_is_pending_until_its_module_is_imported(spack):
+    late = [hook.targets[0] for hook in HOOKS if hook.later]
     found = statuses(spack)
-    assert found and all(installed for installed, _ in found.values()), found
-    assert "Warning" not in spack.run("find").stderr
+    assert found["spack.installer:PackageInstaller.install"][0] == "pending"
+    assert {found[target][0] for target in late} <= {"pending", "active", "not needed"}
+    assert {statuses(spack, checked=True)[target][0] for target in late} == {"active"}
 
 
 def test_the_test_can_alter_spack(altered):
@@ -84,15 +125,15 @@ def test_a_function_with_other_parameters_is_left_alone(altered):
     out = spack.script("import spack.binary_distribution as b; print(b.download_tarball(None))")
     assert out.strip() == "their own"
     found = statuses(spack)
-    assert found["download_tarball"][0] is False
-    assert "a_new_parameter" in found["download_tarball"][1]
-    assert found["make_uploader"][0] is True, "the other hooks stay"
+    state, reason = found[f"{BINARY}:download_tarball"]
+    assert state == "refused" and "a_new_parameter" in reason
+    assert found[f"{BINARY}:make_uploader"][0] == "active", "the other hooks stay"
 
 
 def test_a_missing_function_is_left_missing(altered):
     spack = altered("del module.make_uploader")
     assert spack.script("import spack.binary_distribution as b; print(hasattr(b, 'make_uploader'))").strip() == "False"
-    assert statuses(spack)["make_uploader"][0] is False
+    assert statuses(spack)[f"{BINARY}:make_uploader"] == ("refused", "not in this Spack")
 
 
 def test_one_warning_names_all_that_is_left_alone(altered):
@@ -103,11 +144,64 @@ def test_one_warning_names_all_that_is_left_alone(altered):
     assert "make_uploader" in stderr and "extract_tarball" in stderr
 
 
-def test_a_failure_of_ours_breaks_no_command(altered):
-    """Whatever goes wrong while the plugin is loaded: one warning, and Spack as it was."""
-    spack = altered("import spack.config\nspack.config.SECTION_SCHEMAS = None")
-    done = spack.run("--version", check=False)
-    assert "Traceback" not in done.stderr
+LATER_MODULE = "import importlib; importlib.import_module('spack.hooks.permissions_setters').post_install = print"
+
+
+def test_the_doctor_names_a_pending_hook_that_does_not_fit(altered):
+    """It imports the modules that other commands have not needed."""
+    spack = altered(LATER_MODULE + "\nimport sys; sys.modules.pop('spack.new_installer', None)")
+    report = json.loads(spack.run("oci", "doctor", "--json", check=False).stdout)
+    (found,) = [c for c in report["spack-oci"] if c["name"] == "hooks"]
+    assert found["status"] == "warn" and "permissions" in found["detail"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import spack.schema\nspack.schema.oci = 'theirs'",
+        "import spack_oci.spack.section\nspack_oci.spack.section.push_defaults = None",
+        "import spack_oci.spack.hooks.apply as a\na.HOOKS = [*a.HOOKS, None]",
+    ],
+    ids=["a Spack with such a section", "after the hooks", "half way through the hooks"],
+)
+def test_a_plugin_that_fails_leaves_spack_as_it_was(altered, code):
+    """Whatever goes wrong while it is loaded: one warning, no hook, no section, and every command works."""
+    spack = altered(code)
+    done = spack.run("find")
+    assert done.stderr.count("spack-oci is not active") == 1, done.stderr
+    out = spack.script(
+        "import spack.binary_distribution as b, spack.mirrors.mirror as m, spack.schema, spack.config\n"
+        "from spack_oci.spack import hooks, plugin\n"
+        "print(plugin.activate(), plugin.is_active(), hooks.statuses(), getattr(spack.schema, 'oci', 'theirs'))\n"
+        "print(hooks.original_of(b.download_tarball) is b.download_tarball, 'oci+file' in m.supported_url_schemes)\n"
+        "print('oci' in (spack.config.SECTION_SCHEMAS or {}))"
+    )
+    assert out.split() == ["False", "False", "[]", "theirs", "True", "False", "False"]
+    report = json.loads(spack.run("oci", "doctor", "--json", check=False).stdout or "{}")
+    if report:
+        (found,) = [c for c in report["spack-oci"] if c["name"] == "hooks"]
+        assert "not active" in found["detail"]
+
+
+def test_a_failure_is_not_taken_for_success_the_second_time(altered):
+    """`config:extensions` calls the plugin again after the entry point failed."""
+    spack = altered("import spack_oci.spack.hooks.apply as a\na.HOOKS = [*a.HOOKS, None]")
+    done = spack.run("oci", "list", check=False)
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert "is not active in this Spack" in done.stderr
+
+
+def test_without_a_configuration_the_hooks_do_what_spack_does(spack):
+    """As Spack's own test of the database has it: no global configuration, and the database is written."""
+    out = spack.script(
+        "import io, spack.config, spack.util.spack_json as sjson, spack.binary_distribution as b\n"
+        "from spack_oci.spack import hooks\n"
+        "spack.config.CONFIG = None\n"
+        "stream = io.StringIO()\n"
+        "sjson.dump({'database': {'installs': {}}}, stream)\n"
+        "print(hooks.enabled(), len(stream.getvalue()) > 10)"
+    )
+    assert out.split() == ["False", "True"]
 
 
 def test_an_install_works_with_a_spack_of_another_shape(altered, new_cache, source):

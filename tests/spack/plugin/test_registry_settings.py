@@ -77,10 +77,10 @@ import spack.mirrors.mirror
 from spack_oci.errors import ConfigurationError
 from spack_oci.reference import parse_url
 from spack_oci.registry.auth.credentials import find_credentials
-from spack_oci.spack import mirrors
+from spack_oci.spack import credentials, mirrors
 
 def who(mirror, direction):
-    own = mirrors.mirror_credentials(mirror, direction)
+    own = credentials.mirror_credentials(mirror, direction)
     place, settings = mirrors.registry_of(parse_url(mirror.get_url(direction)), own)
     try:
         found = find_credentials(settings.credentials, place.host, place.name)

@@ -105,6 +105,20 @@ class VariableCredentials:
     origin: str = "configuration"
     env: Optional[Mapping[str, str]] = field(default=None, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        """Raises ConfigurationError for what is no name of a variable, without showing it: it may be the secret.
+
+        `spack mirror add --oci-password SECRET` is such a trap of Spack 1.1: argparse takes the option for
+        `--oci-password-variable`.
+        """
+        for name in (self.username_variable, self.password_variable, self.token_variable):
+            if name and not (name.isascii() and name.isidentifier()):
+                raise ConfigurationError(
+                    f"the {self.origin} should name environment variables, and has something else in that place",
+                    remedy="name variables that hold user and secret; if you wrote `--oci-password SECRET`, Spack took "
+                    "it for --oci-password-variable: remove the secret from mirrors.yaml and run `spack oci login`",
+                )
+
     def find(self, host: str, repository: str) -> Optional[Credentials]:
         if matching_key([self.scope], host, repository) is None:
             return None

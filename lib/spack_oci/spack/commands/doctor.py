@@ -63,18 +63,21 @@ def environment() -> List[Check]:
 
 
 def _hooks() -> Check:
-    if not hooks.enabled():
+    if plugin.is_active() and not hooks.enabled():
         return Check("hooks", WARN, "switched off (oci:hooks:enabled): `spack install` uses Spack's own code")
     if not plugin.is_active():
-        return Check("hooks", WARN, "not active: Spack's own code is used")
-    refused = [s for s in hooks.statuses() if not s.installed]
+        return Check("hooks", WARN, f"not active: Spack's own code is used ({plugin.failure()})")
+    needed = [s for s in hooks.checked_statuses() if s.state != hooks.NOT_NEEDED]
+    refused = [s for s in needed if s.state != hooks.ACTIVE]
     if refused:
         named = "; ".join(f"{s.hook.purpose}: {s.reason}" for s in refused)
-        return Check("hooks", WARN, f"{len(refused)} of {len(hooks.statuses())} not installed: {named}")
+        return Check("hooks", WARN, f"{len(refused)} of {len(needed)} not installed: {named}")
     if not _is_installed():
-        what = "active in `spack oci` only: pip install spack-oci into this Python, so that `spack install` uses it too"
-        return Check("hooks", WARN, what)
-    return Check("hooks", OK, f"all {len(hooks.statuses())} active")
+        detail = (
+            "active in `spack oci` only: pip install spack-oci into this Python, so that `spack install` uses it too"
+        )
+        return Check("hooks", WARN, detail)
+    return Check("hooks", OK, f"all {len(needed)} active")
 
 
 def _is_installed() -> bool:

@@ -67,21 +67,24 @@ def export(
             f"not installed: {elided([packages.label(s) for s in missing])}", remedy="install them first"
         )
     wanted = images.checked(wanted, roots)
-    with _stage(compression) as (how, layout):
+    with _stage(compression) as (push_settings, layout):
         records = packages.records_of(installed)
         base = images.prepare_base(layout, wanted, closure, records)
         layers = LayersOnly(layout)
         result = engine.execute_push(
-            engine.plan_push(layers, records, settings=how), layers, settings=how, reporter=push.reporter()
+            engine.plan_push(layers, records, settings=push_settings),
+            layers,
+            settings=push_settings,
+            reporter=push.reporter(),
         )
         if result.failed:
             raise result.failed[0].error or ConfigurationError("a package could not be packed")
         tag = destination.tag or _DEFAULT_TAG
         checks.check_image_tag(tag)
-        request = images.image_request(wanted, roots, base, how.compression)
+        request = images.image_request(wanted, roots, base, push_settings.compression)
         plan = image_engine.plan_image(layout, request, result.layers, images.base_facts(settings.read()))
-        making = image_engine.ImageSettings(how.stage, how.cache, how.packers)
-        image = image_engine.push_environment_image(layout, plan, tag, settings=making)
+        image_settings = image_engine.ImageSettings(push_settings.stage, push_settings.cache, push_settings.packers)
+        image = image_engine.push_environment_image(layout, plan, tag, settings=image_settings)
         _write(destination, layout, tag, request.title)
     return Exported(destination, tag, image)
 
@@ -92,14 +95,14 @@ def _stage(compression: Optional[Compression]) -> Iterator[Tuple[engine.PushSett
     options = settings.read()
     with tempfile.TemporaryDirectory(prefix="spack-oci-", dir=spack.stage.get_stage_root()) as stage:
         layout = open_layout(LayoutDirectory(os.path.join(stage, "layout")), create=True)
-        how = engine.PushSettings(
+        push_settings = engine.PushSettings(
             compression=compression or options.compression,
             pack_jobs=options.pack_jobs,
             transfer_jobs=options.transfer_jobs,
             stage=os.path.join(stage, "layers"),
             cache=settings.blob_cache(options),
         )
-        yield how, layout
+        yield push_settings, layout
 
 
 def _write(destination: files.Destination, layout: Any, tag: str, title: str) -> None:

@@ -27,6 +27,7 @@ from ...reference import Repository, parse_image_reference, parse_url
 from ...registry import open_repository
 from ...util.sizes import format_size
 from .. import mirrors, packages, settings
+from ..credentials import mirror_credentials
 from ..output import counted, elided
 from ..provenance import provenance
 from .image_options import ImageOptions
@@ -102,7 +103,7 @@ def _credentials_of_registry(mirror: "spack.mirrors.mirror.Mirror", host: str) -
     there = parse_url(mirror.push_url)
     if not isinstance(there, Repository) or there.host != host:
         return []
-    return [replace(source, scope=host) for source in mirrors.mirror_credentials(mirror, mirrors.PUSH)]  # type: ignore
+    return [replace(source, scope=host) for source in mirror_credentials(mirror, mirrors.PUSH)]  # type: ignore
 
 
 def _copy_base(source: ContentStore, base: Base, store: ContentStore) -> None:
@@ -216,15 +217,15 @@ def push_tags(
     roots: Sequence["spack.spec.Spec"],
     base: Base,
     known: Mapping[str, Layer],
-    how: PushSettings,
+    push_settings: PushSettings,
 ) -> List[engine.PushedImage]:
     """Give the image of ``roots`` every tag that was asked for."""
-    request = image_request(wanted, roots, base, how.compression)
+    request = image_request(wanted, roots, base, push_settings.compression)
     plan = engine.plan_image(store, request, known, base_facts(settings.read()))
-    making = engine.ImageSettings(how.stage, how.cache, how.packers)
+    image_settings = engine.ImageSettings(push_settings.stage, push_settings.cache, push_settings.packers)
     result = []
     for tag in wanted.tags:
-        image = engine.push_environment_image(store, plan, tag, settings=making, multi_arch=wanted.multi_arch)
+        image = engine.push_environment_image(store, plan, tag, settings=image_settings, multi_arch=wanted.multi_arch)
         result.append(image)
         tty.info(describe(store, tag, image))
     return result

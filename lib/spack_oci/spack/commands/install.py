@@ -43,7 +43,8 @@ from ...operations.install.fetch import RemotePackage
 from ...relocate.mapping import Relocation
 from ...util.sizes import format_size
 from .. import compat, fetching, mirrors, packages, settings
-from ..hooks import cache_prefixes, install
+from ..hooks import cache_prefixes, install, permissions
+from ..hooks import database as hooks_database
 from ..output import counted
 
 
@@ -210,37 +211,19 @@ class SpackSteps:
         if hasattr(spec.package, "_post_buildcache_install_hook"):
             spec.package._post_buildcache_install_hook()
         spec.package.installed_from_binary_cache = True
+        permissions.will_be_set(item.dag_hash)
         spack.hooks.post_install(spec, item.dag_hash in self._explicit)
 
     def register(self, items: Sequence[InstallItem]) -> None:
         if items:
             database = spack.store.STORE.db
-            with database.write_transaction(), _ensured(database.layout, {item.dag_hash for item in items}):
+            with database.write_transaction(), hooks_database.ensured(item.dag_hash for item in items):
                 for item in items:
                     database.add(self._specs[item.dag_hash], explicit=item.dag_hash in self._explicit)
 
     def discard(self, item: InstallItem) -> None:
         remove_tree(item.prefix)
         remove_stale(item.prefix)
-
-
-@contextlib.contextmanager
-def _ensured(layout: Any, hashes: "set[str]") -> Iterator[None]:
-    """Let the database not read the spec files of packages again for which a worker has done that (``finish``).
-
-    It does so when it adds one; for hundreds of packages, one after the other, that is a third of the whole install.
-    """
-    original = layout.ensure_installed
-
-    def ensure_installed(spec: "spack.spec.Spec") -> None:
-        if spec.dag_hash() not in hashes:
-            original(spec)
-
-    layout.ensure_installed = ensure_installed
-    try:
-        yield
-    finally:
-        del layout.ensure_installed
 
 
 def install_closure(
@@ -259,7 +242,7 @@ def install_closure(
             cache_prefixes.import_hooks()
             compat.install_sbang()
         options = settings.read()
-        limits = InstallLimits(jobs or options.pack_jobs, options.transfer_jobs, max(1, options.ahead_room))
+        limits = InstallLimits(jobs or options.pack_jobs, options.transfer_jobs, max(1, options.prefetch_room))
         outcomes = install_all(steps.items(planned.sizes), steps, limits, _tell_failure if quiet else _tell)
     _mark_explicit(planned, explicit)
     if environment is not None:

@@ -156,7 +156,7 @@ def _plan(
     store: RepositoryReader,
     request: Request,
     specs: Sequence["spack.spec.Spec"],
-    how: PushSettings,
+    push_settings: PushSettings,
     prepare: Callable[[Sequence[Package]], None] = lambda packages: None,
 ) -> PushPlan:
     """The plan for installed specs. Their package classes are loaded only where it says more than "it is there"."""
@@ -165,7 +165,7 @@ def _plan(
         store,
         packages.records_of(specs),
         force=request.force,
-        settings=how,
+        settings=push_settings,
         may_be_pushed=lambda p: request.private or by_hash[p.dag_hash].package.redistribute_binary,
         prepare=prepare,
     )
@@ -201,13 +201,13 @@ class NotInstalled(ConfigurationError):
 def plan(request: Request) -> PushPlan:
     """What :func:`run` would do."""
     selection = select(request)
-    with _push_settings(request) as how:
+    with _push_settings(request) as push_settings:
         store: RepositoryReader
         try:
             store = mirrors.open_store(request.mirror, mirrors.PUSH)
         except NotFound:
             store = MissingStore(request.mirror.push_url)
-        return _plan(store, request, selection.specs, how)
+        return _plan(store, request, selection.specs, push_settings)
 
 
 def run(request: Request) -> "Outcome":
@@ -244,8 +244,8 @@ def run(request: Request) -> "Outcome":
 
 def push_specs(store: ContentStore, request: Request, specs: Sequence["spack.spec.Spec"]) -> PushResult:
     """Plan and push installed specs, telling about it on Spack's output."""
-    with _push_settings(request) as how:
-        plan = _plan(store, request, specs, how, packages.prepare_environments)
+    with _push_settings(request) as push_settings:
+        plan = _plan(store, request, specs, push_settings, packages.prepare_environments)
         to_push = [item.package for item in plan.to_push]
         if not to_push:
             return plan.result_of_nothing()
@@ -256,8 +256,10 @@ def push_specs(store: ContentStore, request: Request, specs: Sequence["spack.spe
         if request.image.base_image:
             from . import images
 
-            how = replace(how, base=images.prepare_base(store, request.image, specs, to_push, request.mirror))
-        return execute_push(plan, store, settings=how, reporter=reporter())
+            push_settings = replace(
+                push_settings, base=images.prepare_base(store, request.image, specs, to_push, request.mirror)
+            )
+        return execute_push(plan, store, settings=push_settings, reporter=reporter())
 
 
 def tag_images(
@@ -267,9 +269,9 @@ def tag_images(
     from . import images
 
     closure = packages.runtime_closure(*roots)
-    with _push_settings(request) as how:
+    with _push_settings(request) as push_settings:
         base = images.prepare_base(store, request.image, closure, packages.records_of(closure), request.mirror)
-        made = images.push_tags(store, request.image, roots, base, known, how)
+        made = images.push_tags(store, request.image, roots, base, known, push_settings)
     return [images.image_document(store, tag, image) for tag, image in zip(request.image.tags, made)]
 
 
@@ -323,8 +325,8 @@ def print_outcome(outcome: Outcome) -> None:
     result = outcome.result
     skipped = result.skipped
     if skipped and not result.pushed and not outcome.failed:
-        what = "The spec is" if len(skipped) == 1 else f"All {len(skipped)} specs are"
-        tty.info(f"{what} already in the mirror. Use --force to push again.")
+        subject = "The spec is" if len(skipped) == 1 else f"All {len(skipped)} specs are"
+        tty.info(f"{subject} already in the mirror. Use --force to push again.")
     elif skipped:
         tty.info(
             f"{len(skipped)} specs were skipped as they are in the mirror already: "

@@ -52,3 +52,10 @@ def after_import(name: str, action: Action) -> None:
     if _watcher not in sys.meta_path:
         sys.meta_path.insert(0, _watcher)
     _watcher.actions.setdefault(name, []).append(action)
+
+
+def forget_actions() -> None:
+    """Watch for no module any more."""
+    _watcher.actions.clear()
+    if _watcher in sys.meta_path:
+        sys.meta_path.remove(_watcher)

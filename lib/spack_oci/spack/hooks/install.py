@@ -31,7 +31,7 @@ from ...relocate.files import MachoRelocator
 from ...relocate.mapping import PrefixMap, Relocation
 from .. import compat, fetching, packages, settings
 from ..mirrors import FETCH, open_store
-from . import notices
+from . import database, notices, permissions
 from .permissions import group_id
 
 
@@ -101,6 +101,8 @@ def extract_tarball(
         timer.stop("extract")
         timer.start("relocate")  # done on the way
         timer.stop("relocate")
+        permissions.will_be_set(spec.dag_hash())
+        database.will_register(spec.dag_hash())
     finally:
         tarball_stage.destroy()
 

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""The permissions of an installed package, as Spack's own post-install hook sets them, in a twentieth of the time.
+"""The permissions of a package from an OCI mirror, as Spack's own post-install hook sets them, in a twentieth of the
+time.
 
 Spack asks its configuration six times for each file, which takes longer than to extract the file; it is the same
-answer for a whole package.
+answer for a whole package. What was built, or comes from another mirror, is left to Spack's own hook.
 """
 
 import os
 import stat
-from typing import Any, Callable, Iterator, Optional, Tuple
+from typing import Any, Callable, Iterator, Optional, Set, Tuple
 
 import spack.package_prefs
 import spack.spec
@@ -17,10 +18,21 @@ _EXECUTE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 _SPECIAL = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
+#: DAG hashes of what this process has extracted from OCI mirrors and is to get its permissions
+_extracted: Set[str] = set()
+
+
+def will_be_set(dag_hash: str) -> None:
+    """The package was extracted from an OCI mirror."""
+    _extracted.add(dag_hash)
+
+
 def post_install(original: Callable, spec: "spack.spec.Spec", explicit: Any = None) -> None:
     """Hook of ``spack.hooks.permissions_setters.post_install``."""
-    if spec.external:
+    if spec.dag_hash() not in _extracted:
+        original(spec, explicit)
         return
+    _extracted.discard(spec.dag_hash())
     directories = spack.package_prefs.get_package_dir_permissions(spec)
     files = spack.package_prefs.get_package_permissions(spec)
     group = spack.package_prefs.get_package_group(spec)

@@ -15,12 +15,12 @@ from ...errors import SpackOciError
 from ...operations.install.prefetch import AheadLimits, Prefetch, Wanted
 from ...util.order import installation_order
 from .. import compat, fetching, mirrors, packages, settings
-from . import cache_prefixes, install, json_writer, notices
+from . import cache_prefixes, install, notices
 
 
 def run_installer(original: Callable, self: Any) -> Any:
     """Hook of ``PackageInstaller.install``, of both installers."""
-    with _ahead_of(self):
+    with _prefetching_for(self):
         try:
             return original(self)
         finally:
@@ -28,11 +28,11 @@ def run_installer(original: Callable, self: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _ahead_of(installer: Any) -> Iterator[None]:
+def _prefetching_for(installer: Any) -> Iterator[None]:
     options = settings.read()
     roots: List[spack.spec.Spec] = []
     missing: List[spack.spec.Spec] = []
-    if options.ahead_count and options.ahead_room and mirrors.configured(mirrors.FETCH):
+    if options.prefetch_packages and options.prefetch_room and mirrors.configured(mirrors.FETCH):
         roots = roots_of(installer)
         missing = missing_in_order(roots, is_classic=hasattr(installer, "build_requests"))
     if len(missing) < 2:
@@ -42,8 +42,8 @@ def _ahead_of(installer: Any) -> Iterator[None]:
         # here, so that the processes that are forked from this one need not read the index again
         indexed_oci_mirror(missing[0])
     cache_prefixes.cache_known_prefixes(roots)
-    limits = AheadLimits(options.ahead_room, options.ahead_count, min(options.transfer_jobs, 4))
-    with Prefetch(what_is_wanted(missing), limits), json_writer.encoding_in_c():
+    limits = AheadLimits(options.prefetch_room, options.prefetch_packages, min(options.transfer_jobs, 4))
+    with Prefetch(what_is_wanted(missing), limits):
         cache_prefixes.import_hooks()
         yield
 
