@@ -145,26 +145,6 @@ def test_commands_of_spack_work_on_our_mirrors(new_cache, source, destination, b
     check_stack(consumer, ("oci-app", "oci-middle", "oci-leaf"), foreign=[built.tree])
 
 
-@pytest.mark.parametrize("kind", ["layout", "http"])
-def test_autopush(kind, installer, new_cache, destination):
-    """A mirror with `autopush` gets what is built from source; another tree installs it."""
-    cache = new_cache(kind)
-    builder = destination(name="builder", installer=installer)
-    if builder.version == (1, 1) and installer == "new":
-        pytest.skip("the new installer of Spack 1.1 builds no package that has no sources, without this package too")
-    builder.use(cache, autopush=True)
-    builder.run("install", "oci-app")  # the cache is empty, so everything is built
-    tags = cache.tags()
-    assert any(tag.startswith("oci-app-1.0-") for tag in tags), tags
-    assert any(tag.startswith("oci-leaf-") for tag in tags), tags
-
-    builder.run("oci", "update-index", "cache")
-    consumer = destination(name="consumer", installer=installer, tree=builder.home / "o")
-    consumer.use(cache)
-    consumer.install_from_cache("oci-app")
-    check_stack(consumer, ("oci-app", "oci-middle", "oci-leaf"))
-
-
 def test_other_mirrors_behave_as_before(source, destination, tmp_path, built):
     """A file mirror, with the package installed: Spack's own path, Spack's own format."""
     mirror = tmp_path / "plain-mirror"

@@ -168,3 +168,55 @@ def test_order_of_credentials(secrets):
     assert found["named fetch"] == ["file", "from-the-file", f"{named} (oci:registries:t.example:credentials)"]
     assert "docker-credential-not-there is not on PATH" in found["helper fetch"]
     assert found["nobody fetch"] is None
+
+
+ANONYMOUS = """
+import json
+import spack.mirrors.mirror
+from spack_oci.reference import parse_url
+from spack_oci.registry.auth.credentials import find_credentials
+from spack_oci.spack import mirrors
+
+def who(url, direction="push"):
+    store = mirrors.open_store(spack.mirrors.mirror.Mirror(url), direction)
+    place = parse_url(url)
+    found = find_credentials(SOURCES[url], place.host, place.name)
+    return found and found.username
+
+SOURCES = {}
+original = mirrors.open_repository
+mirrors.open_repository = lambda place, settings: SOURCES.update({place.url: settings.credentials})
+print(json.dumps({url: who(url) for url in %r}))
+"""
+
+
+def test_a_mirror_that_is_only_a_url_has_the_credentials_of_its_host(secrets):
+    """`spack buildcache push URL` and `spack ci rebuild` make such mirrors: that URL first, the section, that host."""
+    pair = {"id": "url", "secret_variable": "SECRET"}
+    secrets.write_config(
+        "mirrors",
+        {
+            "other": {"url": "oci://r.example/a/other", "access_pair": {"id": "host", "secret_variable": "SECRET"}},
+            "same": {"url": "oci://r.example/a/b", "access_pair": pair},
+            "elsewhere": {"url": "oci://r.example.org/a/b", "access_pair": pair},
+            "plain": {"url": "s3://r.example/a"},
+        },
+        secrets.base_scope,
+    )
+    section = {"credentials": {"id": "section", "secret_variable": "OTHER"}}
+    secrets.write_config("oci", {"registries": {"r.example/team": section}}, secrets.base_scope)
+    urls = [f"oci://{rest}" for rest in ("r.example/a/b", "r.example/a/c", "r.example/team/c", "r.exampl/a/b")]
+    found = json.loads(secrets.script(ANONYMOUS % urls))
+    assert [found[url] for url in urls] == ["url", "host", "section", None]
+
+
+def test_a_secret_in_the_place_of_a_variables_name_is_not_shown(secrets):
+    """Spack 1.1 takes `--oci-password SECRET` for the name of a variable."""
+    secrets.run(
+        "mirror", "add", "--oci-username", "me", "--oci-password-variable", "hunter2!x", "trap", "oci://r.example/a"
+    )
+    for command in (["oci", "doctor", "trap"], ["oci", "list", "trap"]):
+        done = secrets.run(*command, check=False)
+        said = done.stdout + done.stderr
+        assert done.returncode != 0 and "hunter2" not in said, said
+        assert "is no name of an environment variable" in said and "--oci-password" in said

@@ -54,7 +54,7 @@ def download_tarball(
         if is_oci_url(mirror.fetch_url):
             found = _try_mirror(mirror, spec, failures)
         else:
-            with _only(mirror):
+            with only(mirror):
                 found = original(spec, unsigned, None)
         if found is not None:
             return found
@@ -63,7 +63,7 @@ def download_tarball(
     return None
 
 
-def _only(*mirrors: "spack.mirrors.mirror.Mirror") -> Any:
+def only(*mirrors: "spack.mirrors.mirror.Mirror") -> Any:
     """A context in which Spack knows these mirrors alone, so that its own code does not ask the OCI mirrors."""
     scope = spack.config.InternalConfigScope("oci-mirrors", {"mirrors:": {m.name: m.to_dict() for m in mirrors}})
     return spack.config.override(scope)
@@ -242,7 +242,7 @@ def try_direct_fetch(original: Callable, spec: "spack.spec.Spec", mirrors: Any =
     others = [m for m in configured if not is_oci_url(m.fetch_url)]
     found: List[Any] = []
     if others:
-        with _only(*others):
+        with only(*others):
             found.extend(original(spec))
     return found + [compat.indexed_mirror(m.fetch_url, spec) for m in configured if _has_package(m, spec)]
 

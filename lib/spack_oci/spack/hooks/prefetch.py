@@ -15,12 +15,12 @@ from ...errors import SpackOciError
 from ...operations.install.prefetch import AheadLimits, Prefetch, Wanted
 from ...util.order import installation_order
 from .. import compat, fetching, mirrors, packages, settings
-from . import cache_prefixes, install, notices
+from . import autopush, cache_prefixes, install, notices
 
 
 def run_installer(original: Callable, self: Any) -> Any:
     """Hook of ``PackageInstaller.install``, of both installers."""
-    with _prefetching_for(self):
+    with autopush.failures_told_at_the_end(), _prefetching_for(self):
         try:
             return original(self)
         finally:

@@ -150,6 +150,13 @@ HOOKS: Sequence[Hook] = (
         "hooks.uploader:make_uploader",
         [("mirror", "force", "update_index", "signing_key", "base_image")],
     ),
+    Hook(
+        "push what was built to the mirrors with autopush",
+        ["spack.hooks.autopush:post_install"],
+        "hooks.autopush:post_install",
+        [("spec", "explicit")],
+        later=True,
+    ),
     # installs
     Hook(
         "fetch a package",
