@@ -73,12 +73,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def push(args: argparse.Namespace) -> int:
     import spack.llnl.util.tty as tty
     from spack_oci.archive.codec import Compression
-    from spack_oci.spack import mirrors
+    from spack_oci.spack import mirror_arguments, mirrors
     from spack_oci.spack.commands import push
 
     with messages_apart(args.json):
-        mirror_name, spec_args = push.split_arguments(args.arguments)
-        mirror, note = mirrors.find(mirror_name, mirrors.PUSH)
+        mirror_name, spec_args = mirror_arguments.split(args.arguments, "push")
+        mirror, note = mirror_arguments.find(mirror_name, mirrors.PUSH)
         if note:
             tty.info(note)
         request = push.Request(

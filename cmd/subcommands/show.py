@@ -3,7 +3,7 @@
 
 import argparse
 
-from .common import MIRROR_HELP, add_json, allow_options_anywhere, examples
+from .common import DEFAULT_MIRROR_HELP, add_json, allow_options_anywhere, examples
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -18,14 +18,20 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
             "spack oci show oci://ghcr.io/org/cache zlib-1.3.1-abcdefghijklmnopqrstuvwxyz234567.spack --json",
         ),
     )
-    parser.add_argument("mirror", metavar="MIRROR", help=MIRROR_HELP)
-    parser.add_argument("spec", metavar="SPEC", nargs="+", help="a spec that one package matches, or a tag")
+    parser.add_argument(
+        "arguments",
+        nargs="+",
+        metavar="[MIRROR] SPEC|TAG",
+        help=f"{DEFAULT_MIRROR_HELP}. Then a spec that one package matches, or the tag of a package or image",
+    )
     add_json(parser)
-    allow_options_anywhere(parser, "spec")
+    allow_options_anywhere(parser, "arguments")
     parser.set_defaults(run=show)
 
 
 def show(args: argparse.Namespace) -> int:
+    from spack_oci.spack import mirror_arguments
     from spack_oci.spack.commands import list as command
 
-    return command.show_package(args.mirror, " ".join(args.spec), args.json)
+    mirror_name, words = mirror_arguments.split_tag(args.arguments, "show")
+    return command.show_package(mirror_name, " ".join(words), args.json)

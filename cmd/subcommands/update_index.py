@@ -24,10 +24,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def update_index(args: argparse.Namespace) -> int:
     import spack.llnl.util.tty as tty
-    from spack_oci.spack import indexes, mirrors
+    from spack_oci.spack import indexes, mirror_arguments, mirrors
 
     with messages_apart(args.json):
-        mirror, note = mirrors.find(args.mirror, mirrors.PUSH)
+        mirror, note = mirror_arguments.find(args.mirror, mirrors.PUSH)
         if note:
             tty.info(note)
         update = indexes.update(mirror, full=args.full)

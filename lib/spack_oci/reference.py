@@ -169,6 +169,37 @@ def parse_url(url: str) -> Location:
     return parse_repository(rest, "https" if scheme == "oci" else "http", url)
 
 
+_HOST_AND_NAME = re.compile(r"(?:localhost|[a-zA-Z0-9-]+(?:\.[a-zA-Z0-9-]+)+|[a-zA-Z0-9.-]+(?=:\d))(?::\d+)?/[^@\s]*\Z")
+_ANY_SCHEME = re.compile(r"(oci|oci\+http|oci\+file|docker|https?|file):/*(.*)\Z")
+
+
+def suggested_url(word: str) -> str:
+    """The mirror URL that somebody may have meant who wrote ``word``; empty if it is one, or nothing like it.
+
+    For what other tools take (``ghcr.io/org/cache``, ``localhost:5000/x``, ``docker://...``), for slips
+    (``oci:/host/x``), and for a directory without ``./`` (``cache/``).
+    """
+    if is_oci_url(word):
+        return ""
+    found = _ANY_SCHEME.match(word)
+    if found:
+        scheme, rest = found.groups()
+        if scheme in ("oci+file", "file"):
+            return "" if scheme == "file" else f"oci+file:///{rest}"
+        if scheme == "http" or (scheme != "https" and _is_local(rest)):
+            scheme = "oci+http"
+        return f"{'oci' if scheme in ('docker', 'https') else scheme}://{rest}"
+    if _HOST_AND_NAME.match(word):
+        return f"{'oci+http' if _is_local(word) else 'oci'}://{word.rstrip('/')}"
+    if re.match(r"[\w.-]+(?:/[\w.-]+)*/\Z", word):
+        return f"./{word.rstrip('/')}"
+    return ""
+
+
+def _is_local(text: str) -> bool:
+    return re.match(r"(?:localhost|127\.\d+\.\d+\.\d+)(?:[:/]|\Z)", text) is not None
+
+
 def _parse_layout(url: str, rest: str) -> LayoutDirectory:
     path = urllib.parse.unquote(rest)
     if path.startswith("localhost/"):

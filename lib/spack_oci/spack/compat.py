@@ -49,6 +49,11 @@ def canonicalize_path(path: str) -> str:
     return function(path)
 
 
+def substitute_path_variables(path: str) -> str:
+    function = getattr(spack.config, "substitute_path_variables", None) or spack.util.path.substitute_path_variables
+    return function(path)
+
+
 def oci_layout_key() -> int:
     """The layout version under which Spack keeps the index of an OCI mirror."""
     if hasattr(spack.mirrors.mirror, "BINARY_MEDIA_TYPE_VERSION"):

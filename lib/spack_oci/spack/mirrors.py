@@ -2,6 +2,7 @@
 """From Spack's mirrors to content stores: which mirror is meant, where it is, and how it is talked to."""
 
 import os
+import re
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import spack.config
@@ -10,7 +11,7 @@ import spack.oci.image
 
 from ..configuration.registries import Network
 from ..content import ContentStore
-from ..errors import ConfigurationError, InvalidReference, NotFound
+from ..errors import InvalidReference, NotFound
 from ..layout import open_layout
 from ..reference import LayoutDirectory, Location, Repository, is_oci_url, parse_url
 from ..registry import open_repository
@@ -41,46 +42,22 @@ def embedded_default() -> "spack.mirrors.mirror.Mirror":
     return spack.mirrors.mirror.Mirror(directory.url, name=DEFAULT_NAME)
 
 
-def find(name_or_url: Optional[str], direction: str) -> Tuple["spack.mirrors.mirror.Mirror", str]:
-    """The mirror that a user means, and one line for her when she did not say (else empty).
-
-    ``name_or_url``: a configured mirror, a URL, a path (with a slash; a layout directory), or None: the first OCI
-    mirror that can be pushed to, else the embedded default.
-    """
-    if name_or_url is None:
-        return _find_default(direction)
-    collection = spack.mirrors.mirror.MirrorCollection()
-    if name_or_url in collection:
-        mirror = collection[name_or_url]
-    elif "://" in name_or_url:
-        mirror = _by_url(name_or_url, collection.values(), direction)
-    elif "/" in name_or_url or name_or_url in (".", ".."):
-        path = os.path.abspath(compat.canonicalize_path(name_or_url))
-        mirror = _by_url(LayoutDirectory(path).url, collection.values(), direction)
-    elif name_or_url == DEFAULT_NAME:
-        mirror = embedded_default()
-    else:
-        raise ConfigurationError(
-            f"no mirror is called {name_or_url!r}",
-            remedy=f"see `spack mirror list`, add it with `spack mirror add {name_or_url} oci://HOST/NAME`, "
-            f"or write ./{name_or_url} for a layout directory",
-        )
-    url = mirror.get_url(direction)
-    if not is_oci_url(url):
-        raise ConfigurationError(
-            f"the mirror {name_or_url} is not an OCI mirror ({url})",
-            remedy="its URL must start with oci://, oci+http:// or oci+file://; `spack buildcache` handles the others",
-        )
-    parse_url(url)  # a wrong URL is named before anything is done
-    return mirror, ""
+def in_use(direction: str = FETCH) -> List["spack.mirrors.mirror.Mirror"]:
+    """The configured OCI mirrors; where there is none, the embedded default."""
+    return configured(direction) or [embedded_default()]
 
 
-def _find_default(direction: str) -> Tuple["spack.mirrors.mirror.Mirror", str]:
+def default(direction: str) -> "spack.mirrors.mirror.Mirror":
+    """The mirror of a user who names none, in every sub-command: the first OCI mirror that is configured, for a push
+    the first that can be pushed to; else the embedded default."""
     for mirror in configured(direction):
         if direction == FETCH or _can_be_pushed_to(mirror):
-            return mirror, f"Using mirror {mirror.name}: {mirror.get_url(direction)}"
-    mirror = embedded_default()
-    return mirror, f"No OCI mirror is configured: using the local layout {mirror.get_url(direction)}"
+            return mirror
+    return embedded_default()
+
+
+def is_embedded_default(mirror: "spack.mirrors.mirror.Mirror") -> bool:
+    return mirror.name == DEFAULT_NAME and mirror.fetch_url == embedded_default().fetch_url
 
 
 def _can_be_pushed_to(mirror: "spack.mirrors.mirror.Mirror") -> bool:
@@ -94,15 +71,18 @@ def _can_be_pushed_to(mirror: "spack.mirrors.mirror.Mirror") -> bool:
     return os.access(path, os.W_OK)
 
 
-def _by_url(
-    url: str, mirrors: Sequence["spack.mirrors.mirror.Mirror"], direction: str
-) -> "spack.mirrors.mirror.Mirror":
-    """A configured mirror with this URL (it brings its credentials), else an anonymous one."""
-    wanted = url.rstrip("/")
-    for mirror in mirrors:
-        if mirror.get_url(direction).rstrip("/") == wanted:
-            return mirror
-    return spack.mirrors.mirror.Mirror(url)
+def location_of(mirror: "spack.mirrors.mirror.Mirror", direction: str) -> Location:
+    """Raises InvalidReference for a wrong URL, also for one with a variable that is not set."""
+    url = mirror.get_url(direction)
+    if "$" in url:
+        raise InvalidReference(
+            f"{url}: {' and '.join(_VARIABLE.findall(url))} is not known",
+            remedy="set the environment variable, or use one of Spack's: $spack, $env, $user_cache_path, ~",
+        )
+    return parse_url(url)
+
+
+_VARIABLE = re.compile(r"\$(?:\w+|\{\w+\})?")
 
 
 _stores: Dict[Tuple[int, str, str, str], ContentStore] = {}
@@ -117,7 +97,7 @@ def open_store(mirror: "spack.mirrors.mirror.Mirror", direction: str, *, create:
     key = (os.getpid(), direction, url, mirror.name)
     if key not in _stores:
         _stores[key] = open_location(
-            parse_url(url),
+            location_of(mirror, direction),
             mirror_credentials(mirror, direction),
             create=create,
             further_credentials=host_credentials(mirror, direction),

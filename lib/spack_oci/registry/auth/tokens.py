@@ -176,7 +176,8 @@ class TokenServer:
     def _accepted(self, answer: Answer, request: TokenRequest) -> Answer:
         if answer.status == 200:
             return answer
-        who = f"with the {request.credentials!r}"[1:] if request.credentials else "anonymous"
+        credentials = request.credentials
+        who = f"made with the credentials from {credentials.origin}" if credentials else "anonymous"
         doing = f"asking the token server of {request.host} for {' '.join(sorted(request.scopes)) or 'a token'}"
         if 300 <= answer.status < 400:
             answer.discard()

@@ -19,7 +19,8 @@ from ...index.read import IndexDocument, NotModified, fetch_index
 from ...reference import LayoutDirectory, Location, parse_url
 from ...registry.probe import FAIL, OK, SKIP, WARN, Check, probe_repository, worst
 from ...registry.store import RegistryStore
-from .. import hooks, mirrors, plugin
+from .. import hooks, mirror_arguments, mirrors, plugin
+from ..credentials import mirror_credentials
 from ..output import counted, elided, table
 
 _MARKS = {OK: "ok", WARN: "warn", FAIL: "FAIL", SKIP: "-"}
@@ -48,8 +49,8 @@ def _title(mirror: "spack.mirrors.mirror.Mirror") -> str:
 
 def _mirrors(names: Sequence[str]) -> List["spack.mirrors.mirror.Mirror"]:
     if names:
-        return [mirrors.find(name, mirrors.FETCH)[0] for name in names]
-    return mirrors.configured() or [mirrors.embedded_default()]
+        return [mirror_arguments.find(name, mirrors.FETCH)[0] for name in names]
+    return mirrors.in_use()
 
 
 def environment() -> List[Check]:
@@ -101,13 +102,21 @@ def _codecs() -> Check:
 
 
 def check_mirror(mirror: "spack.mirrors.mirror.Mirror") -> List[Check]:
-    """Fetching is checked by the mirror's fetch URL; pushing by its push URL where that is another one."""
-    two = mirror.push_url != mirror.fetch_url
+    """Fetching is checked as the mirror fetches; pushing as it pushes, where URL or credentials are others."""
+    two = mirror.push_url != mirror.fetch_url or _differ(mirror)
     checks = _check_url(mirror, mirrors.FETCH, push=False if two else mirror.autopush or None)
     if two:
         pushing = _check_url(mirror, mirrors.PUSH, push=True)
         checks += [Check(f"push: {c.name}", c.status, c.detail) for c in pushing]
     return checks
+
+
+def _differ(mirror: "spack.mirrors.mirror.Mirror") -> bool:
+    """Whether pushes are made with other credentials than fetches."""
+    try:
+        return mirror_credentials(mirror, mirrors.FETCH) != mirror_credentials(mirror, mirrors.PUSH)
+    except SpackOciError:
+        return True
 
 
 def _check_url(mirror: "spack.mirrors.mirror.Mirror", direction: str, push: Optional[bool]) -> List[Check]:

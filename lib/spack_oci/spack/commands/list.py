@@ -24,7 +24,7 @@ from ...index.index_cache import CachedIndex, load_indexes
 from ...operations import catalog
 from ...operations.catalog import CatalogRecord, PackageDescription
 from ...util.sizes import format_size
-from .. import compat, mirrors
+from .. import compat, mirror_arguments, mirrors
 from ..fetching import index_cache
 from ..output import counted, table
 
@@ -63,7 +63,7 @@ def list_packages(mirror_name: Optional[str], constraints: Sequence[str], args: 
 
 def show_package(mirror_name: Optional[str], constraint: str, as_json: bool) -> int:
     """``constraint``: a spec that one package of the mirror matches, or a tag."""
-    mirror, note = mirrors.find(mirror_name, mirrors.FETCH)
+    mirror, note = mirror_arguments.find(mirror_name, mirrors.FETCH)
     if note and sys.stdout.isatty():
         tty.info(note)
     tag = constraint if constraint.endswith(".spack") else _tag_of(mirror, constraint)
@@ -80,7 +80,7 @@ def _mirrors(name: Optional[str]) -> List["spack.mirrors.mirror.Mirror"]:
     """The named mirror; else every configured OCI mirror; else the embedded default."""
     if name is None and mirrors.configured(mirrors.FETCH):
         return mirrors.configured(mirrors.FETCH)
-    mirror, note = mirrors.find(name, mirrors.FETCH)
+    mirror, note = mirror_arguments.find(name, mirrors.FETCH)
     if note and sys.stdout.isatty():
         tty.info(note)
     return [mirror]

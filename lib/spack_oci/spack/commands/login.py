@@ -12,7 +12,7 @@ from ...registry.auth.credentials import Credentials
 from ...registry.auth.helper import Helper
 from ...registry.login import key_of, login, logout, parse_key
 from ...registry.settings import RegistrySettings
-from .. import mirrors, settings
+from .. import mirror_arguments, mirrors, settings
 
 
 def log_in(registry: str, username: str, secret: str, identity_token: bool = False) -> None:
@@ -44,7 +44,7 @@ def log_out(registry: str) -> int:
 def _place(registry: str) -> Tuple[Repository, RegistrySettings, Optional[Helper]]:
     """Where to log in: ``HOST[/PATH]``, a mirror URL, or the name of a mirror."""
     if "." not in registry and ":" not in registry and "/" not in registry and registry != "localhost":
-        mirror, _ = mirrors.find(registry, mirrors.FETCH)
+        mirror, _ = mirror_arguments.find(registry, mirrors.FETCH)
         registry = mirror.fetch_url
         if registry.startswith("oci+file"):
             raise ConfigurationError(f"the mirror {mirror.name} is a directory: there is nothing to log in to")

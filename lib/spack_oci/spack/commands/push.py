@@ -6,8 +6,6 @@ functions that need it: it takes 30 ms, a third of such a push.
 """
 
 import contextlib
-import os
-import re
 import sys
 import tempfile
 from dataclasses import dataclass, field, replace
@@ -17,7 +15,6 @@ import spack.cmd
 import spack.environment
 import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
-import spack.repo
 import spack.spec
 import spack.stage
 import spack.store
@@ -40,9 +37,6 @@ from .image_options import ImageOptions
 
 if TYPE_CHECKING:
     from ...index.update import IndexUpdate
-
-#: `/abcdefg`, a spec by its hash; anything longer or with a second slash is a path
-_HASH_SPEC = re.compile(r"/[a-z0-9]{1,32}\Z")
 
 
 @dataclass(frozen=True)
@@ -72,38 +66,6 @@ class Selection:
 
     specs: List["spack.spec.Spec"]
     not_installed: List["spack.spec.Spec"] = field(default_factory=list)
-
-
-def split_arguments(words: Sequence[str]) -> Tuple[Optional[str], List[str]]:
-    """``[MIRROR] [SPEC...]`` -> (mirror or None, spec words).
-
-    The first word is a mirror if it is the name of one, a URL or a path; what is neither a mirror nor a package is an
-    error rather than a spec, so that a typo in a mirror's name does not push to another mirror.
-    """
-    if not words:
-        return None, []
-    first, rest = words[0], list(words[1:])
-    if "://" in first or first in (".", "..", mirrors.DEFAULT_NAME) or first.startswith(("./", "../", "~", "$")):
-        return first, rest
-    if first in spack.mirrors.mirror.MirrorCollection():
-        return first, rest
-    if first.startswith("/"):
-        return (None, list(words)) if _HASH_SPEC.match(first) and not os.path.isdir(first) else (first, rest)
-    if _is_plain_name(first) and not _is_package(first):
-        raise ConfigurationError(
-            f"{first} is neither a mirror nor a package",
-            remedy=f"see `spack mirror list`, or add it with `spack mirror add {first} oci://HOST/NAME`; "
-            f"a directory is written ./{first}",
-        )
-    return None, list(words)
-
-
-def _is_plain_name(word: str) -> bool:
-    return re.match(r"[\w.-]+\Z", word) is not None
-
-
-def _is_package(name: str) -> bool:
-    return spack.repo.PATH.exists(name) or bool(spack.store.STORE.db.query(name, installed=InstallRecordStatus.ANY))
 
 
 def roots_of(words: Sequence[str]) -> List["spack.spec.Spec"]:

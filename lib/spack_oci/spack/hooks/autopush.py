@@ -50,9 +50,11 @@ def post_install(original: Callable, spec: "spack.spec.Spec", explicit: Any) -> 
 def _push(mirror: "spack.mirrors.mirror.Mirror", spec: "spack.spec.Spec") -> None:
     try:
         with OciUploader(mirror, force=True, update_index=False, base_image=None) as uploader:
-            uploader.push_or_raise([spec])
+            _, failed = uploader.push([spec])
+        for _, error in failed:
+            raise error
     except Exception as e:  # whatever it is: the package is built, and is to be installed
-        tty.warn(f"{packages.label(spec)} is not pushed to the mirror {mirror.name}: {e}")
+        tty.warn(f"{packages.label(spec)} is not pushed to the mirror {mirror.name}: {_line(e)}")
         _report(mirror, spec, e)
     else:
         tty.msg(f"{spec.name}: Pushed to build cache: '{mirror.name}'")

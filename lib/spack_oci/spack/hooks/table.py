@@ -103,6 +103,13 @@ HOOKS: Sequence[Hook] = (
         always=True,
     ),
     Hook(
+        "expand variables in the URLs of OCI mirrors",
+        ["spack.mirrors.mirror:Mirror.get_url"],
+        "hooks.urls:get_url",
+        [("self", "direction")],
+        always=True,
+    ),
+    Hook(
         "ask for no GPG key to push to an OCI mirror",
         ["spack.mirrors.mirror:Mirror.signed"],
         "hooks.urls:is_signed",
