@@ -39,8 +39,8 @@ def export(args: argparse.Namespace) -> int:
     from spack_oci.archive.codec import Compression
     from spack_oci.operations.images.image_files import parse_destination
     from spack_oci.spack.commands import export, push
-    from spack_oci.spack.output import counted
     from spack_oci.util.sizes import format_size
+    from spack_oci.util.text import counted
 
     destination = parse_destination(args.destination, args.format)
     wanted = image_options(args, [destination.tag or "latest"])

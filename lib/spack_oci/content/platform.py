@@ -20,6 +20,13 @@ _OSES = frozenset(("linux", "darwin", "windows", "freebsd"))
 _ARCHITECTURES = frozenset(
     ("386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64", "ppc64le", "riscv64", "s390x")
 )
+#: names of Spack's (and archspec's) families that Go has others for
+_GO = {"aarch64": "arm64", "x86_64": "amd64"}
+
+
+def go_architecture(family: str) -> str:
+    """``x86_64`` -> ``amd64``."""
+    return _GO.get(family, family)
 
 
 @dataclass(frozen=True)

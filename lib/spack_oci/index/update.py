@@ -58,6 +58,7 @@ from ..errors import (
 )
 from ..index.read_package import IndexedPackage, read_package
 from ..package.record import is_package_tag
+from ..util.text import counted, elided
 from .model import PackageEntry, PackageIndex
 from .publish import (
     DATABASE_TAG,
@@ -128,6 +129,18 @@ class IndexUpdate:
 
     def to_dict(self) -> Dict[str, Any]:
         return {**vars(self), "unreadable": dict(self.unreadable), "pending": list(self.pending)}
+
+    def lines(self, url: str) -> List[Tuple[str, bool]]:
+        """For people: (text, is it a warning)."""
+        changes = f"{self.added} added, {self.removed} removed" if self.added or self.removed else "nothing new"
+        lines = [(f"Index of {url}: {counted(self.total, 'package')} ({changes})", False)]
+        if self.unreadable:
+            named = elided(sorted(self.unreadable))
+            lines.append((f"{counted(len(self.unreadable), 'tag')} could not be read: {named}", True))
+        if self.pending:
+            text = f"{counted(len(self.pending), 'package')} of other pushers came meanwhile; they add them themselves"
+            lines.append((text, False))
+        return lines
 
 
 def update_index(

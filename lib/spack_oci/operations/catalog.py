@@ -5,7 +5,7 @@ No Spec objects and no Spack: the index holds the node of every package as JSON.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Container, Dict, Iterator, Mapping, Optional, Protocol, Tuple
+from typing import Any, Callable, Container, Dict, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple
 
 from ..content import ContentReader, ReferrerLister
 from ..descriptor import Descriptor, canonical_json, parse_json
@@ -16,6 +16,8 @@ from ..index.read_package import IndexedPackage, package_from_documents
 from ..package.documents import read_package_documents
 from ..package.record import Layer, package_tag
 from ..package.relocation_summary import PUSHER, summary_of_annotations
+from ..util.sizes import format_size
+from ..util.text import counted, table
 
 #: names of compiler flags among the parameters of a node; the other parameters are variants
 _FLAGS = ("cflags", "cppflags", "cxxflags", "fflags", "ldflags", "ldlibs")
@@ -210,3 +212,58 @@ def _referrers(store: DescribedStore, descriptor: Descriptor) -> Iterator[Tuple[
 
 def _is_signature(referrer: Tuple[str, str]) -> bool:
     return "signature" in referrer[0] or "sigstore" in referrer[0] or "cosign" in referrer[0]
+
+
+def lines_of(found: PackageDescription) -> List[str]:
+    """For people."""
+    record = found.record
+    lines = [f"{record.name}@{record.version} /{record.hash}", *table(_facts(found))]
+    rows = [
+        (str(number), format_size(layer.descriptor.size), layer.descriptor.digest, layer.label)
+        for number, layer in enumerate(found.layers, 1)
+    ]
+    return [*lines, "layers", *(f"  {line}" for line in table(rows))]
+
+
+def _facts(found: PackageDescription) -> List[Sequence[str]]:
+    record = found.record
+    base = found.base + (f"@{found.base_digest}" if found.base_digest else "")
+    rows = [
+        ("spec", found.description or _spec_line(record)),
+        ("architecture", record.arch),
+        ("mirror", found.url),
+        ("tag", record.tag),
+        ("manifest", f"{found.manifest.digest} ({found.manifest.media_type})"),
+        ("config", f"{found.config.digest} ({format_size(found.config.size)})"),
+        ("package", f"{record.layer} ({known_size(record.size)}, {found.layers[-1].descriptor.media_type})"),
+        ("image", f"{format_size(found.total_size)} in {counted(len(found.layers), 'layer')}"),
+        ("base image", base or "none recorded"),
+        ("pushed by", record.pusher or "not recorded"),
+        ("signature", "yes" if record.signed else "none found"),
+        ("built for", _relocation(record)),
+    ]
+    others = [f"{kind} {digest}" for kind, digest in found.referrers]
+    return [(f"  {name}", value) for name, value in [*rows, *(("referrer", other) for other in others)]]
+
+
+def _spec_line(record: CatalogRecord) -> str:
+    return f"{record.name}@{record.version}"
+
+
+def _relocation(record: CatalogRecord) -> str:
+    if record.prefix_length is None:
+        return "a prefix of unknown length"
+    facts = record.relocation
+    text = f"a prefix of {record.prefix_length} characters"
+    if "strings" in facts:
+        text += f"; {counted(facts['strings'], 'string')} in {counted(facts.get('binaries', 0), 'binary file')}"
+    if "fixed_strings" in facts:
+        text += f", {facts['fixed_strings'] or 'none'} of which cannot grow"
+    if facts.get("unknown_files"):
+        text += f"; {counted(facts['unknown_files'], 'other file')} with it"
+    return text
+
+
+def known_size(count: Optional[int]) -> str:
+    """Bytes for people, as far as they are known."""
+    return "?" if count is None else format_size(count)

@@ -30,10 +30,11 @@ import spack.schema.environment
 import spack.spec
 import spack.user_environment
 import spack.util.environment
+from spack import traverse
 from spack.util.environment import PrependPath
 
+from ..package.runtime_graph import Closure, Node, RuntimeGraph
 from .compat import Context
-from .runtime_graph import Closure, Node, RuntimeGraph
 
 #: Spack imports package classes when it computes an environment; that is not safe in several threads
 SPACK_LOCK = threading.Lock()
@@ -48,7 +49,7 @@ class RunEnvironments:
     """Safe to use from many threads. What it remembers is true until something is installed, or a prefix changes."""
 
     def __init__(self) -> None:
-        self._graph = RuntimeGraph()
+        self._graph = SpecGraph()
         self._added = _Records(self._graph)
         #: kinds of closures of which one came out as from Spack
         self._checked: Set[FrozenSet[str]] = set()
@@ -169,6 +170,23 @@ class RunEnvironments:
             context.set_all_package_py_globals()
         for node in waiting:
             self._added[node].record(nodes)
+
+
+class SpecGraph(RuntimeGraph):
+    """Of Spack's objects. As in its traversals, each is a node of its own."""
+
+    def identity(self, spec: "spack.spec.Spec") -> int:
+        return id(spec)
+
+    def hash_of(self, spec: "spack.spec.Spec") -> str:
+        return spec.dag_hash()
+
+    def is_external(self, spec: "spack.spec.Spec") -> bool:
+        return spec.external
+
+    def edges_of(self, spec: "spack.spec.Spec") -> List[Tuple["spack.spec.Spec", bool]]:
+        edges = traverse.sort_edges(spec.edges_to_dependencies(depflag=dt.LINK | dt.RUN))
+        return [(edge.spec, bool(edge.depflag & dt.RUN)) for edge in edges]
 
 
 class _Added:

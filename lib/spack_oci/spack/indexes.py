@@ -19,7 +19,6 @@ from ..operations.push.outcome import PushResult
 from ..reference import is_oci_url, parse_url
 from . import compat, mirrors, settings
 from .fetching import index_cache
-from .output import counted, elided
 
 
 def update(mirror: "spack.mirrors.mirror.Mirror", *, full: bool = False) -> IndexUpdate:
@@ -38,12 +37,8 @@ def update_after_push(mirror: "spack.mirrors.mirror.Mirror", result: PushResult)
 
 
 def print_update(mirror: "spack.mirrors.mirror.Mirror", update: IndexUpdate) -> None:
-    changes = f"{update.added} added, {update.removed} removed" if update.added or update.removed else "nothing new"
-    tty.info(f"Index of {mirror.push_url}: {counted(update.total, 'package')} ({changes})")
-    if update.unreadable:
-        tty.warn(f"{counted(len(update.unreadable), 'tag')} could not be read: {elided(sorted(update.unreadable))}")
-    if update.pending:
-        tty.info(f"{counted(len(update.pending), 'package')} of other pushers came meanwhile; they add them themselves")
+    for line, is_warning in update.lines(mirror.push_url):
+        (tty.warn if is_warning else tty.info)(line)
 
 
 def update_document(update: IndexUpdate) -> Dict[str, Any]:

@@ -11,13 +11,11 @@ import spack.spec
 import spack.store
 from spack import traverse
 
+from ..content.platform import go_architecture
 from ..package.record import Package
 from . import compat
 from .environments import RunEnvironments
 from .provenance import provenance
-
-#: names of architectures as Go, and so the image specification, has them
-_GO_ARCHITECTURES = {"aarch64": "arm64", "x86_64": "amd64"}
 
 
 def label(spec: "spack.spec.Spec") -> str:
@@ -27,7 +25,7 @@ def label(spec: "spack.spec.Spec") -> str:
 
 def go_platform(spec: "spack.spec.Spec") -> Tuple[str, str]:
     family = spec.target.family.name
-    return "linux" if spec.platform == "linux" else str(spec.platform), _GO_ARCHITECTURES.get(family, family)
+    return "linux" if spec.platform == "linux" else str(spec.platform), go_architecture(family)
 
 
 def records_of(specs: Iterable["spack.spec.Spec"]) -> List[Package]:

@@ -19,13 +19,13 @@ and are not touched.
 import contextlib
 import json
 import os
-import socket
 import stat
 import time
 import uuid
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Set
 
 from ..errors import CorruptDatabase, NotAStore, StorageError, StoreError, UnknownDatabase
+from ..util.files import atomic_write, storage_errors
 from .layout import DATABASE_DIRECTORY
 from .locks import DATABASE_TIMEOUT, FileLock, byte_of
 
@@ -264,22 +264,13 @@ class Database:
 
     def _write(self, records: Records) -> None:
         path = os.path.join(self._directory, "index.json")
-        temporary = f"{path}.{socket.gethostname()}.{os.getpid()}.temp"
+        mode = _mode_for(path, self._directory)
         document = {"database": {"version": VERSION, "installs": records.by_hash}}
-        try:
-            try:
-                with open(temporary, "w", encoding="utf-8") as file:
-                    _like(file.fileno(), path, self._directory)
-                    json.dump(document, file, separators=(",", ":"))
-                os.replace(temporary, path)
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(temporary)
-            with open(os.path.join(self._directory, "index_verifier"), "w", encoding="utf-8") as file:
-                _like(file.fileno(), path, self._directory)
-                file.write(str(uuid.uuid4()))
-        except OSError as e:
-            raise StorageError.from_os_error(f"writing the database of {self._root}", e) from e
+        with storage_errors(f"writing the database of {self._root}"):
+            with atomic_write(path, mode=mode, exact=True) as file:
+                file.write(json.dumps(document, separators=(",", ":")).encode())
+            with atomic_write(os.path.join(self._directory, "index_verifier"), mode=mode, exact=True) as file:
+                file.write(str(uuid.uuid4()).encode())
 
     def prefix_lock(self, dag_hash: str, name: str) -> FileLock:
         """Held while the prefix of a package is made or removed."""
@@ -287,15 +278,12 @@ class Database:
         return FileLock(path, byte_of(dag_hash), 1, f"the prefix of {name}/{dag_hash[:7]} in {self._root}")
 
 
-def _like(descriptor: int, path: str, directory: str) -> None:
-    """The permissions of the file that is replaced, and at least those to read that the store gives, whatever the
-    umask."""
-    with contextlib.suppress(OSError):
-        try:
-            mode = stat.S_IMODE(os.stat(path).st_mode)
-        except FileNotFoundError:
-            mode = stat.S_IMODE(os.fstat(descriptor).st_mode) | (os.stat(directory).st_mode & 0o666)
-        os.fchmod(descriptor, mode)
+def _mode_for(path: str, directory: str) -> int:
+    """The permissions of the file that is replaced; of a new one, those that the store gives, whatever the umask."""
+    try:
+        return stat.S_IMODE(os.stat(path).st_mode)
+    except OSError:
+        return 0o600 | (os.stat(directory).st_mode & 0o666)
 
 
 def check_root(root: str) -> str:

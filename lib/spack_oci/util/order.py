@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Orders of a dependency graph in which everything comes after what it depends on.
 
-(The orders that Spack itself makes, which something depends on to the letter, are those of ``spack/runtime_graph.py``.)
+(The orders of Spack itself, which something depends on to the letter, are those of ``package/runtime_graph.py``.)
 """
 
 from collections import defaultdict, deque

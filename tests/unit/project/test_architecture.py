@@ -28,8 +28,10 @@ _BELOW = {
     "index": ["archive", "package"],
     "operations": ["image", "index", "layout"],
     "store": ["operations"],
-    "configuration": ["archive", "registry"],
-    "cli": ["store", "configuration"],
+    "configuration": ["index", "layout", "registry"],
+    "commandline": [],
+    "cli": ["commandline", "store", "configuration"],
+    "__main__": ["cli"],
 }
 
 

@@ -9,8 +9,8 @@ import spack.store
 
 from ...relocate.aliases import ALIAS_DIRECTORY, prune_aliases
 from ...util.sizes import format_size
+from ...util.text import counted
 from .. import settings
-from ..output import counted
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,20 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """``spack oci doctor``: everything that decides whether mirrors work, and where it comes from."""
 
-import json
-import os
 import platform
 import sys
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence
 
 import spack
 import spack.mirrors.mirror
 
 from ... import __version__
-from ...archive.codec import engines
-from ...content import ContentStore
-from ...descriptor import OCI_LAYER_ZSTD
-from ...errors import NotFound, SpackOciError
-from ...index.read import IndexDocument, NotModified, fetch_index
-from ...reference import LayoutDirectory, Location, parse_url
-from ...registry.probe import FAIL, OK, SKIP, WARN, Check, probe_repository, worst
-from ...registry.store import RegistryStore
+from ...configuration.checks import check_cache, check_codecs, print_reports
+from ...errors import SpackOciError
+from ...reference import parse_url
+from ...registry.probe import FAIL, OK, SKIP, WARN, Check
 from .. import hooks, mirror_arguments, mirrors, plugin
 from ..credentials import mirror_credentials
-from ..output import counted, elided, table
 
 _MARKS = {OK: "ok", WARN: "warn", FAIL: "FAIL", SKIP: "-"}
 
@@ -31,15 +24,7 @@ def examine(names: Sequence[str], as_json: bool) -> int:
     reports: Dict[str, List[Check]] = {"spack-oci": environment()}
     for mirror in _mirrors(names):
         reports[_title(mirror)] = check_mirror(mirror)
-    if as_json:
-        json.dump({name: [c.to_dict() for c in checks] for name, checks in reports.items()}, sys.stdout, indent=2)
-        sys.stdout.write("\n")
-    else:
-        for name, checks in reports.items():
-            print(f"==> {name}")
-            for line in table([(_MARKS[c.status], c.name, c.detail) for c in checks]):
-                print(f"    {line}")
-    return 1 if any(worst(checks) == FAIL for checks in reports.values()) else 0
+    return print_reports(reports, as_json)
 
 
 def _title(mirror: "spack.mirrors.mirror.Mirror") -> str:
@@ -59,7 +44,7 @@ def environment() -> List[Check]:
     return [
         Check("versions", OK, f"spack-oci {__version__}, Spack {spack.spack_version}, {where}"),
         _hooks(),
-        _codecs(),
+        check_codecs(plugin.pip_command(["isal"])),
     ]
 
 
@@ -92,15 +77,6 @@ def _is_installed() -> bool:
     return True
 
 
-def _codecs() -> Check:
-    found = engines()
-    detail = ", ".join(f"{name} by {library}" for name, library in found.items())
-    if found.get("gzip", "").startswith("zlib "):
-        cost = "compressing takes five times as long as with isal"
-        return Check("codecs", WARN, f"{detail}; {cost}: {plugin.pip_command(['isal'])}")
-    return Check("codecs", OK, detail)
-
-
 def check_mirror(mirror: "spack.mirrors.mirror.Mirror") -> List[Check]:
     """Fetching is checked as the mirror fetches; pushing as it pushes, where URL or credentials are others."""
     two = mirror.push_url != mirror.fetch_url or _differ(mirror)
@@ -123,56 +99,6 @@ def _check_url(mirror: "spack.mirrors.mirror.Mirror", direction: str, push: Opti
     """``push``: see probe_repository."""
     try:
         location = parse_url(mirror.get_url(direction))
-        if isinstance(location, LayoutDirectory) and not os.path.exists(location.path):
-            status = FAIL if push is False else OK
-            return [Check("directory", status, f"{location.path} does not exist yet; a push makes it")]
-        store = mirrors.open_store(mirror, direction)
     except SpackOciError as e:
         return [Check("url", FAIL, str(e))]
-    if isinstance(store, RegistryStore):
-        checks = probe_repository(store, push)
-        if any(c.status == FAIL and c.name in ("network", "tls") for c in checks):
-            return checks
-    else:
-        checks = [_layout(location)]
-    return [*checks, _index(store)]
-
-
-def _layout(location: Location) -> Check:
-    path = location.path if isinstance(location, LayoutDirectory) else ""
-    writable = os.access(path, os.W_OK)
-    return Check("directory", OK if writable else WARN, path + ("" if writable else ", not writable for you"))
-
-
-def _index(store: ContentStore) -> Check:
-    """Whether there is an index, and whether it names what the tags name."""
-    remedy = "run `spack oci update-index`"
-    try:
-        tags = {t for t in store.tags() if t.endswith(".spack") and t != "index.spack"}
-        index = fetch_index(store)
-    except NotFound:
-        status = WARN if tags else OK
-        return Check(
-            "index", status, f"none yet, {counted(len(tags), 'package')} here" + (f": {remedy}" if tags else "")
-        )
-    except SpackOciError as e:
-        return Check("index", FAIL, str(e))
-    if isinstance(index, NotModified):  # only with a digest to compare with
-        return Check("index", OK, "there")
-    return _freshness(index, tags, remedy)
-
-
-def _freshness(index: IndexDocument, tags: Any, remedy: str) -> Check:
-    if index.document is None:
-        return Check("index", WARN, f"Spack's only ({index.fallback}): installs need more requests; {remedy}")
-    entries = index.entries().values()
-    indexed = {entry.tag for entry in entries}
-    missing, gone = sorted(tags - indexed), sorted(indexed - tags)
-    notes = [f"{counted(len(missing), 'package')} not in it: {elided(missing)}"] if missing else []
-    notes += [f"{counted(len(gone), 'package')} in it that are gone: {elided(gone)}"] if gone else []
-    notes += [index.fallback] if index.fallback else []
-    if notes:
-        return Check("index", WARN, f"out of date, {'; '.join(notes)}: {remedy}")
-    zstd = sum(entry.layer.media_type == OCI_LAYER_ZSTD for entry in entries)
-    more = f"; {counted(zstd, 'package')} with zstd, which Spack without spack-oci cannot install" if zstd else ""
-    return Check("index", OK, f"names all {counted(len(indexed), 'package')}{more}")
+    return check_cache(location, lambda: mirrors.open_store(mirror, direction), push, "spack oci update-index")

@@ -22,8 +22,8 @@ from ...operations.images import image_files as files
 from ...operations.images.layers_only import LayersOnly
 from ...operations.push import execute as engine
 from ...reference import LayoutDirectory
+from ...util.text import elided
 from .. import packages, settings
-from ..output import elided
 from . import images, push
 from .image_options import ImageOptions
 

@@ -26,9 +26,9 @@ from ...package.record import Layer, Package
 from ...reference import Repository, parse_image_reference, parse_url
 from ...registry import open_repository
 from ...util.sizes import format_size
+from ...util.text import counted, elided
 from .. import mirrors, packages, settings
 from ..credentials import mirror_credentials
-from ..output import counted, elided
 from ..provenance import provenance
 from .image_options import ImageOptions
 

@@ -42,10 +42,10 @@ from ...operations.install.execute import (
 from ...operations.install.fetch import RemotePackage
 from ...relocate.mapping import Relocation
 from ...util.sizes import format_size
+from ...util.text import counted
 from .. import compat, fetching, mirrors, packages, settings
 from ..hooks import cache_prefixes, install, permissions
 from ..hooks import database as hooks_database
-from ..output import counted
 
 
 @dataclass

@@ -22,11 +22,11 @@ from ...content import ContentStore
 from ...errors import ConfigurationError, NotFound, SpackOciError
 from ...index.index_cache import CachedIndex, load_indexes
 from ...operations import catalog
-from ...operations.catalog import CatalogRecord, PackageDescription
+from ...operations.catalog import CatalogRecord
 from ...util.sizes import format_size
+from ...util.text import counted, table
 from .. import compat, mirror_arguments, mirrors
 from ..fetching import index_cache
-from ..output import counted, table
 
 #: packages named when a spec of `spack oci show` matches several
 _SHOWN = 10
@@ -72,7 +72,7 @@ def show_package(mirror_name: Optional[str], constraint: str, as_json: bool) -> 
         json.dump(found.to_dict(), sys.stdout, indent=2)
         print()
     else:
-        print("\n".join(_described(found)))
+        print("\n".join(catalog.lines_of(found)))
     return 0
 
 
@@ -172,16 +172,13 @@ def _document(package: _Found) -> Dict[str, Any]:
 
 def _print_sizes(packages: Sequence[_Found]) -> None:
     packages = sorted(packages, key=lambda p: p.spec)
-    rows = [(_size(p.record.size), p.record.hash[:7], f"{p.record.name}@{p.record.version}") for p in packages]
+    records = [p.record for p in packages]
+    rows = [(catalog.known_size(r.size), r.hash[:7], f"{r.name}@{r.version}") for r in records]
     for line in table(rows):
         print(line)
     known = [p.record.size for p in packages if p.record.size is not None]
     if known:
         print(f"{format_size(sum(known))} in {counted(len(known), 'package')}")
-
-
-def _size(count: Optional[int]) -> str:
-    return "?" if count is None else format_size(count)
 
 
 def _tag_of(mirror: "spack.mirrors.mirror.Mirror", constraint: str) -> str:
@@ -200,52 +197,3 @@ def _tag_of(mirror: "spack.mirrors.mirror.Mirror", constraint: str) -> str:
         f"{counted(len(found), 'package')} of {mirror.fetch_url} match {constraint}: {', '.join(shown)}{more}",
         remedy="name one of them by its hash",
     )
-
-
-def _described(found: PackageDescription) -> List[str]:
-    record = found.record
-    lines = [f"{record.name}@{record.version} /{record.hash}", *table(_facts(found))]
-    rows = [
-        (str(number), format_size(layer.descriptor.size), layer.descriptor.digest, layer.label)
-        for number, layer in enumerate(found.layers, 1)
-    ]
-    return [*lines, "layers", *(f"  {line}" for line in table(rows))]
-
-
-def _facts(found: PackageDescription) -> List[Sequence[str]]:
-    record = found.record
-    base = found.base + (f"@{found.base_digest}" if found.base_digest else "")
-    rows = [
-        ("spec", found.description or _spec_line(record)),
-        ("architecture", record.arch),
-        ("mirror", found.url),
-        ("tag", record.tag),
-        ("manifest", f"{found.manifest.digest} ({found.manifest.media_type})"),
-        ("config", f"{found.config.digest} ({format_size(found.config.size)})"),
-        ("package", f"{record.layer} ({_size(record.size)}, {found.layers[-1].descriptor.media_type})"),
-        ("image", f"{format_size(found.total_size)} in {counted(len(found.layers), 'layer')}"),
-        ("base image", base or "none recorded"),
-        ("pushed by", record.pusher or "not recorded"),
-        ("signature", "yes" if record.signed else "none found"),
-        ("built for", _relocation(record)),
-    ]
-    others = [f"{kind} {digest}" for kind, digest in found.referrers]
-    return [(f"  {name}", value) for name, value in [*rows, *(("referrer", other) for other in others)]]
-
-
-def _spec_line(record: CatalogRecord) -> str:
-    return f"{record.name}@{record.version}"
-
-
-def _relocation(record: CatalogRecord) -> str:
-    if record.prefix_length is None:
-        return "a prefix of unknown length"
-    facts = record.relocation
-    text = f"a prefix of {record.prefix_length} characters"
-    if "strings" in facts:
-        text += f"; {counted(facts['strings'], 'string')} in {counted(facts.get('binaries', 0), 'binary file')}"
-    if "fixed_strings" in facts:
-        text += f", {facts['fixed_strings'] or 'none'} of which cannot grow"
-    if facts.get("unknown_files"):
-        text += f"; {counted(facts['unknown_files'], 'other file')} with it"
-    return text

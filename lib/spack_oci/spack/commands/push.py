@@ -31,8 +31,8 @@ from ...operations.push.plan import PushPlan, PushSettings
 from ...package.record import Layer, Package
 from ...util.collector import relax_collector
 from ...util.sizes import format_size
+from ...util.text import counted, elided
 from .. import compat, mirrors, packages, settings
-from ..output import counted, elided
 from .image_options import ImageOptions
 
 if TYPE_CHECKING:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Printing as Spack prints."""
+"""Text for people."""
 
 from typing import Iterable, List, Sequence
 

@@ -7,33 +7,28 @@ of a push.
 
 from collections import Counter
 from itertools import chain
-from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
-
-import spack.deptypes as dt
-import spack.spec
-from spack import traverse
+from typing import Any, Dict, Hashable, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 #: what a traversal follows, and whether the parent needs it to run
 _Edges = Sequence[Tuple["Node", bool]]
 
 
 class Node:
-    """A spec in a :class:`RuntimeGraph`. As in Spack's traversals, each object is a node of its own."""
+    """A spec in a :class:`RuntimeGraph`."""
 
     __slots__ = ("_graph", "_edges", "spec", "dag_hash", "external")
 
-    def __init__(self, spec: "spack.spec.Spec", graph: "RuntimeGraph") -> None:
+    def __init__(self, spec: Any, graph: "RuntimeGraph") -> None:
         self.spec = spec  # which keeps its id its own
-        self.dag_hash: str = spec.dag_hash()
-        self.external: bool = spec.external
+        self.dag_hash = graph.hash_of(spec)
+        self.external = graph.is_external(spec)
         self._graph = graph
         self._edges: Optional[_Edges] = None
 
     @property
     def edges(self) -> _Edges:
         if self._edges is None:
-            edges = traverse.sort_edges(self.spec.edges_to_dependencies(depflag=dt.LINK | dt.RUN))
-            self._edges = [(self._graph.node(e.spec), bool(e.depflag & dt.RUN)) for e in edges]
+            self._edges = [(self._graph.node(spec), runs) for spec, runs in self._graph.edges_of(self.spec)]
         return self._edges
 
 
@@ -49,18 +44,33 @@ class Closure(NamedTuple):
 
 
 class RuntimeGraph:
-    """Remembers the edges of specs. Not for several threads at once."""
+    """Remembers the edges of specs; what a spec is, a subclass knows. Not for several threads at once."""
 
     def __init__(self) -> None:
-        self._nodes: Dict[int, Node] = {}
+        self._nodes: Dict[Hashable, Node] = {}
 
-    def node(self, spec: "spack.spec.Spec") -> Node:
-        found = self._nodes.get(id(spec))
+    def identity(self, spec: Any) -> Hashable:
+        """Specs with the same one are one node."""
+        raise NotImplementedError
+
+    def hash_of(self, spec: Any) -> str:
+        raise NotImplementedError
+
+    def is_external(self, spec: Any) -> bool:
+        raise NotImplementedError
+
+    def edges_of(self, spec: Any) -> Iterable[Tuple[Any, bool]]:
+        """(dependency, does ``spec`` run it) of those that it links or runs, in Spack's order."""
+        raise NotImplementedError
+
+    def node(self, spec: Any) -> Node:
+        key = self.identity(spec)
+        found = self._nodes.get(key)
         if found is None:
-            found = self._nodes[id(spec)] = Node(spec, self)
+            found = self._nodes[key] = Node(spec, self)
         return found
 
-    def closure(self, specs: Iterable["spack.spec.Spec"]) -> Closure:
+    def closure(self, specs: Iterable[Any]) -> Closure:
         """What ``traverse_topo_edges_generator`` does, for both orders at once: a node comes when all that depend on it
         have come. In ``effective_deptypes``, nodes without dependencies come last, in the order they were met."""
         roots = [(self.node(spec), True) for spec in specs]

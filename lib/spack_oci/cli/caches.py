@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Caches by their URL or path: opened, and their indexes read."""
+
+import functools
+import os
+from typing import Any, Dict, List, Mapping, Sequence
+
+from ..content import ContentStore
+from ..errors import ConfigurationError, NotFound
+from ..index.index_cache import CachedIndex, IndexCache, load_index
+from ..reference import LayoutDirectory, Location, parse_url
+from ..store.install import Source
+from . import settings
+from .output import warn
+
+
+def location_of(word: str) -> Location:
+    """A URL, or a directory (with a slash, ``.`` or ``..``). Raises ConfigurationError, InvalidReference."""
+    if "://" in word:
+        location = parse_url(word)
+    elif "/" in word or word in (".", ".."):
+        location = LayoutDirectory(settings.absolute(word))
+    else:
+        raise ConfigurationError(
+            f"{word!r} is no cache", remedy=f"write a URL, oci://HOST/NAME, or a path, ./{word}, for a directory"
+        )
+    return location
+
+
+@functools.lru_cache(None)
+def _opened(process: int, word: str, create: bool) -> ContentStore:
+    location = location_of(word)
+    if isinstance(location, LayoutDirectory):
+        from ..layout import open_layout
+
+        if not create and not os.path.isdir(location.path):
+            raise NotFound(f"{location.url} does not exist", remedy="check the path; a push creates it")
+        return open_layout(location, create=create)
+    from ..registry import open_repository
+
+    return open_repository(*settings.network().registry_of(location))
+
+
+def open_cache(word: str, *, create: bool = False) -> ContentStore:
+    """One for each process, so that connections are shared; ``create``: make the directory if there is none."""
+    return _opened(os.getpid(), word, create)
+
+
+def index_cache() -> IndexCache:
+    return IndexCache(settings.read().index_directory)
+
+
+def read_index(word: str) -> CachedIndex:
+    """Raises NotFound with what to do about it where there is none."""
+    store = open_cache(word)
+    try:
+        found = load_index(index_cache(), store.url, lambda: store, ttl=0)
+    except NotFound as e:
+        raise NotFound(
+            f"{store.url} has no index",
+            remedy=f"who may push to it makes one with `spack-oci update-index {word}`",
+        ) from e
+    if found.warning:
+        warn(f"{store.url}: {found.warning}")
+    return found
+
+
+def read_source(word: str) -> Source:
+    """The packages of a cache."""
+    from ..descriptor import parse_json
+
+    url = open_cache(word).url
+    installs = parse_json(read_index(word).index.data, "the index")["database"]["installs"]
+    graph: Dict[str, Mapping[str, Any]] = {h: {"hash": h, **install["spec"]} for h, install in installs.items()}
+    available = {h for h, install in installs.items() if install.get("in_buildcache")}
+    return Source(url, graph, available, functools.partial(open_cache, word), index_cache())
+
+
+def looks_like_cache(word: str) -> bool:
+    """Whether a word of the command line is a cache and not a spec."""
+    return "://" in word or word in (".", "..") or word.startswith(("./", "../", "~/", "/")) and os.path.isdir(word)
+
+
+def spec_words(words: Sequence[str]) -> List[str]:
+    """Words as a shell has split them: ``hdf5 +mpi ^zlib`` is one spec."""
+    from ..store.constraints import parse_specs
+
+    return [str(constraint) for constraint in parse_specs(" ".join(words))] if words else []

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""`spack-oci list`, `show` and `search`: what a cache has, or a store."""
+
+import argparse
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+from ..commandline.common import print_json
+from ..errors import ConfigurationError
+from ..operations import catalog
+from ..operations.catalog import CatalogRecord
+from ..package.record import package_tag
+from ..store.constraints import FLAGS, Constraint, Graph, parse_specs
+from ..store.install import label
+from ..store.selection import Candidates, matching
+from ..store.versions import Version
+from ..util.sizes import format_size
+from ..util.text import counted, elided, table
+from . import settings
+from .caches import looks_like_cache, open_cache, read_index, read_source
+from .output import info
+
+
+def list_packages(args: argparse.Namespace) -> int:
+    words = list(args.arguments)
+    if words and looks_like_cache(words[0]):
+        return _list_cache(words[0], words[1:], args)
+    if args.store:
+        return _list_store(words, args)
+    raise ConfigurationError("neither a cache nor a store is named", remedy="write a URL, ./DIRECTORY or --store DIR")
+
+
+def _list_cache(cache: str, words: Sequence[str], args: argparse.Namespace) -> int:
+    found = catalog.records(read_index(cache).index)
+    if words or not args.allarch:
+        found = {h: found[h] for h in _chosen(cache, words, args.allarch)}
+    url = open_cache(cache).url
+    if args.json:
+        print_json([{**record.to_dict(), "url": url} for record in found.values()])
+        return 0
+    if args.sizes:
+        rows = [(r.name, r.version, r.hash[:7], format_size(r.size) if r.size else "?") for r in found.values()]
+        print("\n".join(table(rows)))
+    else:
+        _print_records(list(found.values()), args)
+    info(f"{counted(len(found), 'cached package')} in {url}")
+    if not found and not args.allarch:
+        info("No package matches for this platform and operating system; --allarch searches all.")
+    return 0
+
+
+def _chosen(cache: str, words: Sequence[str], all_architectures: bool) -> List[str]:
+    """Hashes, in the order of the catalog: name, version, hash."""
+    source = read_source(cache)
+    nodes = [source.graph[h] for h in source.available]
+    if not all_architectures:
+        # what Spack calls the same: platform and operating system; targets are left to the installation
+        from ..store.machine import this_machine
+
+        machine = this_machine()
+        here = machine.platform, machine.os
+        nodes = [n for n in nodes if (n["arch"]["platform"], n["arch"]["platform_os"]) == here]
+    constraints = parse_specs(" ".join(words)) if words else []
+    chosen = [n for n in nodes if not constraints or any(c.matches(n, source.graph) for c in constraints)]
+    return [n["hash"] for n in sorted(chosen, key=lambda n: (n["name"], n["version"], n["hash"]))]
+
+
+def _print_records(found: Sequence[CatalogRecord], args: argparse.Namespace) -> None:
+    """As `spack find` has it: a heading for each architecture, then the packages."""
+    by_arch: Dict[str, List[CatalogRecord]] = {}
+    for record in found:
+        by_arch.setdefault(record.arch, []).append(record)
+    for arch in sorted(by_arch):
+        print(f"-- {arch} " + "-" * max(0, 60 - len(arch)))
+        for record in by_arch[arch]:
+            head = f"{record.hash[:7]} " if args.long else ""
+            print(f"{head}{record.name}@{record.version}{_variants(record.variants) if args.variants else ''}")
+
+
+def _variants(variants: Mapping[str, Any]) -> str:
+    switches = "".join(f"{'+' if v else '~'}{n}" for n, v in sorted(variants.items()) if isinstance(v, bool))
+    values = [
+        f" {n}={','.join(v) if isinstance(v, list) else v}"
+        for n, v in sorted(variants.items())
+        if not isinstance(v, bool)
+    ]
+    return switches + "".join(values)
+
+
+def _list_store(words: Sequence[str], args: argparse.Namespace) -> int:
+    from ..store.store import Store, installed_nodes
+
+    store = Store.open(settings.store_path(args.store))
+    records = store.database.read()
+    nodes = installed_nodes(records)
+    constraints = parse_specs(" ".join(words)) if words else []
+    nodes = [n for n in nodes if not constraints or any(c.matches(n, records.nodes) for c in constraints)]
+    nodes.sort(key=lambda n: (n["name"], Version.parse(n["version"]), n["hash"]))
+    if args.json:
+        print_json([_installed_document(n, records.by_hash[n["hash"]]) for n in nodes])
+        return 0
+    listed = [_record_of(node) for node in nodes]
+    explicit = sum(bool(records.by_hash[n["hash"]].get("explicit")) for n in nodes)
+    _print_records(listed, args)
+    info(f"{counted(len(nodes), 'installed package')} in {store.root}, {explicit} of them asked for")
+    return 0
+
+
+def _record_of(node: Mapping[str, Any]) -> CatalogRecord:
+    return CatalogRecord(
+        name=node["name"],
+        version=node["version"],
+        hash=node["hash"],
+        arch=catalog.architecture(node),
+        namespace=node.get("namespace") or "",
+        tag=package_tag(node["name"], node["version"], node["hash"]),
+        variants={k: v for k, v in node.get("parameters", {}).items() if k not in FLAGS},
+    )
+
+
+def _installed_document(node: Mapping[str, Any], record: Mapping[str, Any]) -> Dict[str, Any]:
+    known = _record_of(node)
+    return {
+        **{key: getattr(known, key) for key in ("name", "version", "hash", "arch", "namespace", "variants")},
+        "prefix": record["path"],
+        "explicit": bool(record.get("explicit")),
+    }
+
+
+def show(args: argparse.Namespace) -> int:
+    """All that the tag of one package tells."""
+    words = " ".join(args.spec)
+    tag = words if words.endswith(".spack") else _tag_of(args.mirror, words)
+    found = catalog.describe(open_cache(args.mirror), tag)
+    if args.json:
+        print_json(found.to_dict())
+    else:
+        print("\n".join(catalog.lines_of(found)))
+    return 0
+
+
+def _tag_of(cache: str, text: str) -> str:
+    source = read_source(cache)
+    constraint = Constraint.parse(text)
+    these = matching(constraint, Candidates(source.graph, source.available, frozenset(), source.url))
+    if len(these) != 1:
+        names = elided([label(node) for node in these], 10)
+        remedy = "say more, e.g. its /HASH" if these else "see what there is with `spack-oci list`"
+        raise ConfigurationError(
+            f"{text} matches {counted(len(these), 'package')} of {source.url}{': ' + names if names else ''}",
+            remedy=remedy,
+        )
+    return package_tag(these[0]["name"], these[0]["version"], these[0]["hash"])
+
+
+def search(args: argparse.Namespace) -> int:
+    """Names that contain a word, with their versions."""
+    source = read_source(args.mirror)
+    found = sorted(_versions(source.graph, source.available, args.word.lower()).items())
+    if args.json:
+        print_json([{"name": name, "versions": versions} for name, versions in found])
+        return 0
+    print("\n".join(table([(name, elided(versions, 8)) for name, versions in found])))
+    info(f"{counted(len(found), 'name')} with {args.word!r} in {source.url}")
+    return 0 if found else 1
+
+
+def _versions(graph: Graph, available: Any, word: str) -> Dict[str, List[str]]:
+    """Name -> versions, the newest first."""
+    found: Dict[str, Dict[str, Tuple]] = {}
+    for dag_hash in available:
+        node = graph[dag_hash]
+        if word in node["name"].lower():
+            found.setdefault(node["name"], {})[node["version"]] = Version.parse(node["version"]).preference
+    return {name: sorted(versions, key=versions.__getitem__, reverse=True) for name, versions in found.items()}

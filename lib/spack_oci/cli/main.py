@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""The program: sub-commands, and what becomes of errors.
+
+Exit codes: 0 all is done; 1 something failed, the rest is done; 2 a word, an option, a spec or a setting that makes no
+sense; 3 a spec that names no package, or several; 4 a store that is none, or cannot be used. `run` has the exit code of
+its program.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from typing import Any, Callable, List, Optional
+
+from .. import __version__
+from ..commandline import definitions
+from ..commandline.common import add_json, allow_options_anywhere
+from ..commandline.definitions import Program
+from .output import error
+
+CACHE_HELP = "URL (oci://, oci+http://, oci+file://), or path of a directory"
+PROGRAM = Program("spack-oci", "CACHE", "oci://ghcr.io/org/cache", CACHE_HELP)
+
+#: of an argument that names a package
+_SPEC_HELP = "spec, as for Spack: hdf5@1.14+mpi, %%gcc@12, ^zlib-ng, target=x86_64_v3, /HASH"
+
+
+def _call(module: str, function: Optional[str] = None) -> Callable[[argparse.Namespace], int]:
+    """The function of a module that is imported when it is called."""
+
+    def run(args: argparse.Namespace) -> int:
+        return getattr(importlib.import_module(f".{module}", __package__), function or module)(args)
+
+    return run
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        "spack-oci",
+        description="Binary caches of Spack's without Spack: install what they have into a Spack store, run it, and "
+        "push stores to caches.",
+    )
+    top.add_argument("--version", action="version", version=f"spack-oci {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="SUBCOMMAND", required=True)
+    for add in (
+        _install,
+        _activate,
+        _run,
+        _list,
+        _show,
+        _search,
+        _uninstall,
+        _gc,
+        _clean,
+        _login,
+        _logout,
+        _doctor,
+        _update_index,
+    ):
+        add(commands)
+    return top
+
+
+def _store_option(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--store", metavar="DIR", help="the store (default: $SPACK_OCI_STORE)")
+
+
+def _install(commands: Any) -> None:
+    sub = commands.add_parser(
+        "install",
+        help="install packages of a cache into a store",
+        description="Install packages and what they need to run. The store is a Spack install tree: it is made if it "
+        "is not there, and Spack can use it. Among the packages that a spec matches: one that is installed, else the "
+        "newest version, then the best target of this machine.",
+        **PROGRAM.examples(
+            "install CACHE hdf5@1.14 --store ~/sw", "install CACHE ./spack.lock --store ~/sw", "install ./bundle hdf5"
+        ),
+    )
+    sub.add_argument("mirror", metavar="CACHE", help=CACHE_HELP)
+    sub.add_argument("specs", metavar="SPEC", nargs="*", help=f"{_SPEC_HELP}; or the path of a spack.lock")
+    _store_option(sub)
+    sub.add_argument("--image", metavar="TAG", help="the roots of the environment whose image has this tag")
+    definitions.add_dry_run(sub)
+    add_json(sub)
+    sub.add_argument("-j", "--jobs", type=int, help="packages that are extracted at the same time")
+    allow_options_anywhere(sub, "specs")
+    sub.set_defaults(run=_call("install"))
+
+
+def _activate(commands: Any) -> None:
+    sub = commands.add_parser(
+        "activate",
+        help="print the run environment of installed packages for a shell",
+        description="Print a script that sets the run environment of packages, and defines `deactivate`. For what was "
+        "asked for in a store, the script is in it: `. STORE/activate` (also activate.fish, activate.csh).",
+        **PROGRAM.examples("activate --store ~/sw hdf5 > env.sh; . ./env.sh"),
+    )
+    sub.add_argument("specs", metavar="SPEC", nargs="*", help=f"{_SPEC_HELP}; default: all that was asked for")
+    _store_option(sub)
+    sub.add_argument("--shell", help="sh, bash, zsh, fish, csh or tcsh (default: $SHELL)")
+    allow_options_anywhere(sub, "specs")
+    sub.set_defaults(run=_call("activate"))
+
+
+def _run(commands: Any) -> None:
+    sub = commands.add_parser(
+        "run",
+        help="run a program in the run environment of installed packages",
+        usage="spack-oci run [-h] [--store DIR] [SPEC ... --] PROGRAM [ARGUMENT ...]",
+        description="Run a program in the run environment of the named packages (default: of all that was asked for).",
+        **PROGRAM.examples("run --store ~/sw hdf5 -- h5dump file.h5"),
+    )
+    _store_option(sub)
+    sub.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    sub.set_defaults(run=_call("activate", "run"))
+
+
+def _list(commands: Any) -> None:
+    sub = commands.add_parser(
+        "list",
+        help="list the packages of a cache, or of a store",
+        description="List the packages that the index of a cache names, or those that are installed in a store.",
+        **PROGRAM.examples("list CACHE", "list CACHE hdf5+mpi --allarch", "list --store ~/sw"),
+    )
+    sub.add_argument("arguments", metavar="[CACHE] [SPEC ...]", nargs="*", help=f"{CACHE_HELP}. Then constraints")
+    _store_option(sub)
+    sub.add_argument("-l", "--long", action="store_true", help="show the beginning of hashes")
+    definitions.add_list_options(sub)
+    allow_options_anywhere(sub, "arguments")
+    sub.set_defaults(run=_call("list", "list_packages"))
+
+
+def _show(commands: Any) -> None:
+    definitions.add_show(commands, PROGRAM).set_defaults(run=_call("list", "show"))
+
+
+def _search(commands: Any) -> None:
+    sub = commands.add_parser(
+        "search",
+        help="find packages of a cache by a part of their name",
+        description="List the names of packages that contain a word, with their versions.",
+        **PROGRAM.examples("search CACHE hdf"),
+    )
+    sub.add_argument("mirror", metavar="CACHE", help=CACHE_HELP)
+    sub.add_argument("word", metavar="WORD", help="a part of a name")
+    add_json(sub)
+    sub.set_defaults(run=_call("list", "search"))
+
+
+def _uninstall(commands: Any) -> None:
+    sub = commands.add_parser(
+        "uninstall",
+        help="remove packages from a store",
+        description="Remove packages that no other installed package needs.",
+        **PROGRAM.examples("uninstall --store ~/sw hdf5", "uninstall --store ~/sw --dependents zlib"),
+    )
+    sub.add_argument("specs", metavar="SPEC", nargs="+", help=_SPEC_HELP)
+    _store_option(sub)
+    sub.add_argument("-R", "--dependents", action="store_true", help="also what needs them")
+    definitions.add_dry_run(sub)
+    add_json(sub)
+    allow_options_anywhere(sub, "specs")
+    sub.set_defaults(run=_call("uninstall"))
+
+
+def _gc(commands: Any) -> None:
+    sub = commands.add_parser(
+        "gc",
+        help="remove from a store what nothing needs that was asked for",
+        description="Remove packages that were installed for others, and are needed by nothing that was asked for.",
+        **PROGRAM.examples("gc --store ~/sw", "gc --store ~/sw --dry-run"),
+    )
+    _store_option(sub)
+    definitions.add_dry_run(sub)
+    add_json(sub)
+    sub.set_defaults(run=_call("uninstall", "gc"))
+
+
+def _clean(commands: Any) -> None:
+    sub = definitions.add_clean(commands, PROGRAM)
+    _store_option(sub)
+    sub.set_defaults(run=_call("maintenance", "clean"))
+
+
+def _login(commands: Any) -> None:
+    definitions.add_login(commands, PROGRAM).set_defaults(run=_call("login"))
+
+
+def _logout(commands: Any) -> None:
+    definitions.add_logout(commands, PROGRAM).set_defaults(run=_call("login", "logout"))
+
+
+def _doctor(commands: Any) -> None:
+    sub = definitions.add_doctor(commands, PROGRAM)
+    _store_option(sub)
+    sub.set_defaults(run=_call("doctor"))
+
+
+def _update_index(commands: Any) -> None:
+    definitions.add_update_index(commands, PROGRAM, optional=False).set_defaults(
+        run=_call("maintenance", "update_index")
+    )
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Run a command; its exit code."""
+    args = parser().parse_args(arguments)
+    try:
+        return args.run(args) or 0
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as e:
+        return _failed(e, args.command)
+
+
+def _failed(failure: Exception, command: str) -> int:
+    from ..errors import (
+        ConfigurationError,
+        InvalidReference,
+        InvalidSpec,
+        SelectionError,
+        SpackOciError,
+        StorageError,
+        StoreError,
+    )
+
+    if isinstance(failure, OSError):
+        failure = StorageError.from_os_error(f"spack-oci {command}", failure)
+    if not isinstance(failure, SpackOciError):
+        raise failure
+    error(str(failure).replace("`spack oci ", "`spack-oci "))
+    if isinstance(failure, (ConfigurationError, InvalidReference, InvalidSpec)):
+        return 2
+    if isinstance(failure, SelectionError):
+        return 3
+    return 4 if isinstance(failure, StoreError) else 1

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Scripts whose first line is longer than the system reads: they begin with the line of ``STORE/bin/sbang`` instead.
+
+Spack's convention (``spack.hooks.sbang``): the first line becomes ``#!/bin/sh STORE/bin/sbang``, and the long one is
+the second, behind what begins a comment in the language of the script.
+"""
+
+import contextlib
+import os
+import re
+import stat
+from typing import Iterator, List, Optional
+
+from ..util.files import atomic_write, storage_errors
+
+#: characters of a first line that every Linux reads (``BINPRM_BUF_SIZE``), less the end of the line
+LIMIT = 127
+#: a line longer than this is none that Spack would change
+_LONGEST = 4096
+
+_INTERPRETER = re.compile(rb"#![ \t]*([^ \t\0\n]+)")
+
+#: ``bin/sbang``: runs a script by the interpreter that one of its first two lines names
+SBANG = r"""#!/bin/sh
+# Runs the script that is named first, by the interpreter in one of its first two lines, which may be of any length:
+#   #!... (any language)   --!... (lua)   //!... (node)   <?php #!... ?> (php)
+# perl and ruby get -x, so that they skip what stands before their own line.
+
+fail() { printf 'sbang: %s\n' "$1" >&2; exit 1; }
+
+[ -n "${1-}" ] || fail "no script is named"
+[ -f "$1" ] || fail "$1: no such file"
+
+command_line=
+count=0
+while [ "$count" -lt 2 ] && { IFS= read -r line || [ -n "$line" ]; }; do
+    count=$((count + 1))
+    case "$line" in
+        '#!'*) command_line=${line#??} ;;
+        '//!'*|'--!'*) command_line=${line#???} ;;
+        '<?php #!'*) command_line=${line#'<?php #!'}; command_line=${command_line%' ?>'} ;;
+    esac
+done < "$1"
+
+[ -n "$command_line" ] || fail "$1 names no interpreter"
+
+set -f  # words of the line, no patterns
+program=$(set -- $command_line; [ "$1" != /usr/bin/env ] || shift; printf '%s' "${1##*/}")
+skip=
+case "$program" in
+    sbang) fail "the interpreter of $1 is sbang itself" ;;
+    perl|ruby) skip=-x ;;
+esac
+exec $command_line $skip "$@"
+"""
+
+
+def shorten_first_lines(prefix: str, sbang_path: str) -> List[str]:
+    """Change the programs below ``prefix`` whose first line is too long; their paths.
+
+    Raises StorageError.
+    """
+    with storage_errors(f"changing first lines of scripts in {prefix}"):
+        return [path for path in _programs(prefix) if _shorten(path, sbang_path)]
+
+
+def _programs(prefix: str) -> Iterator[str]:
+    for directory, _, names in os.walk(prefix):
+        for name in names:
+            path = os.path.join(directory, name)
+            with contextlib.suppress(FileNotFoundError):
+                mode = os.lstat(path).st_mode
+                if stat.S_ISREG(mode) and mode & 0o111:
+                    yield path
+
+
+def _shorten(path: str, sbang_path: str) -> bool:
+    with open(path, "rb") as file:
+        first = file.read(2)
+        if first != b"#!":
+            return False
+        first += file.readline(_LONGEST - 2)
+        interpreter = _interpreter(first)
+        if len(first) <= LIMIT or interpreter is None or first.startswith(f"#!/bin/sh {sbang_path}".encode()):
+            return False
+        rest = file.read()
+    mode = stat.S_IMODE(os.stat(path).st_mode)
+    with atomic_write(path, mode=mode, exact=True) as new:
+        new.write(f"#!/bin/sh {sbang_path}\n".encode() + _second_line(first, interpreter) + rest)
+    return True
+
+
+def _interpreter(first: bytes) -> Optional[bytes]:
+    if not first.endswith(b"\n") and len(first) >= _LONGEST:
+        return None
+    match = _INTERPRETER.match(first)
+    return match[1] if match else None
+
+
+def _second_line(first: bytes, interpreter: bytes) -> bytes:
+    name = interpreter.rpartition(b"/")[2]
+    if name in (b"lua", b"luajit"):
+        return b"--!" + first[2:]
+    if name == b"node":
+        return b"//!" + first[2:]
+    if name == b"php":
+        return b"<?php " + first.rstrip(b"\n") + b" ?>\n"
+    return first
