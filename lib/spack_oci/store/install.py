@@ -13,8 +13,8 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import AbstractSet, Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from ..archive.staging import remove_stale, remove_tree
 from ..archive.unpack.layer import install_layer
+from ..archive.unpack.staging import remove_stale, remove_tree
 from ..content import ContentStore
 from ..content.blob_cache import BlobCache
 from ..content.cached_fetch import fetch_into_cache, open_cached

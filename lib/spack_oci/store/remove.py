@@ -9,7 +9,7 @@ import contextlib
 import os
 from typing import Any, Dict, Iterable, List, Mapping, Sequence, Set
 
-from ..archive.staging import remove_stale, remove_tree
+from ..archive.unpack.staging import remove_stale, remove_tree
 from ..errors import StoreError
 from ..relocate.aliases import ALIAS_DIRECTORY, remove_aliases
 from ..util.files import atomic_write, storage_errors
