@@ -32,26 +32,26 @@ _WRITE_SIZE = 256 << 10
 class Downloader:
     """Reads blobs of one repository."""
 
-    def __init__(self, places: Sequence[RegistryClient]) -> None:
-        """``places``: the repository last, mirrors of it before."""
-        self._places = places
-        self._source = str(places[-1].repository)
+    def __init__(self, clients: Sequence[RegistryClient]) -> None:
+        """``clients``: of the repository itself last, of its mirrors before."""
+        self._clients = clients
+        self._source = str(clients[-1].repository)
 
     def open(self, descriptor: Descriptor) -> VerifyingReader:
         """Blobs of up to SMALL_BLOB bytes are read here, and asked for again if they come damaged."""
         if descriptor.size <= SMALL_BLOB:
             return _VerifiedReader(self._read_small(descriptor), descriptor, self._source)
-        stream: Any = ResumingStream(self._places, descriptor)
+        stream: Any = ResumingStream(self._clients, descriptor)
         return VerifyingReader(stream, descriptor, self._source)
 
     def _read_small(self, descriptor: Descriptor) -> bytes:
         try:
-            return self._read_whole(descriptor, self._places)
+            return self._read_whole(descriptor, self._clients)
         except DigestMismatch:
-            return self._read_whole(descriptor, self._places[1:] or self._places)
+            return self._read_whole(descriptor, self._clients[1:] or self._clients)
 
-    def _read_whole(self, descriptor: Descriptor, places: Sequence[RegistryClient]) -> bytes:
-        stream: Any = ResumingStream(places, descriptor)
+    def _read_whole(self, descriptor: Descriptor, clients: Sequence[RegistryClient]) -> bytes:
+        stream: Any = ResumingStream(clients, descriptor)
         with VerifyingReader(stream, descriptor, self._source) as reader:
             return reader.read()
 
@@ -67,14 +67,14 @@ class Downloader:
                 raise  # that was the second time
             target.seek(0)
             target.truncate()
-            Downloader(self._places[1:] or self._places)._copy(descriptor, target, None)
+            Downloader(self._clients[1:] or self._clients)._copy(descriptor, target, None)
 
     def _copy(self, descriptor: Descriptor, target: BinaryIO, progress: Optional[Progress]) -> None:
         if descriptor.size <= SMALL_BLOB:
             with self.open(descriptor) as reader:
                 target.write(reader.read())
             return
-        parts = self._places[-1].settings.parallel_ranges
+        parts = self._clients[-1].settings.parallel_ranges
         if parts > 1 and descriptor.size >= parts * MIN_PART:
             try:
                 return self._copy_parts(descriptor, target, parts, progress)
@@ -90,7 +90,7 @@ class Downloader:
         edges = [descriptor.size * n // parts for n in range(parts + 1)]
 
         def copy(span: Tuple[int, int]) -> None:
-            stream = ResumingStream(self._places, descriptor, span)
+            stream = ResumingStream(self._clients, descriptor, span)
             try:
                 buffer, position = memoryview(bytearray(MIB)), span[0]
                 while position < span[1]:

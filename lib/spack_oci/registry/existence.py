@@ -7,25 +7,25 @@ from ..descriptor import check_digest
 from ..errors import NotFound
 from .auth.tokens import Scopes
 from .client import RegistryClient
-from .http.transport import Answer
+from .http.response import Response
 
 
 def head_or_first_byte(
-    client: RegistryClient, url: str, doing: str, scopes: Scopes, headers: Optional[Mapping[str, str]] = None
-) -> Answer:
+    client: RegistryClient, url: str, action: str, scopes: Scopes, headers: Optional[Mapping[str, str]] = None
+) -> Response:
     """HEAD; where that is forbidden, as by stores whose signed addresses hold for GET only, a GET of one byte.
 
     Raises NotFound.
     """
     headers = headers or {}
-    answer = client.call("HEAD", url, doing=doing, scopes=scopes, accept=(200, 403), headers=headers).read_nothing()
-    if answer.status == 200:
-        return answer
-    answer = client.call(
-        "GET", url, doing=doing, scopes=scopes, accept=(200, 206, 416), headers={**headers, "Range": "bytes=0-0"}
+    response = client.call("HEAD", url, action=action, scopes=scopes, accept=(200, 403), headers=headers).without_body()
+    if response.status == 200:
+        return response
+    response = client.call(
+        "GET", url, action=action, scopes=scopes, accept=(200, 206, 416), headers={**headers, "Range": "bytes=0-0"}
     )
-    answer.discard()
-    return answer
+    response.discard()
+    return response
 
 
 def has_blob(client: RegistryClient, digest: str, scopes: Scopes) -> bool:

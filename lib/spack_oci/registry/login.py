@@ -100,13 +100,13 @@ def verify(place: Repository, credentials: Credentials, settings: RegistrySettin
     scopes = frozenset({repository_scope(place.name, "pull")} if place.name else ())
     for url in urls:
         try:
-            answer = client.call("GET", url, doing=f"logging in to {key}", scopes=scopes, accept=(200,))
+            response = client.call("GET", url, action=f"logging in to {key}", scopes=scopes, accept=(200,))
         except NotFound:
             continue  # a registry without this page, or a repository that does not exist yet
         except Unauthorized as e:
             e.remedy = "check the user name and the password or token; many registries want a token with a scope"
             raise
-        answer.abort()
+        response.abort()
         if client.authorizer.was_asked:
             return True
     return client.authorizer.was_asked

@@ -2,7 +2,6 @@
 """Manifests, tags and referrers of one repository (distribution-spec, "Pulling", "Pushing", "Content Discovery")."""
 
 import json
-import re
 import urllib.parse
 from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
@@ -23,7 +22,9 @@ from ..reference import check_tag
 from .client import RegistryClient
 from .downloads import digest_with
 from .existence import head_or_first_byte
-from .http.transport import Answer, absolute_url, without_query
+from .http.fields import parse_media_type, parse_next_link, parse_number
+from .http.response import Response
+from .http.urls import absolute_url, without_query
 
 ACCEPT = ", ".join(MANIFEST_TYPES + INDEX_TYPES)
 
@@ -32,12 +33,10 @@ MAX_LISTING_SIZE = 64 << 20
 #: tags asked for at once
 PAGE_SIZE = 1000
 #: pages in a row that bring nothing new before the listing is called endless
-MAX_BARREN_PAGES = 3
+MAX_PAGES_WITHOUT_NEWS = 3
 
 #: manifests sent in all while the registry says that it does not know their blobs
 MAX_BLOB_LOOKS = 4
-
-_LINK = re.compile(r"<([^>]*)>([^,<]*)")
 
 
 class Manifests:
@@ -55,22 +54,22 @@ class Manifests:
 
     def resolve(self, reference: str) -> Descriptor:
         check_reference(reference)
-        answer = head_or_first_byte(
+        response = head_or_first_byte(
             self._client,
             self._url(reference),
             f"looking up {self._called(reference)}",
             self._client.scopes("pull"),
             {"Accept": ACCEPT},
         )
-        digest = answer.headers.get("Docker-Content-Digest") or (reference if ":" in reference else "")
-        length = answer.headers.get("Content-Length", "")
-        media_type = media_type_of(answer)
-        incomplete = not is_digest(digest) or not length.isdigit() or int(length) == 0 or not media_type
-        if answer.method != "HEAD" or incomplete:
+        digest = response.field("Docker-Content-Digest") or (reference if ":" in reference else "")
+        size = parse_number(response.field("Content-Length"))
+        media_type = parse_media_type(response.field("Content-Type"))
+        incomplete = not is_digest(digest) or not size or not media_type
+        if response.method != "HEAD" or incomplete:
             return self.get(reference)[0]
         if ":" in reference and digest != reference:
             raise DigestMismatch(f"{self._called(reference)}: the registry says that its digest is {digest}")
-        return Descriptor(media_type, digest, int(length))
+        return Descriptor(media_type, digest, size or 0)
 
     def get(self, reference: str) -> Tuple[Descriptor, bytes]:
         check_reference(reference)
@@ -80,35 +79,37 @@ class Manifests:
             return self._get_once(reference)
 
     def _get_once(self, reference: str) -> Tuple[Descriptor, bytes]:
-        answer, data = self._client.read(
+        response, data = self._client.read(
             self._url(reference),
-            doing=f"reading {self._called(reference)}",
+            action=f"reading {self._called(reference)}",
             scopes=self._client.scopes("pull"),
             headers={"Accept": ACCEPT},
             limit=MAX_MANIFEST_SIZE,
         )
-        expected = reference if ":" in reference else answer.headers.get("Docker-Content-Digest", "")
+        expected = reference if ":" in reference else response.field("Docker-Content-Digest")
         digest = sha256_digest(data)
         if is_digest(expected):
             algorithm = expected.partition(":")[0]
             digest = digest if algorithm == "sha256" else digest_with(algorithm, data)
             if digest != expected:
                 raise DigestMismatch(f"{self._called(reference)} came back with the digest {digest}, not {expected}")
-        media_type = media_type_of(answer) or parse_json(data, self._called(reference)).get("mediaType")
+        media_type = parse_media_type(response.field("Content-Type")) or parse_json(data, self._called(reference)).get(
+            "mediaType"
+        )
         return Descriptor(media_type or OCI_MANIFEST, digest, len(data)), data
 
     def put(self, data: bytes, media_type: str, tag: Optional[str]) -> Descriptor:
         descriptor = Descriptor.of(data, media_type)
         reference = check_tag(tag) if tag else descriptor.digest
-        answer = self._put_patiently(data, media_type, reference)
-        stored = answer.headers.get("Docker-Content-Digest")
+        response = self._put_until_blobs_are_known(data, media_type, reference)
+        stored = response.field("Docker-Content-Digest")
         if stored and stored.startswith("sha256:") and stored != descriptor.digest:
             raise DigestMismatch(f"storing {self._called(reference)}: the registry stored {stored}")
-        if not answer.headers.get("OCI-Subject"):
+        if not response.field("OCI-Subject"):
             self._add_to_fallback(descriptor, data)
         return descriptor
 
-    def _put_patiently(self, data: bytes, media_type: str, reference: str) -> Answer:
+    def _put_until_blobs_are_known(self, data: bytes, media_type: str, reference: str) -> Response:
         """docker-registry, with its content in a file system, does not find a blob in the moment in which somebody else
         stores the same one: it rewrites the file that says so. With many pushers that happens.
         """
@@ -123,17 +124,17 @@ class Manifests:
                     raise
             retry.sleep(retry.backoff(tries))
 
-    def _put_once(self, data: bytes, media_type: str, reference: str) -> Answer:
+    def _put_once(self, data: bytes, media_type: str, reference: str) -> Response:
         return self._client.call(
             "PUT",
             self._url(reference),
-            doing=f"storing {self._called(reference)}",
+            action=f"storing {self._called(reference)}",
             scopes=self._client.scopes("pull", "push"),
             accept=(200, 201, 202),
             headers={"Content-Type": media_type, "Content-Length": str(len(data))},
             body=lambda: [data],
             read_timeout=self._client.settings.commit_timeout,
-        ).read_nothing()
+        ).without_body()
 
     def delete(self, reference: str) -> None:
         check_reference(reference)
@@ -141,14 +142,14 @@ class Manifests:
             self._client.call(
                 "DELETE",
                 self._url(reference),
-                doing=f"deleting {self._called(reference)}",
+                action=f"deleting {self._called(reference)}",
                 scopes=self._client.scopes("pull", "push", "delete"),
                 accept=(200, 202, 204),
-            ).read_nothing()
+            ).without_body()
         except UnexpectedResponse as e:
             if e.status in (400, 405):
-                what = "manifests" if ":" in reference else "single tags"
-                e.remedy = f"this registry does not delete {what}; its owner may have to allow it"
+                kind = "manifests" if ":" in reference else "single tags"
+                e.remedy = f"this registry does not delete {kind}; its owner may have to allow it"
             raise
 
     # -- referrers ---------------------------------------------------------------------------------------------------
@@ -164,15 +165,15 @@ class Manifests:
         """None: this registry has no referrers API."""
         query = f"?artifactType={urllib.parse.quote(artifact_type, safe='')}" if artifact_type else ""
         url = f"{self._repository.endpoint}/referrers/{digest}{query}"
-        doing = f"listing what refers to {digest} in {self._repository}"
+        action = f"listing what refers to {digest} in {self._repository}"
         found: Dict[str, Descriptor] = {}
-        barren = _BarrenPages(doing)
+        counter = _PageCounter(action)
         try:
-            for page in pages(self._client, url, doing):
+            for page in pages(self._client, url, action):
                 if page.get("mediaType") != OCI_INDEX and "manifests" not in page:
                     return None
                 found.update((d.digest, d) for d in descriptors_of(page))
-                barren.count(len(found))
+                counter.count(len(found))
         except NotFound:
             return None
         except ResponseError as e:
@@ -223,36 +224,36 @@ class Manifests:
 
     def tags(self) -> Iterator[str]:
         url = f"{self._repository.endpoint}/tags/list?n={PAGE_SIZE}"
-        doing = f"listing the tags of {self._repository}"
+        action = f"listing the tags of {self._repository}"
         seen: Set[str] = set()
-        barren = _BarrenPages(doing)
+        counter = _PageCounter(action)
         try:
-            for page in pages(self._client, url, doing, _next_after_last):
+            for page in pages(self._client, url, action, _next_after_last):
                 for tag in page.get("tags") or []:
                     if isinstance(tag, str) and tag not in seen:
                         seen.add(tag)
                         yield tag
-                barren.count(len(seen))
+                counter.count(len(seen))
         except NotFound:
             return
 
 
-class _BarrenPages:
-    """Ends a listing that would never end: after ``MAX_BARREN_PAGES`` pages in a row that brought nothing new."""
+class _PageCounter:
+    """Ends a listing that would never end: after ``MAX_PAGES_WITHOUT_NEWS`` pages in a row that brought nothing new."""
 
-    def __init__(self, doing: str) -> None:
-        self._doing = doing
+    def __init__(self, action: str) -> None:
+        self._action = action
         self._known = self._in_a_row = 0
 
     def count(self, known: int) -> None:
         """After each page: how many items are known by now."""
         self._in_a_row = self._in_a_row + 1 if known == self._known else 0
         self._known = known
-        if self._in_a_row > MAX_BARREN_PAGES:
-            raise UnexpectedResponse(f"{self._doing}: the pages bring nothing new")
+        if self._in_a_row > MAX_PAGES_WITHOUT_NEWS:
+            raise UnexpectedResponse(f"{self._action}: the pages bring nothing new")
 
 
-def pages(client: RegistryClient, url: str, doing: str, next_of: Any = None) -> Iterator[Dict[str, Any]]:
+def pages(client: RegistryClient, url: str, action: str, next_of: Any = None) -> Iterator[Dict[str, Any]]:
     """The JSON documents of a listing that is spread over pages: ``Link: <...>; rel="next"``, or ``next_of``.
 
     ``next_of(url, document)``: the address of the next page where the registry gives no link, None at the end. A page
@@ -262,30 +263,30 @@ def pages(client: RegistryClient, url: str, doing: str, next_of: Any = None) -> 
     current: Optional[str] = url
     while current:
         if current in visited:
-            raise UnexpectedResponse(f"{doing}: the pages go round in circles")
+            raise UnexpectedResponse(f"{action}: the pages go round in circles")
         visited.add(current)
-        answer, data = client.read(
+        response, data = client.read(
             current,
-            doing=doing,
+            action=action,
             scopes=client.scopes("pull"),
             headers={"Accept": f"application/json, {OCI_INDEX}"},
             limit=MAX_LISTING_SIZE,
         )
         document = parse_json(data, without_query(current))
         yield document
-        link = next_link(answer.headers.get("Link"))
+        link = parse_next_link(response.field("Link"))
         if link:
-            current = _at_home(client, absolute_url(answer.url, link), doing)
+            current = _on_own_host(client, absolute_url(response.url, link), action)
         else:
             current = next_of(current, document) if next_of else None
 
 
-def _at_home(client: RegistryClient, url: str, doing: str) -> str:
+def _on_own_host(client: RegistryClient, url: str, action: str) -> str:
     """A link to a next page, on this registry. One that a proxy made http is taken as https."""
     ours = urllib.parse.urlsplit(client.repository.endpoint)
     parts = urllib.parse.urlsplit(url)
     if parts.hostname != ours.hostname:
-        raise UnexpectedResponse(f"{doing}: the next page is on another host, {parts.hostname}")
+        raise UnexpectedResponse(f"{action}: the next page is on another host, {parts.hostname}")
     return urllib.parse.urlunsplit((ours.scheme, ours.netloc, parts.path, parts.query, ""))
 
 
@@ -301,23 +302,6 @@ def _next_after_last(url: str, document: Dict[str, Any]) -> Optional[str]:
     if urllib.parse.parse_qs(parts.query).get("last") == [tags[-1]]:
         return None
     return urllib.parse.urlunsplit(parts._replace(query=urllib.parse.urlencode({"n": PAGE_SIZE, "last": tags[-1]})))
-
-
-def next_link(header: Optional[str]) -> Optional[str]:
-    """RFC 8288. The target of the link whose relation is ``next``.
-
-    >>> next_link('</v2/a/tags/list?last=x&n=2>; rel="next"')
-    '/v2/a/tags/list?last=x&n=2'
-    """
-    for target, parameters in _LINK.findall(header or ""):
-        relation = re.search(r'rel\s*=\s*"?([^";]*)"?', parameters, re.IGNORECASE)
-        if relation and "next" in relation.group(1).lower().split():
-            return target or None
-    return None
-
-
-def media_type_of(answer: Answer) -> str:
-    return answer.headers.get("Content-Type", "").partition(";")[0].strip()
 
 
 def is_digest(text: str) -> bool:

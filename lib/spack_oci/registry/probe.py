@@ -6,8 +6,6 @@ repository has already; and what is deleted does not exist.
 """
 
 import base64
-import datetime
-import email.utils
 import json
 import socket
 import ssl
@@ -19,11 +17,14 @@ from typing import Any, Callable, Dict, FrozenSet, List, Optional
 from ..descriptor import Descriptor, parse_json, sha256_digest
 from ..errors import Forbidden, InvalidContent, InvalidReference, NotFound, SpackOciError, Unauthorized
 from .auth.tokens import scope_parts
+from .http.fields import parse_date, parse_upload_range
 from .http.proxies import proxy_for
-from .http.transport import Answer, name_failure, tls_context
+from .http.response import Response
+from .http.tls import tls_context
+from .http.transport_errors import transport_error
 from .manifests import fallback_tag
 from .store import RegistryStore
-from .uploads import Session, range_end
+from .uploads import UploadSession
 
 OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
 
@@ -119,7 +120,7 @@ def _tls(store: RegistryStore, host: str, port: int) -> Check:
     except SpackOciError as e:
         return Check("tls", FAIL, str(e))
     except OSError as e:
-        return Check("tls", FAIL, str(name_failure(e, f"connecting to {host}:{port}")))
+        return Check("tls", FAIL, str(transport_error(e, f"connecting to {host}:{port}")))
     if not settings.verify_tls:
         return Check("tls", WARN, f"{version}; certificates are not verified (config:verify_ssl)")
     by = settings.ca_bundle or "the system's certificates"
@@ -135,13 +136,11 @@ def _days_left(certificate: Any) -> Optional[int]:
 
 
 def _clock(store: RegistryStore) -> Check:
-    answer = _ask(store, "GET", f"{store.repository.api_root}/", store.client.scopes("pull"))
-    date = answer.headers.get("Date")
-    try:
-        theirs = email.utils.parsedate_to_datetime(date or "")
-    except (TypeError, ValueError, IndexError):
+    response = _ask(store, "GET", f"{store.repository.api_root}/", store.client.scopes("pull"))
+    theirs = parse_date(response.field("Date"))
+    if theirs is None:
         return Check("clock", SKIP, "the registry does not tell its time")
-    skew = (datetime.datetime.now(datetime.timezone.utc) - theirs).total_seconds()
+    skew = time.time() - theirs
     if abs(skew) <= TOLERATED_SKEW:
         return Check("clock", OK, f"within {TOLERATED_SKEW} s of the registry's")
     ahead = "ahead of" if skew > 0 else "behind"
@@ -192,7 +191,7 @@ def _scopes(store: RegistryStore, push: bool, allowed: _Allowed) -> Check:
 
 
 def scope_actions(scope: str, repository: str) -> Optional[FrozenSet[str]]:
-    """The actions on a repository in the ``scope`` of a token server's answer; None if it has none of a registry.
+    """The actions on a repository in the ``scope`` of a token server's response; None if it has none of a registry.
 
     >>> sorted(scope_actions("repository:a/b:pull,push registry:catalog:*", "a/b"))
     ['pull', 'push']
@@ -238,7 +237,7 @@ def _uploads(store: RegistryStore, push: bool, allowed: _Allowed) -> List[Check]
     return [Check("push", OK, f"allowed (an upload was opened and cancelled){left}"), pieces]
 
 
-def _piece(store: RegistryStore, session: Session) -> Check:
+def _piece(store: RegistryStore, session: UploadSession) -> Check:
     """PATCH as the uploader does it; without it, uploads work in one piece only."""
     data = b"spack oci doctor"
     if session.min_chunk > len(data):
@@ -249,12 +248,12 @@ def _piece(store: RegistryStore, session: Session) -> Check:
         "Content-Type": "application/octet-stream",
     }
     scopes = store.client.scopes("pull", "push")
-    answer = _ask(store, "PATCH", session.url, scopes, headers, data)
-    if answer.headers.get("Location"):
-        session.url = store.client.location(answer)
-    if answer.status not in (202, 204):
-        return Check("chunked upload", WARN, f"answered {answer.status}: large layers cannot be resumed")
-    if range_end(answer.headers.get("Range")) != len(data):
+    response = _ask(store, "PATCH", session.url, scopes, headers, data)
+    if response.field("Location"):
+        session.url = store.client.location(response)
+    if response.status not in (202, 204):
+        return Check("chunked upload", WARN, f"answered {response.status}: large layers cannot be resumed")
+    if parse_upload_range(response.field("Range")) != len(data):
         return Check("chunked upload", WARN, "works, but the registry does not say what it has received")
     if _ask(store, "GET", session.url, scopes).status not in (200, 202, 204):
         return Check("chunked upload", WARN, "works, but the registry forgets broken uploads: they start again")
@@ -319,33 +318,33 @@ def _ranges(store: RegistryStore, sample: _Sample, allowed: _Allowed) -> Check:
     if blob is None:
         return Check("ranges", SKIP, "nothing here yet to try it with")
     url = f"{store.repository.endpoint}/blobs/{blob.digest}"
-    answer = _ask(store, "GET", url, store.client.scopes("pull"), {"Range": "bytes=0-0"})
-    if answer.status in (200, 206):
+    response = _ask(store, "GET", url, store.client.scopes("pull"), {"Range": "bytes=0-0"})
+    if response.status in (200, 206):
         allowed["pull"] = True
-    if answer.status == 206:
+    if response.status == 206:
         return Check("ranges", OK, "obeyed, downloads can be resumed")
-    if answer.status == 200:
+    if response.status == 200:
         return Check("ranges", WARN, "ignored: a download that breaks starts again")
-    return Check("ranges", FAIL, f"a layer that is in use, {blob.digest}, cannot be read: {answer.status}")
+    return Check("ranges", FAIL, f"a layer that is in use, {blob.digest}, cannot be read: {response.status}")
 
 
 def _referrers(store: RegistryStore) -> Check:
-    answer = _ask(store, "GET", f"{store.repository.endpoint}/referrers/{NOWHERE}", store.client.scopes("pull"))
-    if answer.status == 200:
+    response = _ask(store, "GET", f"{store.repository.endpoint}/referrers/{NOWHERE}", store.client.scopes("pull"))
+    if response.status == 200:
         return Check("referrers", OK, "the registry lists them")
     tag = fallback_tag(NOWHERE)[:12]
-    return Check("referrers", OK, f"no such API ({answer.status}): signatures are listed under tags like {tag}...")
+    return Check("referrers", OK, f"no such API ({response.status}): signatures are listed under tags like {tag}...")
 
 
 def _delete(store: RegistryStore, allowed: _Allowed) -> Check:
     """Of something that does not exist."""
     scopes = store.client.scopes("pull", "push", "delete")
-    answer = _ask(store, "DELETE", f"{store.repository.endpoint}/manifests/{NOWHERE}", scopes)
-    if answer.status in (401, 403):
+    response = _ask(store, "DELETE", f"{store.repository.endpoint}/manifests/{NOWHERE}", scopes)
+    if response.status in (401, 403):
         allowed["delete"] = False
         return Check("delete", WARN, "not allowed: `spack oci prune` will not work")
-    if answer.status in (400, 405, 501):
-        return Check("delete", WARN, f"switched off ({answer.status}): `spack oci prune` will not work")
+    if response.status in (400, 405, 501):
+        return Check("delete", WARN, f"switched off ({response.status}): `spack oci prune` will not work")
     allowed["delete"] = True
     return Check("delete", OK, "allowed")
 
@@ -357,20 +356,20 @@ def _ask(
     scopes: FrozenSet[str],
     headers: Optional[Dict[str, str]] = None,
     data: bytes = b"",
-) -> Answer:
-    """Any answer; only a failure on the way, or a registry in trouble, is an error."""
+) -> Response:
+    """Any response; only a failure on the way, or a registry in trouble, is an error."""
     body = (lambda: [data]) if data else None
-    answer = store.client.call(
+    response = store.client.call(
         method,
         url,
-        doing=f"{method} {urllib.parse.urlsplit(url).path}",
+        action=f"{method} {urllib.parse.urlsplit(url).path}",
         scopes=scopes,
         accept=_EVERY_STATUS - store.settings.retry.statuses,
         headers=headers,
         body=body,
     )
-    answer.abort() if answer.status == 200 and method == "GET" else answer.discard()
-    return answer
+    response.abort() if response.status == 200 and method == "GET" else response.discard()
+    return response
 
 
 def worst(checks: List[Check]) -> str:

@@ -13,7 +13,7 @@ from ..reference import Repository
 from .client import RegistryClient
 from .downloads import Downloader
 from .existence import has_blob
-from .http.transport import Transport
+from .http.transport import RequestsTransport, Transport
 from .manifests import Manifests
 from .settings import Mirror, RegistrySettings
 from .uploads import Uploader
@@ -136,7 +136,7 @@ def transport_for(settings: RegistrySettings) -> Transport:
     )
     with _guard:
         if key not in _transports:
-            _transports[key] = Transport(settings)
+            _transports[key] = RequestsTransport(settings)
         return _transports[key]
 
 

@@ -27,7 +27,8 @@ from ..errors import (
 from .auth.tokens import repository_scope
 from .client import RegistryClient
 from .existence import has_blob
-from .http.transport import Answer
+from .http.fields import parse_number, parse_upload_range
+from .http.response import Response
 from .settings import MIB
 
 #: to the closing PUT: refusals that mean "not in one piece" (nginx's and CDN's body limits; registries without it)
@@ -37,7 +38,7 @@ MIN_PROGRESS = 64 << 10
 
 
 @dataclass
-class Session:
+class UploadSession:
     """An upload in progress. ``offset``: bytes that the registry has; ``min_chunk``: what it wants at least."""
 
     url: str
@@ -52,7 +53,7 @@ class Uploader:
         self._client = client
         self._policy = client.settings.upload
         self._retry = client.settings.retry
-        self._left_open: Dict[str, Session] = {}
+        self._left_open: Dict[str, UploadSession] = {}
         #: None: not known yet
         self._mounts_from_itself: Optional[bool] = None
         self._lock = threading.Lock()
@@ -107,7 +108,7 @@ class Uploader:
         if session is not None:
             self.cancel(session)
 
-    def _send(self, session: Session, descriptor: Descriptor, source: BlobSource, report: "_Report") -> None:
+    def _send(self, session: UploadSession, descriptor: Descriptor, source: BlobSource, report: "_Report") -> None:
         rest = self._in_one_piece(session, descriptor, source, report) if self._policy.monolithic else session
         if rest is not None:
             self._in_pieces(rest, descriptor, source, report)
@@ -122,47 +123,47 @@ class Uploader:
             scopes |= {repository_scope(from_repository, "pull")}
         query = urllib.parse.urlencode({"mount": digest, "from": from_repository})
         try:
-            answer = self._client.call(
+            response = self._client.call(
                 "POST",
                 f"{self._client.repository.endpoint}/blobs/uploads/?{query}",
-                doing=f"mounting {digest} from {from_repository} in {self._client.repository}",
+                action=f"mounting {digest} from {from_repository} in {self._client.repository}",
                 scopes=scopes,
                 accept=(201, 202),
                 headers={"Content-Length": "0"},
-            ).read_nothing()
+            ).without_body()
         except (NotFound, ResponseError) as e:
             if isinstance(e, NotFound) or e.status in (400, 401, 403, 405, 501):
                 return False  # no permission on the source, or no mounting at all: the blob can still be sent
             raise
-        if answer.status == 201:
+        if response.status == 201:
             return True
         with self._lock:
-            self._left_open[digest] = self._session(answer)
+            self._left_open[digest] = self._session(response)
         return False
 
-    def start(self, digest: str) -> Optional[Session]:
+    def start(self, digest: str) -> Optional[UploadSession]:
         """Open an upload. None: the registry found that it has the blob (201)."""
-        answer = self._client.call(
+        response = self._client.call(
             "POST",
             f"{self._client.repository.endpoint}/blobs/uploads/",
-            doing=f"opening an upload of {digest} to {self._client.repository}",
+            action=f"opening an upload of {digest} to {self._client.repository}",
             scopes=self._client.scopes("pull", "push"),
             accept=(201, 202),
             headers={"Content-Length": "0"},
-        ).read_nothing()
-        return self._session(answer) if answer.status == 202 else None
+        ).without_body()
+        return self._session(response) if response.status == 202 else None
 
-    def cancel(self, session: Session) -> bool:
+    def cancel(self, session: UploadSession) -> bool:
         """Throw an upload away. False: the registry does not know how; it will forget it by itself."""
         try:
             self._client.call(
                 "DELETE",
                 session.url,
-                doing=f"cancelling an upload to {self._client.repository}",
+                action=f"cancelling an upload to {self._client.repository}",
                 scopes=self._client.scopes("pull", "push"),
                 accept=(200, 202, 204),
                 retry=self._retry.once(),
-            ).read_nothing()
+            ).without_body()
         except (NotFound, ResponseError, TransportError):
             return False
         return True
@@ -176,11 +177,11 @@ class Uploader:
     # -- one request -------------------------------------------------------------------------------------------------
 
     def _in_one_piece(
-        self, session: Session, descriptor: Descriptor, source: BlobSource, report: "_Report"
-    ) -> Optional[Session]:
+        self, session: UploadSession, descriptor: Descriptor, source: BlobSource, report: "_Report"
+    ) -> Optional[UploadSession]:
         """None: it is stored. Otherwise the session with which to go on in pieces."""
         tries = 0
-        current: Optional[Session] = session
+        current: Optional[UploadSession] = session
         while current is not None and current.offset == 0:
             tries += 1
             try:
@@ -191,39 +192,41 @@ class Uploader:
                 if whole:
                     self._wait_or_raise(e, tries)
             # the connection may have been cut after the registry had some or all of it
-            current = self._where_are_we(current, descriptor)
+            current = self._ask_for_progress(current, descriptor)
             if not whole:
                 break
         return current
 
-    def _close_with(self, session: Session, descriptor: Descriptor, source: BlobSource, report: "_Report") -> None:
+    def _close_with(
+        self, session: UploadSession, descriptor: Descriptor, source: BlobSource, report: "_Report"
+    ) -> None:
         """The closing PUT, with what the registry does not have yet as its body."""
         start, size = session.offset, descriptor.size - session.offset
         headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
         if start and size:
             headers["Content-Range"] = f"{start}-{descriptor.size - 1}"
-        answer = self._client.call(
+        response = self._client.call(
             "PUT",
             with_query(session.url, "digest", descriptor.digest),
-            doing=self._doing(descriptor),
+            action=self._action(descriptor),
             scopes=self._client.scopes("pull", "push"),
             accept=(201, 204),
             headers=headers,
             body=lambda: part_of(source, start, size, report),
             retry=self._retry.once(),
             read_timeout=self._client.settings.commit_timeout,
-        ).read_nothing()
-        stored = answer.headers.get("Docker-Content-Digest")
+        ).without_body()
+        stored = response.field("Docker-Content-Digest")
         if stored and stored != descriptor.digest and stored.partition(":")[0] == descriptor.digest.partition(":")[0]:
-            raise DigestMismatch(f"{self._doing(descriptor)}: the registry stored {stored}")
+            raise DigestMismatch(f"{self._action(descriptor)}: the registry stored {stored}")
 
     # -- in pieces ---------------------------------------------------------------------------------------------------
 
-    def _in_pieces(self, session: Session, descriptor: Descriptor, source: BlobSource, report: "_Report") -> None:
+    def _in_pieces(self, session: UploadSession, descriptor: Descriptor, source: BlobSource, report: "_Report") -> None:
         """PATCH until the registry has all bytes, then PUT without a body."""
         chunk = self._policy.chunk_size
         failures = 0
-        current: Optional[Session] = session
+        current: Optional[UploadSession] = session
         while current is not None:
             before = current.offset
             try:
@@ -239,11 +242,11 @@ class Uploader:
                     chunk = max(chunk // 4, self._policy.min_chunk)
                     continue
                 self._wait_or_raise(e, failures)
-                current = self._where_are_we(current, descriptor)
+                current = self._ask_for_progress(current, descriptor)
                 if current is not None and current.offset - before >= MIN_PROGRESS:
                     failures = 0
             if failures >= self._policy.attempts:
-                raise UnexpectedResponse(f"{self._doing(descriptor)}: the registry takes no bytes after {before}")
+                raise UnexpectedResponse(f"{self._action(descriptor)}: the registry takes no bytes after {before}")
 
     def _wait_or_raise(self, error: SpackOciError, failures: int) -> None:
         lost = isinstance(error, NotFound) or getattr(error, "status", 0) == 416
@@ -255,15 +258,15 @@ class Uploader:
         self._retry.sleep(wait)
 
     def _patch(
-        self, session: Session, descriptor: Descriptor, source: BlobSource, chunk: int, report: "_Report"
+        self, session: UploadSession, descriptor: Descriptor, source: BlobSource, chunk: int, report: "_Report"
     ) -> None:
         """One piece. Afterwards the session is where the registry says it is."""
         start = session.offset
         size = min(chunk, descriptor.size - start)
-        answer = self._client.call(
+        response = self._client.call(
             "PATCH",
             session.url,
-            doing=self._doing(descriptor),
+            action=self._action(descriptor),
             scopes=self._client.scopes("pull", "push"),
             accept=(201, 202, 204),
             headers={
@@ -273,32 +276,32 @@ class Uploader:
             },
             body=lambda: part_of(source, start, size, report),
             retry=self._retry.once(),
-        ).read_nothing()
-        after = self._session(answer, session)
-        received = range_end(answer.headers.get("Range"))
+        ).without_body()
+        after = self._session(response, session)
+        received = parse_upload_range(response.field("Range"))
         session.url, session.min_chunk = after.url, after.min_chunk
         session.offset = start + size if received is None else min(received, start + size)
 
-    def _where_are_we(self, session: Session, descriptor: Descriptor) -> Optional[Session]:
+    def _ask_for_progress(self, session: UploadSession, descriptor: Descriptor) -> Optional[UploadSession]:
         """What the registry has of an interrupted upload; a new session if it forgot it; None if it has the blob."""
         try:
-            answer = self._client.call(
+            response = self._client.call(
                 "GET",
                 session.url,
-                doing=f"asking how far the upload of {descriptor.digest} to {self._client.repository} got",
+                action=f"asking how far the upload of {descriptor.digest} to {self._client.repository} got",
                 scopes=self._client.scopes("pull", "push"),
                 accept=(200, 202, 204),
-            ).read_nothing()
+            ).without_body()
         except (NotFound, ResponseError) as e:
             if not isinstance(e, NotFound) and e.status in (401, 403, 429):
                 raise
             # the connection may have been lost after the upload was closed, before the registry could say so
             return None if self._is_stored(descriptor) else self.start(descriptor.digest)
-        received = range_end(answer.headers.get("Range"))
+        received = parse_upload_range(response.field("Range"))
         if received is None:  # without knowing how far it got, it cannot be continued
             self.cancel(session)
             return self.start(descriptor.digest)
-        found = self._session(answer, session)
+        found = self._session(response, session)
         found.offset = min(received, descriptor.size)
         return found
 
@@ -307,23 +310,23 @@ class Uploader:
 
     # -- details -----------------------------------------------------------------------------------------------------
 
-    def _session(self, answer: Answer, previous: Optional[Session] = None) -> Session:
-        if previous is not None and not answer.headers.get("Location"):
-            return Session(previous.url, previous.offset, previous.min_chunk)
-        minimum = answer.headers.get("OCI-Chunk-Min-Length", "")
+    def _session(self, response: Response, previous: Optional[UploadSession] = None) -> UploadSession:
+        if previous is not None and not response.field("Location"):
+            return UploadSession(previous.url, previous.offset, previous.min_chunk)
+        minimum = parse_number(response.field("OCI-Chunk-Min-Length"))
         known = previous.min_chunk if previous else 0
         # a registry could ask for more than memory or disk hold; pieces are streamed, so any length will do
-        return Session(self._client.location(answer), 0, int(minimum[:15]) if minimum.isdigit() else known)
+        return UploadSession(self._client.location(response), 0, known if minimum is None else minimum)
 
     def _has_left_open(self, digest: str) -> bool:
         with self._lock:
             return digest in self._left_open
 
-    def _take_left_open(self, digest: str) -> Optional[Session]:
+    def _take_left_open(self, digest: str) -> Optional[UploadSession]:
         with self._lock:
             return self._left_open.pop(digest, None)
 
-    def _doing(self, descriptor: Descriptor) -> str:
+    def _action(self, descriptor: Descriptor) -> str:
         return f"sending {descriptor.digest} ({descriptor.size} bytes) to {self._client.repository}"
 
 
@@ -366,22 +369,6 @@ def _skip(stream: BinaryIO, count: int) -> None:
         if not chunk:
             return
         count -= len(chunk)
-
-
-def range_end(value: Optional[str]) -> Optional[int]:
-    """The number of bytes that a ``Range: 0-LAST`` (also ``bytes=0-LAST``) stands for. None: no or unreadable header.
-
-    ``0-0`` is what registries say both for nothing and for one byte; nothing is the safe reading.
-
-    >>> range_end("0-99"), range_end("0-0"), range_end(None)
-    (100, 0, None)
-    """
-    if not value:
-        return None
-    first, dash, last = value.strip().rpartition("=")[2].partition("-")
-    if not dash or first.strip() != "0" or not last.strip().isdigit():
-        return None
-    return int(last) + 1 if int(last) else 0
 
 
 def with_query(url: str, name: str, value: str) -> str:

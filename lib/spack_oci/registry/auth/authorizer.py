@@ -7,7 +7,8 @@ from typing import Iterable, Optional, Sequence, Set
 
 from ...errors import ConfigurationError
 from ...reference import Repository
-from ..http.transport import Transport, host_of
+from ..http.transport import Transport
+from ..http.urls import host_of
 from ..settings import RegistrySettings
 from .challenge import Challenge, choose, parse_challenges
 from .credentials import Credentials, find_credentials
@@ -86,7 +87,7 @@ class Authorizer:
             return NO_AUTH
         return self._grant(self._challenge, scopes, refused="")
 
-    def answer(self, header: str, scopes: Scopes, tried: AuthHeader) -> Optional[AuthHeader]:
+    def respond_to(self, header: str, scopes: Scopes, tried: AuthHeader) -> Optional[AuthHeader]:
         """What to send after a 401 with this ``WWW-Authenticate``; None if there is nothing else to try."""
         challenges = parse_challenges(header)
         bearer, basic = choose(challenges, "bearer"), choose(challenges, "basic")

@@ -12,9 +12,11 @@ from typing import Callable, Dict, FrozenSet, Hashable, Optional, Sequence, Tupl
 
 from ...descriptor import parse_json
 from ...errors import InvalidContent, Unauthorized, UnexpectedResponse
-from ..http.failures import error_from_response
-from ..http.retry import RetryPolicy
-from ..http.transport import Answer, Transport, host_of, split_url, without_query
+from ..http.response import Response
+from ..http.response_errors import error_from_response
+from ..http.retry import RetryPolicy, send_with_retry
+from ..http.transport import Transport
+from ..http.urls import host_of, split_url, without_query
 from ..settings import RegistrySettings
 from .credentials import Credentials
 
@@ -115,8 +117,10 @@ class TokenServer:
 
     def fetch(self, request: TokenRequest) -> Token:
         asked = time.monotonic()
-        answer = self._ask(request)
-        document = parse_json(answer.read_all(MAX_TOKEN_ANSWER), f"the answer of the token server of {request.host}")
+        response = self._ask(request)
+        document = parse_json(
+            response.read_all(MAX_TOKEN_ANSWER), f"the response of the token server of {request.host}"
+        )
         value = document.get("token") or document.get("access_token")
         if not isinstance(value, str) or not value or not value.isascii() or any(c.isspace() for c in value):
             raise InvalidContent(f"the token server of {request.host}, {without_query(request.realm)}, sent no token")
@@ -124,16 +128,16 @@ class TokenServer:
         expires = asked + usable_seconds(document.get("expires_in"))
         return Token(value, expires, scope if isinstance(scope, str) else "")
 
-    def _ask(self, request: TokenRequest) -> Answer:
+    def _ask(self, request: TokenRequest) -> Response:
         credentials = request.credentials
         if credentials and credentials.identity_token:
-            answer = self._post(request, credentials)
-            if answer.status not in (404, 405):
-                return self._accepted(answer, request)
-            answer.discard()
+            response = self._post(request, credentials)
+            if response.status not in (404, 405):
+                return self._accepted(response, request)
+            response.discard()
         return self._accepted(self._get(request, credentials), request)
 
-    def _get(self, request: TokenRequest, credentials: Optional[Credentials]) -> Answer:
+    def _get(self, request: TokenRequest, credentials: Optional[Credentials]) -> Response:
         query = [("service", request.service)] if request.service else []
         query += [("scope", scope) for scope in sorted(request.scopes)]
         headers = self._headers()
@@ -147,7 +151,7 @@ class TokenServer:
             "GET", request.realm + joint + urllib.parse.urlencode(query), headers, None, _secrets(credentials)
         )
 
-    def _post(self, request: TokenRequest, credentials: Credentials) -> Answer:
+    def _post(self, request: TokenRequest, credentials: Credentials) -> Response:
         form = {
             "grant_type": "refresh_token",
             "client_id": CLIENT_ID,
@@ -164,27 +168,25 @@ class TokenServer:
 
     def _send(
         self, method: str, url: str, headers: Dict[str, str], body: Optional[bytes], secrets: Sequence[str]
-    ) -> Answer:
-        from ..client import send_with_retry  # the one loop that retries; it imports us for authorization
-
+    ) -> Response:
         return send_with_retry(
             lambda: self._transport.send(method, url, headers, body),
             self._retry,
             lambda refused: error_from_response(refused, f"asking the token server {without_query(url)}", "", secrets),
         )
 
-    def _accepted(self, answer: Answer, request: TokenRequest) -> Answer:
-        if answer.status == 200:
-            return answer
+    def _accepted(self, response: Response, request: TokenRequest) -> Response:
+        if response.status == 200:
+            return response
         credentials = request.credentials
         who = f"made with the credentials from {credentials.origin}" if credentials else "anonymous"
-        doing = f"asking the token server of {request.host} for {' '.join(sorted(request.scopes)) or 'a token'}"
-        if 300 <= answer.status < 400:
-            answer.discard()
-            raise UnexpectedResponse(f"{doing}: it redirects, which is not followed", status=answer.status)
-        error = error_from_response(answer, doing, who, _secrets(request.credentials))
-        if answer.status in (400, 404):  # RFC 6749, 5.2: a refresh token that is no longer good is a 400
-            error = Unauthorized(f"{error.message}; the request was {who}", status=answer.status)
+        action = f"asking the token server of {request.host} for {' '.join(sorted(request.scopes)) or 'a token'}"
+        if 300 <= response.status < 400:
+            response.discard()
+            raise UnexpectedResponse(f"{action}: it redirects, which is not followed", status=response.status)
+        error = error_from_response(response, action, who, _secrets(request.credentials))
+        if response.status in (400, 404):  # RFC 6749, 5.2: a refresh token that is no longer good is a 400
+            error = Unauthorized(f"{error.message}; the request was {who}", status=response.status)
         raise error
 
 

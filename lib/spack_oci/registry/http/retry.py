@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""When a request is sent again, and after how long: policies as values.
+"""When a request is sent again, and after how long: policies as values, and the one loop that obeys them.
 
 A policy decides nothing about *what* is sent again: bodies are rewound by the upload code, downloads continue where
 they stopped. ``POST`` is retried as any other method, because every ``POST`` of the distribution protocol only opens a
 session.
 """
 
-import email.utils
 import random
 import time
 from dataclasses import dataclass, field
-from typing import Callable, FrozenSet, Optional
+from typing import TYPE_CHECKING, Callable, Container, FrozenSet, Optional
 
 from ...errors import ConnectionLost, ResponseError, SpackOciError, TimedOut
+
+if TYPE_CHECKING:
+    from .response import Response
 
 
 @dataclass(frozen=True)
@@ -55,18 +57,28 @@ class RetryPolicy:
         return RetryPolicy(1, self.base, self.cap, self.jitter, 0.0, self.statuses, self.sleep)
 
 
-def parse_retry_after(value: Optional[str], now: Optional[float] = None) -> Optional[float]:
-    """Seconds in a ``Retry-After`` header (RFC 9110, 10.2.3: seconds or a date), None if there is none or it is junk.
-
-    ``now``: seconds since the epoch by the *server's* clock (its ``Date`` header) where known.
-    """
-    if not value:
-        return None
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:12])
-    try:
-        when = email.utils.parsedate_to_datetime(value)
-    except (TypeError, ValueError, IndexError):
-        return None
-    return max(0.0, when.timestamp() - (time.time() if now is None else now))
+def send_with_retry(
+    send: Callable[[], "Response"],
+    policy: RetryPolicy,
+    error_of: Callable[["Response"], SpackOciError],
+    accept: Container[int] = (),
+) -> "Response":
+    """``send``, again and again as ``policy`` says. Statuses that it does not retry are returned; ``error_of`` makes
+    the error of those that it does."""
+    tries = 0
+    while True:
+        tries += 1
+        error: SpackOciError
+        try:
+            response = send()
+            if response.status in accept or response.status not in policy.statuses:
+                return response
+            error = error_of(response)
+        except (ConnectionLost, TimedOut) as e:
+            error = e
+        wait = policy.wait_before_retry(error, tries)
+        if wait is None:
+            if tries > 1:
+                error.message += f" ({tries} tries)"
+            raise error
+        policy.sleep(wait)

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""From a refusal of the server to the error that says it."""
+"""From a response that the caller cannot use to the error that says so."""
 
-import email.utils
 import json
 from typing import Iterable, List, Optional, Tuple
 
 from ...errors import Forbidden, NotFound, RateLimited, ServerFailure, SpackOciError, Unauthorized, UnexpectedResponse
-from .retry import parse_retry_after
-from .transport import Answer
+from .fields import parse_date, parse_retry_after
+from .response import Response
 
 #: bytes of an error's body that are looked at
 _BODY_LIMIT = 64 << 10
@@ -15,17 +14,19 @@ _BODY_LIMIT = 64 << 10
 _SHOWN = 200
 
 
-def error_from_response(answer: Answer, doing: str, identity: str = "", secrets: Iterable[str] = ()) -> SpackOciError:
-    """The error for an answer that is not what the caller can use. Reads (a bounded part of) its body.
+def error_from_response(
+    response: Response, action: str, identity: str = "", secrets: Iterable[str] = ()
+) -> SpackOciError:
+    """The error for an response that is not what the caller can use. Reads (a bounded part of) its body.
 
-    ``doing``: e.g. ``"pushing sha256:... to oci://..."``; ``identity``: who asked, e.g. ``"anonymous"``;
+    ``action``: e.g. ``"pushing sha256:... to oci://..."``; ``identity``: who asked, e.g. ``"anonymous"``;
     ``secrets``: what is not shown should the server repeat it.
     """
-    codes, text = parse_error_body(answer.start_of_body(_BODY_LIMIT), secrets)
-    answer.discard()
-    status = answer.status
+    codes, text = parse_error_body(response.start_of_body(_BODY_LIMIT), secrets)
+    response.discard()
+    status = response.status
     said = f"{status}" + (f" ({text})" if text else "")
-    message = f"{doing}: the registry answered {said}"
+    message = f"{action}: the registry answered {said}"
     if status == 404:
         return NotFound(message)
     if status in (401, 403, 429) and identity:
@@ -34,21 +35,16 @@ def error_from_response(answer: Answer, doing: str, identity: str = "", secrets:
         return Unauthorized(message, status=status, codes=codes)
     if status == 403:
         return Forbidden(message, status=status, codes=codes)
-    wait = retry_after(answer)
+    wait = retry_after(response)
     if wait is not None:
         message += f"; it asks to wait {wait:.0f} s"
     kind = RateLimited if status == 429 else ServerFailure if status >= 500 else UnexpectedResponse
     return kind(message, status=status, codes=codes, retry_after=wait)
 
 
-def retry_after(answer: Answer) -> Optional[float]:
+def retry_after(response: Response) -> Optional[float]:
     """Seconds; a date is taken relative to the server's own clock."""
-    date = answer.headers.get("Date")
-    try:
-        now = email.utils.parsedate_to_datetime(date).timestamp() if date else None
-    except (TypeError, ValueError, IndexError):
-        now = None
-    return parse_retry_after(answer.headers.get("Retry-After"), now)
+    return parse_retry_after(response.field("Retry-After"), parse_date(response.field("Date")))
 
 
 def parse_error_body(body: bytes, secrets: Iterable[str] = ()) -> Tuple[List[str], str]:

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""A response as the rest of the registry client sees it."""
+
+import http.client
+from typing import Any, Callable, List, TypeVar
+
+from ...errors import InvalidContent, TransportError
+from .minimum_rate import MinimumRateResponse
+from .transport_errors import transport_error
+from .urls import without_query
+
+#: a response that is thrown away is read up to this many bytes, to keep its connection; beyond, closing is cheaper
+_DRAIN_LIMIT = 64 << 10
+_READ_SIZE = 1 << 20
+
+_Received = TypeVar("_Received", int, bytes)
+
+
+class Response:
+    """Status, header fields and body. Read it whole or discard it: its connection serves the next request.
+
+    ``raw``: of urllib3. Bytes are read from the ``http.client`` response in it, into a buffer of the caller's: urllib3
+    makes a new object for each read, and its memory is what a large download costs most.
+    """
+
+    def __init__(self, raw: Any, method: str, url: str) -> None:
+        self._raw = raw
+        self._body: MinimumRateResponse = raw._original_response
+        self.method = method
+        self.url = url
+        self.status: int = raw.status
+
+    def field(self, name: str) -> str:
+        """The value of a header field, empty if there is none; of several fields of that name, joined with commas."""
+        return (self._raw.headers.get(name) or "").strip(" \t")
+
+    def fields(self, name: str) -> List[str]:
+        return [value.strip(" \t") for value in self._raw.headers.getlist(name)]
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Up to as many bytes as fit; their number, 0 at the end. ConnectionLost if the connection ends too early."""
+        return self._receive(self._body.readinto, buffer, len(buffer))
+
+    def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes; empty at the end. ConnectionLost if the connection ends too early."""
+        return self._receive(self._body.read, size, size)
+
+    def _receive(self, receive: Callable[[Any], _Received], argument: Any, wanted: int) -> _Received:
+        try:
+            received = receive(argument)
+            if wanted and not received and self._body.is_incomplete():
+                raise http.client.IncompleteRead(b"", self._body.length)
+        except (OSError, http.client.HTTPException, ValueError) as e:
+            self.abort()
+            raise transport_error(e, f"reading {without_query(self.url)}") from e
+        if self._body.isclosed():
+            self._raw.release_conn()
+        return received
+
+    def read_all(self, limit: int) -> bytes:
+        """The whole body; InvalidContent if it has more than ``limit`` bytes."""
+        chunks: List[bytes] = []
+        received = 0
+        while True:
+            chunk = self.read(min(_READ_SIZE, limit + 1 - received))
+            if not chunk:
+                return b"".join(chunks)
+            received += len(chunk)
+            if received > limit:
+                self.abort()
+                raise InvalidContent(f"{without_query(self.url)} answered with more than {limit} bytes")
+            chunks.append(chunk)
+
+    def start_of_body(self, limit: int) -> bytes:
+        """The first bytes of an error's body; whatever goes wrong while reading it must not hide the error itself."""
+        chunks: List[bytes] = []
+        try:
+            while limit > 0:
+                chunk = self.read(limit)
+                if not chunk:
+                    break
+                limit -= len(chunk)
+                chunks.append(chunk)
+        except TransportError:
+            self.abort()
+        return b"".join(chunks)
+
+    def discard(self) -> None:
+        """Give the connection back; closes it if much of the body would have to be read for that."""
+        if len(self.start_of_body(_DRAIN_LIMIT)) == _DRAIN_LIMIT:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close the connection: what is left of the body is not wanted."""
+        self._raw.close()
+        self._raw.release_conn()
+
+    def without_body(self) -> "Response":
+        self.discard()
+        return self

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""From what sockets, ``http.client``, ``urllib3`` and ``requests`` raise to a TransportError."""
+
+import socket
+import ssl
+from typing import Any, Iterator, List, Optional
+
+from ...errors import ConnectionLost, TimedOut, TLSFailure, TransportError, Unreachable
+
+
+def transport_error(error: BaseException, action: str) -> TransportError:
+    """The error for an exchange without a complete response. ``action``: e.g. ``"GET https://..."``.
+
+    ``requests`` and ``urllib3`` wrap what a socket raised, several times over: the innermost cause decides.
+    """
+    from urllib3 import exceptions
+
+    chain = list(causes(error))
+
+    def caused_by(*kinds: Any) -> Optional[BaseException]:
+        return next((cause for cause in chain if isinstance(cause, kinds)), None)
+
+    detail = _detail(chain)
+    if caused_by(ssl.SSLEOFError, ssl.SSLZeroReturnError):
+        return ConnectionLost(f"{action}: the connection was cut: {detail}")
+    if caused_by(ssl.SSLError, ssl.CertificateError, exceptions.SSLError):
+        return TLSFailure(f"{action}: TLS failed: {detail}")
+    # before the timeouts: urllib3 derives "refused" from its timeout of connecting
+    if caused_by(exceptions.NewConnectionError, exceptions.ProxyError):
+        return Unreachable(f"{action}: no connection: {detail}")
+    if caused_by(exceptions.ConnectTimeoutError):
+        return TimedOut(f"{action}: no connection in time")
+    if caused_by(socket.timeout, TimeoutError, exceptions.TimeoutError):
+        return TimedOut(f"{action}: no answer in time")
+    return ConnectionLost(f"{action}: the connection was lost: {detail}")
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it wraps, the outermost first; urllib3 keeps the cause in various places."""
+    seen = set()
+    todo = [error]
+    while todo:
+        current = todo.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        inner = [getattr(current, "reason", None), *current.args, current.__cause__, current.__context__]
+        todo.extend(e for e in inner if isinstance(e, BaseException))
+
+
+def _detail(chain: List[BaseException]) -> str:
+    """What the system said, without the representations of objects that urllib3 has in its messages."""
+    said = next((c for c in chain if isinstance(c, OSError) and c.strerror), chain[-1])
+    if isinstance(said, socket.gaierror):
+        return f"the host has no address: {said.strerror}"
+    return (isinstance(said, OSError) and said.strerror) or str(said) or type(said).__name__

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""URLs that servers send: parsed without surprises, and shown without secrets."""
+
+import urllib.parse
+from typing import Optional, Tuple
+
+from ...errors import UnexpectedResponse
+
+#: characters of an address that are not quoted, because they may stand there or are a quotation already
+_UNQUOTED = "!#$%&'()*+,/:;=?@[]~"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+#: characters of a malformed address that are shown
+_SHOWN = 200
+
+
+def split_url(url: str) -> urllib.parse.SplitResult:
+    """``urlsplit`` for what servers send. UnexpectedResponse for what is no URL: a wrong port, a host name that cannot
+    be one (RFC 1035, 2.3.4: labels of 1 to 63 bytes)."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        _ = parts.port
+        # the resolver encodes a host name with this codec, and raises UnicodeError for what is no name
+        (parts.hostname or "").encode("idna")
+    except ValueError as e:  # UnicodeError is one
+        raise UnexpectedResponse(f"not an address: {url[:_SHOWN]!r} ({e})") from e
+    return parts
+
+
+def absolute_url(base: str, reference: str) -> str:
+    """The absolute form of a ``Location`` or link that a response to ``base`` has. UnexpectedResponse: it is none."""
+    try:
+        url = urllib.parse.urljoin(base, urllib.parse.quote(reference, safe=_UNQUOTED))
+    except ValueError as e:
+        raise UnexpectedResponse(f"not an address: {reference[:_SHOWN]!r} ({e})") from e
+    split_url(url)
+    return url
+
+
+def host_of(url: str) -> str:
+    """``HOST[:PORT]`` of a URL, as ``Repository.host`` has it."""
+    return split_url(url).netloc.rpartition("@")[2]
+
+
+def without_query(url: str) -> str:
+    """The URL as it may be shown: without user and password, and without the query, where signed URLs have their
+    signature."""
+    parts = split_url(url)
+    return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def origin_of(url: str) -> Tuple[str, str, Optional[int]]:
+    """Scheme, host name and port: credentials for one origin do not go to another (RFC 6454)."""
+    parts = split_url(url)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(parts.scheme)
