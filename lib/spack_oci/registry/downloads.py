@@ -27,6 +27,8 @@ _BUFFER_SIZE = 2 * MIB
 #: write, and where free memory is scattered it looks long for them: seconds of processor time for a GiB were 0.3 with
 #: 64 KiB, 0.25 with 256 or 512 KiB, and with one MiB 0.2 or, in the same minute, 1.4
 _WRITE_SIZE = 256 << 10
+#: name of the threads that write
+WRITER = "blob-writer"
 
 
 class Downloader:
@@ -141,7 +143,7 @@ class _BackgroundWriter:
         self._full: queue.SimpleQueue[Optional[Tuple[memoryview, int]]] = queue.SimpleQueue()
         for _ in range(_BUFFERS):
             self._free.put(memoryview(bytearray(_BUFFER_SIZE)))
-        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread = threading.Thread(target=self._work, name=WRITER, daemon=True)
 
     def __enter__(self) -> "_BackgroundWriter":
         self._thread.start()
