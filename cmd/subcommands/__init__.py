@@ -7,11 +7,11 @@ stay cheap, as Spack does it for `spack help --all` too: the library is imported
 
 import argparse
 
-from . import clean, doctor, export, fetch, install, login, logout, push, show, update_index
+from . import clean, copy, doctor, export, fetch, install, login, logout, push, show, update_index
 from . import list as list_command
 
 #: in the order of `spack oci --help`
-SUBCOMMANDS = (push, install, fetch, update_index, list_command, show, export, login, logout, doctor, clean)
+SUBCOMMANDS = (push, install, fetch, update_index, list_command, show, copy, export, login, logout, doctor, clean)
 
 
 def run(args: argparse.Namespace) -> int:

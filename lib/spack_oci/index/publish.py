@@ -14,6 +14,7 @@ import io
 from typing import Iterable, Iterator, NamedTuple, Optional, Tuple
 
 from ..content import ContentStore, put_bytes, read_blob
+from ..content.interfaces import BlobReader, ManifestReader
 from ..descriptor import (
     OCI_CONFIG,
     OCI_EMPTY,
@@ -104,7 +105,7 @@ def document_manifest_bytes(document: Descriptor, named_manifest: str, named_dat
     )
 
 
-def read_document_manifest(store: ContentStore) -> DocumentManifest:
+def read_document_manifest(store: ManifestReader) -> DocumentManifest:
     """Raises NotFound, and InvalidContent when something else has the tag."""
     descriptor, data = store.get_manifest(DOCUMENT_TAG)
     what = f"{DOCUMENT_TAG} of {store.url}"
@@ -122,7 +123,7 @@ def read_document_manifest(store: ContentStore) -> DocumentManifest:
     return found
 
 
-def read_document(store: ContentStore, manifest: DocumentManifest) -> bytes:
+def read_document(store: BlobReader, manifest: DocumentManifest) -> bytes:
     """Our document as it is stored, compressed and verified."""
     return read_blob(store, manifest.document, MAX_DOCUMENT_SIZE)
 

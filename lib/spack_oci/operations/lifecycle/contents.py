@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What a cache has: its tags by kind, and what its index says of its packages."""
+
+import re
+from dataclasses import dataclass, field
+from typing import AbstractSet, Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Set
+
+from ...content.interfaces import RepositoryReader
+from ...errors import ConfigurationError, DigestMismatch, InvalidContent, NotFound
+from ...index.model import PackageIndex
+from ...index.publish import (
+    DATABASE_TAG,
+    DOCUMENT_TAG,
+    decompress,
+    is_current,
+    read_document,
+    read_document_manifest,
+)
+from ...package.record import is_package_tag
+
+#: tags that belong to a manifest: signatures, attestations and SBOMs of cosign, and the fallback of the referrers API
+#: (distribution-spec, "Referrers Tag Schema")
+_ATTACHED = re.compile(r"sha256-([0-9a-f]{64})(?:\.(?:sig|att|sbom))?\Z")
+
+LINK_RUN = frozenset({"link", "run"})
+ALL_TYPES = frozenset({"link", "run", "build", "test"})
+
+
+@dataclass(frozen=True)
+class Contents:
+    """``index``: ours, if it belongs to the ``index.spack`` that is there; None: only the tags are known."""
+
+    url: str
+    packages: FrozenSet[str] = frozenset()
+    images: FrozenSet[str] = frozenset()
+    #: digest of a manifest -> tags of what is attached to it
+    attached: Mapping[str, List[str]] = field(default_factory=dict)
+    index: Optional[PackageIndex] = None
+
+    def digest_of(self, tag: str) -> Optional[str]:
+        """Of a package's manifest, as far as the index knows it."""
+        if self.index is None or tag not in self.index.tags:
+            return None
+        entry = self.index.entry(self.index.tags[tag])
+        return entry.manifest.digest if entry else None
+
+    def size_of(self, tag: str) -> int:
+        """Compressed bytes of a package's own layer; 0: not known."""
+        entry = self.index.entry(self.index.tags[tag]) if self.index and tag in self.index.tags else None
+        return entry.layer.size if entry else 0
+
+    def need_index(self) -> PackageIndex:
+        """Raises ConfigurationError where only tags are known."""
+        if self.index is None:
+            raise ConfigurationError(
+                f"{self.url} has no current index, which tells what packages need",
+                remedy=f"make one with `spack oci update-index {self.url}`",
+            )
+        return self.index
+
+
+def read_contents(store: RepositoryReader) -> Contents:
+    """Three requests and the pages of tags. The index first: a tag that comes in between is then only not in it."""
+    index = _read_index(store)
+    packages: Set[str] = set()
+    images: Set[str] = set()
+    attached: Dict[str, List[str]] = {}
+    for tag in store.tags():
+        found = _ATTACHED.match(tag)
+        if found:
+            attached.setdefault(f"sha256:{found[1]}", []).append(tag)
+        elif is_package_tag(tag):
+            packages.add(tag)
+        elif tag not in (DATABASE_TAG, DOCUMENT_TAG):
+            images.add(tag)
+    return Contents(store.url, frozenset(packages), frozenset(images), attached, index)
+
+
+def _read_index(store: RepositoryReader) -> Optional[PackageIndex]:
+    """None also for one that is damaged or older than ``index.spack``: the tags are the truth, and they are read."""
+    try:
+        document = read_document_manifest(store)
+        if not is_current(document, store.resolve(DATABASE_TAG)):
+            return None
+        return PackageIndex.from_lines(decompress(read_document(store, document)))
+    except (NotFound, InvalidContent, DigestMismatch):
+        return None
+
+
+def closure(index: PackageIndex, roots: Iterable[str], types: AbstractSet[str] = LINK_RUN) -> Set[str]:
+    """DAG hashes of ``roots`` and of all that they depend on by an edge of these types, as far as the index has nodes.
+
+    A spliced package is fetched as the one that it was built as, so its build spec is part of it.
+    """
+    found: Set[str] = set()
+    pending = list(roots)
+    while pending:
+        dag_hash = pending.pop()
+        if dag_hash in found:
+            continue
+        found.add(dag_hash)
+        try:
+            node = index.node(dag_hash)
+        except KeyError:
+            continue
+        pending += dependencies_of(node, types)
+    return found
+
+
+def dependencies_of(node: Mapping[str, Any], types: AbstractSet[str] = LINK_RUN) -> List[str]:
+    """DAG hashes that a node (specfile version 5) depends on by an edge of these types, and its build spec's."""
+    wanted = [
+        edge["hash"]
+        for edge in node.get("dependencies") or ()
+        if types & set((edge.get("parameters") or {}).get("deptypes") or ())
+    ]
+    build_spec = node.get("build_spec")
+    return [*wanted, build_spec["hash"]] if build_spec else wanted

@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Copying packages and images from one cache to another: any two of registries and layouts, everything or a part.
+
+:func:`plan_copy` compares what the two have (by their indexes, so that nothing is asked for a package that is there),
+:func:`execute_copy` copies, with what is attached (signatures, SBOMs), and merges what came into the index of the
+destination. Digests stay what they are. A package that fails does not stop the others; a copy that was cut runs again
+and does what is left.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Optional, Set, Tuple
+
+from ...content import ContentStore, Progress
+from ...content.copy import Copied, GraphCopy
+from ...content.interfaces import RepositoryReader
+from ...content.platform import Platform
+from ...errors import ConfigurationError, NotFound, SpackOciError
+from ...index.model import PackageIndex
+from ...index.nodes import node_of_entry
+from ...index.read_package import IndexedPackage
+from ...index.update import IndexUpdate, merge_pushed, update_index
+from .contents import ALL_TYPES, LINK_RUN, Contents, closure, read_contents
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to copy. ``roots``: DAG hashes whose closures are copied, and ``tags``: images; both None: everything."""
+
+    roots: Optional[FrozenSet[str]] = None
+    tags: Optional[FrozenSet[str]] = None
+    build_dependencies: bool = False
+    #: of image indexes only this one
+    platform: Optional[Platform] = None
+
+    @property
+    def everything(self) -> bool:
+        return self.roots is None and self.tags is None
+
+
+@dataclass(frozen=True)
+class CopyPlan:
+    """What will be done. Tags, sorted; ``size``: compressed bytes of the layers, as far as the index knows them."""
+
+    source: str
+    destination: str
+    packages: Tuple[str, ...]
+    images: Tuple[str, ...]
+    #: signatures and the like of packages that are there
+    attached: Tuple[str, ...]
+    #: packages that are there already
+    present: Tuple[str, ...]
+    #: DAG hashes of dependencies that the source does not have
+    missing: Tuple[str, ...]
+    #: tags of the destination that the source has not
+    delete: Tuple[str, ...]
+    size: int
+    platform: Optional[Platform] = None
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.packages or self.images or self.attached or self.delete)
+
+    def to_dict(self) -> Dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "source": self.source,
+            "destination": self.destination,
+            "packages": list(self.packages),
+            "images": list(self.images),
+            "attached": list(self.attached),
+            "present": len(self.present),
+            "missing": list(self.missing),
+            "delete": list(self.delete),
+            "size": self.size,
+        }
+
+
+@dataclass
+class CopyResult:
+    copied: Dict[str, Copied] = field(default_factory=dict)
+    failed: Dict[str, SpackOciError] = field(default_factory=dict)
+    deleted: List[str] = field(default_factory=list)
+    index: Optional[IndexUpdate] = None
+
+    @property
+    def bytes_sent(self) -> int:
+        return sum(c.sent_bytes for c in self.copied.values())
+
+    @property
+    def mounted(self) -> int:
+        """Blobs that the registry took over by itself."""
+        return sum(c.mounted for c in self.copied.values())
+
+    def to_dict(self) -> Dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "copied": {tag: c.descriptor.digest for tag, c in sorted(self.copied.items())},
+            "failed": {tag: str(e) for tag, e in sorted(self.failed.items())},
+            "deleted": sorted(self.deleted),
+            "bytes_sent": self.bytes_sent,
+            "blobs_mounted": self.mounted,
+            "index": self.index.to_dict() if self.index else None,
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What both caches have. ``source`` and ``destination`` are asked for images, which are in no index."""
+
+    source: RepositoryReader
+    destination: RepositoryReader
+    found: Contents
+    there: Contents
+
+
+def compare(source: RepositoryReader, destination: RepositoryReader) -> Comparison:
+    """Raises NotFound if the source does not exist; a destination without anything is empty."""
+    if source.url.rstrip("/") == destination.url.rstrip("/"):
+        raise ConfigurationError(f"{source.url} cannot be copied to itself")
+    found = read_contents(source)
+    try:
+        there = read_contents(destination)
+    except NotFound:
+        there = Contents(destination.url)
+    return Comparison(source, destination, found, there)
+
+
+def plan_copy(both: Comparison, selection: Selection, *, full: bool = False, delete: bool = False) -> CopyPlan:
+    """``full``: ask for each tag whether it is there and the same, instead of believing the indexes.
+
+    ``delete``: remove what the source has not from the destination; only where everything is copied. Raises
+    ConfigurationError if the source has no index and specs were named, NotFound for an image that is not there.
+    """
+    if delete and not selection.everything:
+        raise ConfigurationError(
+            "--delete goes with a copy of everything",
+            remedy="leave the specs out, or remove single packages with `spack oci prune`",
+        )
+    wanted, missing = _wanted_packages(both.found, selection)
+    images = _wanted_images(both.found, selection)
+    if full:
+        packages, present = sorted(wanted), []
+    else:
+        packages = sorted(tag for tag in wanted if not _is_same(both, tag))
+        present = sorted(wanted.difference(packages))
+        images = {tag for tag in images if not _is_same_image(both, tag)}
+    return CopyPlan(
+        source=both.source.url,
+        destination=both.destination.url,
+        packages=tuple(packages),
+        images=tuple(sorted(images)),
+        attached=tuple(_new_attachments(both, wanted)),
+        present=tuple(present),
+        missing=tuple(sorted(missing)),
+        delete=tuple(sorted(_surplus(both))) if delete else (),
+        size=sum(both.found.size_of(tag) for tag in packages),
+        platform=selection.platform,
+    )
+
+
+def _wanted_packages(found: Contents, selection: Selection) -> Tuple[Set[str], Set[str]]:
+    """Tags, and DAG hashes of the closure that are not in the cache (externals are in none)."""
+    if selection.everything:
+        return set(found.packages), set()
+    if not selection.roots:
+        return set(), set()
+    index = found.need_index()
+    types = ALL_TYPES if selection.build_dependencies else LINK_RUN
+    tag_of = {dag_hash: tag for tag, dag_hash in index.tags.items()}
+    needed = closure(index, selection.roots, types)
+    missing = {h for h in needed - tag_of.keys() if not _is_external(index, h)}
+    return {tag_of[h] for h in needed & tag_of.keys()}, missing
+
+
+def _is_external(index: PackageIndex, dag_hash: str) -> bool:
+    try:
+        return bool(index.node(dag_hash).get("external"))
+    except KeyError:
+        return False
+
+
+def _wanted_images(found: Contents, selection: Selection) -> Set[str]:
+    if selection.everything:
+        return set(found.images)
+    unknown = (selection.tags or frozenset()) - found.images
+    if unknown:
+        raise NotFound(
+            f"{found.url} has no image {', '.join(sorted(unknown))}",
+            remedy=f"`spack oci list --images {found.url}` shows what it has",
+        )
+    # the tags of single platforms belong to the image index
+    own = set(selection.tags or ())
+    return own | {
+        tag
+        for tag in found.images
+        if any(tag.startswith(f"{image}-linux-") or tag.startswith(f"{image}-darwin-") for image in own)
+    }
+
+
+def _is_same(both: Comparison, tag: str) -> bool:
+    digest = both.found.digest_of(tag)
+    return tag in both.there.packages and digest is not None and digest == both.there.digest_of(tag)
+
+
+def _is_same_image(both: Comparison, tag: str) -> bool:
+    """Images are in no index: two requests tell."""
+    if tag not in both.there.images:
+        return False
+    try:
+        return both.source.resolve(tag).digest == both.destination.resolve(tag).digest
+    except NotFound:
+        return False
+
+
+def _new_attachments(both: Comparison, wanted: Iterable[str]) -> List[str]:
+    """What is attached by tags to packages that are copied or there, and not in the destination. What is there under
+    the same tag may have got another signature: it is compared when it is copied."""
+    found = []
+    for tag in wanted:
+        digest = both.found.digest_of(tag)
+        there = set(both.there.attached.get(digest, ())) if digest else set()
+        found += [t for t in both.found.attached.get(digest or "", ()) if t not in there]
+    return sorted(found)
+
+
+def _surplus(both: Comparison) -> Set[str]:
+    return set(both.there.packages - both.found.packages) | set(both.there.images - both.found.images)
+
+
+Finished = Callable[[str, Optional[SpackOciError]], None]
+
+
+def execute_copy(
+    source: ContentStore,
+    destination: ContentStore,
+    found: Contents,
+    plan: CopyPlan,
+    *,
+    jobs: int = 8,
+    progress: Optional[Progress] = None,
+    finished: Finished = lambda tag, error: None,
+    warn: Callable[[str], None] = lambda message: None,
+) -> CopyResult:
+    """Do what ``plan`` says. ``found``: what the source has; ``progress``: bytes sent; ``finished``: each tag as it is done.
+
+    Index: packages whose entries the source knows are merged without reading one of them again.
+    """
+    result = CopyResult()
+    with GraphCopy(source, destination, jobs=jobs, progress=progress) as copier:
+        for tags, referrers in (((*plan.packages, *plan.images), True), (plan.attached, False)):
+            for tag, outcome in copier.copy_all(tags, platform=plan.platform, referrers=referrers):
+                if isinstance(outcome, SpackOciError):
+                    result.failed[tag] = outcome
+                    finished(tag, outcome)
+                else:
+                    result.copied[tag] = outcome
+                    finished(tag, None)
+    for tag in plan.delete:
+        try:
+            _delete(destination, tag, found.packages | found.images)
+            result.deleted.append(tag)
+            finished(tag, None)
+        except NotFound:
+            result.deleted.append(tag)
+        except SpackOciError as e:
+            result.failed[tag] = e
+            finished(tag, e)
+    result.index = _update_index(destination, found.index, plan, result, jobs, warn)
+    return result
+
+
+def _delete(store: ContentStore, tag: str, kept: FrozenSet[str]) -> None:
+    """A registry that deletes no single tags deletes the manifest, if no tag that is kept names it."""
+    try:
+        store.delete_manifest(tag)
+    except NotFound:
+        raise
+    except SpackOciError:
+        digest = store.resolve(tag).digest
+        for other in kept:
+            try:
+                if store.resolve(other).digest == digest:
+                    raise
+            except NotFound:
+                continue
+        store.delete_manifest(digest)
+
+
+def _update_index(
+    destination: ContentStore,
+    index: Optional[PackageIndex],
+    plan: CopyPlan,
+    result: CopyResult,
+    jobs: int,
+    warn: Callable[[str], None],
+) -> Optional[IndexUpdate]:
+    copied = [tag for tag in plan.packages if tag in result.copied]
+    if not copied and not result.deleted:
+        return None
+    if index is None or result.deleted or any(tag not in index.tags for tag in copied):
+        return update_index(destination, jobs=jobs, warn=warn)
+    return merge_pushed(destination, indexed_packages(index, copied), jobs=jobs, warn=warn)
+
+
+def indexed_packages(index: PackageIndex, tags: Iterable[str]) -> List[IndexedPackage]:
+    """Packages of an index as another index takes them: their own node first, then those they need."""
+    packages = []
+    nodes: Dict[str, Any] = {}
+    for tag in tags:
+        dag_hash = index.tags[tag]
+        entry = index.entry(dag_hash)
+        assert entry is not None  # its tag is in the index
+        order, pending = [], [dag_hash]
+        seen = {dag_hash}
+        while pending:
+            current = pending.pop()
+            if current not in nodes:
+                nodes[current] = node_of_entry(current, index.node(current))
+            order.append(nodes[current])
+            further = [h for h in nodes[current].needs if h not in seen]
+            seen.update(further)
+            pending += further
+        packages.append(IndexedPackage(order, entry))
+    return packages

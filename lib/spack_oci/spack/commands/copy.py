@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""`spack oci copy`: from one mirror to another."""
+
+import argparse
+from dataclasses import dataclass
+from typing import FrozenSet, Optional
+
+import spack.llnl.util.tty as tty
+import spack.mirrors.mirror
+
+from ...content import ContentStore, MissingStore
+from ...content.interfaces import RepositoryReader
+from ...content.platform import Platform
+from ...errors import NotFound, SpackOciError
+from ...operations.lifecycle.contents import ALL_TYPES, LINK_RUN, Contents
+from ...operations.lifecycle.copy import CopyPlan, CopyResult, Selection, compare, execute_copy, plan_copy
+from ...operations.lifecycle.lock_files import hashes_of_lock_file
+from ...util.sizes import format_size
+from .. import mirror_arguments, mirrors
+from ..output import counted, elided
+from .select import hashes_matching
+
+
+@dataclass(frozen=True)
+class Request:
+    source: ContentStore
+    destination: "spack.mirrors.mirror.Mirror"
+    found: Contents
+    plan: CopyPlan
+
+
+def plan(args: argparse.Namespace) -> Request:
+    """What the arguments of the sub-command ask for, compared with what is there."""
+    source = mirrors.open_store(mirror_arguments.find(args.source, mirrors.FETCH)[0], mirrors.FETCH)
+    destination = mirror_arguments.find(args.destination, mirrors.PUSH)[0]
+    there: RepositoryReader
+    try:
+        there = mirrors.open_store(destination, mirrors.PUSH)
+    except NotFound:  # a layout that a copy will create
+        there = MissingStore(destination.push_url)
+    both = compare(source, there)
+    selection = Selection(
+        roots=_roots(both.found, args),
+        tags=frozenset(args.tag) if args.tag or args.specs or args.lock else None,
+        build_dependencies=args.with_build_dependencies,
+        platform=Platform.parse(args.platform) if args.platform else None,
+    )
+    return Request(source, destination, both.found, plan_copy(both, selection, full=args.full, delete=args.delete))
+
+
+def _roots(found: Contents, args: argparse.Namespace) -> Optional[FrozenSet[str]]:
+    if not args.specs and not args.lock:
+        return frozenset() if args.tag else None
+    types = ALL_TYPES if args.with_build_dependencies else LINK_RUN
+    roots = {h for path in args.lock for h in hashes_of_lock_file(path, types)}
+    if args.specs:
+        roots |= hashes_matching(found.need_index(), args.specs, found.url)
+    return frozenset(roots)
+
+
+def print_plan(planned: CopyPlan) -> None:
+    for tag in (*planned.packages, *planned.images, *planned.attached):
+        print(f"copy    {tag}")
+    for tag in planned.delete:
+        print(f"delete  {tag}")
+    tty.info(f"{_summary(planned)} would be copied from {planned.source} to {planned.destination}")
+    _tell_of_missing(planned)
+
+
+def _summary(planned: CopyPlan) -> str:
+    size = f" ({format_size(planned.size)})" if planned.size else ""
+    words = [counted(len(planned.packages), "package") + size]
+    if planned.images:
+        words.append(counted(len(planned.images), "image"))
+    if planned.attached:
+        words.append(counted(len(planned.attached), "signature"))
+    return " and ".join(words) + (f"; {len(planned.present)} are there already" if planned.present else "")
+
+
+def _tell_of_missing(planned: CopyPlan) -> None:
+    if planned.missing:
+        named = elided([f"/{h[:7]}" for h in planned.missing])
+        count = counted(len(planned.missing), "package")
+        tty.warn(f"{planned.source} lacks {count} that these need: {named}")
+
+
+def execute(request: Request, jobs: int, *, quiet: bool) -> CopyResult:
+    planned = request.plan
+    total = len(planned.packages) + len(planned.images) + len(planned.attached) + len(planned.delete)
+    done = 0
+
+    def finished(tag: str, error: Optional[SpackOciError]) -> None:
+        nonlocal done
+        done += 1
+        if error is not None:
+            tty.error(f"{tag}: {error}")
+        elif not quiet:
+            tty.info(f"[{done}/{total}] {'Removed' if tag in planned.delete else 'Copied'} {tag}")
+
+    _tell_of_missing(planned)
+    store = mirrors.open_store(request.destination, mirrors.PUSH, create=True)
+    result = execute_copy(request.source, store, request.found, planned, jobs=jobs, finished=finished, warn=tty.warn)
+    if not quiet:
+        sent = f", {format_size(result.bytes_sent)} sent" if result.bytes_sent else ""
+        mounted = f", {counted(result.mounted, 'blob')} mounted" if result.mounted else ""
+        there = f", {len(planned.present)} were there" if planned.present else ""
+        failed = f", {len(result.failed)} failed" if result.failed else ""
+        tty.info(f"Copied {counted(len(result.copied), 'tag')} to {planned.destination}{there}{sent}{mounted}{failed}")
+    return result

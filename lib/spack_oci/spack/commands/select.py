@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Which packages of an index match specs, read by Spack's own code."""
+
+from typing import Sequence, Set
+
+import spack.spec
+
+from ...errors import NotFound
+from ...index.model import PackageIndex
+from ...operations.catalog import subset
+from .list import read_database
+
+
+def hashes_matching(index: PackageIndex, constraints: Sequence[str], url: str) -> Set[str]:
+    """DAG hashes of the packages that satisfy any of ``constraints``. Raises NotFound for one that none satisfies."""
+    wanted = [spack.spec.Spec(constraint) for constraint in constraints]
+    names = {spec.name for spec in wanted}
+    data = b"".join(index.database())
+    if not names & {None, ""}:
+        data = subset(data, lambda node: node.get("name") in names)
+    packages = read_database(data)
+    found: Set[str] = set()
+    for constraint, spec in zip(constraints, wanted):
+        matches = {p.dag_hash() for p in packages if p.satisfies(spec)}
+        if not matches:
+            raise NotFound(
+                f"{url} has no package that matches {constraint}",
+                remedy=f"`spack oci list --allarch {url}` shows what it has",
+            )
+        found |= matches
+    return found
