@@ -27,8 +27,9 @@ _MAX_EXTENSION = 4 * MAX_NAME
 #: eleven octal digits, the year 2242; a time beyond it is no time
 _MAX_TIME = 8**11 - 1
 
-#: name, mode, uid, gid, size, mtime, checksum, type, link name, magic (with version), (users, devices), name prefix
-_HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s80s155s12x")
+#: name, mode, uid, gid, size, mtime, checksum, type, link name, magic (with version), (users, devices), name prefix,
+#: star's trailer
+_HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s80s155s8x4s")
 _ZERO_BLOCK = bytes(BLOCK)
 
 
@@ -235,8 +236,9 @@ def _pax_records(data: bytes) -> List[Tuple[bytes, bytes]]:
 
 def _member(fields: tuple, kind: bytes, size: int, extended: Dict[bytes, bytes]) -> TarMember:
     name = fields[0].partition(b"\0")[0]
-    if fields[11][0] and fields[9].startswith(b"ustar\0"):
-        name = fields[11].partition(b"\0")[0] + b"/" + name
+    start = _name_prefix(fields[9], fields[11], fields[12])
+    if start:
+        name = start + b"/" + name
     link = fields[8].partition(b"\0")[0]
     mtime = _mtime(fields[5])
     if extended:
@@ -264,7 +266,30 @@ def _member(fields: tuple, kind: bytes, size: int, extended: Dict[bytes, bytes])
     return TarMember(name, kind, _number(fields[1], "mode") & 0o7777, size, mtime, link)
 
 
+def _name_prefix(magic: bytes, field: bytes, trailer: bytes) -> bytes:
+    """What belongs in front of the name: all of the field in POSIX, 131 bytes of it in star's extension.
+
+    GNU keeps times there (a: 12 bytes, c: 12 bytes). Go up to 1.7 wrote a prefix all the same under GNU's magic; as
+    later ones do (archive/tar, reader.go), what is no time and is ASCII is taken for that.
+    """
+    if not field[0]:
+        return b""
+    if magic.startswith(b"ustar\0"):
+        return field[: 131 if trailer == b"tar\0" else 155].partition(b"\0")[0]
+    if magic.startswith(b"ustar  \0") and not (_is_time(field[:12]) and _is_time(field[12:24])):
+        prefix = field.partition(b"\0")[0]
+        return prefix if prefix.isascii() else b""
+    return b""
+
+
+def _is_time(field: bytes) -> bool:
+    try:
+        return not field[0] or _number(field, "time") >= 0
+    except CorruptArchive:
+        return field[0] == 0xFF  # before 1970
+
+
 def _decimal(value: bytes) -> int:
-    if not value.isdigit() or len(value) > 19:
+    if not value.isdigit() or len(value.lstrip(b"0")) > 19:
         raise CorruptArchive(f"a tarball has a damaged pax header: {value[:40]!r} is no number")
     return int(value)

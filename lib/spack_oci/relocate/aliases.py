@@ -13,6 +13,7 @@ Spack does not look into ``.a``: its layouts and ``spack reindex`` search for na
 """
 
 import contextlib
+import errno
 import os
 import stat
 from typing import Dict, List, Mapping, Optional, Sequence
@@ -38,7 +39,7 @@ class Aliases:
         self._names: Dict[str, Optional[str]] = {}
 
     def names_of(self, mapped: PathMapping) -> Sequence[bytes]:
-        """The other names of what ``place.old`` becomes: one for a package, none for anything else.
+        """The other names of what ``mapped.old`` becomes: one for a package, none for anything else.
 
         Makes the link. Raises StorageError, ConfigurationError.
         """
@@ -86,7 +87,7 @@ class Aliases:
         return False
 
     def _make_directory(self) -> None:
-        if os.path.isdir(self.directory):
+        if os.path.lexists(self.directory):
             check_directory(self.directory, self._store_root)
             return
         parent = os.path.dirname(self.directory)
@@ -98,6 +99,7 @@ class Aliases:
             os.chmod(self.directory, stat.S_IMODE(status.st_mode) & ~(stat.S_IWOTH | stat.S_ISVTX))
             with contextlib.suppress(OSError):
                 os.chown(self.directory, -1, status.st_gid)
+        check_directory(self.directory, self._store_root)
 
 
 def alias_directory(relocation: Relocation) -> str:
@@ -105,13 +107,33 @@ def alias_directory(relocation: Relocation) -> str:
 
 
 def check_directory(directory: str, store_root: str) -> None:
-    """Refuse a directory in which anybody could put a link. Raises ConfigurationError."""
+    """Refuse a directory in which a stranger could put a link. Raises ConfigurationError, OSError.
+
+    Within the store, who may write is the store's business. Elsewhere, in ``/tmp`` say, the directory (and the link to
+    it, if it is one) has to belong to this user, to root, or to the owner of the store.
+    """
     mode = os.stat(directory).st_mode
+    if not stat.S_ISDIR(mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), directory)
+    if not _is_under(directory, store_root):
+        trusted = {0, os.geteuid(), _owner_of_existing(store_root)}
+        if not {os.stat(directory).st_uid, os.lstat(directory).st_uid} <= trusted:
+            raise ConfigurationError(
+                f"{directory}, which is to hold short names of packages, belongs to another user",
+                remedy="choose a directory of your own, or of the owner of the store, with oci:relocation:alias_root",
+            )
     if mode & stat.S_IWOTH and not (_is_under(directory, store_root) and os.stat(store_root).st_mode & stat.S_IWOTH):
         raise ConfigurationError(
             f"every user may write into {directory}, which is to hold short names of packages",
             remedy=f"chmod o-w {directory}, or choose another directory with oci:relocation:alias_root",
         )
+
+
+def _owner_of_existing(path: str) -> int:
+    """Of ``path``, or of the directory in which it will be made."""
+    while not os.path.lexists(path) and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+    return os.stat(path).st_uid
 
 
 def remove_aliases(directory: str, prefix: str) -> List[str]:

@@ -42,7 +42,7 @@ class Strings(NamedTuple):
     next_start: int
 
 
-#: other names, in order of preference, for what a place becomes; all are tried where ``place.new`` does not fit
+#: other names, in order of preference, for what an old path becomes; all are tried where ``mapped.new`` does not fit
 OtherNames = Callable[[PathMapping], Sequence[bytes]]
 
 

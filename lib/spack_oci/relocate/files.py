@@ -20,6 +20,9 @@ from .text import GrowthLimit, relocate_large_text, relocate_text
 #: text files larger than this are rewritten in parts
 LARGE_TEXT = 8 << 20
 
+#: larger files that Spack would leave as they are, and that have to be in memory as a whole, are left as well
+_MAX_WHOLE = 64 << 20
+
 #: relocates Mach-O files, given as paths: Spack's own functions, passed in by the adapter
 MachoRelocator = Callable[[List[str], PrefixMap], None]
 
@@ -72,8 +75,16 @@ class FileRelocator:
         if kind in (BINARY, STRINGS):
             return self._binary_on_disk(path, file_path)
         with open(file_path, "rb+") as file:
-            if kind == TEXT and os.fstat(file.fileno()).st_size > LARGE_TEXT:
+            size = os.fstat(file.fileno()).st_size
+            if kind == TEXT and size > LARGE_TEXT:
                 return relocate_large_text(file, self._mapping, self._growth)
+            if size > _MAX_WHOLE:
+                return False
+            if kind == OPAQUE:  # may be sparse: only what changes is written
+                changes = relocate_opaque(file.read(), self._mapping, self._aliases.names_of)
+                for offset, replacement in changes.patches:
+                    os.pwrite(file.fileno(), replacement, offset)
+                return bool(changes.patches)
             data = self.in_memory(path, kind, file.read())
             if data is None:
                 return False

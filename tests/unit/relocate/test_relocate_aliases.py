@@ -145,3 +145,40 @@ def test_the_old_prefix_in_the_first_bytes_of_a_tarball():
     assert old_prefix_in(Layer(old_prefix=old).file(".spack/spec.json", b"").gzip()) == old
     assert old_prefix_in(Layer().gzip()) == OLD_PREFIX, "a name in an extended header"
     assert old_prefix_in(b"no gzip") is None and old_prefix_in(b"") is None
+
+
+def test_an_alias_root_of_a_stranger_is_refused(tmp_path, monkeypatch):
+    """One in /tmp that somebody else has made could be filled by him."""
+    root, store = tmp_path / "a", tmp_path / "store"
+    root.mkdir()
+    store.mkdir()
+    os.symlink(root, tmp_path / "link")
+    check_directory(str(root), str(store))
+    stat, lstat = os.stat, os.lstat
+    owners = {str(root): 4711}
+
+    def owned(function):
+        def call(path, **kwargs):
+            found = function(path, **kwargs)
+            return os.stat_result((*found[:4], owners.get(os.fspath(path), found.st_uid), *found[5:10]))
+
+        return call
+
+    monkeypatch.setattr(os, "stat", owned(stat))
+    monkeypatch.setattr(os, "lstat", owned(lstat))
+    with pytest.raises(ConfigurationError, match="another user"):
+        names(Aliases(relocation(store, alias_root=str(root))), HASH)
+    assert os.listdir(root) == []
+    owners[str(store)] = 4711
+    check_directory(str(root), str(store))
+    owners.clear()
+    owners[str(tmp_path / "link")] = 4711
+    with pytest.raises(ConfigurationError, match="another user"):
+        check_directory(str(tmp_path / "link"), str(store))
+
+
+def test_an_alias_is_made_again_after_its_package_came_back(tmp_path):
+    (first,) = names(Aliases(relocation(tmp_path)), HASH)
+    remove_aliases(f"{tmp_path}/.a", f"{tmp_path}/linux/tool-1-{HASH}")
+    assert not os.path.lexists(first)
+    assert names(Aliases(relocation(tmp_path)), HASH) == [first] and os.path.islink(first)

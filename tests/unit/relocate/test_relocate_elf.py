@@ -149,3 +149,89 @@ def test_damaged_files_are_read_or_refused_but_never_break_anything(build_once, 
 @pytest.fixture(scope="module")
 def build_once(build):
     return build(f"-Wl,-rpath,{RPATH}", f"-Wl,--dynamic-linker,{OLD}/lib/ld.so")
+
+
+# --- what the reader believes of a header
+
+
+def header_of(data):
+    """(offset, size, number) of the program headers of a 64-bit file; its dynamic section as {tag: offset of value}."""
+    offset = int.from_bytes(data[32:40], "little")
+    size, count = (int.from_bytes(data[at : at + 2], "little") for at in (54, 56))
+    for at in range(offset, offset + size * count, size):
+        if int.from_bytes(data[at : at + 4], "little") == 2:
+            start, length = (int.from_bytes(data[at + i : at + i + 8], "little") for i in (8, 32))
+    tags = {int.from_bytes(data[at : at + 8], "little"): at + 8 for at in range(start, start + length, 16)}
+    return offset, size, count, tags
+
+
+def changed(data, at, value, length=8):
+    return data[:at] + value.to_bytes(length, "little") + data[at + length :]
+
+
+STRTAB, STRSZ, RUNPATH_TAG = 5, 10, 29
+
+
+@pytest.fixture(scope="module")
+def program(build):
+    return build("-g", "-Wl,--enable-new-dtags", f"-Wl,-rpath,{RPATH}")
+
+
+def loaded_by_pyelftools(data):
+    segments = [s.header for s in ELFFile(io.BytesIO(data)).iter_segments() if s.header.p_type == "PT_LOAD"]
+    return {at for s in segments for at in range(s.p_offset, s.p_offset + s.p_filesz)}
+
+
+def test_what_is_loaded_is_what_pyelftools_says_to_the_byte(program):
+    paths, loaded = read(program), loaded_by_pyelftools(program)
+    assert {at for at in range(len(program)) if paths.is_loaded(at)} == loaded
+    assert loaded and len(loaded) < len(program)
+
+
+def test_what_cannot_grow_is_loaded_and_no_path_field(program):
+    paths = read(program)
+    start, end = paths.rpath.offset, paths.rpath.offset + len(RPATH)
+    assert [paths.is_fixed(at) for at in (start - 1, start, end - 1, end)] == [True, False, False, True]
+    assert paths.is_fixed(0) and not paths.is_fixed(len(program) - 1)
+    assert elf.ElfPaths().is_fixed(5), "of a file that is not understood, nothing can grow"
+
+
+def test_a_string_outside_of_its_table_is_not_read(program):
+    tags = header_of(program)[3]
+    size = int.from_bytes(program[tags[STRSZ] : tags[STRSZ] + 8], "little")
+    for at, value in (
+        (tags[RUNPATH_TAG], size),
+        (tags[RUNPATH_TAG], 1 << 62),
+        (tags[STRSZ], 1),
+        (tags[STRSZ], 1 << 40),
+    ):
+        assert read(changed(program, at, value)) == elf.ElfPaths()
+
+
+def test_a_table_outside_of_what_is_loaded_is_not_read(program):
+    tags = header_of(program)[3]
+    for address in (0xFFFF_FFFF_FFFF, 1 << 63, len(program) + (1 << 20)):
+        assert read(changed(program, tags[STRTAB], address)) == elf.ElfPaths()
+
+
+def test_headers_of_another_size_or_number_are_not_read(program):
+    for size in (0, 32, 57):
+        assert read(changed(program, 54, size, 2)) == elf.ElfPaths()
+    assert read(changed(program, 56, 60_000, 2)) == elf.ElfPaths()
+    assert read(changed(program, 32, 1 << 63)) == elf.ElfPaths()
+
+
+def test_a_file_without_section_headers_is_read_as_the_loader_reads_it(program):
+    """sstrip and some packers remove them; the dynamic section says where the strings are."""
+    assert read(changed(changed(program, 40, 0), 60, 0, 2)) == read(program)
+
+
+@pytest.mark.parametrize("longer", [0, 1])
+def test_a_run_path_takes_the_room_it_has_and_no_byte_more(build, longer):
+    data = build(f"-Wl,-rpath,{OLD}/lib:{OTHER}/lib")
+    new = "/n" + "e" * (len(OLD) + len(OTHER) - len("/n") - len("/short/x") + longer)
+    changes = relocate_bytes(data, mapping((OLD, "/short/x"), (OTHER, new)))
+    if longer:
+        assert [u.mapped.old.decode() for u in changes.unplaced] == [OTHER]
+    else:
+        assert witness(apply(data, changes.patches))[0] == f"/short/x/lib:{new}/lib" and not changes.unplaced

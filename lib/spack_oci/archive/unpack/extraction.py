@@ -304,6 +304,8 @@ class Extraction:
             raise self._outside_error()
         if self._build_info is None:
             raise CorruptArchive(f"the tarball of {self._label} is no Spack package: it has no {BUILD_INFO}")
+        for member in self._links:
+            self._check_metadata_link(member)
         check_hash(os.fsdecode(self._root), dag_hash, self._label)
         info = BuildInfo.parse(self._build_info)
         mapping = build_mapping(info, relocation)
@@ -366,7 +368,6 @@ class Extraction:
 
     def _make_links(self, relocator: FileRelocator, summary: InstallSummary) -> None:
         for member in self._links:
-            self._check_metadata_link(member)
             try:
                 if member.kind == HARD_LINK:
                     self._make_hard_link(member)
