@@ -40,12 +40,12 @@ from support.spec_universe import Universe  # noqa: E402
 OURS = """
 import json, resource, sys, time
 sys.path[:0] = {paths!r}
-from spack_oci.index.update import update_index
+from spack_oci.index.update import UpdateSettings, update_index
 from spack_oci.reference import parse_url
 from spack_oci.registry import open_repository
 store = open_repository(parse_url(sys.argv[1]))
 began = time.perf_counter()
-result = update_index(store, full=sys.argv[2] == "full", jobs={jobs})
+result = update_index(store, UpdateSettings(jobs={jobs}), full=sys.argv[2] == "full")
 seconds = time.perf_counter() - began
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps({{"seconds": seconds, "peak": peak, "cpu": time.process_time(), **result.to_dict()}}))

@@ -9,10 +9,16 @@ from typing import Any, Dict, Iterable, List, Optional, Sequence
 from spack_oci.content import ContentStore, put_bytes
 from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, canonical_json, sha256_digest
 from spack_oci.index.publish import DATABASE_TAG
-from spack_oci.index.update import Backoff
+from spack_oci.index.update import Backoff, UpdateSettings
 from spack_oci.package.record import package_tag
 
-QUICK = Backoff(sleep=lambda seconds: None)
+
+def quick(**changes: Any) -> UpdateSettings:
+    """Settings of an update that does not wait for others."""
+    return UpdateSettings(**{"backoff": Backoff(sleep=lambda seconds: None), **changes})
+
+
+QUICK = quick()
 
 
 def dag_hash(text: str) -> str:

@@ -28,8 +28,7 @@ def location_of(word: str) -> Location:
 
 
 @functools.lru_cache(None)
-def _opened(process: int, word: str, create: bool) -> ContentStore:
-    location = location_of(word)
+def _opened(process: int, location: Location, create: bool) -> ContentStore:
     if isinstance(location, LayoutDirectory):
         from ..layout import open_layout
 
@@ -43,7 +42,12 @@ def _opened(process: int, word: str, create: bool) -> ContentStore:
 
 def open_cache(word: str, *, create: bool = False) -> ContentStore:
     """One for each process, so that connections are shared; ``create``: make the directory if there is none."""
-    return _opened(os.getpid(), word, create)
+    return _opened(os.getpid(), location_of(word), create)
+
+
+def open_index(word: str) -> ContentStore:
+    """Where the index of a cache is: in the cache, or in the repository of ``oci:index:repository``."""
+    return _opened(os.getpid(), settings.read().index_location(location_of(word)), False)
 
 
 def index_cache() -> IndexCache:
@@ -54,7 +58,7 @@ def read_index(word: str) -> CachedIndex:
     """Raises NotFound with what to do about it where there is none."""
     store = open_cache(word)
     try:
-        found = load_index(index_cache(), store.url, lambda: store, ttl=0)
+        found = load_index(index_cache(), store.url, lambda: open_index(word), ttl=0)
     except NotFound as e:
         raise NotFound(
             f"{store.url} has no index",

@@ -17,7 +17,7 @@ from ..store.store import Store
 from ..util.files import room_at
 from ..util.text import counted
 from . import settings
-from .caches import location_of, open_cache
+from .caches import location_of, open_cache, open_index
 
 
 def doctor(args: argparse.Namespace) -> int:
@@ -70,4 +70,5 @@ def _cache(word: str) -> List[Check]:
         location = location_of(word)
     except SpackOciError as e:
         return [Check("url", FAIL, str(e))]
-    return check_cache(location, functools.partial(open_cache, word), None, f"spack-oci update-index {word}")
+    opened, index = functools.partial(open_cache, word), functools.partial(open_index, word)
+    return check_cache(location, opened, index, None, f"spack-oci update-index {word}")

@@ -5,6 +5,7 @@ import argparse
 import os
 
 from ..commandline.common import print_json
+from ..errors import NotFound
 from . import settings
 from .output import info, warn
 
@@ -31,14 +32,19 @@ def clean(args: argparse.Namespace) -> int:
 
 
 def update_index(args: argparse.Namespace) -> int:
+    from ..index.update import UpdateSettings
     from ..index.update import update_index as update
-    from .caches import open_cache
+    from .caches import open_cache, open_index
 
-    store = open_cache(args.mirror)
-    done = update(store, full=args.full, jobs=settings.read().transfer_jobs, warn=warn)
+    store = open_cache(args.mirror, create=args.create)
+    options = UpdateSettings(jobs=settings.read().transfer_jobs, warn=warn, index_store=open_index(args.mirror))
+    try:
+        done = update(store, options, full=args.full, compare_digests=not args.new_only, create=args.create)
+    except NotFound as e:
+        raise NotFound(e.message, remedy="--create makes an empty index there") from e
     if args.json:
         print_json(done.to_dict())
     else:
         for line, is_warning in done.lines(store.url):
             (warn if is_warning else info)(line)
-    return 1 if args.strict and done.unreadable else 0
+    return 1 if args.strict and (done.unreadable or done.kept) else 0

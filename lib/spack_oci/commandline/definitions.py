@@ -32,14 +32,21 @@ def add_update_index(subparsers: argparse._SubParsersAction, program: Program, *
         "update-index",
         aliases=["rebuild-index"],
         help=f"make the index of a {program.cache.lower()} say what it has",
-        description=f"Read the packages that the index of a {program.cache.lower()} does not know yet, drop those that "
-        "are gone, and write the index that `spack install` and the concretizer read.",
+        description=f"Read the packages that the index of a {program.cache.lower()} does not know yet, or that were "
+        "pushed again, drop those that are gone, and write the index that `spack install` and the concretizer read. To "
+        "notice what was pushed again costs a registry one HEAD request for each package (a directory none); "
+        "--new-only saves them.",
         **program.examples("update-index CACHE", "update-index --full oci://ghcr.io/org/cache"),
     )
     parser.add_argument(
         "mirror", metavar=program.cache, help=program.cache_help, **({"nargs": "?"} if optional else {})
     )
-    parser.add_argument("--full", action="store_true", help="read every package again, also those the index knows")
+    extent = parser.add_mutually_exclusive_group()
+    extent.add_argument("--full", action="store_true", help="read every package again, also those the index knows")
+    extent.add_argument(
+        "--new-only", action="store_true", help="do not look whether packages that the index knows were pushed again"
+    )
+    parser.add_argument("--create", action="store_true", help="make an index also where there are no packages yet")
     parser.add_argument("--strict", action="store_true", help="exit with an error if a package could not be read")
     add_json(parser)
     return parser

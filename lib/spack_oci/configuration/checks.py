@@ -43,7 +43,11 @@ def check_codecs(remedy: str) -> Check:
 
 
 def check_cache(
-    location: Location, open_store: Callable[[], ContentStore], push: Optional[bool], update: str
+    location: Location,
+    open_store: Callable[[], ContentStore],
+    open_index_store: Callable[[], ContentStore],
+    push: Optional[bool],
+    update: str,
 ) -> List[Check]:
     """``push``: see probe_repository; ``update``: the command that makes an index."""
     if isinstance(location, LayoutDirectory) and not os.path.exists(location.path):
@@ -59,7 +63,7 @@ def check_cache(
             return checks
     else:
         checks = [_layout(location)]
-    return [*checks, _index(store, update)]
+    return [*checks, _index(store, open_index_store, update)]
 
 
 def _layout(location: Location) -> Check:
@@ -68,12 +72,12 @@ def _layout(location: Location) -> Check:
     return Check("directory", OK if writable else WARN, path + ("" if writable else ", not writable for you"))
 
 
-def _index(store: ContentStore, update: str) -> Check:
+def _index(store: ContentStore, open_index_store: Callable[[], ContentStore], update: str) -> Check:
     """Whether there is an index, and whether it names what the tags name."""
     remedy = f"run `{update}`"
     try:
         tags = {t for t in store.tags() if t.endswith(".spack") and t != "index.spack"}
-        index = fetch_index(store)
+        index = fetch_index(open_index_store())
     except NotFound:
         status = WARN if tags else OK
         return Check(

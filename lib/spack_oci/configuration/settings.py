@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, Mapping, Optional
 
 from ..archive.codec import Compression
 from ..content.blob_cache import BlobCache
+from ..reference import Location, Repository, parse_url
 from ..util.processes import available_cores
 from ..util.resources import SECTION, defaults_of, read_schema
 
@@ -38,6 +39,8 @@ class Settings:
     #: "": none
     base_image: str
     max_layers: int
+    #: template of the repository with the index, with {name} in it; "": the mirror's own
+    index_repository: str
     #: oci:image as it is in the configuration
     image: Mapping[str, Any]
 
@@ -50,6 +53,13 @@ class Settings:
     def default_layout(self) -> str:
         """Directory of the embedded default mirror."""
         return os.path.join(self.cache_root, "layout")
+
+    def index_location(self, location: Location) -> Location:
+        """Where the index of the cache at ``location`` is."""
+        if not self.index_repository or not isinstance(location, Repository):
+            return location
+        name = self.index_repository.replace("{name}", location.name)
+        return parse_url(f"{location.url[: -len(location.name)]}{name}")
 
     @property
     def index_directory(self) -> str:
@@ -75,6 +85,7 @@ def settings_of(section: Mapping[str, Any], path: Callable[[str], str]) -> Setti
         prefetch_packages=data["install"]["ahead"]["packages"],
         base_image=data["base_image"],
         max_layers=data["max_layers"],
+        index_repository=data["index"]["repository"],
         image=data["image"],
     )
 

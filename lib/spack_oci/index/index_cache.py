@@ -3,9 +3,9 @@
 
 ::
 
-    DIR/KEY/meta.json             {"url", "digest", "manifest", "source", "checked", "document", "database", "entries"}
+    DIR/KEY/meta.json             what is kept (members of KnownIndex), the names of the files, when it was confirmed
     DIR/KEY/DIGEST.zst            our document, as it was fetched
-    DIR/KEY/DIGEST.json           Spack's database, if the cache has no current document of ours
+    DIR/KEY/DIGEST.json           Spack's database, if our document does not give it
     DIR/KEY/DIGEST.entries        a line for each package, {"hash":...,"package":{...}}: found without parsing the rest
 
 Files are named by what they hold and renamed into place, ``meta.json`` last, so that several processes may use and fill
@@ -19,22 +19,23 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Mapping, Optional, Union
 
-from ..content import ContentStore
+from ..content import ContentReader
 from ..descriptor import canonical_json, parse_json
 from ..errors import InvalidContent, NotFound, SpackOciError, StorageError
 from ..util.files import atomic_write, storage_errors
-from .model import PackageEntry, database_from_lines, package_lines
-from .publish import DOCUMENT_TAG, decompress
-from .read import IndexDocument, NotModified, fetch_index
+from .entry import PackageEntry
+from .lines import database_from_lines, decompress, entry_lines
+from .publish import DOCUMENT_TAG
+from .read import IndexDocument, KnownIndex, NotModified, fetch_index
 
 _META = "meta.json"
 
 
 @dataclass(frozen=True)
 class CachedIndex:
-    """An index, and how sure it is that it is the current one."""
+    """An index that is kept on the disk, and how sure it is that it is the current one."""
 
     index: IndexDocument
     #: seconds since the cache last confirmed it; 0: just now
@@ -65,39 +66,53 @@ class IndexCache:
         if meta is None:
             return None
         try:
-            if meta["document"]:
-                document: Optional[bytes] = self._read(url, meta["document"])
-            else:
-                document = None
+            document = self._read(url, meta["document"]) if meta["document"] else None
             if meta["database"]:
                 data = self._read(url, meta["database"])
             else:
                 data = database_from_lines(decompress(document or b""), meta["digest"])
-            index = IndexDocument(data, meta["digest"], meta["manifest"], meta["source"], document)
+            index = IndexDocument(
+                data, meta["digest"], meta["manifest"], meta["source"], document, is_named=meta["is_named"]
+            )
             return CachedIndex(index, max(0.0, self._now() - meta["checked"]))
-        except (FileNotFoundError, KeyError, TypeError, InvalidContent):
+        except (FileNotFoundError, KeyError, TypeError, ValueError, InvalidContent):
             return None
         except OSError as e:
             raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
 
-    def known(self, url: str) -> Tuple[Optional[str], Optional[str], float]:
-        """(digest, manifest, age in seconds) of what is kept, without reading it."""
+    def known(self, url: str) -> Optional[KnownIndex]:
+        """What is kept, without reading it."""
         meta = self._meta(url) or {}
-        checked = meta.get("checked")
-        age = max(0.0, self._now() - checked) if isinstance(checked, (int, float)) else float("inf")
-        return meta.get("digest"), meta.get("manifest"), age
+        digest, manifest, document = (meta.get(key) for key in ("digest", "manifest", "document_digest"))
+        if not isinstance(digest, str) or not isinstance(manifest, str) or not isinstance(document, str):
+            return None
+        return KnownIndex(digest, manifest, document, meta.get("is_named") is True)
+
+    def age(self, url: str) -> float:
+        """Seconds since what is kept was fetched or confirmed; infinite if nothing is."""
+        checked = (self._meta(url) or {}).get("checked")
+        return max(0.0, self._now() - checked) if isinstance(checked, (int, float)) else float("inf")
+
+    def is_current(self, url: str) -> bool:
+        """Whether what is kept tells of the manifests that the tags had when it was confirmed. Not so where a Spack
+        without this extension wrote the index last: it may have pushed packages again."""
+        return (self._meta(url) or {}).get("source") == DOCUMENT_TAG
 
     def keep(self, url: str, index: IndexDocument) -> None:
-        stem = index.digest.partition(":")[2][:16]
+        known = index.known
+        # of all that is kept: the documents of two indexes with one database may differ
+        stem = hashlib.sha256(f"{known.digest} {known.document}".encode()).hexdigest()[:16]
         document = f"{stem}.zst" if index.document is not None else ""
-        # ours gives the database, unless it is older than the database
-        database = "" if index.source == DOCUMENT_TAG else f"{stem}.json"
+        # ours gives the database, unless it is older, or has packages that Spack could not read
+        database = "" if index.source == DOCUMENT_TAG and not index.left_out else f"{stem}.json"
         entries = f"{stem}.entries"
-        packages = b"".join(package_lines(decompress(index.document))) if index.document is not None else b""
+        packages = b"".join(entry_lines(decompress(index.document))) if index.document is not None else b""
         meta = {
             "url": url,
-            "digest": index.digest,
-            "manifest": index.manifest,
+            "digest": known.digest,
+            "manifest": known.manifest,
+            "document_digest": known.document,
+            "is_named": known.is_named,
             "source": index.source,
             "checked": self._now(),
             "document": document,
@@ -115,11 +130,16 @@ class IndexCache:
             self._remove_others(url, {document, database, entries, _META})
 
     def confirm(self, url: str) -> None:
-        """The cache has just said that what is kept is current."""
+        """The registry has just said that what is kept is current."""
         meta = self._meta(url)
         if meta is not None:
             with storage_errors(f"keeping the index of {url}"):
                 self._write(url, _META, canonical_json({**meta, "checked": self._now()}))
+
+    def drop(self, url: str) -> None:
+        """Forget what is kept: the registry has just said that there is no index."""
+        with storage_errors(f"dropping the index of {url}"), contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path(url, _META))
 
     def lookup(self, url: str, dag_hash: str) -> Optional[PackageEntry]:
         """What is known of one package, in about a millisecond whatever the size of the index."""
@@ -172,8 +192,26 @@ class IndexCache:
                     os.unlink(path)
 
 
+def refresh_index(cache: IndexCache, url: str, store: ContentReader) -> Union[IndexDocument, NotModified]:
+    """Make what is kept for a mirror what the mirror has now: one request if nothing changed. What is new is returned,
+    also if it could not be kept.
+
+    Raises NotFound when the mirror has no index, after which nothing is kept; and what :func:`fetch_index` raises.
+    """
+    try:
+        found = fetch_index(store, cache.known(url))
+    except NotFound:
+        cache.drop(url)
+        raise
+    if isinstance(found, NotModified):
+        cache.confirm(url)
+    else:
+        cache.keep(url, found)
+    return found
+
+
 def load_index(
-    cache: IndexCache, url: str, open_store: Callable[[], ContentStore], *, ttl: float = 600.0
+    cache: IndexCache, url: str, open_store: Callable[[], ContentReader], *, ttl: float = 600.0
 ) -> CachedIndex:
     """The index of one mirror: the kept one if it was confirmed less than ``ttl`` seconds ago, else asked for.
 
@@ -181,13 +219,13 @@ def load_index(
     may be old (``failure``). Raises that failure when nothing is kept, and NotFound when the mirror has no index: that
     is an answer, after which a kept one is wrong.
     """
-    digest, manifest, age = cache.known(url)
-    if digest and age < ttl:
+    known = cache.known(url)
+    if known is not None and cache.age(url) < ttl:
         kept = cache.load(url)
         if kept is not None:
             return kept
     try:
-        found = fetch_index(open_store(), digest, manifest)
+        found = fetch_index(open_store(), known)
         if isinstance(found, NotModified):
             kept = cache.load(url)
             if kept is not None:
@@ -197,7 +235,7 @@ def load_index(
     except NotFound:
         raise
     except SpackOciError as e:
-        kept = cache.load(url) if digest else None
+        kept = cache.load(url) if known is not None else None
         if kept is None:
             raise
         return CachedIndex(kept.index, kept.age, e)
@@ -210,7 +248,7 @@ def load_index(
 
 
 def load_indexes(
-    cache: IndexCache, stores: Mapping[str, Callable[[], ContentStore]], *, ttl: float = 600.0, jobs: int = 8
+    cache: IndexCache, stores: Mapping[str, Callable[[], ContentReader]], *, ttl: float = 600.0, jobs: int = 8
 ) -> Dict[str, Union[CachedIndex, SpackOciError]]:
     """The indexes of several mirrors at once, by URL in the order given; a mirror that fails has its error."""
 

@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""The two index manifests of a cache: their tags, media types and bytes, reading them and publishing them.
+"""The two index manifests of a build cache: their tags, media types and bytes, reading them and publishing them.
 
 ``index.spack`` is what every Spack reads: an image manifest whose one "layer" is the JSON of a database. It has the
 media type of a tarball because Spack's reader asks for that. ``spack-oci.index`` is ours: an artifact manifest
-(image-spec, guidelines for artifact usage) whose layer is our document; its annotations name the manifest of
-``index.spack`` and the database that it corresponds to, so that a reader knows with a HEAD whether ours is current.
+(image-spec, guidelines for artifact usage) whose layer is our document.
+
+Each names the other. Annotations of ours name the manifest of ``index.spack`` and the database in it, so that a reader
+knows whether ours is current. An annotation of ``index.spack`` names our document: Spack's database does not say which
+manifests the packages have, so it alone would not change when a package is pushed again with other content. With the
+annotation, one HEAD of ``index.spack`` tells a reader whether anything changed.
 
 Ours is published last: until then, and when a Spack without this extension has overwritten ``index.spack``, ours names
 another manifest than the one that is there, and readers take ``index.spack``.
 """
 
-import io
-from typing import Iterable, Iterator, NamedTuple, Optional, Tuple
+import contextlib
+from typing import Iterator, NamedTuple, Optional, Tuple
 
-from ..content import ContentStore, put_bytes, read_blob
+from ..content import ContentReader, RepositoryWriter, put_bytes, read_blob
 from ..content.interfaces import BlobReader, ManifestReader
 from ..descriptor import (
     OCI_CONFIG,
@@ -25,7 +29,8 @@ from ..descriptor import (
     check_digest,
     parse_json,
 )
-from ..errors import InvalidContent, InvalidReference
+from ..errors import IndexUpdateError, InvalidContent, InvalidReference, ResponseError
+from .lines import MAX_DATABASE_SIZE, compress
 from .model import PackageIndex
 
 #: Spack's index
@@ -38,13 +43,15 @@ DOCUMENT_TYPE = "application/vnd.spack-oci.index.v1.jsonl+zstd"
 
 NAMED_MANIFEST = "org.spack-oci.index.spack"
 NAMED_DATABASE = "org.spack-oci.index.database"
+#: in the manifest of ``index.spack``: digest of our document. In ours: the same, if ``index.spack`` has it
+NAMED_DOCUMENT = "org.spack-oci.index.document"
 PACKAGES = "org.spack-oci.index.packages"
 
-#: more than a hundred times what 20,000 packages need
 MAX_DOCUMENT_SIZE = 1 << 30
-MAX_DATABASE_SIZE = 4 << 30
-_LEVEL = 6
 _EMPTY = b"{}"
+
+#: distribution-spec has no code for it; ECR says TAG_INVALID, others only say so in words
+_IMMUTABLE_CODES = {"TAG_INVALID", "TAG_IMMUTABLE", "MANIFEST_IMMUTABLE"}
 
 
 class DocumentManifest(NamedTuple):
@@ -56,6 +63,8 @@ class DocumentManifest(NamedTuple):
     named_manifest: str
     #: digest of the database in that
     named_database: str
+    #: ``index.spack`` names our document too: it changes whenever ours does
+    is_named: bool
 
 
 class Published(NamedTuple):
@@ -67,23 +76,45 @@ class Published(NamedTuple):
     document: Descriptor
 
 
-def publish(store: ContentStore, index: PackageIndex) -> Published:
-    """Write both documents, ours last. The index holds no node that is not needed (:meth:`PackageIndex.prune`)."""
+def publish(store: RepositoryWriter, index: PackageIndex) -> Published:
+    """Write both documents, ours last. The index holds no node that is not needed (:meth:`PackageIndex.prune`).
+
+    Raises IndexUpdateError where the tags of a repository cannot be moved, and the errors of the store.
+    """
     config = put_bytes(store, _EMPTY, OCI_CONFIG)
     database = put_bytes(store, b"".join(index.database()), OCI_LAYER_GZIP)
     document = put_bytes(store, compress(index.lines()), DOCUMENT_TYPE)
-    database_manifest = store.put_manifest(database_manifest_bytes(config, database), OCI_MANIFEST, DATABASE_TAG)
-    data = document_manifest_bytes(document, database_manifest.digest, database.digest, len(index))
-    return Published(database_manifest, store.put_manifest(data, OCI_MANIFEST, DOCUMENT_TAG), database, document)
+    with _immutable_tags_named(store):
+        data = database_manifest_bytes(config, database, document)
+        database_manifest = store.put_manifest(data, OCI_MANIFEST, DATABASE_TAG)
+        data = document_manifest_bytes(document, database_manifest.digest, database.digest, len(index))
+        document_manifest = store.put_manifest(data, OCI_MANIFEST, DOCUMENT_TAG)
+    return Published(database_manifest, document_manifest, database, document)
 
 
-def database_manifest_bytes(config: Descriptor, database: Descriptor) -> bytes:
+@contextlib.contextmanager
+def _immutable_tags_named(store: RepositoryWriter) -> Iterator[None]:
+    """ECR: https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html"""
+    try:
+        yield
+    except ResponseError as e:
+        if not (_IMMUTABLE_CODES & set(e.codes) or "immutable" in e.message.lower()):
+            raise
+        raise IndexUpdateError(
+            f"the tags of {store.url} are immutable, so its index cannot be renewed ({e.message})",
+            remedy=f"exempt the tags {DATABASE_TAG} and {DOCUMENT_TAG} (in ECR: an exclusion filter for each), or keep"
+            " the index in another repository with oci:index:repository",
+        ) from e
+
+
+def database_manifest_bytes(config: Descriptor, database: Descriptor, document: Descriptor) -> bytes:
     return canonical_json(
         {
             "mediaType": OCI_MANIFEST,
             "schemaVersion": 2,
             "config": config.to_dict(),
             "layers": [database.to_dict()],
+            "annotations": {NAMED_DOCUMENT: document.digest},
         }
     )
 
@@ -98,6 +129,7 @@ def document_manifest_bytes(document: Descriptor, named_manifest: str, named_dat
             "layers": [document.to_dict()],
             "annotations": {
                 NAMED_DATABASE: named_database,
+                NAMED_DOCUMENT: document.digest,
                 PACKAGES: str(packages),
                 NAMED_MANIFEST: named_manifest,
             },
@@ -108,18 +140,22 @@ def document_manifest_bytes(document: Descriptor, named_manifest: str, named_dat
 def read_document_manifest(store: ManifestReader) -> DocumentManifest:
     """Raises NotFound, and InvalidContent when something else has the tag."""
     descriptor, data = store.get_manifest(DOCUMENT_TAG)
-    what = f"{DOCUMENT_TAG} of {store.url}"
-    manifest = parse_json(data, what)
+    label = f"{DOCUMENT_TAG} of {store.url}"
+    manifest = parse_json(data, label)
     try:
-        notes = manifest["annotations"]
+        annotations = manifest["annotations"]
         document = Descriptor.from_dict(manifest["layers"][0])
         found = DocumentManifest(
-            descriptor, document, check_digest(notes[NAMED_MANIFEST]), check_digest(notes[NAMED_DATABASE])
+            descriptor,
+            document,
+            check_digest(annotations[NAMED_MANIFEST]),
+            check_digest(annotations[NAMED_DATABASE]),
+            annotations.get(NAMED_DOCUMENT) == document.digest,
         )
-    except (KeyError, IndexError, TypeError, InvalidReference) as e:
-        raise InvalidContent(f"{what} is no index of ours ({type(e).__name__}: {e})") from None
+    except (KeyError, IndexError, TypeError, AttributeError, InvalidReference) as e:
+        raise InvalidContent(f"{label} is no index of ours ({type(e).__name__}: {ascii(e)[:100]})") from None
     if document.media_type != DOCUMENT_TYPE:
-        raise InvalidContent(f"{what} has the media type {document.media_type}, not {DOCUMENT_TYPE}")
+        raise InvalidContent(f"{label} has the media type {ascii(document.media_type)[:80]}, not {DOCUMENT_TYPE}")
     return found
 
 
@@ -129,45 +165,18 @@ def read_document(store: BlobReader, manifest: DocumentManifest) -> bytes:
 
 
 def read_database(
-    store: ContentStore, reference: str = DATABASE_TAG, known_digest: Optional[str] = None
+    store: ContentReader, reference: str = DATABASE_TAG, known_digest: Optional[str] = None
 ) -> Tuple[Descriptor, Descriptor, Optional[bytes]]:
     """(manifest, database, bytes) of ``index.spack``; no bytes if they are known. Raises NotFound, InvalidContent."""
     manifest, data = store.get_manifest(reference)
-    what = f"{DATABASE_TAG} of {store.url}"
+    label = f"{DATABASE_TAG} of {store.url}"
     try:
-        database = Descriptor.from_dict(parse_json(data, what)["layers"][0])
+        database = Descriptor.from_dict(parse_json(data, label)["layers"][0])
     except (KeyError, IndexError, TypeError) as e:
-        raise InvalidContent(f"{what} is no index ({type(e).__name__}: {e})") from None
+        raise InvalidContent(f"{label} is no index ({type(e).__name__}: {ascii(e)[:100]})") from None
     if database.digest == known_digest:
         return manifest, database, None
     return manifest, database, read_blob(store, database, MAX_DATABASE_SIZE)
-
-
-def compress(lines: Iterable[bytes]) -> bytes:
-    """One zstd frame. The same lines give the same bytes (with the same libzstd: no threads, no dictionary)."""
-    import zstandard  # not at the top: most of Spack's processes never read an index
-
-    target = io.BytesIO()
-    with zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).stream_writer(target, closefd=False) as writer:
-        for line in lines:
-            writer.write(line)
-    return target.getvalue()
-
-
-def decompress(data: bytes) -> Iterator[bytes]:
-    """The lines of our document, one at a time. Raises InvalidContent."""
-    import zstandard
-
-    try:
-        with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)) as reader:
-            size = 0
-            for line in io.BufferedReader(reader, 1 << 17):  # type: ignore[arg-type]
-                size += len(line)
-                if size > MAX_DATABASE_SIZE:
-                    raise InvalidContent(f"the package index is larger than {MAX_DATABASE_SIZE} bytes")
-                yield line
-    except zstandard.ZstdError as e:
-        raise InvalidContent(f"the package index is not zstd: {e}") from None
 
 
 def is_current(manifest: DocumentManifest, database_manifest: Optional[Descriptor]) -> bool:

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Reading the index of a cache: ours when it is current, else Spack's."""
+"""Reading the index of a build cache: ours when it is current, else Spack's."""
 
 from dataclasses import dataclass, field
-from typing import Dict, Iterable, Optional, Union
+from typing import Dict, Iterable, Mapping, NamedTuple, Optional, Union
 
-from ..content import ContentStore
-from ..descriptor import Descriptor
+from ..content import ContentReader
+from ..descriptor import Descriptor, sha256_digest
 from ..errors import DigestMismatch, InvalidContent, NotFound
-from .model import PackageEntry, database_from_lines, entries_from_lines
+from .database import check_database
+from .entry import PackageEntry
+from .lines import database_from_lines, decompress, entries_from_lines
 from .publish import (
     DATABASE_TAG,
     DOCUMENT_TAG,
     DocumentManifest,
-    decompress,
     is_current,
     read_database,
     read_document,
@@ -20,15 +21,28 @@ from .publish import (
 )
 
 
+class KnownIndex(NamedTuple):
+    """What a reader has of an index, so that it is fetched again only when it changed."""
+
+    #: of the database
+    digest: str
+    #: digest of the manifest of ``index.spack``
+    manifest: str
+    #: digest of our document; empty: none
+    document: str
+    #: whether the manifest of ``index.spack`` changes whenever any of this does
+    is_named: bool
+
+
 @dataclass(frozen=True)
 class IndexDocument:
     """An index that was fetched."""
 
-    #: the JSON of a Spack database
+    #: the JSON of a Spack database, without the records that Spack could not read
     data: bytes = field(repr=False)
-    #: digest of ``data``: what Spack keeps as the hash of an index
+    #: digest of the database as it is stored: what Spack keeps as the hash of an index
     digest: str
-    #: digest of the manifest of ``index.spack``: give it back as ``known_manifest``
+    #: digest of the manifest of ``index.spack``
     manifest: str
     #: the tag it came from
     source: str
@@ -36,6 +50,15 @@ class IndexDocument:
     document: Optional[bytes] = field(default=None, repr=False)
     #: why ours was not used, if it was not
     fallback: str = ""
+    #: whether ``manifest`` changes whenever our document does
+    is_named: bool = True
+    #: label of a package that is not in ``data`` because Spack could not read it -> why
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def known(self) -> KnownIndex:
+        document = "" if self.document is None else sha256_digest(self.document)
+        return KnownIndex(self.digest, self.manifest, document, self.is_named)
 
     def entries(self, hashes: Optional[Iterable[str]] = None) -> Dict[str, PackageEntry]:
         """What is known of the packages with these DAG hashes (None: of all). Empty without a document of ours."""
@@ -49,24 +72,21 @@ class NotModified:
     digest: str
 
 
-def fetch_index(
-    store: ContentStore, known_digest: Optional[str] = None, known_manifest: Optional[str] = None
-) -> Union[IndexDocument, NotModified]:
-    """The index of a cache, as the JSON that Spack's database code reads.
+def fetch_index(store: ContentReader, known: Optional[KnownIndex] = None) -> Union[IndexDocument, NotModified]:
+    """The index of a build cache, as the JSON that Spack's database code reads.
 
-    ``known_digest``: digest of the database that the caller has; ``known_manifest``: of the manifest that it came
-    with, which makes an unchanged index one HEAD request. Ours is taken when it was published together with the
-    ``index.spack`` that is there: it is a tenth of the size and gives the same bytes. When it is stale, damaged or
-    absent, Spack's is.
+    ``known``: what the caller has; an unchanged index costs one HEAD request then. Ours is taken when it was published
+    together with the ``index.spack`` that is there: it is a tenth of the size and gives the same bytes. When it is
+    stale, damaged or absent, Spack's is.
 
-    Raises NotFound when the cache has no index, InvalidContent when it has one that cannot be read.
+    Raises NotFound when there is no index, InvalidContent when there is one that cannot be read.
     """
     try:
         current: Optional[Descriptor] = store.resolve(DATABASE_TAG)
     except NotFound:
         current = None
-    if current is not None and known_digest and current.digest == known_manifest:
-        return NotModified(known_digest)
+    if known is not None and known.is_named and current is not None and current.digest == known.manifest:
+        return NotModified(known.digest)
     ours: Optional[DocumentManifest]
     try:
         ours = read_document_manifest(store)
@@ -79,31 +99,45 @@ def fetch_index(
     if ours is None and current is None:
         raise NotFound(f"{store.url} has no index")
     if ours is not None and not reason:
-        if known_digest == ours.named_database:
-            return NotModified(known_digest)
+        if known is not None and (known.digest, known.document) == (ours.named_database, ours.document.digest):
+            return NotModified(known.digest)
         try:
-            document = read_document(store, ours)
-            data = database_from_lines(decompress(document), ours.named_database)
-            return IndexDocument(data, ours.named_database, ours.named_manifest, DOCUMENT_TAG, document)
+            return _fetch_document(store, ours)
         except (NotFound, InvalidContent, DigestMismatch) as e:
             if current is None:
                 raise
             ours, reason = None, e.message
     assert current is not None
-    return _fetch_database(store, current, ours, known_digest, reason)
+    return _fetch_database(store, current, ours, known, reason)
+
+
+def _fetch_document(store: ContentReader, ours: DocumentManifest) -> IndexDocument:
+    document = read_document(store, ours)
+    data = database_from_lines(decompress(document), ours.named_database)
+    checked = check_database(data, f"{DOCUMENT_TAG} of {store.url}")
+    return IndexDocument(
+        checked.data,
+        ours.named_database,
+        ours.named_manifest,
+        DOCUMENT_TAG,
+        document,
+        is_named=ours.is_named,
+        left_out=checked.left_out,
+    )
 
 
 def _fetch_database(
-    store: ContentStore,
+    store: ContentReader,
     current: Descriptor,
     ours: Optional[DocumentManifest],
-    known_digest: Optional[str],
+    known: Optional[KnownIndex],
     reason: str,
 ) -> Union[IndexDocument, NotModified]:
-    """Spack's index; an older document of ours is still right about the layers of the packages that it has."""
-    manifest, database, data = read_database(store, current.digest, known_digest)
+    """Spack's index; an older document of ours still helps to find packages that have not changed since."""
+    manifest, database, data = read_database(store, current.digest, known.digest if known is not None else None)
     if data is None:
         return NotModified(database.digest)
+    checked = check_database(data, f"{DATABASE_TAG} of {store.url}")
     document = None
     if ours is not None:
         try:
@@ -111,7 +145,9 @@ def _fetch_database(
             entries_of_document(document, ())  # readable from the first line to the last
         except (NotFound, InvalidContent, DigestMismatch) as e:
             document, reason = None, e.message
-    return IndexDocument(data, database.digest, manifest.digest, DATABASE_TAG, document, reason)
+    return IndexDocument(
+        checked.data, database.digest, manifest.digest, DATABASE_TAG, document, reason, left_out=checked.left_out
+    )
 
 
 def entries_of_document(document: bytes, hashes: Optional[Iterable[str]] = None) -> Dict[str, PackageEntry]:

@@ -11,7 +11,8 @@ from ..errors import NotAPackage
 from ..package.documents import PackageDocuments, read_package_documents
 from ..package.record import Layer, package_tag
 from ..package.relocation_summary import PUSHER, summary_of_annotations
-from .model import PackageEntry, PackageIndex
+from .entry import PackageEntry
+from .model import PackageIndex
 from .nodes import Node, nodes_of_document
 
 

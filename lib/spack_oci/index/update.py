@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Making the index of a cache say what the cache has: incrementally, and with any number of writers at once.
+"""Making the index of a build cache say what the build cache has: incrementally, with any number of writers at once.
 
-**Incremental.** The tags are the truth, the index is a summary of them. The last document of ours says what is known;
-a package's spec is identified by the DAG hash in its tag, so that only tags it does not list are read, and those that
-are gone are dropped. (A tag that was pushed again keeps its old layer in the index until its pusher merges, or until
-``full``. The old layer has the same package; a reader that finds it deleted reads the tag.)
+**Current.** An index is current when it names all the tags of packages and, for each, the digest that the tag has. The
+tags are the truth, the index is a summary of them.
+
+**Incremental.** The last document of ours says what is known. Only tags are read that it does not list, or that have
+another digest than it says; those that are gone are dropped. A registry lists tags without digests, so that to notice
+a package that was pushed again costs a HEAD request for each tag (a layout has them in one file). ``update_index`` does
+so unless it is told not to; ``merge_pushed``, which a push runs, knows the digests of what it pushed, and leaves those
+of others to them.
 
 **Many writers.** A registry offers no way to replace a tag only if it still has the value that was read, so two writers
 that start from the same index can overwrite each other. Each of them therefore runs this loop::
 
     look:     read the index, then list the tags
-    complete? the index has all that was pushed here, and all the tags, and both documents belong together: done
+    complete? the index has all that was pushed or read here, and all the tags, and both documents belong together: done
     back off: wait a random time, look again, perhaps somebody else has completed it
     write:    what the index has, plus what was pushed here, plus the missing tags, minus those that are gone
 
@@ -19,8 +23,12 @@ stops only after a look that came *after* its last write and showed a complete i
 makes, by V. V looks afterwards. A package that this last index lacks was tagged before that look, or after it. If
 before, V sees the tag, finds the index incomplete and writes again, so it was not the last write. If after, the pusher
 of that package has yet to merge, looks, finds its package missing and writes, so again it was not the last. Hence the
-last index lacks nothing. Two documents are two places to overwrite; ours names the manifest of the other and is
-written after it, so a look also finds a mixture of two writers incomplete, and the same argument holds for the pair.
+last index lacks nothing. The same holds for the digest of a package that was pushed again, with one request more: who
+finds another digest in an index than that of what was pushed or read here asks the tag, after its own write, which of
+two pushers was the last. (Of two who push the same new package at once, neither finds an index with it; then the index
+may name the one that was first, until digests are compared again.) Two documents are two places to overwrite; ours
+names the manifest of the other and is written after it, so a look also finds a mixture of two writers incomplete, and
+the same argument holds for the pair.
 
 Who is killed between a write and the look after it may leave behind an index without the packages of somebody who had
 finished. Nothing is damaged then: the tags are there, readers of the index do not see those packages, and the next
@@ -34,54 +42,51 @@ that it first saw after its last write, leaves those to their pushers, who have 
 its packages by that, until the next write.
 """
 
-import functools
-import itertools
 import random
 import re
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from queue import SimpleQueue
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from ..content import ContentStore
+from ..content import RepositoryWriter
 from ..descriptor import Descriptor
 from ..errors import (
     ContentError,
     DigestMismatch,
     IndexUpdateError,
     InvalidContent,
+    NotAPackage,
     NotFound,
-    ServerFailure,
     SpackOciError,
-    UnexpectedResponse,
 )
-from ..index.read_package import IndexedPackage, read_package
 from ..package.record import is_package_tag
 from ..util.text import counted, elided
-from .model import PackageEntry, PackageIndex
+from .entry import PackageEntry
+from .lines import decompress
+from .model import PackageIndex
+from .nodes import Node
 from .publish import (
     DATABASE_TAG,
     DOCUMENT_TAG,
     DocumentManifest,
     Published,
-    decompress,
     is_current,
     publish,
     read_document,
     read_document_manifest,
 )
+from .read_package import IndexedPackage
+from .read_tags import ListedButMissing, read_digests, read_packages
 
 Warn = Callable[[str], None]
+#: reads nodes as Spack does; raises NotAPackage that names one that Spack cannot read
+CheckNodes = Callable[[Sequence[Node]], None]
 
 #: where cosign stores the signature of a manifest
 _SIGNATURE_TAG = re.compile(r"sha256-([0-9a-f]{64})\.sig\Z")
 
 #: how often an incomplete listing of the tags is asked for again
 _LISTINGS = 5
-
-#: what makes one tag unreadable; everything else would befall the others too and ends the update
-_UNREADABLE = (ContentError, ServerFailure, UnexpectedResponse)
 
 
 @dataclass(frozen=True)
@@ -99,8 +104,22 @@ class Backoff:
     sleep: Callable[[float], None] = time.sleep
     uniform: Callable[[float, float], float] = random.uniform
 
-    def wait(self, attempt: int, cycle: float) -> None:
+    def wait(self, attempt: int, cycle: float = 0.0) -> None:
         self.sleep(self.uniform(0.0, min(self.limit, max(cycle, self.shortest_cycle) * 2.0**attempt)))
+
+
+@dataclass(frozen=True)
+class UpdateSettings:
+    """How to update an index."""
+
+    #: tags read at a time
+    jobs: int = 16
+    warn: Warn = lambda message: None
+    backoff: Backoff = field(default_factory=Backoff)
+    #: asked of nodes that the index does not have yet
+    check_nodes: CheckNodes = lambda nodes: None
+    #: where the index is, if not in the repository of the packages
+    index_store: Optional[RepositoryWriter] = None
 
 
 @dataclass(frozen=True)
@@ -109,11 +128,16 @@ class IndexUpdate:
 
     #: packages in the index now
     total: int
-    #: packages that the index did not know before, and that it knows no longer
+    #: packages that the index did not know before, those whose content it knows anew, and those that it knows no longer
     added: int
+    changed: int
     removed: int
-    #: tag -> why it could not be read
+    #: tags whose digest was compared with the index: so many HEAD requests in a registry
+    compared: int = 0
+    #: tag -> why it could not be read; it is not in the index
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    #: tag -> why it could not be read; it is in the index as it was before
+    kept: Mapping[str, str] = field(default_factory=dict)
     #: tags that others are pushing just now and will merge themselves
     pending: Tuple[str, ...] = ()
     #: digest of the database that ``index.spack`` holds
@@ -128,15 +152,24 @@ class IndexUpdate:
     document_size: int = 0
 
     def to_dict(self) -> Dict[str, Any]:
-        return {**vars(self), "unreadable": dict(self.unreadable), "pending": list(self.pending)}
+        return {
+            **vars(self),
+            "unreadable": dict(self.unreadable),
+            "kept": dict(self.kept),
+            "pending": list(self.pending),
+        }
 
     def lines(self, url: str) -> List[Tuple[str, bool]]:
         """For people: (text, is it a warning)."""
-        changes = f"{self.added} added, {self.removed} removed" if self.added or self.removed else "nothing new"
+        counts = (("added", self.added), ("changed", self.changed), ("removed", self.removed))
+        changes = ", ".join(f"{count} {word}" for word, count in counts if count) or "nothing new"
         lines = [(f"Index of {url}: {counted(self.total, 'package')} ({changes})", False)]
         if self.unreadable:
             named = elided(sorted(self.unreadable))
             lines.append((f"{counted(len(self.unreadable), 'tag')} could not be read: {named}", True))
+        if self.kept:
+            named = elided(sorted(self.kept))
+            lines.append((f"{counted(len(self.kept), 'tag')} could not be read and stayed as before: {named}", True))
         if self.pending:
             text = f"{counted(len(self.pending), 'package')} of other pushers came meanwhile; they add them themselves"
             lines.append((text, False))
@@ -144,38 +177,38 @@ class IndexUpdate:
 
 
 def update_index(
-    store: ContentStore,
+    store: RepositoryWriter,
+    settings: Optional[UpdateSettings] = None,
     *,
     full: bool = False,
+    compare_digests: bool = True,
     strict: bool = False,
-    jobs: int = 16,
-    warn: Warn = lambda message: None,
-    backoff: Optional[Backoff] = None,
+    create: bool = True,
 ) -> IndexUpdate:
-    """Make the index say what the tags say. ``full``: read every tag again, as if there were no index.
+    """Make the index say what the tags say.
 
-    A tag that cannot be read is left out, named with ``warn`` and in the result; with ``strict`` it makes the update
-    fail in the end (IndexUpdateError), after the index was written. ``jobs``: tags read at a time.
+    ``full``: read every tag again, as if there were no index. ``compare_digests``: read those again that have another
+    digest than the index says. A tag that cannot be read is left out, or stays as it was if the registry and not the
+    content is to blame; it is named with ``warn`` and in the result. With ``strict`` it makes the update fail in the
+    end (IndexUpdateError), after the index was written. Without ``create``, NotFound is raised where there is neither
+    a package nor an index: the name may be mistyped.
     """
-    result = _Writer(store, [], jobs, warn, backoff or Backoff()).run(full=full, patient=False)
-    if strict and result.unreadable:
+    writer = _Writer(store, [], settings or UpdateSettings(), create)
+    result = writer.run(full, compare_digests and not full, patient=False)
+    failed = {**result.unreadable, **result.kept}
+    if strict and failed:
         raise IndexUpdateError(
-            f"the index of {store.url} lacks {len(result.unreadable)} tags that could not be read:"
-            f" {', '.join(sorted(result.unreadable))}"
+            f"the index of {store.url} was updated without {len(failed)} tags that could not be read:"
+            f" {', '.join(sorted(failed))}"
         )
     return result
 
 
 def merge_pushed(
-    store: ContentStore,
-    pushed: Iterable[IndexedPackage],
-    *,
-    jobs: int = 16,
-    warn: Warn = lambda message: None,
-    backoff: Optional[Backoff] = None,
+    store: RepositoryWriter, pushed: Iterable[IndexedPackage], settings: Optional[UpdateSettings] = None
 ) -> IndexUpdate:
     """Add what was just pushed, without reading it back, to the index as it is, whoever else is writing it."""
-    return _Writer(store, list(pushed), jobs, warn, backoff or Backoff()).run(full=False, patient=True)
+    return _Writer(store, list(pushed), settings or UpdateSettings()).run(False, False, patient=True)
 
 
 class _Look(NamedTuple):
@@ -191,24 +224,40 @@ class _Look(NamedTuple):
     #: digests of manifests that have a signature, as far as tags tell (cosign's ``sha256-HEX.sig``)
     signed: Set[str]
 
+    @property
+    def is_consistent(self) -> bool:
+        """Both documents were written together."""
+        return self.document is not None and is_current(self.document, self.database)
+
 
 class _Writer:
-    def __init__(self, store: ContentStore, own: List[IndexedPackage], jobs: int, warn: Warn, backoff: Backoff) -> None:
+    def __init__(
+        self, store: RepositoryWriter, own: List[IndexedPackage], settings: UpdateSettings, create: bool = True
+    ) -> None:
         self._store = store
+        self._create = create
+        self._index_store = settings.index_store or store
         self._own = {package.entry.tag: package for package in own}
-        self._jobs = max(1, jobs)
-        self._warn = warn
-        self._backoff = backoff
+        self._settings = settings
+        self._warn = settings.warn
+        self._backoff = settings.backoff
+        self._jobs = max(1, settings.jobs)
         #: everything that was learnt, from any index that was seen and from tags: nothing is read twice
         self._known = PackageIndex()
-        #: tags that were read here: no index knows better
-        self._fresh: Set[str] = set()
+        #: tag -> digest of its manifest, of what was pushed or read here: no index knows better
+        self._expected = {tag: package.entry.manifest.digest for tag, package in self._own.items()}
+        #: tags of which an index had another digest than the expected one
+        self._contested: Set[str] = set()
+        #: tags with another digest than the index says, yet to be read
+        self._changed: Set[str] = set()
+        self._compared = 0
         self._unreadable: Dict[str, str] = {}
+        self._kept: Dict[str, str] = {}
         #: (digest of a document manifest, its packages): what was seen or written last
         self._last: Tuple[Optional[str], PackageIndex] = (None, PackageIndex())
-        self._before: Set[str] = set()
+        self._before = PackageIndex()
 
-    def run(self, full: bool, patient: bool) -> IndexUpdate:
+    def run(self, full: bool, compare_digests: bool, patient: bool) -> IndexUpdate:
         """``patient``: leave the tags of others to them at first.
 
         Not where there is no index of ours, or where Spack has written another: without what only Spack knows, the
@@ -216,28 +265,39 @@ class _Writer:
         """
         began = time.monotonic()
         look = self._look()
-        self._before = set(look.packages.tags)
+        if not (self._create or look.tags or look.document or look.database):
+            raise NotFound(f"{self._store.url} has neither packages nor an index")
+        self._before = look.packages
+        self._check_own(look.packages)
+        self._contested.update(self._outdated(look))
         if not full:
             self._learn(look.packages)
+            if compare_digests:
+                self._find_changed(look)
             if self._is_complete(look):
                 return self._result(look, None, 0)
-        patient = patient and bool(self._own) and look.document is not None and is_current(look.document, look.database)
-        published = self._write(look, read_others=not patient, fall_back_on=look.packages)
+        read_others = not (patient and self._own and look.is_consistent)
+        published: Optional[Published] = None
         for attempt in range(self._backoff.attempts):
             cycle = time.monotonic() - began
+            written = self._write(look, read_others)
             written_with = look.tags
-            look = self._look()
-            if self._is_complete(look):
-                return self._result(look, published, attempt + 1)
-            if attempt == self._backoff.attempts - 1:
-                break
-            self._backoff.wait(attempt, cycle)
-            began = time.monotonic()
-            look = self._look()
-            self._learn(look.packages)
-            if self._is_complete(look):
-                return self._result(look, published, attempt + 1)
-            published = self._write(look, read_others=True, fall_back_on=look.packages)
+            published = written or published
+            if written is not None:
+                look = self._look()
+                self._ask_who_was_last(look)
+                if self._is_complete(look):
+                    return self._result(look, published, attempt + 1)
+            elif read_others:
+                return self._result(look, published, attempt)
+            if attempt < self._backoff.attempts - 1:
+                self._backoff.wait(attempt, cycle)
+                began = time.monotonic()
+                look = self._look()
+                self._learn(look.packages)
+                if self._is_complete(look):
+                    return self._result(look, published, attempt + 1)
+            read_others = True
         return self._give_up(look, written_with, published)
 
     # The steps of the loop
@@ -246,10 +306,10 @@ class _Writer:
         """The index first, the tags second: a tag that appears in between makes the index look incomplete."""
         document, index = self._read_index()
         try:
-            database: Optional[Descriptor] = self._store.resolve(DATABASE_TAG)
+            database: Optional[Descriptor] = self._index_store.resolve(DATABASE_TAG)
         except NotFound:
             database = None
-        listed = self._listed(document is not None)
+        listed = self._listed(document is not None and self._index_store is self._store)
         signed = {f"sha256:{match.group(1)}" for match in map(_SIGNATURE_TAG.match, listed) if match}
         return _Look(document, database, index, {tag for tag in listed if is_package_tag(tag)}, signed)
 
@@ -259,7 +319,7 @@ class _Writer:
         """
         for attempt in range(_LISTINGS):
             if attempt:
-                self._backoff.wait(attempt, self._backoff.shortest_cycle)
+                self._backoff.wait(attempt)
             listed = set(self._store.tags())
             if not with_document or DOCUMENT_TAG in listed:
                 return listed
@@ -270,14 +330,14 @@ class _Writer:
 
     def _read_index(self) -> Tuple[Optional[DocumentManifest], PackageIndex]:
         try:
-            document = read_document_manifest(self._store)
+            document = read_document_manifest(self._index_store)
         except NotFound:
             return None, PackageIndex()
         except InvalidContent as e:
             return self._without_index(e)
         try:
             if document.descriptor.digest != self._last[0]:
-                lines = decompress(read_document(self._store, document))
+                lines = decompress(read_document(self._index_store, document))
                 self._last = (document.descriptor.digest, PackageIndex.from_lines(lines))
             return document, self._last[1]
         except (NotFound, InvalidContent, DigestMismatch) as e:
@@ -288,12 +348,10 @@ class _Writer:
         return None, PackageIndex()
 
     def _is_complete(self, look: _Look) -> bool:
-        if look.document is None or not is_current(look.document, look.database):
+        if not look.is_consistent or self._changed & look.tags:
             return False
-        for tag, package in self._own.items():
-            found = look.packages.entry(package.dag_hash)
-            if found is None or found.tag != tag or found.manifest.digest != package.entry.manifest.digest:
-                return False
+        if any(tag not in look.packages.tags for tag in self._own) or self._outdated(look):
+            return False
         return not self._missing(look) and not self._gone(look) and not _newly_signed(look.packages, look.signed)
 
     def _missing(self, look: _Look) -> Set[str]:
@@ -303,42 +361,91 @@ class _Writer:
         """What was just pushed is kept: a listing that is a moment behind does not unmake it."""
         return look.packages.tags.keys() - look.tags - self._own.keys()
 
+    def _outdated(self, look: _Look) -> List[str]:
+        """Tags of which the index says something else than was pushed or read here."""
+        return [
+            tag
+            for tag, digest in self._expected.items()
+            if tag in look.packages.tags
+            and not look.packages.has_same_entry(self._known, tag)
+            and look.packages.manifest_of(tag) != digest
+        ]
+
+    def _ask_who_was_last(self, look: _Look) -> None:
+        """An index had another digest than was pushed or read here: it was old, or the tag has been moved since."""
+        self._contested.update(self._outdated(look))
+        contested = sorted(self._contested & self._expected.keys())
+        for tag, digest in read_digests(self._store, contested, self._jobs):
+            if isinstance(digest, str) and digest != self._expected[tag]:
+                del self._expected[tag]
+                self._own.pop(tag, None)
+                self._read_again(tag)
+
+    def _find_changed(self, look: _Look) -> None:
+        known = sorted((look.packages.tags.keys() & look.tags) - self._expected.keys())
+        self._compared = len(known)
+        for tag, digest in read_digests(self._store, known, self._jobs):
+            if digest != look.packages.manifest_of(tag):
+                self._read_again(tag)
+
+    def _read_again(self, tag: str) -> None:
+        self._changed.add(tag)
+        if tag in self._known.tags:
+            self._known.remove(tag)
+
     def _learn(self, index: PackageIndex) -> None:
-        for tag in index.tags.keys() - self._own.keys() - self._fresh:
+        for tag in index.tags.keys() - self._expected.keys() - self._changed - self._kept.keys():
             self._known.adopt(index, tag)
 
-    def _write(self, look: _Look, read_others: bool, fall_back_on: PackageIndex) -> Published:
+    def _write(self, look: _Look, read_others: bool) -> Optional[Published]:
+        """None: the index has already what would be written."""
         for package in self._own.values():
             self._known.add(package.nodes, package.entry)
         if read_others:
             missing = look.tags - self._known.tags.keys() - self._unreadable.keys()
-            self._read(sorted(missing), look.tags, fall_back_on)
+            self._read(sorted(missing), look)
         for tag in list(self._known.tags.keys() - look.tags - self._own.keys()):
             self._known.remove(tag)
         for dag_hash, entry in _newly_signed(self._known, look.signed):
             self._known.replace_entry(dag_hash, replace(entry, signed=True))
         self._known.prune()
-        published = publish(self._store, self._known)
+        if look.is_consistent and self._known.is_same_as(look.packages):
+            return None
+        published = publish(self._index_store, self._known)
         written = PackageIndex()
         for tag in self._known.tags:
             written.adopt(self._known, tag)
         self._last = (published.document_manifest.digest, written)
         return published
 
-    def _read(self, tags: List[str], listed: Set[str], fall_back_on: PackageIndex) -> None:
-        for tag, outcome in _read_all(self._store, tags, self._jobs, self._known):
-            if isinstance(outcome, IndexedPackage):
-                self._add(tag, outcome, listed)
-                continue
-            if not isinstance(outcome, ContentError) and tag in fall_back_on.tags:
-                self._known.adopt(fall_back_on, tag)
-                self._warn(f"{tag}: kept as the index had it, because it cannot be read: {outcome}")
-                continue
-            self._unreadable[tag] = outcome.message
-            self._warn(f"{tag} is not in the index, because it cannot be read: {outcome}")
+    def _read(self, tags: List[str], look: _Look) -> None:
+        contradictions: Dict[str, SpackOciError] = {}
+        for tag, outcome in read_packages(self._store, tags, self._jobs, self._known, self._backoff.wait):
+            if isinstance(outcome, ListedButMissing):
+                contradictions[tag] = outcome
+            elif isinstance(outcome, IndexedPackage):
+                self._add(tag, outcome, look.tags)
+            else:
+                self._not_read(tag, outcome, look.packages)
+        if contradictions:
+            listed_now = set(self._store.tags())
+            for tag, error in contradictions.items():
+                if tag in listed_now:  # else it was deleted meanwhile
+                    self._not_read(tag, error, look.packages)
+
+    def _not_read(self, tag: str, error: SpackOciError, index: PackageIndex) -> None:
+        self._changed.discard(tag)
+        if not isinstance(error, ContentError) and tag in index.tags:
+            self._known.adopt(index, tag)
+            self._kept[tag] = error.message
+            self._warn(f"{tag}: kept as the index had it, because it cannot be read: {error}")
+        else:
+            self._unreadable[tag] = error.message
+            self._warn(f"{tag} is not in the index, because it cannot be read: {error}")
 
     def _add(self, tag: str, package: IndexedPackage, listed: Set[str]) -> None:
         """Take over what was read. Of two tags with one package, the one that Spack gives it is in the index."""
+        self._changed.discard(tag)
         known = self._known.entry(package.dag_hash)
         if known is not None and known.tag != tag and known.tag in listed:
             kept, other = sorted((known.tag, tag), key=lambda t: (t != package.tag_of_spack, t))
@@ -346,14 +453,32 @@ class _Writer:
             self._warn(f"{other} is not in the index, because it holds the same package as {kept}")
             if kept != tag:
                 return
-        self._known.add(package.nodes, package.entry)
-        self._fresh.add(tag)
+        try:
+            self._check_new(package, self._known)
+            self._known.add(package.nodes, package.entry)
+            self._expected[tag] = package.entry.manifest.digest
+        except (InvalidContent, NotAPackage) as e:
+            self._unreadable[tag] = e.message
+            self._warn(f"{tag} is not in the index, because it cannot be read: {e}")
 
-    def _give_up(self, look: _Look, written_with: Set[str], published: Published) -> IndexUpdate:
+    def _check_own(self, index: PackageIndex) -> None:
+        for tag, package in list(self._own.items()):
+            try:
+                self._check_new(package, index)
+            except (InvalidContent, NotAPackage) as e:
+                del self._own[tag], self._expected[tag]
+                self._unreadable[tag] = e.message
+                self._warn(f"{tag} is not in the index, because it cannot be read: {e}")
+
+    def _check_new(self, package: IndexedPackage, index: PackageIndex) -> None:
+        """Read with Spack's reader the nodes that ``index`` does not have. Raises NotAPackage that names one."""
+        package.entry.check()
+        self._settings.check_nodes([node for node in package.nodes if not index.has_same_node(node)])
+
+    def _give_up(self, look: _Look, written_with: Set[str], published: Optional[Published]) -> IndexUpdate:
         missing = self._missing(look)
-        own = all(package.dag_hash in look.packages for package in self._own.values())
-        together = look.document is not None and is_current(look.document, look.database)
-        if own and together and not missing & written_with:
+        own = all(tag in look.packages.tags for tag in self._own) and not self._outdated(look)
+        if own and look.is_consistent and not missing & written_with:
             return self._result(look, published, self._backoff.attempts, tuple(sorted(missing)))
         raise IndexUpdateError(
             f"the index of {self._store.url} was overwritten by others {self._backoff.attempts} times and lacks"
@@ -365,12 +490,21 @@ class _Writer:
         self, look: _Look, published: Optional[Published], writes: int, pending: Tuple[str, ...] = ()
     ) -> IndexUpdate:
         assert look.document is not None and look.database is not None
-        now = set(look.packages.tags)
+        before, now = self._before.tags.keys(), look.packages.tags.keys()
+        changed = [
+            tag
+            for tag in before & now
+            if not look.packages.has_same_entry(self._before, tag)
+            and look.packages.manifest_of(tag) != self._before.manifest_of(tag)
+        ]
         return IndexUpdate(
             total=len(now),
-            added=len(now - self._before),
-            removed=len(self._before - now),
+            added=len(now - before),
+            changed=len(changed),
+            removed=len(before - now),
+            compared=self._compared,
             unreadable=dict(sorted(self._unreadable.items())),
+            kept=dict(sorted(self._kept.items())),
             pending=pending,
             digest=look.document.named_database,
             manifest=look.database.digest,
@@ -386,41 +520,3 @@ def _newly_signed(index: PackageIndex, signed: Set[str]) -> List[Tuple[str, Pack
     if not signed:
         return []
     return [(h, entry) for h, entry in index.packages() if not entry.signed and entry.manifest.digest in signed]
-
-
-def _read_all(
-    store: ContentStore, tags: List[str], jobs: int, known: PackageIndex
-) -> Iterator[Tuple[str, Union[IndexedPackage, SpackOciError]]]:
-    """Read tags concurrently; only ``2 * jobs`` of their documents are in memory at a time."""
-    if not tags:
-        return
-    waiting = iter(tags)
-    done: SimpleQueue[Tuple[str, Future[IndexedPackage]]] = SimpleQueue()
-    running = 0
-    pool = ThreadPoolExecutor(min(jobs, len(tags)), "read-tag")
-    try:
-        while True:
-            for tag in itertools.islice(waiting, 2 * jobs - running):
-                future = pool.submit(read_package, store, tag, known)
-                future.add_done_callback(functools.partial(_report, done, tag))
-                running += 1
-            if not running:
-                return
-            tag, future = done.get()
-            running -= 1
-            yield tag, _outcome(future)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _report(
-    done: "SimpleQueue[Tuple[str, Future[IndexedPackage]]]", tag: str, future: "Future[IndexedPackage]"
-) -> None:
-    done.put((tag, future))
-
-
-def _outcome(done: "Future[IndexedPackage]") -> Union[IndexedPackage, SpackOciError]:
-    try:
-        return done.result()
-    except _UNREADABLE as e:
-        return e

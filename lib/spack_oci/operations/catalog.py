@@ -10,7 +10,7 @@ from typing import Any, Callable, Container, Dict, Iterator, List, Mapping, Opti
 from ..content import ContentReader, ReferrerLister
 from ..descriptor import Descriptor, canonical_json, parse_json
 from ..errors import NotFound
-from ..index.model import PackageEntry
+from ..index.entry import PackageEntry
 from ..index.read import IndexDocument
 from ..index.read_package import IndexedPackage, package_from_documents
 from ..package.documents import read_package_documents

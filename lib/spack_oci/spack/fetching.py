@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """From a spec to a verified layer on this machine: which mirror, which package, is there room for its strings."""
 
+import contextlib
 import os
-from typing import Any, Callable, List, Optional, Sequence
+import time
+from typing import Any, Callable, List, Optional, Sequence, Set, Tuple
 
 import spack.mirrors.mirror
 import spack.spec
@@ -12,12 +14,14 @@ from ..content import ContentStore, Progress
 from ..content.blob_cache import BlobCache
 from ..content.cached_fetch import fetch_into_cache, open_cached
 from ..descriptor import VerifyingReader
-from ..index.index_cache import IndexCache
+from ..errors import InvalidContent, SpackOciError
+from ..index.index_cache import IndexCache, refresh_index
 from ..operations.install.fetch import RemotePackage
 from ..operations.install.locate import fetch_package
 from ..package.record import package_tag
 from ..relocate.mapping import Relocation
 from ..relocate.preflight import check_facts, check_lengths
+from ..util.threads import DaemonPool
 from . import compat, mirrors, packages, settings
 
 
@@ -68,6 +72,42 @@ def index_cache() -> IndexCache:
     return IndexCache(os.path.join(settings.read().cache_root, "indexes"))
 
 
+#: when this process, or the one that it was forked from, began to read indexes
+_STARTED = time.time()
+#: URLs whose index need not be asked for again in this process
+_confirmed: Set[str] = set()
+
+
+def confirm_indexes(configured: Sequence["spack.mirrors.mirror.Mirror"]) -> None:
+    """See to it that what is kept of the indexes of OCI mirrors is what they have now: a request each, once a command.
+
+    Without that, an install of a concrete spec, for which Spack fetches no index, would take packages as they were
+    when it last fetched one. A mirror without a kept index is left alone, and one that cannot be asked, too: the
+    install will meet its failure.
+    """
+    cache = index_cache()
+    pending = []
+    for mirror in configured:
+        with contextlib.suppress(SpackOciError):
+            url = mirrors.open_store(mirror, mirrors.FETCH).url
+            if url in _confirmed or cache.known(url) is None:
+                continue
+            _confirmed.add(url)
+            if cache.age(url) > time.time() - _STARTED:
+                pending.append((url, mirrors.open_index_store(mirror, mirrors.FETCH)))
+
+    if not pending:
+        return
+
+    def confirm(item: Tuple[str, ContentStore]) -> None:
+        with contextlib.suppress(SpackOciError):
+            refresh_index(cache, *item)
+
+    with DaemonPool(8, "index") as pool:
+        for _ in pool.map(confirm, pending):
+            pass
+
+
 def tag_of(spec: "spack.spec.Spec") -> str:
     return package_tag(spec.name, str(spec.version), spec.dag_hash())
 
@@ -83,8 +123,28 @@ def fetch(
 
     ``relocation``: where it will be installed; a package whose strings cannot fit there is not downloaded
     (PrefixTooLong). ``progress``: told of the bytes that arrive. Raises NotFound only if the mirror says so, and every
-    other error as it is.
+    other error as it is; content that makes the code fail in a way that no check foresaw is an InvalidContent, so that
+    another mirror is asked.
     """
+    try:
+        return _fetch(mirror, spec, relocation, cache, progress)
+    except (SpackOciError, OSError):
+        raise
+    except Exception as e:
+        raise InvalidContent(
+            f"{packages.label(spec)} of {mirror.fetch_url} cannot be understood ({type(e).__name__}: {e})",
+            remedy="push it again with --force",
+        ) from e
+
+
+def _fetch(
+    mirror: "spack.mirrors.mirror.Mirror",
+    spec: "spack.spec.Spec",
+    relocation: Optional[Relocation],
+    cache: Optional[BlobCache],
+    progress: Optional[Progress],
+) -> FetchedPackage:
+    confirm_indexes([mirror])
     store = mirrors.open_store(mirror, mirrors.FETCH)
     cache = cache or blob_cache()
 

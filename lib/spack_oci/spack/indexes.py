@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Indexes of OCI mirrors: written by our commands, read by Spack's concretizer and installers."""
 
+import difflib
 import functools
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,30 +11,64 @@ import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
 
 from ..content import ContentStore
-from ..errors import NotFound, SpackOciError, StorageError
-from ..index.index_cache import IndexCache, describe_age
+from ..errors import IndexUpdateError, InvalidContent, NotFound, SpackOciError, StorageError
+from ..index.index_cache import IndexCache, describe_age, refresh_index
 from ..index.read import IndexDocument, NotModified, fetch_index
-from ..index.update import IndexUpdate, merge_pushed, update_index
+from ..index.update import IndexUpdate, UpdateSettings, merge_pushed, update_index
 from ..operations.push.index_entries import packages_of_push
 from ..operations.push.outcome import PushResult
 from ..reference import is_oci_url, parse_url
+from ..util.text import counted
 from . import compat, mirrors, settings
 from .fetching import index_cache
+from .node_reader import check_nodes
 
 
-def update(mirror: "spack.mirrors.mirror.Mirror", *, full: bool = False) -> IndexUpdate:
-    """Make the index say what the mirror has."""
-    return _update(mirrors.open_store(mirror, mirrors.PUSH), full)
+def update(
+    mirror: "spack.mirrors.mirror.Mirror",
+    *,
+    full: bool = False,
+    compare_digests: bool = True,
+    create: bool = False,
+) -> IndexUpdate:
+    """Make the index say what the mirror has. Without ``create``, a mirror that has nothing is an error."""
+    try:
+        store = mirrors.open_store(mirror, mirrors.PUSH, create=create)
+        return update_index(store, _update_settings(mirror), full=full, compare_digests=compare_digests, create=create)
+    except NotFound as e:
+        raise NotFound(e.message, remedy=f"{_did_you_mean(mirror)}--create makes an empty index there") from e
 
 
-def _update(store: ContentStore, full: bool = False) -> IndexUpdate:
-    return update_index(store, full=full, jobs=settings.read().transfer_jobs, warn=tty.warn)
+def _update_settings(mirror: "spack.mirrors.mirror.Mirror") -> UpdateSettings:
+    return UpdateSettings(
+        jobs=settings.read().transfer_jobs,
+        warn=tty.warn,
+        check_nodes=check_nodes,
+        index_store=mirrors.open_index_store(mirror, mirrors.PUSH),
+    )
+
+
+def _did_you_mean(mirror: "spack.mirrors.mirror.Mirror") -> str:
+    """A configured mirror with a similar name or URL."""
+    candidates: Dict[str, str] = {}
+    for other in mirrors.configured(mirrors.PUSH):
+        if other.push_url != mirror.push_url:
+            candidates[other.push_url] = candidates[other.name] = f"{other.name} ({other.push_url})"
+    for word in (mirror.push_url, mirror.name):
+        found = difflib.get_close_matches(word, candidates, 1, 0.8)
+        if found:
+            return f"did you mean {candidates[found[0]]}? "
+    return ""
 
 
 def update_after_push(mirror: "spack.mirrors.mirror.Mirror", result: PushResult) -> IndexUpdate:
     """Make the index name what was pushed, whoever else is writing it."""
     store = mirrors.open_store(mirror, mirrors.PUSH)
-    return merge_pushed(store, packages_of_push(result), jobs=settings.read().transfer_jobs, warn=tty.warn)
+    try:
+        return merge_pushed(store, packages_of_push(result), _update_settings(mirror))
+    except IndexUpdateError as e:
+        pushed = f"{counted(len(result.pushed), 'package')} pushed, but not in the index: "
+        raise IndexUpdateError(pushed + e.message, remedy=e.remedy) from e
 
 
 def print_update(mirror: "spack.mirrors.mirror.Mirror", update: IndexUpdate) -> None:
@@ -52,7 +87,7 @@ def oci_update_index(original: Callable, image_ref: Any, tmpdir: str, pool: Any)
     if mirror is None:  # made by somebody else than image_from_mirror
         original(image_ref, tmpdir, pool)
         return
-    print_update(mirror, update(mirror))
+    print_update(mirror, update(mirror, create=True))
 
 
 def fetch_and_cache_index(original: Callable, self: Any, metadata: Any, cache_entry: Optional[Dict] = None) -> bool:
@@ -69,7 +104,7 @@ def fetch_and_cache_index(original: Callable, self: Any, metadata: Any, cache_en
         return compat.no_index(metadata.url)
     except SpackOciError as e:
         if cache_entry.get("index_path"):
-            age = describe_age(index_cache().known(parse_url(metadata.url).url)[2])
+            age = describe_age(index_cache().age(parse_url(metadata.url).url))
             tty.warn(f"the index of {metadata.url} cannot be had; the copy of {age} ago is used: {e}")
             return False
         message = f"the index of {metadata.url} cannot be had: {e}"
@@ -123,38 +158,52 @@ class _AtOnce:
             running = {}
             for url in urls:
                 try:  # in this thread: it asks Spack's configuration
-                    store = mirrors.open_store(mirror_of_url(url), mirrors.FETCH)
+                    mirror = mirror_of_url(url)
+                    store = mirrors.open_index_store(mirror, mirrors.FETCH)
+                    key = mirrors.open_store(mirror, mirrors.FETCH).url
                 except SpackOciError as e:
                     self._outcomes[url] = (asked, e)
                     continue
-                running[url] = pool.submit(_fetch, store, known_digest(url), cache)
+                running[url] = pool.submit(_fetch, key, store, known_digest(url), cache)
             for url, future in running.items():
                 try:
                     self._outcomes[url] = (asked, future.result())
                 except SpackOciError as e:
                     self._outcomes[url] = (asked, e)
+                except Exception as e:  # content that no check foresaw must not keep the other mirrors out
+                    error = InvalidContent(f"the index of {url} cannot be understood ({type(e).__name__}: {e})")
+                    self._outcomes[url] = (asked, error)
 
 
 _MIRRORS_AT_ONCE = 8
 _at_once = _AtOnce()
 
 
-def _fetch(store: ContentStore, known_digest: Optional[str], cache: IndexCache) -> Union[IndexDocument, NotModified]:
-    """The index, unless it is the one with ``known_digest``; our own copy, which tells where layers are, follows."""
-    digest, manifest, _ = cache.known(store.url)
-    index = fetch_index(store, known_digest, manifest if digest == known_digest else None)
+def _fetch(
+    url: str, store: ContentStore, known_digest: Optional[str], cache: IndexCache
+) -> Union[IndexDocument, NotModified]:
+    """The index, unless its database is the one with ``known_digest``; our own copy, which tells where layers are,
+    follows. ``url``: of the mirror; ``store``: where its index is.
+    """
     try:
-        if isinstance(index, IndexDocument):
-            cache.keep(store.url, index)
-        elif digest == known_digest:
-            cache.confirm(store.url)
-        else:  # only Spack's copy is there
-            whole = fetch_index(store)
-            if isinstance(whole, IndexDocument):
-                cache.keep(store.url, whole)
+        found = refresh_index(cache, url, store)
+        if isinstance(found, NotModified) and found.digest != known_digest:  # Spack's copy is not there
+            kept = cache.load(url)
+            found = kept.index if kept is not None else fetch_index(store)
     except StorageError as e:
         tty.warn(str(e))
-    return index
+        found = fetch_index(store)
+    if isinstance(found, NotModified):
+        return found
+    for label, reason in sorted(found.left_out.items())[:_NAMED]:
+        tty.warn(f"the index of {url} has a package that Spack cannot read, and does without {label}: {reason}")
+    if len(found.left_out) > _NAMED:
+        tty.warn(f"the index of {url} has {len(found.left_out) - _NAMED} more such packages")
+    return NotModified(found.digest) if found.digest == known_digest else found
+
+
+#: packages that an index has to do without, of which each is named
+_NAMED = 5
 
 
 def mirror_of_url(url: str) -> "spack.mirrors.mirror.Mirror":

@@ -3,6 +3,7 @@
 
 import os
 import re
+from dataclasses import replace
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import spack.config
@@ -93,14 +94,29 @@ def open_store(mirror: "spack.mirrors.mirror.Mirror", direction: str, *, create:
 
     ``create``: make the layout directory if there is none yet.
     """
-    url = mirror.get_url(direction)
-    key = (os.getpid(), direction, url, mirror.name)
+    return _open(mirror, direction, location_of(mirror, direction), create)
+
+
+def open_index_store(mirror: "spack.mirrors.mirror.Mirror", direction: str, *, create: bool = False) -> ContentStore:
+    """Where the index of a mirror is: in the mirror itself, or in the repository of ``oci:index:repository``."""
+    location = settings.read().index_location(location_of(mirror, direction))
+    return _open(mirror, direction, location, create)
+
+
+def _open(mirror: "spack.mirrors.mirror.Mirror", direction: str, location: Location, create: bool) -> ContentStore:
+    key = (os.getpid(), direction, location.url, mirror.name)
     if key not in _stores:
+        credentials = mirror_credentials(mirror, direction)
+        if isinstance(location, Repository):
+            scope = f"{location.host}/{location.name}"
+            credentials = [replace(source, scope=scope) for source in credentials]  # type: ignore[type-var]
         _stores[key] = open_location(
-            location_of(mirror, direction),
-            mirror_credentials(mirror, direction),
+            location,
+            credentials,
             create=create,
             further_credentials=host_credentials(mirror, direction),
+            # who writes must not read through pull-through mirrors: they lag behind, and what they say would be written
+            with_mirrors=direction == FETCH,
         )
     return _stores[key]
 
@@ -111,14 +127,15 @@ def open_location(
     *,
     create: bool = False,
     further_credentials: Sequence[CredentialSource] = (),
+    with_mirrors: bool = True,
 ) -> ContentStore:
     """The store at a location. ``credentials`` are asked before those of the ``oci`` section, ``further_credentials``
-    after these and before the user's files."""
+    after these and before the user's files. ``with_mirrors``: read from pull-through mirrors first."""
     if isinstance(location, LayoutDirectory):
         if not create and _may_be_made(location.path):
             raise NotFound(f"{location.url} does not exist yet", remedy="a push creates it")
         return open_layout(location, create=create)
-    return open_repository(*registry_of(location, credentials, further_credentials=further_credentials))
+    return open_repository(*registry_of(location, credentials, with_mirrors, further_credentials))
 
 
 def _may_be_made(path: str) -> bool:

@@ -128,9 +128,9 @@ import spack.binary_distribution as bd
 from spack_oci.errors import Unreachable
 from spack_oci.spack import indexes
 
-def slow(store, known_digest, cache):
+def slow(url, store, known_digest, cache):
     time.sleep(0.5)
-    raise Unreachable(f"{store.url} is slow")
+    raise Unreachable(f"{url} is slow")
 
 indexes._fetch = slow
 began = time.monotonic()

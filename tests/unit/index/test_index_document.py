@@ -7,9 +7,10 @@ import jsonschema
 import pytest
 from spack_oci.descriptor import OCI_LAYER_GZIP, Descriptor, sha256_digest
 from spack_oci.errors import InvalidContent, NotAPackage
-from spack_oci.index.model import PackageEntry, PackageIndex, database_from_lines, entries_from_lines
+from spack_oci.index.entry import PackageEntry
+from spack_oci.index.lines import compress, database_from_lines, decompress, entries_from_lines
+from spack_oci.index.model import PackageIndex
 from spack_oci.index.nodes import nodes_of_document
-from spack_oci.index.publish import compress, decompress
 from spack_oci.index.read_package import package_from_push, read_package
 from spack_oci.index.update import update_index
 from spack_oci.package.record import Layer
@@ -81,11 +82,11 @@ def test_names_that_are_not_ascii_survive():
     [
         (lambda lines: [], "not JSON"),
         (lambda lines: lines[:-1], "announced"),
-        (lambda lines: [lines[0], lines[1][:-20], *lines[2:]], "not JSON"),
+        (lambda lines: [lines[0], lines[1][:-20], *lines[2:]], "line that cannot be read"),
         (lambda lines: [lines[0].replace(b'"version":1', b'"version":2', 1), *lines[1:]], "update spack-oci"),
         (lambda lines: [lines[0].replace(b"spack-oci.index", b"other"), *lines[1:]], "format"),
         (lambda lines: [lines[0], lines[1], lines[1], *lines[3:]], "announced"),
-        (lambda lines: [lines[0], b'{"hash":"abc","record":{"spec":{}}}\n', *lines[2:]], "line that is none"),
+        (lambda lines: [lines[0], b'{"hash":"abc","record":{"spec":{}}}\n', *lines[2:]], "malformed"),
     ],
 )
 def test_damaged_document_is_refused(damage, message):

@@ -21,19 +21,19 @@ def store():
 
 def test_unchanged_index_costs_one_request(store):
     push_package(store, [node("p")])
-    update_index(store, backoff=QUICK)
+    update_index(store, QUICK)
     index = fetch_index(store)
     store.reset()
-    assert fetch_index(store, index.digest, index.manifest) == NotModified(index.digest)
+    assert fetch_index(store, index.known) == NotModified(index.digest)
     assert store.requests == store.calls["resolve"] == 1
     store.reset()
-    assert fetch_index(store, index.digest) == NotModified(index.digest)
+    assert fetch_index(store, index.known._replace(manifest="")) == NotModified(index.digest)
     assert store.calls["open_blob"] == 0
 
 
 def test_both_documents_give_the_same_bytes(store):
     push_package(store, chain("p", 4))
-    update_index(store, backoff=QUICK)
+    update_index(store, QUICK)
     ours = fetch_index(store)
     assert isinstance(ours, IndexDocument) and ours.source == DOCUMENT_TAG
     _, database, data = read_database(store)
@@ -54,7 +54,7 @@ def test_failure_is_not_a_missing_index(store):
 
 def test_reader_falls_back_when_ours_is_missing_or_damaged(store):
     push_package(store, [node("p")])
-    update_index(store, backoff=QUICK)
+    update_index(store, QUICK)
     expected = fetch_index(store).data
     digest = json.loads(store.manifests[store.tagged[DOCUMENT_TAG]][1])["layers"][0]["digest"]
     store.blobs[digest] = b"x" * len(store.blobs[digest])
@@ -64,13 +64,13 @@ def test_reader_falls_back_when_ours_is_missing_or_damaged(store):
     del store.tagged[DOCUMENT_TAG]
     missing = fetch_index(store)
     assert (missing.source, missing.data) == (DATABASE_TAG, expected)
-    assert fetch_index(store, missing.digest) == NotModified(missing.digest)
+    assert fetch_index(store, missing.known._replace(manifest="")) == NotModified(missing.digest)
 
 
 def test_stale_document_still_tells_where_layers_are(store):
     package = node("p")
     push_package(store, [package])
-    update_index(store, backoff=QUICK)
+    update_index(store, QUICK)
     overwrite_as_spack(store, [package["hash"]])
     index = fetch_index(store)
     assert index.source == DATABASE_TAG
@@ -79,7 +79,7 @@ def test_stale_document_still_tells_where_layers_are(store):
 
 def test_stale_document_that_is_damaged_is_left_away(store):
     push_package(store, [node("p")])
-    update_index(store, backoff=QUICK)
+    update_index(store, QUICK)
     manifest = json.loads(store.manifests[store.tagged[DOCUMENT_TAG]][1])
     manifest["layers"] = [put_bytes(store, b"no zstd", manifest["layers"][0]["mediaType"]).to_dict()]
     store.put_manifest(json.dumps(manifest).encode(), OCI_MANIFEST, DOCUMENT_TAG)
@@ -91,7 +91,7 @@ def test_stale_document_that_is_damaged_is_left_away(store):
 
 def test_ours_alone_is_an_index(store):
     push_package(store, [node("p")])
-    update_index(store, backoff=QUICK)
+    update_index(store, QUICK)
     del store.tagged[DATABASE_TAG]
     assert fetch_index(store).source == DOCUMENT_TAG
 
@@ -100,7 +100,7 @@ def test_entries_of_some_packages(store):
     packages = [node(f"p{number}") for number in range(20)]
     for package in packages:
         push_package(store, [package])
-    update_index(store, backoff=QUICK)
+    update_index(store, QUICK)
     index = fetch_index(store)
     wanted = {packages[3]["hash"], packages[11]["hash"]}
     assert set(index.entries(wanted)) == wanted
@@ -110,7 +110,7 @@ def test_entries_of_some_packages(store):
 def test_relocation_facts_come_from_the_manifest(store):
     notes = {"org.spack-oci.relocation.prefix-length": "63", "org.spack-oci.relocation.binaries": "2"}
     push_package(store, [node("p")], annotations=notes)
-    update_index(store, backoff=QUICK)
+    update_index(store, QUICK)
     entry = fetch_index(store).entries()[node("p")["hash"]]
     assert (entry.prefix_length, entry.relocation) == (63, {"binaries": 2})
 
@@ -120,12 +120,12 @@ def test_signature_tags_are_seen(store):
     signed, other = node("signed"), node("other")
     descriptor = push_package(store, [signed])
     push_package(store, [other])
-    update_index(store, backoff=QUICK)
+    update_index(store, QUICK)
     assert not any(entry.signed for entry in fetch_index(store).entries().values())
     store.put_manifest(b'{"schemaVersion":2}', OCI_MANIFEST, descriptor.digest.replace(":", "-") + ".sig")
     store.reset()
-    update_index(store, backoff=QUICK)
+    update_index(store, QUICK)
     assert store.calls["referrers"] == 0
     entries = fetch_index(store).entries()
     assert {h: entry.signed for h, entry in entries.items()} == {signed["hash"]: True, other["hash"]: False}
-    assert update_index(store, backoff=QUICK).writes == 0
+    assert update_index(store, QUICK).writes == 0

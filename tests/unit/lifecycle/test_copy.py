@@ -30,7 +30,7 @@ def source(nodes):
     for number in range(3):
         push_package(store, nodes[number:])
     push_package(store, [node("alone")])
-    update_index(store, backoff=QUICK)
+    update_index(store, QUICK)
     return store
 
 
@@ -104,7 +104,7 @@ def test_build_dependencies_are_copied_where_that_is_asked_for(destination):
     root["dependencies"] = edges
     for number in ([tool], [library], [root, tool, library]):
         push_package(store, number)
-    update_index(store, backoff=QUICK)
+    update_index(store, QUICK)
     both = compare(store, destination)
     roots = frozenset({root["hash"]})
     assert set(plan_copy(both, Selection(roots=roots)).packages) == {tag_of(root), tag_of(library)}
@@ -114,7 +114,7 @@ def test_build_dependencies_are_copied_where_that_is_asked_for(destination):
 def test_a_dependency_that_the_source_lacks_is_named(destination, nodes):
     store = MemoryStore("oci://one.example/cache")
     push_package(store, nodes)
-    update_index(store, backoff=QUICK)
+    update_index(store, QUICK)
     plan = plan_copy(compare(store, destination), Selection(roots=frozenset({nodes[0]["hash"]})))
     assert set(plan.missing) == {nodes[1]["hash"], nodes[2]["hash"]}
 
@@ -133,7 +133,7 @@ def test_signatures_are_copied_and_a_new_one_too(source, destination, nodes):
 def test_a_package_that_was_pushed_again_is_copied_again(source, destination, nodes):
     copy(source, destination)
     push_package(source, nodes, layer=b"other")
-    update_index(source, full=True, backoff=QUICK)
+    update_index(source, QUICK, full=True)
     plan, _ = copy(source, destination)
     assert plan.packages == (tag_of(nodes[0]),)
     assert destination.resolve(tag_of(nodes[0])) == source.resolve(tag_of(nodes[0]))
@@ -160,7 +160,7 @@ def test_a_damaged_package_stops_alone(source, destination, nodes):
 
 def test_an_index_of_the_destination_is_merged(source, destination):
     push_package(destination, [node("theirs")])
-    update_index(destination, backoff=QUICK)
+    update_index(destination, QUICK)
     _, result = copy(source, destination)
     assert result.index.total == 5
 
@@ -179,7 +179,7 @@ def test_delete_removes_what_the_source_has_not(source, destination):
     extra = node("extra")
     push_package(destination, [extra])
     image(destination, "old")
-    update_index(destination, backoff=QUICK)
+    update_index(destination, QUICK)
     plan, result = copy(source, destination, delete=True)
     assert set(plan.delete) == {tag_of(extra), "old"} == set(result.deleted)
     assert set(destination.tags()) == set(source.tags())

@@ -50,7 +50,7 @@ def test_three_without_an_index(store, index):
 
 
 def test_package_pushed_again_with_its_old_layer_gone(store, index):
-    old = indexed_package(index, store.url, tag_of(PACKAGE), PACKAGE["hash"])
+    old = indexed_package(index, store, tag_of(PACKAGE), PACKAGE["hash"])
     push_package(store, chain("p", 2), layer=b"a new layer")
     del store.blobs[old.layer.digest]
     remote, data = fetch(store, index)

@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Where the layer of a package is: from the index that is kept on the disk, or else from the package's tag.
 
-The index makes an install one request a package, the blob. It may be behind: a package that was pushed again has
-another layer, and the old one may be gone from the registry. So what the index says is tried, and when the blob is not
-there the tag is read. The content is the same package either way (its DAG hash is in the entry), and verified by its
-digest.
+The index makes an install one request a package, the blob. Where a Spack without this extension wrote the index last,
+what ours says may be behind: that Spack may have pushed a package again. Then a HEAD request compares digests first.
+When the blob that the index names is gone, the tag is read.
 """
 
 from typing import Callable, Optional, Tuple, TypeVar
 
 from ...content import ContentReader
 from ...errors import NotFound, StorageError
+from ...index.entry import PackageEntry
 from ...index.index_cache import IndexCache
-from ...index.model import PackageEntry
 from .fetch import RemotePackage, find_package
 
 T = TypeVar("T")
@@ -26,15 +25,25 @@ def package_of_entry(entry: PackageEntry, dag_hash: str, url: str) -> RemotePack
     return RemotePackage(entry.tag, dag_hash, entry.manifest, entry.layer, entry.diff_id, {}, url, facts)
 
 
-def indexed_package(index: Optional[IndexCache], url: str, tag: str, dag_hash: str) -> Optional[RemotePackage]:
-    """The package if the kept index of ``url`` has it. An index that cannot be read is as good as none."""
+def indexed_package(
+    index: Optional[IndexCache], store: ContentReader, tag: str, dag_hash: str
+) -> Optional[RemotePackage]:
+    """The package if the kept index of the store has it. An index that cannot be read is as good as none.
+
+    Raises NotFound if the store has no such tag, where that is asked.
+    """
     if index is None:
         return None
     try:
-        entry = index.lookup(url, dag_hash)
+        entry = index.lookup(store.url, dag_hash)
+        is_current = index.is_current(store.url)
     except StorageError:
         return None
-    return package_of_entry(entry, dag_hash, url) if entry is not None and entry.tag == tag else None
+    if entry is None or entry.tag != tag:
+        return None
+    if not is_current and store.resolve(tag).digest != entry.manifest.digest:
+        return None
+    return package_of_entry(entry, dag_hash, store.url)
 
 
 def fetch_package(
@@ -49,7 +58,7 @@ def fetch_package(
     ``fetch`` raises NotFound when the layer is not in the store. Raises NotFound when the package is not, and
     everything that :func:`~spack_oci.operations.install.fetch.find_package` and ``fetch`` raise.
     """
-    remote = indexed_package(index, store.url, tag, dag_hash)
+    remote = indexed_package(index, store, tag, dag_hash)
     if remote is not None:
         try:
             return remote, fetch(remote)

@@ -7,11 +7,11 @@ from typing import AbstractSet, Any, Dict, FrozenSet, Iterable, List, Mapping, O
 
 from ...content.interfaces import RepositoryReader
 from ...errors import ConfigurationError, DigestMismatch, InvalidContent, NotFound
+from ...index.lines import decompress
 from ...index.model import PackageIndex
 from ...index.publish import (
     DATABASE_TAG,
     DOCUMENT_TAG,
-    decompress,
     is_current,
     read_document,
     read_document_manifest,

@@ -18,7 +18,7 @@ from ...errors import ConfigurationError, NotFound, SpackOciError
 from ...index.model import PackageIndex
 from ...index.nodes import node_of_entry
 from ...index.read_package import IndexedPackage
-from ...index.update import IndexUpdate, merge_pushed, update_index
+from ...index.update import IndexUpdate, UpdateSettings, merge_pushed, update_index
 from .contents import ALL_TYPES, LINK_RUN, Contents, closure, read_contents
 
 
@@ -241,7 +241,7 @@ def execute_copy(
     finished: Finished = lambda tag, error: None,
     warn: Callable[[str], None] = lambda message: None,
 ) -> CopyResult:
-    """Do what ``plan`` says. ``found``: what the source has; ``progress``: bytes sent; ``finished``: each tag as it is done.
+    """Do what ``plan`` says. ``found``: what the source has; ``progress``: bytes sent; ``finished``: each tag, done.
 
     Index: packages whose entries the source knows are merged without reading one of them again.
     """
@@ -297,9 +297,10 @@ def _update_index(
     copied = [tag for tag in plan.packages if tag in result.copied]
     if not copied and not result.deleted:
         return None
+    settings = UpdateSettings(jobs=jobs, warn=warn)
     if index is None or result.deleted or any(tag not in index.tags for tag in copied):
-        return update_index(destination, jobs=jobs, warn=warn)
-    return merge_pushed(destination, indexed_packages(index, copied), jobs=jobs, warn=warn)
+        return update_index(destination, settings, compare_digests=bool(copied))
+    return merge_pushed(destination, indexed_packages(index, copied), settings)
 
 
 def indexed_packages(index: PackageIndex, tags: Iterable[str]) -> List[IndexedPackage]:

@@ -101,4 +101,10 @@ def _check_url(mirror: "spack.mirrors.mirror.Mirror", direction: str, push: Opti
         location = parse_url(mirror.get_url(direction))
     except SpackOciError as e:
         return [Check("url", FAIL, str(e))]
-    return check_cache(location, lambda: mirrors.open_store(mirror, direction), push, "spack oci update-index")
+    return check_cache(
+        location,
+        lambda: mirrors.open_store(mirror, direction),
+        lambda: mirrors.open_index_store(mirror, direction),
+        push,
+        "spack oci update-index",
+    )

@@ -93,7 +93,10 @@ def plan(roots: Sequence["spack.spec.Spec"]) -> Plan:
     installed, missing = packages.partition_installed(packages.runtime_closure(*roots))
     result = Plan(list(roots), missing, installed)
     cache = fetching.index_cache()
-    urls = [m.fetch_url for m in mirrors.in_use(mirrors.FETCH)]
+    configured = mirrors.in_use(mirrors.FETCH)
+    if missing:
+        fetching.confirm_indexes(configured)
+    urls = [m.fetch_url for m in configured]
     for spec in missing:
         known = _size_in_indexes(cache, urls, spec.dag_hash())
         if known:
@@ -150,7 +153,7 @@ class SpackSteps:
 
     def _oci_mirrors(self, spec: "spack.spec.Spec") -> List["spack.mirrors.mirror.Mirror"]:
         found = [m for m in fetching.candidates(spec.build_spec, []) if mirrors.is_oci_mirror(m)]
-        if not mirrors.configured(mirrors.FETCH):
+        if not mirrors.in_use(mirrors.FETCH):
             found = [mirrors.embedded_default()]
         if not found:
             raise ConfigurationError(

@@ -98,7 +98,7 @@ def _indexes(
     failures: Dict[str, SpackOciError] = {}
     for url, mirror in by_url.items():
         try:
-            store = mirrors.open_store(mirror, mirrors.FETCH)  # its NotFound says that there is no such layout
+            store = mirrors.open_index_store(mirror, mirrors.FETCH)  # its NotFound says that there is no such layout
             openers[url] = functools.partial(_itself, store)
         except SpackOciError as e:
             failures[url] = e
