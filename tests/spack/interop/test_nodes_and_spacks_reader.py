@@ -71,20 +71,19 @@ def compare(instance, tmp_path, seed, count):
     return json.loads(instance.run("python", script, TESTS, seed, count).stdout.splitlines()[-1])
 
 
-def test_nodes_that_pass_our_checks_are_read_by_spack(source, tmp_path):
-    found = compare(source(), tmp_path, 1, 1500)
+def test_nodes_that_pass_our_checks_are_read_by_spack(bare_spack, tmp_path):
+    found = compare(bare_spack, tmp_path, 1, 1500)
     assert found["failed"] == []
     assert found["accepted"] > 100 and found["refused"] > 300
 
 
 @pytest.mark.slow
-def test_nodes_of_many_seeds_are_read_by_spack(source, tmp_path):
+def test_nodes_of_many_seeds_are_read_by_spack(bare_spack, tmp_path):
     """20 seconds; with other seeds each time. A failure prints the node."""
     began, total = time.monotonic(), 0
-    instance = source()
     while time.monotonic() - began < 20:
         seed = time.time_ns() % (1 << 32)
-        found = compare(instance, tmp_path, seed, 4000)
+        found = compare(bare_spack, tmp_path, seed, 4000)
         assert found["failed"] == [], f"seed {seed}"
         total += found["accepted"] + found["refused"]
     print(f"{total} nodes")
