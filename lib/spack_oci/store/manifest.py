@@ -12,17 +12,20 @@ from ..util.files import atomic_write, storage_errors
 from .layout import metadata_path
 
 _NAME = "install_manifest.json"
+#: written after the manifest, and not looked at by `spack verify`
+_LEFT_OUT = (_NAME, "install_times.json")
 
 
 def write_manifest(prefix: str) -> None:
     """Of the files as they are now; what was in the tarball describes another prefix. Raises StorageError."""
     path = metadata_path(prefix, _NAME)
     with storage_errors(f"writing {path}"):
+        left_out = {metadata_path(prefix, name) for name in _LEFT_OUT}
         entries = {prefix: _entry(prefix)}
         for directory, directories, files in os.walk(prefix):
             for name in directories + files:
                 found = os.path.join(directory, name)
-                if found != path:
+                if found not in left_out:
                     entries[found] = _entry(found)
         with atomic_write(path, mode=0o644, exact=True) as file:
             file.write(json.dumps(entries, separators=(",", ":")).encode("utf-8", "surrogateescape"))
