@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
         _logout,
         _doctor,
         _update_index,
+        _push,
     ):
         add(commands)
     return top
@@ -200,6 +201,25 @@ def _update_index(commands: Any) -> None:
     definitions.add_update_index(commands, PROGRAM, optional=False).set_defaults(
         run=_call("maintenance", "update_index")
     )
+
+
+def _push(commands: Any) -> None:
+    sub = commands.add_parser(
+        "push",
+        help="push what a store holds to a cache",
+        description="Push packages of a store, by its database and spec files alone: no Spack is needed, and the store "
+        "is not changed. What is there already is skipped. Run environments that only a recipe knows are those of "
+        "Spack's default prefix inspections, and the manifests say so.",
+        **PROGRAM.examples("push ~/spack/opt/spack CACHE", "push --update-index ~/sw CACHE hdf5"),
+    )
+    sub.add_argument("store", metavar="STORE", help="the install tree of a Spack")
+    sub.add_argument("mirror", metavar="CACHE", help=CACHE_HELP)
+    sub.add_argument("specs", metavar="SPEC", nargs="*", help=f"{_SPEC_HELP}; default: all that is installed")
+    definitions.add_push_options(sub)
+    add_json(sub)
+    sub.add_argument("-j", "--jobs", type=int, help="packages that are packed at the same time")
+    allow_options_anywhere(sub, "specs")
+    sub.set_defaults(run=_call("push"))
 
 
 def main(arguments: Optional[List[str]] = None) -> int:

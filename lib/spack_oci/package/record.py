@@ -55,6 +55,8 @@ class Package:
     #: ``licenses`` (an SPDX expression) and ``source`` (a URL), as far as they are known; to be asked after the
     #: environment, which makes it cheap
     provenance: Callable[[], Mapping[str, str]] = field(repr=False, default=dict)
+    #: further annotations of its manifest
+    annotations: Mapping[str, str] = field(repr=False, default_factory=dict)
 
     def complete(self) -> None:
         """Have every part made that is made on demand (see ``spack/packages.py``): in threads, that is not safe."""

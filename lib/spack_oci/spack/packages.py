@@ -112,6 +112,7 @@ class _SpecPackage(Package):
             layout_version=compat.OCI_LAYOUT_VERSION,
             environment=partial(common.environments.apply, (spec,)),
             provenance=partial(provenance, (spec,)),
+            annotations={},
         )
 
     @cached_property

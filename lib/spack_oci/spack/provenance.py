@@ -2,10 +2,10 @@
 """What recipes say of where packages come from, as images carry it: licenses, and the source code."""
 
 from typing import Dict, Sequence
-from urllib.parse import urlsplit, urlunsplit
 
 import spack.spec
 
+from ..package.provenance import without_credentials
 from .environments import SPACK_LOCK
 
 
@@ -30,15 +30,4 @@ def _licenses(specs: Sequence["spack.spec.Spec"]) -> str:
 
 def _source(spec: "spack.spec.Spec") -> str:
     values = (getattr(spec.package, key, None) for key in ("git", "homepage", "url"))
-    return next((_without_credentials(value) for value in values if isinstance(value, str)), "")
-
-
-def _without_credentials(url: str) -> str:
-    """A recipe of a private repository may hold a token; whoever has the image can read what it says of itself."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return ""
-    if parts.password is None and (parts.scheme not in ("http", "https") or parts.username is None):
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return next((without_credentials(value) for value in values if isinstance(value, str)), "")

@@ -16,6 +16,7 @@ from ...image.manifest import Base
 from ...package.documents import read_package_documents
 from ...package.record import Layer, Package, package_tag
 from ...util.processes import available_cores
+from ...util.sizes import format_size
 from ...util.threads import DaemonPool
 from .outcome import SKIPPED, PackageOutcome, PushResult
 
@@ -331,3 +332,21 @@ def _planned_apart(
             return result
 
         yield planned
+
+
+def lines_of(plan: PushPlan) -> List[str]:
+    """What would be done with each package, for people."""
+    words = {SKIP: "skip", PACK: "pack", REUSE: "send"}
+    lines = []
+    for item in plan.packages:
+        word = "mount" if item.mount_from else words[item.action]
+        size = format_size(item.size) if item.size else ""
+        lines.append(f"{word:5} {item.package.label:40} {size:>10}".rstrip())
+    return lines
+
+
+def summary_of(plan: PushPlan) -> str:
+    return (
+        f"{len(plan.doing(SKIP))} are there already, {len(plan.doing(PACK))} would be packed "
+        f"({format_size(plan.bytes_to_read)}), {len(plan.doing(REUSE))} would be sent from the local cache"
+    )

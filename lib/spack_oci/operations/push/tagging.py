@@ -59,6 +59,7 @@ class Tagger:
             annotations={
                 PUSHER: f"spack-oci {__version__}",
                 **annotations_of_summary(what.facts),
+                **package.annotations,
                 **self._settings.annotations,
             },
             created=self._created,

@@ -273,14 +273,9 @@ class Outcome:
 
 
 def print_plan(plan: PushPlan) -> None:
-    words = {push_plan.SKIP: "skip", push_plan.PACK: "pack", push_plan.REUSE: "send"}
-    for item in plan.packages:
-        word = "mount" if item.mount_from else words[item.action]
-        print(f"{word:5} {item.package.label:40} {format_size(item.size) if item.size else '':>10}".rstrip())
-    tty.info(
-        f"{len(plan.doing(push_plan.SKIP))} are there already, {len(plan.doing(push_plan.PACK))} would be packed "
-        f"({format_size(plan.bytes_to_read)}), {len(plan.doing(push_plan.REUSE))} would be sent from the local cache"
-    )
+    for line in push_plan.lines_of(plan):
+        print(line)
+    tty.info(push_plan.summary_of(plan))
 
 
 def print_outcome(outcome: Outcome) -> None:

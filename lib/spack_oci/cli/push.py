@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""`spack-oci push`: what a store holds, by its database and spec files alone."""
+
+import argparse
+import sys
+import tempfile
+from dataclasses import replace
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+from ..archive.codec import Compression
+from ..commandline.common import messages_apart, print_json
+from ..configuration.settings import blob_cache
+from ..content.interfaces import MissingStore
+from ..errors import NotFound
+from ..index.update import IndexUpdate, merge_pushed
+from ..operations.progress import LiveDisplay, PlainLines
+from ..operations.push import plan as push_plan
+from ..operations.push.execute import execute_push
+from ..operations.push.index_entries import packages_of_push
+from ..operations.push.outcome import PushResult
+from ..operations.push.plan import PushPlan, PushSettings, plan_push
+from ..store.packages import StorePackage, StorePackages, environments_lost
+from ..store.store import Store, installed_nodes
+from ..util.collector import relax_collector
+from ..util.sizes import format_size
+from ..util.text import counted, elided
+from . import settings
+from .caches import open_cache
+from .output import error, info, warn
+from .roots import installed_matching
+
+
+def push(args: argparse.Namespace) -> int:
+    relax_collector()
+    store = Store.open(settings.absolute(args.store))
+    with messages_apart(args.json):
+        packages = _packages(store, args)
+        with tempfile.TemporaryDirectory(prefix="spack-oci-") as stage:
+            how = _settings(args, stage)
+            if args.dry_run:
+                return _print_plan(_plan(args, packages, how), args.json)
+            result = _push(args, packages, how)
+        index = _update_index(args, result) if args.update_index else None
+    if args.json:
+        print_json(_document(args, result, index))
+    else:
+        _print_result(args, result, index)
+    return 1 if result.failed else 0
+
+
+def _packages(store: Store, args: argparse.Namespace) -> List[StorePackage]:
+    """Those that the words mean; all that is installed without words."""
+    records = store.database.read()
+    known = StorePackages(store, records)
+    installed = [node["hash"] for node in installed_nodes(records)]
+    if args.specs:
+        roots = [node["hash"] for node in installed_matching(args.specs, records.nodes, installed, store.root)]
+    else:
+        roots = installed
+    chosen = known.select(
+        roots,
+        package="package" in args.things_to_push,
+        dependencies="dependencies" in args.things_to_push,
+        build=not args.without_build_dependencies,
+    )
+    there = set(installed)
+    # of a store that was filled from caches, what is only for building is not there: nobody misses it
+    return [known.record(dag_hash) for dag_hash in chosen if dag_hash in there]
+
+
+def _settings(args: argparse.Namespace, stage: str) -> PushSettings:
+    options = settings.read()
+    return PushSettings(
+        compression=Compression.parse(args.compression) if args.compression else options.compression,
+        pack_jobs=args.jobs or options.pack_jobs,
+        transfer_jobs=options.transfer_jobs,
+        stage=stage,
+        cache=blob_cache(options),
+        fail_fast=args.fail_fast,
+        short_prefix=options.short_prefix,
+    )
+
+
+def _plan(args: argparse.Namespace, packages: Sequence[StorePackage], how: PushSettings) -> PushPlan:
+    store: Any
+    try:
+        store = open_cache(args.mirror)
+    except NotFound:
+        store = MissingStore(args.mirror)
+    return plan_push(store, packages, force=args.force, settings=how)
+
+
+def _push(args: argparse.Namespace, packages: Sequence[StorePackage], how: PushSettings) -> PushResult:
+    store = open_cache(args.mirror, create=True)
+    if len(packages) > 1:
+        info(f"Selected {len(packages)} packages to push to {store.url}")
+    planned = plan_push(store, packages, force=args.force, settings=how)
+    for message in planned.warnings:
+        warn(message)
+    to_push = [item.package for item in planned.to_push]
+    if not to_push:
+        return planned.result_of_nothing()
+    lost = environments_lost(p for p in to_push if isinstance(p, StorePackage))
+    if lost:
+        warn(
+            "their recipes set variables that only Spack can compute; the images have the directories of their "
+            f"prefixes on PATH and the like: {elided([p.label for p in lost])}"
+        )
+    reporter = LiveDisplay() if sys.stdout.isatty() else PlainLines(info, warn)
+    return execute_push(planned, store, settings=replace(how), reporter=reporter)
+
+
+def _update_index(args: argparse.Namespace, result: PushResult) -> IndexUpdate:
+    store = open_cache(args.mirror)
+    return merge_pushed(store, packages_of_push(result), jobs=settings.read().transfer_jobs, warn=warn)
+
+
+def _print_plan(plan: PushPlan, as_json: bool) -> int:
+    if as_json:
+        print_json(plan.to_dict())
+        return 0
+    for line in push_plan.lines_of(plan):
+        print(line)
+    info(push_plan.summary_of(plan))
+    return 0
+
+
+def _document(args: argparse.Namespace, result: PushResult, index: Optional[IndexUpdate]) -> Mapping[str, Any]:
+    document: Dict[str, Any] = {"mirror": open_cache(args.mirror).url, **result.to_dict(), "not_installed": []}
+    if index:
+        document["index"] = index.to_dict()
+    return document
+
+
+def _print_result(args: argparse.Namespace, result: PushResult, index: Optional[IndexUpdate]) -> None:
+    url = open_cache(args.mirror).url
+    if result.skipped:
+        info(
+            f"{counted(len(result.skipped), 'package')} skipped, as the cache has them: "
+            f"{elided([o.package.label for o in result.skipped])}. Use --force to push them again."
+        )
+    if result.pushed:
+        info(
+            f"Pushed {counted(len(result.pushed), 'package')} to {url} in {result.seconds:.1f} s: "
+            f"{format_size(result.bytes_read)} read, {format_size(result.bytes_sent)} sent"
+        )
+    if index:
+        for line, is_warning in index.lines(url):
+            (warn if is_warning else info)(line)
+    for outcome in result.failed:
+        error(f"{outcome.package.label}: {outcome.error}")
