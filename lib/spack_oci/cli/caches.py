@@ -3,6 +3,7 @@
 
 import functools
 import os
+import tempfile
 from typing import Any, Dict, List, Mapping, Sequence
 
 from ..content import ContentStore
@@ -10,21 +11,39 @@ from ..errors import ConfigurationError, NotFound
 from ..index.index_cache import CachedIndex, IndexCache, load_index
 from ..reference import LayoutDirectory, Location, parse_url
 from ..store.install import Source
+from ..util.files import storage_errors
 from . import settings
 from .output import warn
 
 
 def location_of(word: str) -> Location:
-    """A URL, or a directory (with a slash, ``.`` or ``..``). Raises ConfigurationError, InvalidReference."""
+    """A URL, or a directory or bundle (with a slash, ``.`` or ``..``). Raises ConfigurationError, InvalidReference."""
     if "://" in word:
         location = parse_url(word)
     elif "/" in word or word in (".", ".."):
-        location = LayoutDirectory(settings.absolute(word))
+        path = settings.absolute(word)
+        location = LayoutDirectory(_unpacked(path) if os.path.isfile(path) else path)
     else:
         raise ConfigurationError(
             f"{word!r} is no cache", remedy=f"write a URL, oci://HOST/NAME, or a path, ./{word}, for a directory"
         )
     return location
+
+
+@functools.lru_cache(None)
+def _unpacked(path: str) -> str:
+    """The layout of a bundle, in a directory that goes with this process."""
+    from ..layout.bundle import unpack_bundle
+
+    with storage_errors(f"unpacking {path}"):
+        os.makedirs(settings.read().cache_root, exist_ok=True)
+        directory = tempfile.TemporaryDirectory(prefix="bundle-", dir=settings.read().cache_root)
+    _bundles.append(directory)
+    unpack_bundle(path, directory.name)
+    return directory.name
+
+
+_bundles: List["tempfile.TemporaryDirectory[str]"] = []
 
 
 @functools.lru_cache(None)
@@ -82,7 +101,11 @@ def read_source(word: str) -> Source:
 
 def looks_like_cache(word: str) -> bool:
     """Whether a word of the command line is a cache and not a spec."""
-    return "://" in word or word in (".", "..") or word.startswith(("./", "../", "~/", "/")) and os.path.isdir(word)
+    return (
+        "://" in word
+        or word in (".", "..")
+        or (word.startswith(("./", "../", "~/", "/")) and os.path.exists(os.path.expanduser(word)))
+    )
 
 
 def spec_words(words: Sequence[str]) -> List[str]:

@@ -18,7 +18,7 @@ from ..commandline.common import add_json, allow_options_anywhere
 from ..commandline.definitions import Program
 from .output import error
 
-CACHE_HELP = "URL (oci://, oci+http://, oci+file://), or path of a directory"
+CACHE_HELP = "URL (oci://, oci+http://, oci+file://), or path of a directory or bundle"
 PROGRAM = Program("spack-oci", "CACHE", "oci://ghcr.io/org/cache", CACHE_HELP)
 
 #: of an argument that names a package
@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
         _doctor,
         _update_index,
         _push,
+        _pack,
     ):
         add(commands)
     return top
@@ -220,6 +221,23 @@ def _push(commands: Any) -> None:
     sub.add_argument("-j", "--jobs", type=int, help="packages that are packed at the same time")
     allow_options_anywhere(sub, "specs")
     sub.set_defaults(run=_call("push"))
+
+
+def _pack(commands: Any) -> None:
+    sub = commands.add_parser(
+        "pack",
+        help="copy packages with all that they need into a file or directory",
+        description="Copy packages and what they need to run from a cache into one file (*.tar) or a directory, for a "
+        "machine without a network: `spack-oci install` takes it as a cache there, and so does Spack a directory.",
+        **PROGRAM.examples("pack CACHE hdf5.tar hdf5@1.14", "pack CACHE /mnt/usb/cache ./spack.lock"),
+    )
+    sub.add_argument("mirror", metavar="CACHE", help=CACHE_HELP)
+    sub.add_argument("destination", metavar="DEST", help="a file that ends in .tar, or a directory")
+    sub.add_argument("specs", metavar="SPEC", nargs="*", help=f"{_SPEC_HELP}; or the path of a spack.lock")
+    definitions.add_dry_run(sub)
+    add_json(sub)
+    allow_options_anywhere(sub, "specs")
+    sub.set_defaults(run=_call("pack"))
 
 
 def main(arguments: Optional[List[str]] = None) -> int:

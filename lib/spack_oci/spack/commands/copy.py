@@ -16,8 +16,8 @@ from ...operations.lifecycle.contents import ALL_TYPES, LINK_RUN, Contents
 from ...operations.lifecycle.copy import CopyPlan, CopyResult, Selection, compare, execute_copy, plan_copy
 from ...operations.lifecycle.lock_files import hashes_of_lock_file
 from ...util.sizes import format_size
+from ...util.text import counted, elided
 from .. import mirror_arguments, mirrors
-from ..output import counted, elided
 from .select import hashes_matching
 
 

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""`spack-oci pack`: a part of a cache as a directory or a file, for a machine without a network."""
+
+import argparse
+import os
+import tempfile
+from typing import Any
+
+from ..commandline.common import messages_apart, print_json
+from ..content.interfaces import MissingStore
+from ..errors import ConfigurationError, NotFound
+from ..layout import open_layout
+from ..layout.gc import collect_garbage
+from ..operations.images.image_files import write_layout_archive
+from ..operations.lifecycle.copy import CopyPlan, CopyResult, Selection, compare, execute_copy, plan_copy
+from ..reference import LayoutDirectory
+from ..store.database import Records
+from ..util.files import storage_errors
+from ..util.sizes import format_size
+from ..util.text import counted, elided
+from . import settings
+from .caches import open_cache, read_source
+from .output import error, info, warn
+from .roots import roots_of
+
+
+def pack(args: argparse.Namespace) -> int:
+    destination = settings.absolute(args.destination)
+    with messages_apart(args.json):
+        source = read_source(args.mirror)
+        roots = frozenset(node["hash"] for node in roots_of(args.specs, source, Records()))
+        if not roots:
+            raise ConfigurationError("there is nothing to pack: no spec is given", remedy="name a spec or a spack.lock")
+        if destination.endswith(".tar"):
+            if os.path.isdir(destination):
+                raise ConfigurationError(f"{destination} is a directory", remedy="name a file that ends in .tar")
+            with storage_errors(f"writing {destination}"):
+                os.makedirs(os.path.dirname(destination), exist_ok=True)
+                with tempfile.TemporaryDirectory(prefix=".spack-oci-", dir=os.path.dirname(destination)) as directory:
+                    plan, result = _copy(args, roots, directory)
+                    if not args.dry_run and not result.failed:
+                        collect_garbage(open_layout(LayoutDirectory(directory)), grace=0)
+                        write_layout_archive(directory, destination)
+        else:
+            plan, result = _copy(args, roots, destination)
+    return _tell(args, plan, result, destination)
+
+
+def _copy(args: argparse.Namespace, roots: "frozenset[str]", directory: str) -> Any:
+    source = open_cache(args.mirror)
+    location = LayoutDirectory(directory)
+    there: Any
+    try:
+        there = open_layout(location) if os.path.exists(os.path.join(directory, "oci-layout")) else None
+    except NotFound:
+        there = None
+    both = compare(source, there or MissingStore(location.url))
+    plan = plan_copy(both, Selection(roots=roots, tags=frozenset()))
+    if plan.missing:
+        raise NotFound(
+            f"{source.url} lacks what these need: {elided([f'/{h[:7]}' for h in plan.missing])}",
+            remedy="push it with its dependencies",
+        )
+    if args.dry_run:
+        return plan, CopyResult()
+    target = open_layout(location, create=True)
+    jobs = settings.read().transfer_jobs
+    return plan, execute_copy(source, target, both.found, plan, jobs=jobs, warn=warn)
+
+
+def _tell(args: argparse.Namespace, plan: CopyPlan, result: CopyResult, destination: str) -> int:
+    if args.json:
+        print_json(plan.to_dict() if args.dry_run else {"destination": destination, **result.to_dict()})
+        return 1 if result.failed else 0
+    if args.dry_run:
+        print("\n".join(plan.packages))
+        info(f"{counted(len(plan.packages), 'package')} ({format_size(plan.size)}) would be packed")
+        return 0
+    for tag, failure in result.failed.items():
+        error(f"{tag}: {failure}")
+    there = f", {len(plan.present)} were there" if plan.present else ""
+    info(f"Packed {counted(len(result.copied), 'package')} into {destination}{there}")
+    info(f"there: `spack-oci install {destination} SPEC --store DIR`")
+    return 1 if result.failed else 0
