@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Mapping, Sequence
 from ..content import ContentStore
 from ..errors import ConfigurationError, NotFound
 from ..index.index_cache import CachedIndex, IndexCache, load_index
+from ..index.update import UpdateSettings
 from ..reference import LayoutDirectory, Location, parse_url
 from ..store.install import Source
 from ..util.files import storage_errors
@@ -67,6 +68,11 @@ def open_cache(word: str, *, create: bool = False) -> ContentStore:
 def open_index(word: str) -> ContentStore:
     """Where the index of a cache is: in the cache, or in the repository of ``oci:index:repository``."""
     return _opened(os.getpid(), settings.read().index_location(location_of(word)), False)
+
+
+def index_settings(word: str) -> UpdateSettings:
+    """How the index of a cache is written."""
+    return UpdateSettings(jobs=settings.read().transfer_jobs, warn=warn, index_store=open_index(word))
 
 
 def index_cache() -> IndexCache:

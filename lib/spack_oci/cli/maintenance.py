@@ -32,12 +32,11 @@ def clean(args: argparse.Namespace) -> int:
 
 
 def update_index(args: argparse.Namespace) -> int:
-    from ..index.update import UpdateSettings
     from ..index.update import update_index as update
-    from .caches import open_cache, open_index
+    from .caches import index_settings, open_cache
 
     store = open_cache(args.mirror, create=args.create)
-    options = UpdateSettings(jobs=settings.read().transfer_jobs, warn=warn, index_store=open_index(args.mirror))
+    options = index_settings(args.mirror)
     try:
         done = update(store, options, full=args.full, compare_digests=not args.new_only, create=args.create)
     except NotFound as e:

@@ -25,7 +25,7 @@ from ..util.collector import relax_collector
 from ..util.sizes import format_size
 from ..util.text import counted, elided
 from . import settings
-from .caches import open_cache
+from .caches import index_settings, open_cache
 from .output import error, info, warn
 from .roots import installed_matching
 
@@ -112,7 +112,7 @@ def _push(args: argparse.Namespace, packages: Sequence[StorePackage], how: PushS
 
 def _update_index(args: argparse.Namespace, result: PushResult) -> IndexUpdate:
     store = open_cache(args.mirror)
-    return merge_pushed(store, packages_of_push(result), jobs=settings.read().transfer_jobs, warn=warn)
+    return merge_pushed(store, packages_of_push(result), index_settings(args.mirror))
 
 
 def _print_plan(plan: PushPlan, as_json: bool) -> int:
