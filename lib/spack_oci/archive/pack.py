@@ -49,6 +49,8 @@ class RelocationSummary:
     shortest_fixed: int = 0
     #: files that are neither text nor ELF or Mach-O but hold an old prefix: Spack leaves them as they are
     unknown_files: int = 0
+    #: bytes of the tarball: what a reader lets it unpack to, and needs space for
+    unpacked_size: int = 0
 
     def to_dict(self) -> Dict[str, int]:
         return dict(vars(self))
@@ -98,6 +100,7 @@ def pack_prefix(
     except BaseException:
         compressor.abort()
         raise
+    packer.facts.unpacked_size = stream.size
     return PackedLayer(
         Descriptor(compression.media_type, f"sha256:{output.hasher.hexdigest()}", output.size),
         stream.diff_id,

@@ -10,6 +10,7 @@ import spack.mirrors.mirror
 import spack.spec
 
 from ..archive.unpack.leading import old_prefix_in
+from ..archive.unpack.limits import check_space
 from ..content import ContentStore, Progress
 from ..content.blob_cache import BlobCache
 from ..content.cached_fetch import fetch_into_cache, open_cached
@@ -158,10 +159,13 @@ def _fetch(
 def _preflight(
     remote: RemotePackage, spec: "spack.spec.Spec", relocation: Optional[Relocation]
 ) -> Optional[Callable[[bytes], None]]:
-    """Raise PrefixTooLong if the package is known not to fit; else, what to ask the first bytes of the download."""
+    """Raise PrefixTooLong or StorageError if the package is known not to fit; else, what to ask the first bytes of the
+    download.
+    """
     if relocation is None:
         return None
     label, dag_hash = packages.label(spec), spec.dag_hash()
+    check_space(relocation.new_prefixes.get(dag_hash) or str(spec.prefix), remote.facts, label)
     if remote.facts:
         check_facts(remote.facts, dag_hash, relocation, label)
         return None

@@ -145,6 +145,7 @@ def test_relocation_lists(root):
     assert document["hash_to_prefix"] == {"abcdef": str(prefix)}
     assert layer.facts.prefix_length == len(str(prefix))
     assert layer.facts.unknown_files == 1
+    assert layer.facts.unpacked_size == layer.tar_size
     assert (layer.facts.binaries, layer.facts.strings) == (1, 1)
 
 

@@ -13,7 +13,8 @@ import zstandard
 from spack_oci.archive.unpack import extraction
 from spack_oci.archive.unpack import layer as layer_module
 from spack_oci.archive.unpack.extraction import PrefixAccess
-from spack_oci.archive.unpack.layer import install_layer, size_limit
+from spack_oci.archive.unpack.layer import install_layer
+from spack_oci.archive.unpack.limits import size_limit
 from spack_oci.archive.unpack.staging import remove_stale
 from spack_oci.descriptor import Descriptor, VerifyingReader
 from spack_oci.errors import CorruptArchive, DigestMismatch, PrefixTooLong, StorageError, UnsafeArchive
@@ -237,9 +238,9 @@ def test_a_stream_that_is_cut_short_leaves_nothing(store, size):
 
 
 def test_a_bomb_leaves_nothing(store, monkeypatch):
-    monkeypatch.setattr(layer_module, "size_limit", lambda compressed: 1 << 19)
+    monkeypatch.setattr(layer_module, "size_limit", lambda compressed, announced: 1 << 19)
     fails(Layer().file("f", bytes(1 << 20)), store, UnsafeArchive, compressed_size=1000)
-    assert size_limit(1000) > 1 << 30
+    assert size_limit(1000, {}) > 1 << 30
 
 
 def test_no_package(store):

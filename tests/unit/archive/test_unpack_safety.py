@@ -9,6 +9,7 @@ import tarfile
 import threading
 
 import pytest
+import zstandard
 from spack_oci.archive.unpack.extraction import PrefixAccess
 from spack_oci.archive.unpack.layer import install_layer
 from spack_oci.archive.unpack.metadata import remove_metadata, write_metadata
@@ -298,3 +299,53 @@ def test_an_8_kilobyte_layer_does_not_fill_the_disk(store):
     layer = Layer().file("f", b"/a/b " * 1_500_000, listed="text")
     layer.info["hash_to_prefix"] = {HASH: "/a/b"}
     refused(layer, store, "longer by over")
+
+
+# --- bombs, and packages that only look like one
+
+
+@pytest.fixture(scope="module")
+def zeros():
+    """A package with a file of 1.1 GiB of zeros, in 40 kB: (zstd, size of the tar)."""
+    layer = Layer()
+    info = tar_info(layer.name("zeros"), tarfile.REGTYPE, 0o644)
+    info.size = 1126 << 20
+    start, end = layer.tar(with_info=False).rstrip(b"\0"), layer.tar()
+    members = start + bytes(-len(start) % 512)
+    sink = io.BytesIO()
+    with zstandard.ZstdCompressor().stream_writer(sink, closefd=False) as writer:
+        writer.write(members + info.tobuf(tarfile.PAX_FORMAT))
+        for _ in range(1126):
+            writer.write(bytes(1 << 20))
+        writer.write(end[len(members) :])
+    data = sink.getvalue()
+    return data, len(end) + len(info.tobuf(tarfile.PAX_FORMAT)) + info.size
+
+
+def install_zeros(data, store, announced):
+    media_type = GZIP.replace("gzip", "zstd")
+    size = len(data)
+    return install_layer(
+        io.BytesIO(data), media_type, new_prefix(store), relocation(store), dag_hash=HASH, compressed_size=size,
+        announced=announced,
+    )  # fmt: skip
+
+
+def test_what_a_push_has_announced_is_unpacked_and_takes_no_space_for_zeros(store, zeros):
+    data, size = zeros
+    install_zeros(data, store, {"unpacked_size": size})
+    found = os.stat(new_prefix(store) + "/zeros")
+    assert found.st_size == 1126 << 20 and found.st_blocks * 512 < 1 << 20
+
+
+@pytest.mark.parametrize("announced", [{}, {"unpacked_size": 1000}, {"unpacked_size": "99999999999"}])
+def test_what_nobody_has_announced_is_a_bomb(store, zeros, announced):
+    with pytest.raises(UnsafeArchive, match="unpacks to more than"):
+        install_zeros(zeros[0], store, announced)
+    assert os.listdir(os.path.dirname(new_prefix(store))) == []
+
+
+def test_space_is_asked_for_before_anything_is_written(store, zeros):
+    with pytest.raises(StorageError, match=r"needs 1152921.5 TB; .* are free in"):
+        install_zeros(zeros[0], store, {"unpacked_size": 1 << 60})
+    assert os.listdir(store) == []

@@ -7,7 +7,7 @@ left. See ``extraction`` for how.
 """
 
 import os
-from typing import BinaryIO, Callable, Optional
+from typing import Any, BinaryIO, Callable, Mapping, Optional
 
 from ...errors import StorageError
 from ...relocate.files import MachoRelocator
@@ -15,19 +15,13 @@ from ...relocate.mapping import Relocation
 from ..codec import open_decompressor
 from ..tar_reader import TarReader
 from .extraction import Extraction, InstallSummary, PrefixAccess
+from .limits import check_space, size_limit
 from .read_ahead import ReadAhead
 from .staging import commit, remove_stale, staging_directory
 
 #: whoever may look into the prefix where the package was built
 AS_IN_TARBALL = PrefixAccess()
-
-
-def size_limit(compressed_size: int) -> int:
-    """Bytes that a layer may unpack to: 250 times its size, and 1 GiB in any case.
-
-    gzip stops at a ratio of 1032, zstd far beyond; software is packed at 2 to 5.
-    """
-    return (1 << 30) + 250 * compressed_size
+NOTHING: Mapping[str, Any] = {}
 
 
 def install_layer(
@@ -40,6 +34,7 @@ def install_layer(
     label: str = "",
     access: PrefixAccess = AS_IN_TARBALL,
     compressed_size: Optional[int] = None,
+    announced: Mapping[str, Any] = NOTHING,
     replace: bool = False,
     macho: Optional[MachoRelocator] = None,
     before_rename: Callable[[str, InstallSummary], None] = lambda directory, summary: None,
@@ -47,10 +42,10 @@ def install_layer(
     """Install a package's layer into ``prefix`` (absolute).
 
     ``source``: the compressed stream; whatever it raises at its end (DigestMismatch) stops the install. ``dag_hash``:
-    of the package that was asked for, under which it was built. ``label``: names it in errors. ``compressed_size``:
-    bounds what it may unpack to. ``replace``: an existing prefix is replaced; otherwise it is an error. ``macho``: see
-    ``relocate``. ``before_rename``: called with the staging directory when it is complete; what it raises stops the
-    install.
+    of the package that was asked for, under which it was built. ``label``: names it in errors. ``compressed_size``
+    bounds what it may unpack to, together with what its pusher has ``announced``, see ``limits``. ``replace``: an
+    existing prefix is replaced; otherwise it is an error. ``macho``: see ``relocate``. ``before_rename``: called with
+    the staging directory when it is complete; what it raises stops the install.
 
     Missing parent directories of the prefix are made with the process's umask; a caller with other wishes makes them
     before. Raises CorruptArchive, UnsafeArchive, DigestMismatch, PrefixTooLong, StorageError.
@@ -58,7 +53,8 @@ def install_layer(
     label = label or os.path.basename(prefix)
     if not replace and os.path.lexists(prefix):
         raise StorageError(f"installing {label}: {prefix} exists", remedy="remove it, or install with --overwrite")
-    max_size = None if compressed_size is None else size_limit(compressed_size)
+    check_space(prefix, announced, label)
+    max_size = None if compressed_size is None else size_limit(compressed_size, announced)
     try:
         os.makedirs(os.path.dirname(prefix), exist_ok=True)
         remove_stale(prefix)

@@ -157,6 +157,7 @@ def _extract(spec: "spack.spec.Spec", fetched: fetching.FetchedPackage, replace:
             label=packages.label(spec),
             access=_access(spec),
             compressed_size=remote.layer.size,
+            announced=remote.facts,
             replace=replace,
             macho=macho,
             before_rename=lambda directory, _: _write_spliced_metadata(spec, directory) if spec.spliced else None,
