@@ -3,12 +3,14 @@
 
 import contextlib
 import os
+import secrets
 import time
 from typing import Iterator, Set, Tuple
 
 from ..descriptor import parse_json
 from ..errors import NotFound
 from ..util.files import storage_errors
+from .documents import children_of
 from .store import LayoutStore
 from .table import PRIVATE, Entries, tag_of
 
@@ -30,9 +32,8 @@ def collect_garbage(store: LayoutStore, grace: float = 86400.0, dry_run: bool = 
             status = os.lstat(path)
             if digest in keep or status.st_mtime > before:
                 continue
-            count, size = count + 1, size + status.st_size
-            if not dry_run:
-                os.unlink(path)
+            if dry_run or _remove_unused(store.path, path, before):
+                count, size = count + 1, size + status.st_size
         if not dry_run:
             _drop_old_temporaries(store.path, before)
     return count, size
@@ -59,19 +60,42 @@ def _reachable(store: LayoutStore, entries: Entries) -> Tuple[Set[str], Entries]
             _mark(store, entry["digest"], keep)
 
 
-def _mark(store: LayoutStore, digest: str, keep: Set[str]) -> None:
-    if digest in keep:
-        return
-    keep.add(digest)
-    try:
-        _, data = store.get_manifest(digest)
-    except NotFound:
-        return
-    document = parse_json(data, digest)
-    for child in document.get("manifests") or ():
-        _mark(store, child["digest"], keep)
-    for child in (*(document.get("layers") or ()), document.get("config") or {}):
-        keep.add(child.get("digest", ""))
+def _remove_unused(layout: str, path: str, before: float) -> bool:
+    """Remove a blob, unless a push has begun to use it since it was looked at.
+
+    A push marks what it finds by a new time of change, without a lock. So the blob is moved away first, where no push
+    finds it, and brought back if it was marked until then.
+    """
+    directory = os.path.join(layout, PRIVATE, "tmp")
+    os.makedirs(directory, exist_ok=True)
+    aside = os.path.join(directory, secrets.token_hex(16))
+    os.rename(path, aside)
+    if os.lstat(aside).st_mtime > before:
+        os.rename(aside, path)
+        return False
+    os.unlink(aside)
+    return True
+
+
+def _mark(store: LayoutStore, root: str, keep: Set[str]) -> None:
+    """Add all that the manifest ``root`` reaches to ``keep``.
+
+    Raises InvalidContent for one that is not understood: what it needs could not be told from garbage.
+    """
+    pending = [root]
+    while pending:
+        digest = pending.pop()
+        if digest in keep:
+            continue
+        keep.add(digest)
+        try:
+            _, data = store.get_manifest(digest)
+        except NotFound:
+            continue
+        label = f"the manifest {digest} of {store.url}"
+        children = children_of(parse_json(data, label), label)
+        keep.update(child.digest for child in children.blobs)
+        pending.extend(child.digest for child in children.manifests)
 
 
 def _blobs(path: str) -> Iterator[Tuple[str, str]]:

@@ -30,25 +30,31 @@ import io
 import json
 import os
 import stat
-from typing import Any, BinaryIO, Callable, ContextManager, Dict, Iterator, List, Optional, Tuple
+import time
+from typing import BinaryIO, Callable, ContextManager, Dict, Iterator, List, Optional, Tuple
 
 from ..content import MAX_MANIFEST_SIZE, BlobSource, Presence, Progress
-from ..descriptor import OCI_INDEX, OCI_MANIFEST, Descriptor, VerifyingReader, check_digest, parse_json
-from ..errors import ConfigurationError, InvalidContent, InvalidReference, NotFound, StorageError
+from ..descriptor import OCI_MANIFEST, Descriptor, VerifyingReader, check_digest, parse_json
+from ..errors import ConfigurationError, DigestMismatch, InvalidContent, InvalidReference, NotFound, StorageError
 from ..reference import LayoutDirectory, check_tag
 from ..util.files import atomic_write, storage_errors, sync_directory
+from ..util.schemas import validate
+from .documents import Children, artifact_type, children_of, implied_type, referrer, subject_of
 from .table import (
     PRIVATE,
     Entries,
     ReferenceTable,
     bare_descriptor,
     drop_entries,
+    identity_of,
     index_json,
     put_entry,
 )
 
 LAYOUT_VERSION = "1.0.0"
 _CHUNK = 1 << 20
+#: seconds; a file that was used within them is not marked as used once more
+_FRESH = 600
 
 
 def open_layout(directory: LayoutDirectory, create: bool = False) -> "LayoutStore":
@@ -73,6 +79,8 @@ class LayoutStore:
         self.url = directory.url
         self._durable = durable
         self.table = ReferenceTable(self.path, self.url, self._replace_file, self._sync_blobs)
+        #: path of a blob whose content was checked here -> identity of that file
+        self._sound: Dict[str, Tuple[int, int, int]] = {}
         #: digest of a manifest -> digest of its subject; manifests never change
         self._subjects: Dict[str, Optional[str]] = {}
 
@@ -97,7 +105,7 @@ class LayoutStore:
     def check_version(self) -> None:
         try:
             with open(self._at("oci-layout"), "rb") as f:
-                document = parse_json(f.read(_CHUNK), f"oci-layout of {self.url}")
+                data = f.read(_CHUNK)
         except FileNotFoundError:
             raise StorageError(
                 f"opening {self.url}: there is no OCI layout",
@@ -105,9 +113,10 @@ class LayoutStore:
             ) from None
         except OSError as e:
             raise StorageError.from_os_error(f"opening {self.url}", e) from e
-        version = document.get("imageLayoutVersion")
-        if not isinstance(version, str) or version.partition(".")[0] != "1":
-            raise InvalidContent(f"{self.url} has the image layout version {version!r}, not {LAYOUT_VERSION}")
+        label = f"oci-layout of {self.url}"
+        version = validate(parse_json(data, label), "oci-layout", label)["imageLayoutVersion"]
+        if version.partition(".")[0] != "1":
+            raise InvalidContent(f"{self.url} has the image layout version {version[:40]!r}, not {LAYOUT_VERSION}")
 
     # Manifests and tags
 
@@ -137,16 +146,17 @@ class LayoutStore:
         if tag is not None:
             check_tag(tag)
         document = parse_json(data, "the manifest to be stored")
-        descriptor = Descriptor.of(data, media_type, artifact_type=_artifact_type(document))
-        self._check_children(document, tag)
+        descriptor = Descriptor.of(data, media_type, artifact_type=artifact_type(document))
+        children = children_of(document, f"the manifest {descriptor.digest}")
+        self._check_children(children, tag)
         self._write_blob(descriptor, _opener(data), None)
-        children = {child["digest"] for child in document.get("manifests") or ()}
+        listed = {child.digest for child in children.manifests}
 
         def put(entries: Entries) -> Entries:
             # again, now under the lock: the blobs may have been there as garbage, and collected since
-            self._check_children(document, tag)
+            self._check_children(children, tag)
             self._write_blob(descriptor, _opener(data), None)
-            return put_entry(entries, descriptor, tag, children)
+            return put_entry(entries, descriptor, tag, listed)
 
         self.table.change(put)
         return Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)
@@ -176,7 +186,7 @@ class LayoutStore:
         found: Dict[str, Descriptor] = {}
         for entry in self.table.entries():
             if self.subject_of(entry["digest"]) == digest and entry["digest"] not in found:
-                found[entry["digest"]] = self._referrer(entry)
+                found[entry["digest"]] = referrer(*self._manifest_by_digest(entry["digest"]))
         for child in self._fallback_referrers(digest):
             found.setdefault(child.digest, child)
         return [d for d in found.values() if artifact_type in (None, d.artifact_type)]
@@ -187,9 +197,11 @@ class LayoutStore:
         path = self._blob_path(digest)
         with storage_errors(f"looking for {digest} in {self.url}"):
             try:
-                return stat.S_ISREG(os.stat(path).st_mode)
+                status = os.stat(path)
             except FileNotFoundError:
                 return False
+            self._use(path, status)
+            return stat.S_ISREG(status.st_mode)
 
     def open_blob(self, descriptor: Descriptor) -> VerifyingReader:
         try:
@@ -234,7 +246,7 @@ class LayoutStore:
             document = parse_json(data, digest)
         except InvalidContent:
             raise missing from None
-        media_type = document.get("mediaType") or self._listed_type(digest) or _implied_type(document)
+        media_type = document.get("mediaType") or self._listed_type(digest) or implied_type(document)
         if not media_type:
             raise missing
         return Descriptor(media_type, digest, size), data
@@ -255,16 +267,12 @@ class LayoutStore:
         with storage_errors(f"reading {descriptor.digest} of {self.url}"), self.open_blob(descriptor) as reader:
             return reader.read()
 
-    def _check_children(self, document: Dict[str, Any], tag: Optional[str]) -> None:
+    def _check_children(self, children: Children, tag: Optional[str]) -> None:
         """What a registry answers with MANIFEST_BLOB_UNKNOWN. A subject may come later (distribution-spec)."""
-        children = [*(document.get("manifests") or ()), *(document.get("layers") or ())]
-        if document.get("config"):
-            children.append(document["config"])
-        for child in children:
-            descriptor = Descriptor.from_dict(child)
-            if not child.get("urls") and not self.has_blob(descriptor.digest):
+        for child in (*children.manifests, *children.blobs):
+            if child.digest not in children.foreign and not self.has_blob(child.digest):
                 raise InvalidContent(
-                    f"storing {tag or 'a manifest'} in {self.url}: it refers to {descriptor.digest}, which is not there"
+                    f"storing {tag or 'a manifest'} in {self.url}: it refers to {child.digest}, which is not there"
                 )
 
     # Referrers
@@ -273,23 +281,10 @@ class LayoutStore:
         """The digest that a manifest refers to as its subject, if any."""
         if digest not in self._subjects:
             try:
-                document = parse_json(self._manifest_by_digest(digest)[1], digest)
+                self._subjects[digest] = subject_of(self._manifest_by_digest(digest)[1], digest)
             except NotFound:
                 return None
-            self._subjects[digest] = (document.get("subject") or {}).get("digest")
         return self._subjects[digest]
-
-    def _referrer(self, entry: Dict[str, Any]) -> Descriptor:
-        """As the referrers API lists it: with the artifact type and the annotations of the manifest."""
-        descriptor, data = self._manifest_by_digest(entry["digest"])
-        document = parse_json(data, entry["digest"])
-        return Descriptor(
-            descriptor.media_type,
-            descriptor.digest,
-            descriptor.size,
-            document.get("annotations") or {},
-            artifact_type=_artifact_type(document),
-        )
 
     def _fallback_referrers(self, digest: str) -> List[Descriptor]:
         """Of a layout that was copied from a registry without the referrers API."""
@@ -297,7 +292,8 @@ class LayoutStore:
             _, data = self.get_manifest(digest.replace(":", "-"))
         except NotFound:
             return []
-        listed = parse_json(data, f"the referrers of {digest}").get("manifests") or ()
+        label = f"the list of referrers of {digest} in {self.url}"
+        listed = validate(parse_json(data, label), "referrers", label).get("manifests") or ()
         return [d for d in map(Descriptor.from_dict, listed) if self.has_blob(d.digest)]
 
     # Files
@@ -320,12 +316,43 @@ class LayoutStore:
     def _write_blob(self, descriptor: Descriptor, opener: Callable[[], BinaryIO], progress: Optional[Progress]) -> bool:
         path = self._blob_path(descriptor.digest)
         with storage_errors(f"storing {descriptor.digest} ({descriptor.size} bytes) in {self.url}"):
-            if _size_of(path) == descriptor.size:
+            if self._is_sound(path, descriptor):
                 return False
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with self._replacing(path) as target, VerifyingReader(opener(), descriptor) as reader:
                 _pump(reader, target, progress)
+            self._sound[path] = identity_of(os.stat(path))
         return True
+
+    def _is_sound(self, path: str, descriptor: Descriptor) -> bool:
+        """Whether the blob is there and undamaged. To read it takes less time than to write it, which is what whoever
+        asks would do otherwise; and to store it again is how a user repairs a layout."""
+        try:
+            status = os.stat(path)
+            if status.st_size != descriptor.size:
+                return False
+            known = self._sound.get(path) == identity_of(status)
+            if self._use(path, status):
+                status = os.stat(path)
+            if not known:
+                with VerifyingReader(open(path, "rb"), descriptor, self.url) as reader:
+                    while reader.read(_CHUNK):
+                        pass
+            self._sound[path] = identity_of(status)
+            return True
+        except (FileNotFoundError, DigestMismatch):
+            return False
+
+    def _use(self, path: str, status: os.stat_result) -> bool:
+        """A blob that may have been garbage will be referred to: what collects garbage counts its grace from now.
+
+        Returns whether the file got a new time of change.
+        """
+        if time.time() - status.st_mtime > _FRESH:
+            with contextlib.suppress(OSError):  # a layout that can only be read, or another user's file in it
+                os.utime(path)
+                return True
+        return False
 
     def _replace_file(self, name: str, data: bytes) -> None:
         with self._replacing(self._at(name)) as target:
@@ -339,36 +366,12 @@ class LayoutStore:
         return atomic_write(path, sync=self._durable, staging=staging)
 
     def _sync_blobs(self) -> None:
-        self._sync_directory(self._at("blobs", "sha256"))
+        for algorithm in os.listdir(self._at("blobs")):
+            self._sync_directory(self._at("blobs", algorithm))
 
     def _sync_directory(self, path: str) -> None:
         if self._durable:
             sync_directory(path)
-
-
-def _artifact_type(document: Dict[str, Any]) -> Optional[str]:
-    """Of a manifest (distribution-spec, listing referrers): its own, else the media type of its config."""
-    if document.get("artifactType"):
-        return str(document["artifactType"])
-    if document.get("subject"):
-        return (document.get("config") or {}).get("mediaType")
-    return None
-
-
-def _implied_type(document: Dict[str, Any]) -> Optional[str]:
-    """image-spec lets a manifest leave its mediaType away."""
-    if document.get("schemaVersion") != 2:
-        return None
-    if "manifests" in document:
-        return OCI_INDEX
-    return OCI_MANIFEST if "layers" in document else None
-
-
-def _size_of(path: str) -> Optional[int]:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return None
 
 
 def _opener(data: bytes) -> Callable[[], BinaryIO]:

@@ -6,16 +6,17 @@ file grows with the number of tags, so a replacement for each of 20,000 pushed p
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import threading
 import time
 from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
-from ..descriptor import OCI_INDEX, Descriptor, check_digest, parse_json
-from ..errors import InvalidContent, InvalidReference, NotFound, SpackOciError, StorageError
+from ..descriptor import OCI_INDEX, Descriptor, parse_json
+from ..errors import InvalidContent, NotFound, SpackOciError, StorageError
 from ..util.files import storage_errors
+from ..util.locks import exclusive_lock
+from ..util.schemas import validate
 
 REF_NAME = "org.opencontainers.image.ref.name"
 #: directory in the layout that is ours alone: the lock and the files being written
@@ -113,21 +114,13 @@ class ReferenceTable:
 
     @contextlib.contextmanager
     def _file_lock(self) -> Iterator[None]:
-        path = os.path.join(self._private, "lock")
         os.makedirs(self._private, exist_ok=True)
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except PermissionError:  # another user's file in a directory of a group; a lock needs no permission to write
-            descriptor = os.open(path, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with exclusive_lock(os.path.join(self._private, "lock")):
             yield
-        finally:
-            os.close(descriptor)
 
     def _current(self) -> Tuple[Any, Dict[str, Any], Dict[str, Dict[str, Any]]]:
         try:
-            if _identity(os.stat(self._path)) != self._seen[0]:
+            if identity_of(os.stat(self._path)) != self._seen[0]:
                 with open(self._path, "rb") as f:
                     # of the file that was opened: another writer may have replaced it since
                     status = os.fstat(f.fileno())
@@ -135,25 +128,26 @@ class ReferenceTable:
                 # A file that was written just now may be replaced by one of the same size, in the same tick of the
                 # file system's clock and with the inode of its predecessor: it is read again next time.
                 settled = time.time() - status.st_mtime > _SETTLED
-                self._seen = (_identity(status) if settled else None, *_parse_index(data, self._url))
+                self._seen = (identity_of(status) if settled else None, *_parse_index(data, self._url))
         except OSError as e:
             raise StorageError.from_os_error(f"reading index.json of {self._url}", e) from e
         return self._seen
 
 
-def _identity(status: os.stat_result) -> Tuple[int, int, int]:
+def identity_of(status: os.stat_result) -> Tuple[int, int, int]:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _parse_index(data: bytes, url: str) -> Tuple[Dict[str, Any], Dict[str, Dict[str, Any]]]:
-    document = parse_json(data, f"index.json of {url}")
+    label = f"index.json of {url}"
+    document = validate(parse_json(data, label), "layout-index", label)
     tagged: Dict[str, Dict[str, Any]] = {}
     for entry in document.get("manifests") or ():
         try:
+            Descriptor.from_dict(entry)
             tag = tag_of(entry)
-            check_digest(entry["digest"])
-        except (KeyError, TypeError, AttributeError, InvalidReference) as e:
-            raise InvalidContent(f"index.json of {url} has an entry that is no descriptor: {str(entry)[:200]}") from e
+        except (InvalidContent, AttributeError) as e:
+            raise InvalidContent(f"{label} has an entry that is no descriptor: {str(entry)[:200]}") from e
         if tag is not None:
             tagged.setdefault(tag, entry)
     return document, tagged
