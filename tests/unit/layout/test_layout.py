@@ -259,6 +259,7 @@ def test_replacement_in_the_same_tick_is_seen(store):
         digest = store.resolve(TAG).digest.encode()
         f.seek(0)
         f.write(data.replace(digest, b"sha256:" + b"0" * 64))
+        f.flush()
         os.utime(f.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
     assert store.resolve(TAG).digest == "sha256:" + "0" * 64
 
