@@ -163,6 +163,14 @@ class SavesBlobs(Protocol):
         """Write a blob, verified, into an empty, seekable file; content that arrives damaged is fetched once more."""
 
 
+@runtime_checkable
+class ChecksBlobs(Protocol):
+    """A store that can look at the content of a blob for less than it takes to send the blob."""
+
+    def check_blob(self, descriptor: Descriptor) -> bool:
+        """Whether the blob is there and undamaged."""
+
+
 @dataclass(frozen=True)
 class MissingStore:
     """The :class:`RepositoryReader` of a repository that does not exist yet: for the plan of its first push."""

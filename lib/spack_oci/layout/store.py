@@ -222,6 +222,11 @@ class LayoutStore:
     ) -> bool:
         return self._write_blob(descriptor, source.open, progress)
 
+    def check_blob(self, descriptor: Descriptor) -> bool:
+        """Whether the blob is there and undamaged (:class:`~spack_oci.content.ChecksBlobs`)."""
+        with storage_errors(f"reading {descriptor.digest} of {self.url}"):
+            return self._is_sound(self._blob_path(descriptor.digest), descriptor)
+
     def mount_blob(self, descriptor: Descriptor, from_repository: str) -> bool:
         return False
 

@@ -15,14 +15,16 @@ from pathlib import Path
 
 import pytest
 from spack_oci.archive.codec import Compression
-from spack_oci.content import Presence
+from spack_oci.content import Presence, read_blob
 from spack_oci.content.blob_cache import BlobCache
 from spack_oci.descriptor import OCI_LAYER_ZSTD
-from spack_oci.errors import Forbidden, PrefixChanged, ServerFailure, StorageError
+from spack_oci.errors import DigestMismatch, Forbidden, PrefixChanged, ServerFailure, StorageError
+from spack_oci.layout import open_layout
 from spack_oci.operations.progress import Silent
 from spack_oci.operations.push import execute as engine
 from spack_oci.operations.push.execute import PushSettings, execute_push, plan_push
 from spack_oci.operations.push.outcome import FAILED, PUSHED, SKIPPED
+from spack_oci.reference import LayoutDirectory
 from spack_oci.util.threads import DaemonPool
 from support.memory_store import MemoryStore
 from support.prefixes import make_package
@@ -127,6 +129,22 @@ def test_a_layer_that_left_the_cache_but_is_in_the_store_is_not_packed(packages,
     assert again.bytes_read == 0 and len(again.pushed) == 3
     other = push(MemoryStore(), packages, settings, force=True)
     assert other.bytes_read == result.bytes_read and len(other.pushed) == 3
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_force_repairs_a_damaged_layer_of_the_right_size_in_a_layout(packages, settings, tmp_path, cached):
+    directory = LayoutDirectory(str(tmp_path / "layout"))
+    result = push(open_layout(directory, create=True), packages, settings)
+    layer = result.layers[packages[0].dag_hash].descriptor
+    path = tmp_path / "layout/blobs" / layer.digest.replace(":", "/")
+    content = path.read_bytes()
+    path.write_bytes(bytes(len(content)))
+    if not cached:
+        os.unlink(settings.cache.path(layer.digest))
+    with pytest.raises(DigestMismatch, match="push it anew with --force"):
+        read_blob(open_layout(directory), layer)
+    assert not push(open_layout(directory), packages, settings, force=True).failed
+    assert path.read_bytes() == content
 
 
 def test_a_cached_layer_that_is_evicted_before_it_is_sent_is_packed_again(packages, settings):

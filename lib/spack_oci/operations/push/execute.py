@@ -21,9 +21,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 from ...archive.pack import PackedLayer
-from ...content import BlobSource, FileSource, Presence, RepositoryWriter
+from ...content import BlobSource, ChecksBlobs, FileSource, Presence, RepositoryWriter
 from ...content.blob_cache import CachedBlob, KnownLayer
 from ...content.cancellable import CancellableSource
+from ...descriptor import Descriptor
 from ...errors import DigestMismatch, SpackOciError, StorageError
 from ...image.manifest import EPOCH
 from ...package.record import Layer, Package
@@ -319,8 +320,14 @@ class _Push:
         if job.plan.mount_from and self._store.mount_blob(known.descriptor, job.plan.mount_from):
             return
         job.path = self._settings.cache.get(known.descriptor.digest) if self._settings.cache else None
-        if job.path is None and not self._store.has_blob(known.descriptor.digest):
+        if job.path is None and not self._is_in_store(known.descriptor):
             self._pack(job)
+
+    def _is_in_store(self, layer: Descriptor) -> bool:
+        """--force is what repairs a damaged layer, so there it is looked at where that is cheap."""
+        if self._plan.force and isinstance(self._store, ChecksBlobs):
+            return self._store.check_blob(layer)
+        return self._store.has_blob(layer.digest)
 
     def _pack(self, job: _Job) -> None:
         def moved(count: int) -> None:
