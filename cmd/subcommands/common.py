@@ -3,10 +3,9 @@
 
 import argparse
 import contextlib
-import json
 import sys
 import textwrap
-from typing import Any, ContextManager, Dict, List, Optional, Sequence, Tuple
+from typing import Any, ContextManager, Dict, List, Mapping, Optional, Sequence, Tuple
 
 MIRROR_HELP = "mirror name, path of a layout directory, or URL (oci://, oci+http://, oci+file://)"
 DEFAULT_MIRROR_HELP = f"{MIRROR_HELP}; default: the first OCI mirror, else a layout in Spack's user cache"
@@ -41,9 +40,10 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
-def print_json(document: Any) -> None:
-    json.dump(document, sys.stdout, indent=2)
-    sys.stdout.write("\n")
+def print_json(document: Mapping[str, Any]) -> None:
+    from spack_oci.spack.output import print_json
+
+    print_json(document)
 
 
 def messages_apart(json_wanted: bool) -> ContextManager[Any]:

@@ -43,7 +43,9 @@ def add_image_options(parser: argparse.ArgumentParser, multi_arch: bool = True) 
         action="store_true",
         help="leave out what is only for building: .spack, headers, static libraries, man pages, CMake and pkg-config",
     )
-    made.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave these files out")
+    made.add_argument(
+        "--exclude-files", action="append", default=[], metavar="GLOB", help="leave these files out of the image"
+    )
 
 
 def image_options(args: argparse.Namespace, tags: Sequence[str]) -> Any:
@@ -67,7 +69,7 @@ def image_options(args: argparse.Namespace, tags: Sequence[str]) -> Any:
         strategy=args.layer_strategy,
         squash=args.squash,
         strip_build_info=args.strip_build_info,
-        exclude=args.exclude,
+        exclude=args.exclude_files,
         multi_arch=getattr(args, "multi_arch", False),
         skip_libc_check=args.skip_libc_check,
     )

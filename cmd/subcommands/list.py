@@ -28,6 +28,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "-a", "--allarch", action="store_true", help="list all architectures, not only this one's platform and OS"
     )
     parser.add_argument("--sizes", action="store_true", help="show how large the packages are, compressed")
+    parser.add_argument("--tags", action="store_true", help="show packages as HOST/NAME:TAG, for container tools")
+    parser.add_argument(
+        "--images", action="store_true", help="list the images besides packages, such as those of `push --tag`"
+    )
     add_json(parser)
     allow_options_anywhere(parser, "arguments")
     parser.set_defaults(run=list_packages)
@@ -38,4 +42,6 @@ def list_packages(args: argparse.Namespace) -> int:
     from spack_oci.spack.commands import list as command
 
     mirror_name, constraints = mirror_arguments.split(args.arguments, "list")
+    if args.images:
+        return command.list_images(mirror_name, args.json)
     return command.list_packages(mirror_name, constraints, args)

@@ -42,6 +42,24 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     build.add_argument("--with-build-dependencies", action="store_true", help="push build dependencies too (default)")
     build.add_argument("--without-build-dependencies", action="store_true", help="leave build dependencies out")
     parser.add_argument("-u", "--unsigned", action="store_true", help="do not sign (packages are not signed yet)")
+    parser.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="do not push what satisfies this spec, e.g. cuda (repeatable; besides oci:push:exclude)",
+    )
+    parser.add_argument("--not-in", metavar="MIRROR", help="do not push what this mirror has, e.g. a central cache")
+    parser.add_argument(
+        "--group",
+        action="append",
+        default=[],
+        dest="groups",
+        help="push the specs of this group of the active environment only (repeatable; Spack 1.2 and later)",
+    )
+    parser.add_argument(
+        "--allow-missing", action="store_true", help="do not fail for named packages that are not installed"
+    )
     parser.add_argument("--private", action="store_true", help="push packages too that may not be redistributed")
     parser.add_argument("--fail-fast", action="store_true", help="stop at the first failure (default: best effort)")
     parser.add_argument(
@@ -78,12 +96,14 @@ def push(args: argparse.Namespace) -> int:
 
     with messages_apart(args.json):
         mirror_name, spec_args = mirror_arguments.split(args.arguments, "push")
+        if args.groups and spec_args:
+            tty.die("--group and specs exclude each other")
         mirror, note = mirror_arguments.find(mirror_name, mirrors.PUSH)
         if note:
             tty.info(note)
         request = push.Request(
             mirror=mirror,
-            roots=push.roots_of(spec_args),
+            roots=push.roots_of_groups(args.groups) if args.groups else push.roots_of(spec_args),
             package="package" in args.things_to_push,
             dependencies="dependencies" in args.things_to_push,
             build_dependencies=not args.without_build_dependencies,
@@ -92,6 +112,9 @@ def push(args: argparse.Namespace) -> int:
             fail_fast=args.fail_fast,
             update_index=args.update_index,
             jobs=args.jobs,
+            exclude=args.exclude,
+            not_in=mirror_arguments.find(args.not_in, mirrors.FETCH)[0] if args.not_in else None,
+            allow_missing=args.allow_missing,
             compression=Compression.parse(args.compression) if args.compression else None,
             image=image_options(args, args.tags),
         )

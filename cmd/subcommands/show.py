@@ -9,12 +9,13 @@ from .common import DEFAULT_MIRROR_HELP, add_json, allow_options_anywhere, examp
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "show",
-        help="show all that a mirror knows of a package",
-        description="Show the tag, digests, sizes, layers, base image, pusher, signature and relocation facts of one "
-        "package of a mirror.",
+        help="show all that a mirror has of a package or an image",
+        description="Show the tag, digests, sizes, layers, base image, pusher, signature and relocation summary of one "
+        "package of a mirror; or the platforms, layers, packages, environment and entrypoint of an image.",
         **examples(
             "spack oci show mymirror zlib@1.3.1",
             "spack oci show mymirror /abcdefg",
+            "spack oci show mymirror tools         # an image that was pushed with --tag tools",
             "spack oci show oci://ghcr.io/org/cache zlib-1.3.1-abcdefghijklmnopqrstuvwxyz234567.spack --json",
         ),
     )
@@ -31,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def show(args: argparse.Namespace) -> int:
     from spack_oci.spack import mirror_arguments
-    from spack_oci.spack.commands import list as command
+    from spack_oci.spack.commands import show as command
 
     mirror_name, words = mirror_arguments.split_tag(args.arguments, "show")
-    return command.show_package(mirror_name, " ".join(words), args.json)
+    return command.show(mirror_name, " ".join(words), args.json)

@@ -236,5 +236,13 @@ def parse_image_reference(text: str) -> ImageReference:
     return ImageReference(repository, tag or (None if digest else "latest"), digest or None)
 
 
+def image_name(store_url: str, tag: str) -> str:
+    """An image of a mirror as `podman pull` and `skopeo` take it: ``HOST/NAME:TAG``, ``oci:DIR:TAG``."""
+    location = parse_url(store_url)
+    if isinstance(location, Repository):
+        return f"{location.host}/{location.name}:{tag}"
+    return f"oci:{location.path}:{tag}"
+
+
 def with_tag(reference: ImageReference, tag: str) -> ImageReference:
     return replace(reference, tag=check_tag(tag), digest=None)

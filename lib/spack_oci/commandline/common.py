@@ -15,9 +15,11 @@ MIRROR_HELP = "mirror name, path of a layout directory, or URL (oci://, oci+http
 DEFAULT_MIRROR_HELP = f"{MIRROR_HELP}; default: the first OCI mirror, else a layout in Spack's user cache"
 
 
-def examples(*lines: str) -> Dict[str, Any]:
-    """Keyword arguments of ``add_parser`` that show examples below the options."""
+def examples(*lines: str, notes: str = "") -> Dict[str, Any]:
+    """Keyword arguments of ``add_parser`` that show examples, and a paragraph of notes, below the options."""
     text = "examples:\n" + textwrap.indent("\n".join(lines), "  ")
+    if notes:
+        text += "\n\n" + textwrap.fill(notes, 100, break_on_hyphens=False)
     return {"epilog": text, "formatter_class": argparse.RawDescriptionHelpFormatter}
 
 
@@ -44,7 +46,14 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
+#: of the documents of ``--json``; it grows when a key changes its meaning or goes, not when one is added
+DOCUMENT_VERSION = 1
+
+
 def print_json(document: Any) -> None:
+    """For ``--json``; objects get their ``version``, see ``config_schema/commands``."""
+    if isinstance(document, dict):
+        document = {"version": DOCUMENT_VERSION, **document}
     json.dump(document, sys.stdout, indent=2)
     sys.stdout.write("\n")
 

@@ -4,7 +4,7 @@
 import functools
 import os
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
 from ..archive.codec import Compression
 from ..content.blob_cache import BlobCache
@@ -36,6 +36,8 @@ class Settings:
     #: bytes and packages that are fetched ahead of the installer; 0 packages: none
     prefetch_size: int
     prefetch_packages: int
+    #: constraints on specs that a push leaves out
+    push_exclude: Sequence[str]
     #: "": none
     base_image: str
     max_layers: int
@@ -83,6 +85,7 @@ def settings_of(section: Mapping[str, Any], path: Callable[[str], str]) -> Setti
         short_prefix=data["relocation"]["short_prefix"],
         prefetch_size=parse_size(data["install"]["ahead"]["size"]),
         prefetch_packages=data["install"]["ahead"]["packages"],
+        push_exclude=data["push"]["exclude"],
         base_image=data["base_image"],
         max_layers=data["max_layers"],
         index_repository=data["index"]["repository"],

@@ -32,7 +32,7 @@ def spack(filled, destination):
 
 
 def listed(spack, *arguments):
-    return json.loads(spack.run("oci", "list", "--json", "cache", *arguments).stdout)
+    return json.loads(spack.run("oci", "list", "--json", "cache", *arguments).stdout)["packages"]
 
 
 def test_records_have_what_the_index_knows(spack, filled):

@@ -32,7 +32,7 @@ def guarded():
 def checks_of(spack, *arguments, fails=False):
     done = spack.run("oci", "doctor", "--json", *arguments, check=False)
     assert done.returncode == (1 if fails else 0), done.stderr
-    report = json.loads(done.stdout)
+    report = json.loads(done.stdout)["checks"]
     return {mirror: {c["name"]: c for c in checks} for mirror, checks in report.items()}
 
 

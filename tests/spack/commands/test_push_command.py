@@ -160,7 +160,9 @@ def test_one_failure_does_not_stop_the_others(spack, layout, built):
 
 def test_update_index_follows_the_cache(spack, layout, destination):
     def listed():
-        return {p["name"] for p in json.loads(spack.run("oci", "list", "--allarch", "--json", "cache").stdout)}
+        return {
+            p["name"] for p in json.loads(spack.run("oci", "list", "--allarch", "--json", "cache").stdout)["packages"]
+        }
 
     spack.run("oci", "push", "--only", "package", "cache", "oci-leaf@2.0")
     assert spack.run("oci", "list", "cache", check=False).returncode != 0, "there is no index yet"
@@ -176,7 +178,7 @@ def test_list(spack, built):
     out = spack.run("oci", "list", "--long", "--allarch", "cache").stdout
     assert f"{hashes['oci-app'][:7]} oci-app@1.0" in out
     assert "oci-app" not in spack.run("oci", "list", "cache", "oci-leaf").stdout
-    entry = json.loads(spack.run("oci", "list", "--json", "cache", "oci-app").stdout)[0]
+    entry = json.loads(spack.run("oci", "list", "--json", "cache", "oci-app").stdout)["packages"][0]
     assert entry["hash"] == hashes["oci-app"] and entry["tag"] == f"oci-app-1.0-{hashes['oci-app']}.spack"
 
 

@@ -219,4 +219,4 @@ def test_a_secret_in_the_place_of_a_variables_name_is_not_shown(secrets):
         done = secrets.run(*command, check=False)
         said = done.stdout + done.stderr
         assert done.returncode != 0 and "hunter2" not in said, said
-        assert "is no name of an environment variable" in said and "--oci-password" in said
+        assert "should name environment variables" in said and "--oci-password" in said

@@ -23,7 +23,7 @@ from ...operations.images import checks
 from ...operations.images import environment_image as engine
 from ...operations.push.execute import PushSettings, created_from_environment
 from ...package.record import Layer, Package
-from ...reference import Repository, parse_image_reference, parse_url
+from ...reference import Repository, image_name, parse_image_reference, parse_url
 from ...registry import open_repository
 from ...util.sizes import format_size
 from ...util.text import counted, elided
@@ -237,14 +237,6 @@ def describe(store: ContentStore, tag: str, image: engine.PushedImage) -> str:
         f"Tagged {image_name(store.url, tag)}: {counted(sum(len(g) for g in image.plan.groups), 'package')} in "
         f"{counted(image.plan.layer_count, 'layer')}{shared}, {format_size(image.size)}"
     )
-
-
-def image_name(store_url: str, tag: str) -> str:
-    """As `podman pull` and `skopeo` take it."""
-    location = parse_url(store_url)
-    if isinstance(location, Repository):
-        return f"{location.host}/{location.name}:{tag}"
-    return f"oci:{location.path}:{tag}"
 
 
 def image_document(store: ContentStore, tag: str, image: engine.PushedImage) -> Dict[str, Any]:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""`spack oci list` and `spack oci show`: what mirrors have, shown as `spack find` shows installed packages."""
+"""`spack oci list`: what mirrors have, shown as `spack find` shows installed packages."""
 
 import argparse
 import functools
-import json
 import os
 import sys
 import tempfile
@@ -18,22 +17,24 @@ import spack.spec
 import spack.stage
 from spack.enums import InstallRecordStatus
 
+from ...commandline.common import print_json
 from ...content import ContentStore
-from ...errors import ConfigurationError, NotFound, SpackOciError
+from ...errors import NotFound, SpackOciError
 from ...index.index_cache import CachedIndex, load_indexes
 from ...operations import catalog
 from ...operations.catalog import CatalogRecord
+from ...operations.images.described import image_tags
+from ...reference import image_name
 from ...util.sizes import format_size
 from ...util.text import counted, table
 from .. import compat, mirror_arguments, mirrors
 from ..fetching import index_cache
 
-#: packages named when a spec of `spack oci show` matches several
-_SHOWN = 10
+Loaded = List[Tuple["spack.mirrors.mirror.Mirror", CachedIndex]]
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """A package of one mirror."""
 
     spec: "spack.spec.Spec"
@@ -42,41 +43,62 @@ class _Found:
 
 
 def list_packages(mirror_name: Optional[str], constraints: Sequence[str], args: argparse.Namespace) -> int:
-    chosen = _mirrors(mirror_name)
+    """Exit code 1 when nothing matches that was asked for."""
+    chosen = chosen_mirrors(mirror_name)
     wanted = [spack.spec.Spec(c) for c in constraints]
-    found = [p for mirror, index in _indexes(chosen) for p in _matching(mirror, index, wanted, args.allarch)]
-    if args.json:
-        json.dump([_document(p) for p in found], sys.stdout, indent=2)
-        print()
-        return 0
+    loaded = indexes(chosen)
+    found = [p for mirror, index in loaded for p in matching(mirror, index, wanted, args.allarch)]
     unique = {p.spec.dag_hash(): p for p in found}
-    if sys.stdout.isatty():
-        tty.msg(f"{counted(len(unique), 'cached package')} in {', '.join(m.fetch_url for m in chosen)}")
-    if not unique and not args.allarch:
-        tty.msg("No package matches for this platform and operating system; --allarch searches all.")
+    if args.json:
+        print_json(
+            {"mirrors": [m.fetch_url for m in chosen], "packages": [_document(p) for p in found]},
+        )
+    else:
+        if sys.stdout.isatty():
+            tty.msg(f"{counted(len(unique), 'cached package')} in {', '.join(m.fetch_url for m in chosen)}")
+        _print(list(unique.values()), args)
+    if not unique and (constraints or not args.json):
+        tty.warn(_nothing_found(loaded, wanted, constraints, args.allarch))
+    return 1 if constraints and not unique else 0
+
+
+def _print(packages: Sequence[Found], args: argparse.Namespace) -> None:
     if args.sizes:
-        _print_sizes(list(unique.values()))
+        _print_sizes(packages, args)
+    elif args.tags:
+        for package in sorted(packages, key=lambda p: p.spec):
+            print(image_name(package.url, package.record.tag))
     else:
-        spack.cmd.display_specs([p.spec for p in unique.values()], args, all_headers=True)
-    return 0
+        spack.cmd.display_specs([p.spec for p in packages], args, all_headers=True)
 
 
-def show_package(mirror_name: Optional[str], constraint: str, as_json: bool) -> int:
-    """``constraint``: a spec that one package of the mirror matches, or a tag."""
-    mirror, note = mirror_arguments.find(mirror_name, mirrors.FETCH)
-    if note and sys.stdout.isatty():
-        tty.info(note)
-    tag = constraint if constraint.endswith(".spack") else _tag_of(mirror, constraint)
-    found = catalog.describe(mirrors.open_store(mirror, mirrors.FETCH), tag)
+def _nothing_found(
+    loaded: "Loaded", wanted: Sequence["spack.spec.Spec"], constraints: Sequence[str], all_architectures: bool
+) -> str:
+    label = f"No package matches {' '.join(constraints)}" if constraints else "There is no package"
+    if not all_architectures:
+        elsewhere = sum(len(matching(mirror, index, wanted, True)) for mirror, index in loaded)
+        if elsewhere:
+            return f"{label} for this platform and operating system; --allarch shows {elsewhere} for others"
+    return f"{label} in {', '.join(mirror.fetch_url for mirror, _ in loaded)}"
+
+
+def list_images(mirror_name: Optional[str], as_json: bool) -> int:
+    """The tags that are no packages: what `spack oci push --tag` has made, and what others have put there."""
+    found = []
+    for mirror in chosen_mirrors(mirror_name):
+        store = mirrors.open_store(mirror, mirrors.FETCH)
+        found += [(mirror.fetch_url, tag) for tag in sorted(image_tags(store))]
     if as_json:
-        json.dump(found.to_dict(), sys.stdout, indent=2)
-        print()
+        documents = [{"mirror": url, "tag": tag, "image": image_name(url, tag)} for url, tag in found]
+        print_json({"images": documents})
     else:
-        print("\n".join(catalog.lines_of(found)))
+        for url, tag in found:
+            print(image_name(url, tag))
     return 0
 
 
-def _mirrors(name: Optional[str]) -> List["spack.mirrors.mirror.Mirror"]:
+def chosen_mirrors(name: Optional[str]) -> List["spack.mirrors.mirror.Mirror"]:
     """The named mirror; else every configured OCI mirror; else the embedded default."""
     if name is None and mirrors.configured(mirrors.FETCH):
         return mirrors.configured(mirrors.FETCH)
@@ -86,9 +108,9 @@ def _mirrors(name: Optional[str]) -> List["spack.mirrors.mirror.Mirror"]:
     return [mirror]
 
 
-def _indexes(
+def indexes(
     chosen: Sequence["spack.mirrors.mirror.Mirror"],
-) -> List[Tuple["spack.mirrors.mirror.Mirror", CachedIndex]]:
+) -> Loaded:
     """The indexes of mirrors, fetched at once if they changed. One that cannot be had is named, the others are used;
     when none is left, its error is raised.
     """
@@ -105,7 +127,7 @@ def _indexes(
     result = []
     for url, outcome in load_indexes(index_cache(), openers, ttl=0).items():
         if isinstance(outcome, NotFound):
-            remedy = f"make one with `spack oci update-index {_word(by_url[url])}`"
+            remedy = f"make one with `spack oci update-index {word_for(by_url[url])}`"
             failures[url] = NotFound(f"{url} has no index", remedy=remedy)
         elif isinstance(outcome, SpackOciError):
             failures[url] = outcome
@@ -124,17 +146,17 @@ def _itself(store: ContentStore) -> ContentStore:
     return store
 
 
-def _word(mirror: "spack.mirrors.mirror.Mirror") -> str:
+def word_for(mirror: "spack.mirrors.mirror.Mirror") -> str:
     """What a user would write for this mirror."""
     return mirror.fetch_url if mirror.name == "<unnamed>" else mirror.name
 
 
-def _matching(
+def matching(
     mirror: "spack.mirrors.mirror.Mirror",
     cached: CachedIndex,
     wanted: Sequence["spack.spec.Spec"],
     all_architectures: bool,
-) -> List[_Found]:
+) -> List[Found]:
     """The packages that match. Spack's own code reads, but only the part of the index that may match."""
     names = {w.name for w in wanted}
     here = spack.spec.ArchSpec.default_arch()
@@ -148,7 +170,7 @@ def _matching(
     specs = read_database(catalog.subset(cached.index.data, may_match))
     specs = [s for s in specs if not wanted or any(s.intersects(w) for w in wanted)]
     records = catalog.records(cached.index, {s.dag_hash() for s in specs})
-    return [_Found(s, records[s.dag_hash()], mirror.fetch_url) for s in specs if s.dag_hash() in records]
+    return [Found(s, records[s.dag_hash()], mirror.fetch_url) for s in specs if s.dag_hash() in records]
 
 
 def read_database(data: bytes) -> List["spack.spec.Spec"]:
@@ -166,14 +188,19 @@ def read_database(data: bytes) -> List["spack.spec.Spec"]:
         ]
 
 
-def _document(package: _Found) -> Dict[str, Any]:
-    return {**package.record.to_dict(), "spec": package.spec.format(), "mirror": package.url}
+def _document(package: Found) -> Dict[str, Any]:
+    return {
+        **package.record.to_dict(),
+        "spec": package.spec.format(),
+        "mirror": package.url,
+        "image": image_name(package.url, package.record.tag),
+    }
 
 
-def _print_sizes(packages: Sequence[_Found]) -> None:
+def _print_sizes(packages: Sequence[Found], args: argparse.Namespace) -> None:
     packages = sorted(packages, key=lambda p: p.spec)
-    records = [p.record for p in packages]
-    rows = [(catalog.known_size(r.size), r.hash[:7], f"{r.name}@{r.version}") for r in records]
+    length = None if args.very_long else 7
+    rows = [(catalog.known_size(p.record.size), p.record.hash[:length], _name(p.record, args)) for p in packages]
     for line in table(rows):
         print(line)
     known = [p.record.size for p in packages if p.record.size is not None]
@@ -181,19 +208,6 @@ def _print_sizes(packages: Sequence[_Found]) -> None:
         print(f"{format_size(sum(known))} in {counted(len(known), 'package')}")
 
 
-def _tag_of(mirror: "spack.mirrors.mirror.Mirror", constraint: str) -> str:
-    ((_, index),) = _indexes([mirror])
-    found = _matching(mirror, index, [spack.spec.Spec(constraint)], all_architectures=True)
-    if len(found) == 1:
-        return found[0].record.tag
-    if not found:
-        raise NotFound(
-            f"the index of {mirror.fetch_url} has no package that matches {constraint}",
-            remedy=f"see `spack oci list --allarch {_word(mirror)}`, or name a tag",
-        )
-    shown = [p.spec.format("{name}{@version}{/hash:7}") for p in found[:_SHOWN]]
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    raise ConfigurationError(
-        f"{counted(len(found), 'package')} of {mirror.fetch_url} match {constraint}: {', '.join(shown)}{more}",
-        remedy="name one of them by its hash",
-    )
+def _name(record: CatalogRecord, args: argparse.Namespace) -> str:
+    namespace = f"{record.namespace}." if args.namespaces and record.namespace else ""
+    return f"{namespace}{record.name}@{record.version}"

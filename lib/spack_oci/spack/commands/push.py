@@ -29,10 +29,12 @@ from ...operations.push import plan as push_plan
 from ...operations.push.outcome import PushResult
 from ...operations.push.plan import PushPlan, PushSettings
 from ...package.record import Layer, Package
+from ...reference import image_name
 from ...util.collector import relax_collector
 from ...util.sizes import format_size
-from ...util.text import counted, elided
+from ...util.text import about, counted, elided
 from .. import compat, mirrors, packages, settings
+from . import selection
 from .image_options import ImageOptions
 
 if TYPE_CHECKING:
@@ -58,6 +60,12 @@ class Request:
     image: ImageOptions = field(default_factory=ImageOptions)
     #: packages that are packed at the same time; None: as oci:jobs:pack says
     jobs: Optional[int] = None
+    #: constraints on specs that are left out, besides oci:push:exclude
+    exclude: Sequence[str] = ()
+    #: what this mirror has is left out
+    not_in: "Optional[spack.mirrors.mirror.Mirror]" = None
+    #: what was asked for and is not installed is no failure
+    allow_missing: bool = False
 
 
 @dataclass
@@ -90,7 +98,24 @@ def roots_of(words: Sequence[str]) -> List["spack.spec.Spec"]:
             f"the environment {environment.name} is not concretized",
             remedy="run `spack concretize` and `spack install` in it first",
         )
+    if not roots:
+        tty.info(f"There is nothing to push: the environment {environment.name} has no specs; `spack add` adds some")
     return roots
+
+
+def roots_of_groups(groups: Sequence[str]) -> List["spack.spec.Spec"]:
+    """The roots of groups of the active environment (`--group`), which environments have since Spack 1.2."""
+    environment = spack.environment.active_environment()
+    if environment is None:
+        raise ConfigurationError("--group needs an active environment", remedy="run `spack env activate`")
+    known = environment.manifest.groups() if hasattr(environment.manifest, "groups") else ()
+    unknown = [group for group in groups if group not in known]
+    if unknown:
+        raise ConfigurationError(
+            f"the environment {environment.name} has no group {elided(unknown)}",
+            remedy=f"its groups: {elided(sorted(known)) or 'none'}",
+        )
+    return [concrete for group in groups for _, concrete in environment.concretized_specs_by(group=group)]
 
 
 def _by_hash(spec: "spack.spec.Spec") -> Optional["spack.spec.Spec"]:
@@ -110,8 +135,13 @@ def select(request: Request) -> Selection:
         build_dependencies=request.build_dependencies,
     )
     specs = [s for s in specs if compat.matches_binary(request.mirror, s, "push")]
+    specs = selection.leave_out(specs, [*settings.read().push_exclude, *request.exclude])
     installed, missing = packages.partition_installed(specs)
-    return Selection(installed, [s for s in missing if request.private or s.package.redistribute_binary])
+    chosen = selection.leave_out_what_is_in(installed, request.not_in) if request.not_in else installed
+    if request.image.tags:
+        selection.check_image_is_complete(request.roots, chosen, packages.runtime_closure(*request.roots))
+    selection.warn_of_content_outside_the_hash(chosen)
+    return Selection(chosen, selection.split_missing(missing, request.roots, request.private))
 
 
 def _plan(
@@ -162,14 +192,14 @@ class NotInstalled(ConfigurationError):
 
 def plan(request: Request) -> PushPlan:
     """What :func:`run` would do."""
-    selection = select(request)
+    chosen = select(request)
     with _push_settings(request) as push_settings:
         store: RepositoryReader
         try:
             store = mirrors.open_store(request.mirror, mirrors.PUSH)
         except NotFound:
             store = MissingStore(request.mirror.push_url)
-        return _plan(store, request, selection.specs, push_settings)
+        return _plan(store, request, chosen.specs, push_settings)
 
 
 def run(request: Request) -> "Outcome":
@@ -182,17 +212,20 @@ def run(request: Request) -> "Outcome":
         from . import images
 
         request = replace(request, image=images.checked(request.image, request.roots))
-    selection = select(request)
-    if selection.not_installed and request.fail_fast:
+    chosen = select(request)
+    if chosen.not_installed and request.fail_fast and not request.allow_missing:
         raise NotInstalled(
-            f"not installed: {elided([packages.label(s) for s in selection.not_installed])}",
+            f"not installed: {elided([packages.label(s) for s in chosen.not_installed])}",
             remedy="install them first, or leave --fail-fast away to push the others",
         )
-    if len(selection.specs) > 1:
-        tty.info(f"Selected {len(selection.specs)} specs to push to {request.mirror.push_url}")
+    if len(chosen.specs) > 1:
+        tty.info(f"Selected {len(chosen.specs)} specs to push to {request.mirror.push_url}")
     store = mirrors.open_store(request.mirror, mirrors.PUSH, create=True)
-    result = push_specs(store, request, selection.specs)
-    outcome = Outcome(request, result, selection.not_installed)
+    before = selection.layers_before(store, chosen.specs) if request.force else {}
+    result = push_specs(store, request, chosen.specs)
+    pushed = [(o.package.label, o.package.dag_hash, o.layer.descriptor.digest) for o in result.pushed if o.layer]
+    selection.tell_replaced(before, pushed)
+    outcome = Outcome(request, result, chosen.not_installed)
     if request.update_index:
         from .. import indexes
 
@@ -221,7 +254,10 @@ def push_specs(store: ContentStore, request: Request, specs: Sequence["spack.spe
             push_settings = replace(
                 push_settings, base=images.prepare_base(store, request.image, specs, to_push, request.mirror)
             )
-        return execute_push(plan, store, settings=push_settings, reporter=reporter())
+        result = execute_push(plan, store, settings=push_settings, reporter=reporter())
+    for outcome in result.pushed:
+        tty.info(f"Tagged {outcome.package.label} as {image_name(store.url, outcome.package.tag)}")
+    return result
 
 
 def tag_images(
@@ -264,8 +300,9 @@ class Outcome:
     @property
     def failures(self) -> List[Tuple[str, str]]:
         """(package, why), one line each."""
-        missing = [(packages.label(s), "package not installed") for s in self.not_installed]
-        return missing + [(o.package.label, str(o.error)) for o in self.result.failed]
+        missing = () if self.request.allow_missing else self.not_installed
+        not_installed = [(packages.label(s), "package not installed") for s in missing]
+        return not_installed + [(o.package.label, str(o.error)) for o in self.result.failed]
 
     @property
     def failed(self) -> bool:
@@ -282,12 +319,12 @@ def print_outcome(outcome: Outcome) -> None:
     result = outcome.result
     skipped = result.skipped
     if skipped and not result.pushed and not outcome.failed:
-        subject = "The spec is" if len(skipped) == 1 else f"All {len(skipped)} specs are"
-        tty.info(f"{subject} already in the mirror. Use --force to push again.")
+        subject = "the spec is" if len(skipped) == 1 else f"all {len(skipped)} specs are"
+        tty.info(f"Nothing to push: {subject} already in the mirror (--force pushes again)")
     elif skipped:
         tty.info(
-            f"{len(skipped)} specs were skipped as they are in the mirror already: "
-            f"{elided([o.package.label for o in skipped])}. Use --force to push them again."
+            f"{len(skipped)} specs were skipped as they are in the mirror already (--force pushes them again): "
+            f"{elided([o.package.label for o in skipped])}"
         )
     if result.pushed:
         saved = f", {format_size(result.bytes_saved)} saved" if result.bytes_saved else ""
@@ -306,7 +343,7 @@ def print_outcome(outcome: Outcome) -> None:
     if outcome.failed:
         tty.error(
             f"{counted(len(outcome.failures), 'package')} not pushed:",
-            *(f"{who}: {why}" for who, why in outcome.failures),
+            *(about(who, why) for who, why in outcome.failures),
         )
 
 

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Which of the packages that a user means are pushed, and what is said of the others."""
+
+from typing import Dict, List, Sequence, Set, Tuple
+
+import spack.llnl.util.tty as tty
+import spack.mirrors.mirror
+import spack.spec
+import spack.version
+
+from ...content import ContentStore
+from ...errors import ConfigurationError, InvalidContent, NotFound
+from ...operations.push.plan import existing
+from ...package.record import package_tag
+from ...util.text import counted, elided
+from .. import mirrors, packages, settings
+
+Specs = Sequence["spack.spec.Spec"]
+
+
+def leave_out(specs: Specs, constraints: Sequence[str]) -> List["spack.spec.Spec"]:
+    """``specs`` without those that satisfy one of ``constraints`` (``--exclude``, ``oci:push:exclude``); says which."""
+    if not constraints:
+        return list(specs)
+    wanted = [spack.spec.Spec(constraint) for constraint in constraints]
+    excluded = [s for s in specs if any(s.satisfies(w) for w in wanted)]
+    if excluded:
+        tty.info(f"Excluded: {_labels(excluded)}")
+    hashes = _hashes(excluded)
+    return [s for s in specs if s.dag_hash() not in hashes]
+
+
+def leave_out_what_is_in(specs: Specs, other: "spack.mirrors.mirror.Mirror") -> List["spack.spec.Spec"]:
+    """``specs`` without those that the mirror ``other`` has by its tags (``--not-in``); says which."""
+    store = mirrors.open_store(other, mirrors.FETCH)
+    there = existing(store, packages.records_of(specs), settings.read().transfer_jobs)
+    if there:
+        tty.info(f"In {other.name} already: {_labels([s for s in specs if s.dag_hash() in there])}")
+    return [s for s in specs if s.dag_hash() not in there]
+
+
+def check_image_is_complete(roots: Specs, pushed: Specs, chosen: Specs) -> None:
+    """Raise ConfigurationError if a package was left out of ``chosen`` that an image of ``roots`` needs."""
+    left_out = _hashes(chosen) - _hashes(pushed)
+    needed = [s for s in packages.runtime_closure(*roots) if s.dag_hash() in left_out]
+    if needed:
+        raise ConfigurationError(
+            f"the image needs what is not to be pushed: {_labels(needed)}",
+            remedy="push without --tag, or without --exclude and --not-in",
+        )
+
+
+def split_missing(missing: Specs, roots: Specs, is_private: bool) -> List["spack.spec.Spec"]:
+    """Those of the packages that are not installed which were asked for by name. The others are told of in one line:
+    what `spack oci install` has installed has no build dependencies."""
+    asked = _hashes(roots)
+    by_name = [s for s in missing if s.dag_hash() in asked and (is_private or s.package.redistribute_binary)]
+    others = [s for s in missing if s.dag_hash() not in asked]
+    if others:
+        tty.info(f"Skipped, because they are not installed: {_labels(others)}")
+    return by_name
+
+
+def warn_of_content_outside_the_hash(specs: Specs) -> None:
+    """A package that was built from a directory or a branch has a hash that says nothing of its content, so that two
+    pushers have different content under one tag, and the last one wins."""
+    found = [s for s in specs if _is_built_from_what_changes(s)]
+    if found:
+        tty.warn(
+            f"{_labels(found)}: built from a directory or a branch, so that the hash says nothing of the content; "
+            "others who push the same hash replace it"
+        )
+
+
+def _is_built_from_what_changes(spec: "spack.spec.Spec") -> bool:
+    if "dev_path" in spec.variants:
+        return True
+    if "commit" in spec.variants:
+        return False
+    version = spec.version
+    if isinstance(version, spack.version.GitVersion):
+        return not version.is_commit
+    return version.isdevelop()
+
+
+def layers_before(store: ContentStore, specs: Specs) -> Dict[str, str]:
+    """DAG hash -> digest of the package's layer, of those that the store has; one request each."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    tags = {s.dag_hash(): package_tag(s.name, str(s.version), s.dag_hash()) for s in specs}
+
+    def look(item: Tuple[str, str]) -> Tuple[str, str]:
+        return item[0], _layer_of(store, item[1])
+
+    with ThreadPoolExecutor(settings.read().transfer_jobs, "look") as pool:
+        return {dag_hash: digest for dag_hash, digest in pool.map(look, tags.items()) if digest}
+
+
+def _layer_of(store: ContentStore, tag: str) -> str:
+    from ...descriptor import parse_json
+
+    try:
+        _, data = store.get_manifest(tag)
+        return str(parse_json(data, f"the manifest of {tag}")["layers"][-1]["digest"])
+    except (NotFound, InvalidContent, KeyError, IndexError, TypeError):
+        return ""  # nothing that could be replaced: a forced push mends what is broken
+
+
+def tell_replaced(before: Dict[str, str], pushed: Sequence[Tuple[str, str, str]]) -> None:
+    """``pushed``: (label, DAG hash, digest of the layer)."""
+    replaced = [label for label, dag_hash, digest in pushed if before.get(dag_hash, digest) != digest]
+    if replaced:
+        tty.warn(
+            f"{counted(len(replaced), 'package')} replaced with other content under the same hash: {elided(replaced)}"
+        )
+
+
+def _labels(specs: Specs) -> str:
+    return elided([packages.label(s) for s in specs])
+
+
+def _hashes(specs: Specs) -> Set[str]:
+    return {s.dag_hash() for s in specs}

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Where a mirror is expected: one rule for the default, variables and relative paths, and what somebody meant."""
+
+import pytest
+
+
+@pytest.fixture
+def spack(source):
+    return source()
+
+
+def said_by(done):
+    return " ".join((done.stdout + done.stderr).split())
+
+
+@pytest.mark.parametrize(
+    "words, expected",
+    [
+        (["list", "ghcr.io/foo/bar"], "did you mean `oci://ghcr.io/foo/bar`?"),
+        (["push", "ghcr.io/foo/bar", "oci-app"], "did you mean `oci://ghcr.io/foo/bar`?"),
+        (["update-index", "localhost:5000/x"], "did you mean `oci+http://localhost:5000/x`?"),
+        (["push", "cache/", "oci-app"], "did you mean `./cache`?"),
+        (["doctor", "oci:/x"], "did you mean `oci://x`?"),
+        (["push", "cahce", "oci-app"], "did you mean `cache`?"),
+        (["update-index", "cahce"], "did you mean `cache`?"),
+        (["push", "oci-app", "cache"], "it comes first: `spack oci push cache oci-app`"),
+        (["list", "oci-app", "oci+file:///nowhere"], "it comes first: `spack oci list oci+file:///nowhere oci-app`"),
+        (["show"], "the following arguments are required"),
+    ],
+)
+def test_what_somebody_meant(spack, words, expected):
+    spack.mirrors(cache="oci+file:///nowhere/cache")
+    done = spack.run("oci", *words, check=False)
+    assert done.returncode != 0 and expected in said_by(done), said_by(done)
+    assert "Traceback" not in said_by(done)
+
+
+def test_what_was_pushed_without_a_mirror_is_listed_shown_and_installed_without_one(source, destination):
+    """The embedded default, in every sub-command, on the machine where it is."""
+    spack = source()
+    spack.write_config("mirrors", {})
+    assert "No OCI mirror is configured" in spack.run("oci", "push", "--update-index", "oci-leaf@2.0").stdout
+    assert "oci-leaf" in spack.run("oci", "list").stdout
+    assert "oci-leaf@2.0" in spack.run("oci", "show", "oci-leaf").stdout
+    consumer = destination()
+    consumer.write_config("mirrors", {})
+    consumer.write_config("oci", {"cache": {"root": str(spack.user_cache / "oci")}})
+    consumer.run("oci", "install", "oci-leaf@2.0")
+    assert "oci-leaf" in consumer.installed()
+
+
+@pytest.mark.parametrize(
+    "url, expected",
+    [
+        ("oci+file://$user_cache_path/../mirrors/a", "{home}/mirrors/a"),
+        ("oci+file:///$HERE/b", "{home}/b"),
+        ("oci+file://${HERE}/b", "{home}/b"),
+        ("oci+file://~/c", "{home}/home/c"),
+        ("oci+file://../d", "{home}/d"),
+        ("oci+file:///plain/e", "/plain/e"),
+        ("oci://$REGISTRY/team/cache", None),
+    ],
+)
+def test_variables_in_urls(spack, url, expected):
+    """As Spack has them in paths; a relative path is relative to the file that has it."""
+    spack.environment.update(HERE=str(spack.home), REGISTRY="r.example:5000")
+    spack.mirrors(cache=url)
+    out = spack.script(
+        "import spack.mirrors.mirror as m\n"
+        "from spack_oci.spack import mirrors\n"
+        "mirror = m.MirrorCollection()['cache']\n"
+        "print(mirror.fetch_url, mirror.push_url, mirrors.location_of(mirror, 'fetch').url)"
+    )
+    wanted = f"oci+file://{expected.format(home=spack.home)}" if expected else "oci://r.example:5000/team/cache"
+    assert out.split() == [wanted] * 3
+
+
+def test_a_variable_that_is_not_set_is_named(spack, tmp_path):
+    spack.mirrors(cache=f"oci+file://{tmp_path}/$no_such_variable/cache")
+    for words in (["list"], ["push", "cache", "oci-app"], ["doctor"]):
+        done = spack.run("oci", *words, check=False)
+        assert done.returncode != 0 and "$no_such_variable is not known" in said_by(done), said_by(done)
+    assert list(tmp_path.glob("$*")) == [], "no directory of that name was made"
+
+
+def test_settings_beside_spack_yaml_are_read_and_need_no_key_in_it(spack, destination):
+    """A Spack without this package refuses `oci:` in a spack.yaml; an included directory with `oci.yaml` it reads."""
+    directory = spack.home / "env"
+    directory.mkdir()
+    (directory / "spack.yaml").write_text("spack:\n  include: ['.']\n  specs: []\n  view: false\n")
+    (directory / "oci.yaml").write_text("oci:\n  jobs:\n    transfer: 5\n")
+    assert "transfer: 5" in spack.run("-e", directory, "config", "get", "oci").stdout
+    vanilla = destination(ours=False)
+    assert vanilla.run("-e", directory, "find", check=False).returncode == 0
