@@ -10,7 +10,19 @@ section = "packaging"
 level = "short"
 
 
+class _Version(argparse.Action):
+    """As `action="version"`; the version is imported when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: object) -> None:
+        from spack_oci import __version__
+
+        print(f"spack-oci {__version__}")
+        parser.exit()
+
+
 def setup_parser(subparser: argparse.ArgumentParser) -> None:
+    subparser.add_argument("--version", action=_Version, nargs=0, help="show the version of spack-oci and exit")
+    subparser.set_defaults(oci_parser=subparser)
     subparsers = subparser.add_subparsers(help="oci sub-commands", dest="oci_command", metavar="SUBCOMMAND")
     subparsers.required = True
     for module in SUBCOMMANDS:

@@ -7,16 +7,31 @@ stay cheap, as Spack does it for `spack help --all` too: the library is imported
 
 import argparse
 
-from . import clean, copy, doctor, export, fetch, install, login, logout, push, show, update_index
+from . import clean, completion, copy, doctor, export, fetch, install, login, logout, push, show, update_index
 from . import list as list_command
 
 #: in the order of `spack oci --help`
-SUBCOMMANDS = (push, install, fetch, update_index, list_command, show, copy, export, login, logout, doctor, clean)
+SUBCOMMANDS = (
+    push,
+    install,
+    fetch,
+    update_index,
+    list_command,
+    show,
+    copy,
+    export,
+    login,
+    logout,
+    doctor,
+    clean,
+    completion,
+)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run a sub-command; its result is the exit code. An error of ours is one line, not a traceback."""
     import spack.llnl.util.tty as tty
+    import spack.repo
     import spack.util.path
     from spack_oci.spack.plugin import missing_dependencies, pip_command
 
@@ -32,5 +47,7 @@ def run(args: argparse.Namespace) -> int:
     except SpackOciError as e:
         tty.debug(repr(e))
         tty.die(str(e))
+    except spack.repo.UnknownNamespaceError as e:
+        tty.die(f"{e}", "add the repository that has this namespace with `spack repo add`, see `spack repo list`")
     except OSError as e:
         tty.die(str(StorageError.from_os_error(f"spack oci {args.oci_command}", e)))

@@ -3,22 +3,13 @@
 
 import argparse
 
-from .common import MIRROR_HELP, add_json, allow_options_anywhere, examples
+from spack_oci.commandline.definitions import add_doctor
+
+from .common import PROGRAM
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "doctor",
-        help="check whether mirrors work, and say why not",
-        description="Check mirrors: network, TLS, credentials and where they come from, what they allow, what the "
-        "registry can do, the index, the hooks. Leaves nothing behind. Exit code 1 if something would fail that a "
-        "mirror is configured for.",
-        **examples("spack oci doctor", "spack oci doctor mymirror oci://ghcr.io/org/cache", "spack oci doctor --json"),
-    )
-    parser.add_argument("mirrors", metavar="MIRROR", nargs="*", help=f"{MIRROR_HELP}; default: all OCI mirrors")
-    add_json(parser)
-    allow_options_anywhere(parser, "mirrors")
-    parser.set_defaults(run=doctor)
+    add_doctor(subparsers, PROGRAM).set_defaults(run=doctor)
 
 
 def doctor(args: argparse.Namespace) -> int:

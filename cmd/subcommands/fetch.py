@@ -25,12 +25,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def fetch(args: argparse.Namespace) -> int:
     import spack.llnl.util.tty as tty
-    from spack_oci.spack.commands import install
+    from spack_oci.spack.commands import install, install_plan
+    from spack_oci.spack.output import about
 
-    planned, outcomes = install.fetch_closure(install.roots_of(args.specs))
+    planned, outcomes = install.fetch_closure(install_plan.roots_of(args.specs))
     for outcome in outcomes:
         if outcome.error is not None:
-            tty.error(f"{outcome.item.label}: {outcome.error}")
+            tty.error(about(outcome.item.label, str(outcome.error)))
     if args.json:
         print_json(install.outcome_document(planned, outcomes))
     else:

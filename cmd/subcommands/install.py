@@ -4,8 +4,16 @@
 import argparse
 
 from spack.cmd.common import arguments
+from spack_oci.commandline.definitions import add_dry_run
 
 from .common import add_json, allow_options_anywhere, examples, print_json
+
+#: options of `spack install` that make no sense here
+_ONLY_FOR_BUILDS = (
+    "--no-cache --use-buildcache --until --keep-prefix --keep-stage --dont-restage --source --no-checksum --fake "
+    "--test --clean --dirty --log-format --log-file --help-cdash --cdash-upload-url --cdash-build --cdash-site "
+    "--cdash-track --cdash-buildstamp"
+)
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -19,12 +27,34 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
             "spack oci install --reuse hdf5        # the version that a mirror has, if there is a newer one, too",
             "spack oci install                     # everything in the active environment",
             "spack oci install --dry-run gcc       # only show what would be installed",
+            notes=f"Options of `spack install` that are not here, because nothing is built: {_ONLY_FOR_BUILDS}. "
+            "-n is --dry-run here and --no-checksum there; -u is --until there.",
         ),
     )
     parser.add_argument("specs", nargs="*", metavar="SPEC", help="default: the roots of the active environment")
-    parser.add_argument("-n", "--dry-run", action="store_true", help="print what would be done, and do nothing")
+    add_dry_run(parser)
+    parser.add_argument(
+        "--only",
+        default="package,dependencies",
+        choices=["package", "dependencies", "package,dependencies"],
+        metavar="{package,dependencies}",
+        help="install only the named packages, whose dependencies must be installed, or only their dependencies",
+    )
+    parser.add_argument("--include-build-deps", action="store_true", help="install build dependencies too")
+    parser.add_argument("--overwrite", action="store_true", help="install the named packages again, also if they are")
+    parser.add_argument("--fail-fast", action="store_true", help="stop at the first failure (default: best effort)")
+    parser.add_argument("--add", action="store_true", help="add the specs to the active environment first")
+    parser.add_argument("--no-add", action="store_false", dest="add", help="do not add them (default)")
+    parser.add_argument(
+        "--only-concrete", action="store_true", help="in an environment: do not concretize what is not concrete yet"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="print where each package is fetched from")
+    accepted = parser.add_argument_group("accepted as in `spack install`, without effect")
+    accepted.add_argument("--use-cache", "--cache-only", action="store_true", help="packages come from caches only")
+    accepted.add_argument("--show-log-on-error", action="store_true", help="there are no logs of builds")
+    parser.add_argument("-p", "--concurrent-packages", type=int, metavar="N", help="as --jobs")
     add_json(parser)
-    arguments.add_common_arguments(parser, ["jobs"])
+    arguments.add_common_arguments(parser, ["jobs", "yes_to_all"])
     arguments.add_concretizer_args(parser)
     allow_options_anywhere(parser, "specs")
     parser.set_defaults(run=install)
@@ -32,16 +62,32 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def install(args: argparse.Namespace) -> int:
     from spack_oci.spack.commands import install as command
+    from spack_oci.spack.commands import install_plan
 
-    roots = command.roots_of(args.specs)
+    roots = install_plan.roots_of(args.specs, add=args.add, only_concrete=args.only_concrete)
+    wanted = install_plan.Wanted(
+        package="package" in args.only,
+        dependencies="dependencies" in args.only,
+        build_dependencies=args.include_build_deps,
+        overwrite=args.overwrite,
+    )
     if args.dry_run:
-        planned = command.plan(roots)
+        planned = install_plan.plan(roots, wanted)
         if args.json:
-            print_json(command.plan_document(planned))
+            print_json(install_plan.plan_document(planned))
         else:
-            command.print_plan(planned)
+            install_plan.print_plan(planned)
         return 0
-    planned, outcomes = command.install_closure(roots, jobs=args.jobs, quiet=args.json)
+    if args.overwrite:
+        install_plan.confirm_overwrite(roots, args.yes_to_all)
+    planned, outcomes = command.install_closure(
+        roots,
+        wanted,
+        jobs=args.concurrent_packages or args.jobs,
+        quiet=args.json,
+        verbose=args.verbose,
+        fail_fast=args.fail_fast,
+    )
     if args.json:
         print_json(command.outcome_document(planned, outcomes))
     else:

@@ -4,8 +4,9 @@
 import argparse
 
 from spack.cmd.common import arguments
+from spack_oci.commandline.definitions import add_list_options
 
-from .common import DEFAULT_MIRROR_HELP, add_json, allow_options_anywhere, examples
+from .common import DEFAULT_MIRROR_HELP, allow_options_anywhere, examples
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -23,16 +24,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "arguments", nargs="*", metavar="[MIRROR] [SPEC ...]", help=f"{DEFAULT_MIRROR_HELP}. Then constraints"
     )
     arguments.add_common_arguments(parser, ["long", "very_long", "namespaces"])
-    parser.add_argument("-v", "--variants", action="store_true", help="show variants in output (can be long)")
-    parser.add_argument(
-        "-a", "--allarch", action="store_true", help="list all architectures, not only this one's platform and OS"
-    )
-    parser.add_argument("--sizes", action="store_true", help="show how large the packages are, compressed")
+    add_list_options(parser)
     parser.add_argument("--tags", action="store_true", help="show packages as HOST/NAME:TAG, for container tools")
     parser.add_argument(
         "--images", action="store_true", help="list the images besides packages, such as those of `push --tag`"
     )
-    add_json(parser)
     allow_options_anywhere(parser, "arguments")
     parser.set_defaults(run=list_packages)
 

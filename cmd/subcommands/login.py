@@ -3,30 +3,13 @@
 
 import argparse
 
-from .common import examples
+from spack_oci.commandline.definitions import add_login
+
+from .common import PROGRAM
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "login",
-        help="log in to a registry",
-        description="Try a user name and a password or token at a registry, then store them where Spack and container "
-        "tools find them: in the credential helper of oci:registries or of ~/.docker/config.json, else in that file.",
-        **examples(
-            "spack oci login ghcr.io",
-            "spack oci login --username me --password-stdin ghcr.io/org < token.txt",
-            "spack oci login mymirror",
-        ),
-    )
-    parser.add_argument("registry", metavar="REGISTRY", help="HOST, HOST/PATH, a mirror URL, or a mirror's name")
-    parser.add_argument("-u", "--username", help="user name (default: asked for)")
-    parser.add_argument("--password-stdin", action="store_true", help="read the password or token from standard input")
-    parser.add_argument(
-        "--identity-token",
-        action="store_true",
-        help="the secret is an OAuth2 refresh token, as Azure gives them",
-    )
-    parser.set_defaults(run=login)
+    add_login(subparsers, PROGRAM).set_defaults(run=login)
 
 
 def login(args: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@
 import argparse
 
 from spack.cmd.common import arguments
+from spack_oci.commandline.definitions import add_push_options
 
 from .common import DEFAULT_MIRROR_HELP, add_json, allow_options_anywhere, examples, messages_apart, print_json
 from .image_options import add_base_image, add_image_options, image_options
@@ -29,18 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         metavar="[MIRROR] [SPEC ...]",
         help=f"{DEFAULT_MIRROR_HELP}. Then specs; default: the roots of the active environment",
     )
-    parser.add_argument("-f", "--force", action="store_true", help="push again what is there already")
-    parser.add_argument(
-        "--only",
-        default="package,dependencies",
-        dest="things_to_push",
-        choices=["package", "dependencies", "package,dependencies"],
-        metavar="{package,dependencies}",
-        help="push only the named packages, or only their dependencies (default: both)",
-    )
-    build = parser.add_mutually_exclusive_group()
-    build.add_argument("--with-build-dependencies", action="store_true", help="push build dependencies too (default)")
-    build.add_argument("--without-build-dependencies", action="store_true", help="leave build dependencies out")
+    add_push_options(parser)
     parser.add_argument("-u", "--unsigned", action="store_true", help="do not sign (packages are not signed yet)")
     parser.add_argument(
         "--exclude",
@@ -61,16 +51,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--allow-missing", action="store_true", help="do not fail for named packages that are not installed"
     )
     parser.add_argument("--private", action="store_true", help="push packages too that may not be redistributed")
-    parser.add_argument("--fail-fast", action="store_true", help="stop at the first failure (default: best effort)")
-    parser.add_argument(
-        "--update-index", "--rebuild-index", action="store_true", help="update the mirror's index after the push"
-    )
-    parser.add_argument(
-        "--compression",
-        metavar="ALGORITHM[:LEVEL]",
-        help="gzip[:1-9] or zstd[:1-22] for new layers; zstd:9 for those who install over a slow link",
-    )
-    parser.add_argument("-n", "--dry-run", action="store_true", help="print what would be done, and do nothing")
     add_base_image(parser)
     parser.add_argument(
         "-t",

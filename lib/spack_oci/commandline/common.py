@@ -6,10 +6,21 @@ Only argparse: both programs import this before they know what they will do.
 
 import argparse
 import contextlib
-import json
 import sys
 import textwrap
 from typing import Any, ContextManager, Dict, List, Optional, Sequence, Tuple
+
+from ..util.documents import print_json
+
+__all__ = [
+    "DEFAULT_MIRROR_HELP",
+    "MIRROR_HELP",
+    "add_json",
+    "allow_options_anywhere",
+    "examples",
+    "messages_apart",
+    "print_json",
+]
 
 MIRROR_HELP = "mirror name, path of a layout directory, or URL (oci://, oci+http://, oci+file://)"
 DEFAULT_MIRROR_HELP = f"{MIRROR_HELP}; default: the first OCI mirror, else a layout in Spack's user cache"
@@ -44,18 +55,6 @@ def allow_options_anywhere(parser: argparse.ArgumentParser, words: str) -> None:
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-
-
-#: of the documents of ``--json``; it grows when a key changes its meaning or goes, not when one is added
-DOCUMENT_VERSION = 1
-
-
-def print_json(document: Any) -> None:
-    """For ``--json``; objects get their ``version``, see ``config_schema/commands``."""
-    if isinstance(document, dict):
-        document = {"version": DOCUMENT_VERSION, **document}
-    json.dump(document, sys.stdout, indent=2)
-    sys.stdout.write("\n")
 
 
 def messages_apart(json_wanted: bool) -> ContextManager[Any]:

@@ -9,7 +9,7 @@ import argparse
 from dataclasses import dataclass
 from typing import Any
 
-from .common import add_json, allow_options_anywhere, examples
+from .common import DEFAULT_MIRROR_HELP, add_json, allow_options_anywhere, examples
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,10 @@ def add_update_index(subparsers: argparse._SubParsersAction, program: Program, *
         **program.examples("update-index CACHE", "update-index --full oci://ghcr.io/org/cache"),
     )
     parser.add_argument(
-        "mirror", metavar=program.cache, help=program.cache_help, **({"nargs": "?"} if optional else {})
+        "mirror",
+        metavar=program.cache,
+        help=DEFAULT_MIRROR_HELP if optional else program.cache_help,
+        **({"nargs": "?"} if optional else {}),
     )
     extent = parser.add_mutually_exclusive_group()
     extent.add_argument("--full", action="store_true", help="read every package again, also those the index knows")
@@ -52,21 +55,31 @@ def add_update_index(subparsers: argparse._SubParsersAction, program: Program, *
     return parser
 
 
-def add_show(subparsers: argparse._SubParsersAction, program: Program) -> Any:
+def add_show(subparsers: argparse._SubParsersAction, program: Program, *, optional: bool = False) -> Any:
+    """``optional``: the cache may be left out; then all words are in ``arguments``."""
     parser = subparsers.add_parser(
         "show",
-        help=f"show all that a {program.cache.lower()} knows of a package",
-        description="Show the tag, digests, sizes, layers, base image, pusher, signature and relocation facts of one "
-        f"package of a {program.cache.lower()}.",
+        help=f"show all that a {program.cache.lower()} has of a package or an image",
+        description="Show the name, digests, sizes, layers, base image, pusher, signature and relocation summary of "
+        f"one package of a {program.cache.lower()}; or the platforms, layers, packages, environment and entrypoint of "
+        "an image.",
         **program.examples(
             "show CACHE zlib@1.3.1",
             "show CACHE /abcdefg",
+            "show CACHE tools         # an image that was pushed with --tag tools",
             "show oci://ghcr.io/org/cache zlib-1.3.1-abcdefghijklmnopqrstuvwxyz234567.spack --json",
         ),
     )
-    parser.add_argument("mirror", metavar=program.cache, help=program.cache_help)
-    parser.add_argument("spec", metavar="SPEC", nargs="+", help="a spec that one package matches, or a tag")
     add_json(parser)
+    what = "a spec that one package matches, or the tag of a package or image"
+    if optional:
+        parser.add_argument(
+            "arguments", nargs="+", metavar=f"[{program.cache}] SPEC|TAG", help=f"{DEFAULT_MIRROR_HELP}. Then {what}"
+        )
+        allow_options_anywhere(parser, "arguments")
+        return parser
+    parser.add_argument("mirror", metavar=program.cache, help=program.cache_help)
+    parser.add_argument("spec", metavar="SPEC", nargs="+", help=what)
     allow_options_anywhere(parser, "spec")
     return parser
 

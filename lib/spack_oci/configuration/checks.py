@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What `doctor` looks at, with Spack and without: one cache, the codecs; and how it tells."""
 
-import json
 import os
-import sys
 from typing import Any, Callable, List, Mapping, Optional, Sequence
 
 from ..archive.codec import engines
@@ -14,6 +12,7 @@ from ..index.read import IndexDocument, NotModified, fetch_index
 from ..reference import LayoutDirectory, Location
 from ..registry.probe import FAIL, OK, SKIP, WARN, Check, probe_repository, worst
 from ..registry.store import RegistryStore
+from ..util.documents import print_json
 from ..util.text import counted, elided, table
 
 _MARKS = {OK: "ok", WARN: "warn", FAIL: "FAIL", SKIP: "-"}
@@ -22,8 +21,7 @@ _MARKS = {OK: "ok", WARN: "warn", FAIL: "FAIL", SKIP: "-"}
 def print_reports(reports: Mapping[str, Sequence[Check]], as_json: bool) -> int:
     """``reports``: by what was checked. Exit code 1: something fails."""
     if as_json:
-        json.dump({name: [c.to_dict() for c in checks] for name, checks in reports.items()}, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json({"checks": {name: [c.to_dict() for c in checks] for name, checks in reports.items()}})
     else:
         for name, checks in reports.items():
             print(f"==> {name}")

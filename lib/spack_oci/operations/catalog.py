@@ -16,6 +16,7 @@ from ..index.read_package import IndexedPackage, package_from_documents
 from ..package.documents import read_package_documents
 from ..package.record import Layer, package_tag
 from ..package.relocation_summary import PUSHER, summary_of_annotations
+from ..reference import image_name
 from ..util.sizes import format_size
 from ..util.text import counted, table
 
@@ -232,7 +233,7 @@ def _facts(found: PackageDescription) -> List[Sequence[str]]:
         ("spec", found.description or _spec_line(record)),
         ("architecture", record.arch),
         ("mirror", found.url),
-        ("tag", record.tag),
+        ("name", image_name(found.url, record.tag)),
         ("manifest", f"{found.manifest.digest} ({found.manifest.media_type})"),
         ("config", f"{found.config.digest} ({format_size(found.config.size)})"),
         ("package", f"{record.layer} ({known_size(record.size)}, {found.layers[-1].descriptor.media_type})"),

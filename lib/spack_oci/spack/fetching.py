@@ -20,6 +20,7 @@ from ..index.index_cache import IndexCache, refresh_index
 from ..operations.install.fetch import RemotePackage
 from ..operations.install.locate import fetch_package
 from ..package.record import package_tag
+from ..reference import image_name
 from ..relocate.mapping import Relocation
 from ..relocate.preflight import check_facts, check_lengths
 from ..util.threads import DaemonPool
@@ -119,16 +120,17 @@ def fetch(
     relocation: Optional[Relocation] = None,
     cache: Optional[BlobCache] = None,
     progress: Optional[Progress] = None,
+    tell: Optional[Callable[[str], Any]] = None,
 ) -> FetchedPackage:
     """The package of ``spec`` from ``mirror``, in the blob cache.
 
     ``relocation``: where it will be installed; a package whose strings cannot fit there is not downloaded
-    (PrefixTooLong). ``progress``: told of the bytes that arrive. Raises NotFound only if the mirror says so, and every
-    other error as it is; content that makes the code fail in a way that no check foresaw is an InvalidContent, so that
-    another mirror is asked.
+    (PrefixTooLong). ``progress``: told of the bytes that arrive; ``tell``: of where it is found. Raises NotFound only
+    if the mirror says so, and every other error as it is; content that makes the code fail in a way that no check
+    foresaw is an InvalidContent, so that another mirror is asked.
     """
     try:
-        return _fetch(mirror, spec, relocation, cache, progress)
+        return _fetch(mirror, spec, relocation, cache, progress, tell)
     except (SpackOciError, OSError):
         raise
     except Exception as e:
@@ -144,12 +146,15 @@ def _fetch(
     relocation: Optional[Relocation],
     cache: Optional[BlobCache],
     progress: Optional[Progress],
+    tell: Optional[Callable[[str], Any]],
 ) -> FetchedPackage:
     confirm_indexes([mirror])
     store = mirrors.open_store(mirror, mirrors.FETCH)
     cache = cache or blob_cache()
 
     def into_cache(remote: RemotePackage) -> bool:
+        if tell is not None:
+            tell(f"Fetching {image_name(store.url, tag_of(spec))}")
         return fetch_into_cache(store, remote.layer, cache, progress, _preflight(remote, spec, relocation))
 
     remote, _ = fetch_package(store, tag_of(spec), spec.dag_hash(), into_cache, index_cache())

@@ -142,10 +142,14 @@ class _SpecPackage(Package):
         return spack.binary_distribution.get_buildinfo_dict(self.spec)
 
 
-def runtime_closure(*specs: "spack.spec.Spec") -> List["spack.spec.Spec"]:
-    """What an image needs to run ``specs``: link and run dependencies without externals, dependencies first."""
+def runtime_closure(*specs: "spack.spec.Spec", build: bool = False) -> List["spack.spec.Spec"]:
+    """What an image needs to run ``specs``: link and run dependencies without externals, dependencies first.
+
+    ``build``: what it takes to build them, too.
+    """
     key = traverse.by_dag_hash  # specs that were concretized apart share no objects
-    nodes = traverse.traverse_nodes(list(specs), order="topo", deptype=("link", "run"), root=True, key=key)
+    types = ("link", "run", "build") if build else ("link", "run")
+    nodes = traverse.traverse_nodes(list(specs), order="topo", deptype=types, root=True, key=key)
     return [s for s in nodes if not s.external][::-1]
 
 

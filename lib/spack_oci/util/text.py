@@ -1,11 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Text for people."""
 
-import json
-import sys
-from typing import Any, Iterable, List, Mapping, Sequence
-
-from ..reference import Repository, parse_url
+from typing import Iterable, List, Sequence
 
 
 def counted(count: int, noun: str) -> str:
@@ -24,29 +20,6 @@ def elided(items: Sequence[str], keep: int = 5) -> str:
     """``a, b, c, ... (12 more)``."""
     shown = list(items) if len(items) <= keep + 1 else [*items[:keep], f"... ({len(items) - keep} more)"]
     return ", ".join(shown)
-
-
-def about(subject: str, text: str) -> str:
-    """``SUBJECT: text``, once: many errors begin with what they are about."""
-    return text if text.startswith(subject) else f"{subject}: {text}"
-
-
-def image_name(store_url: str, tag: str) -> str:
-    """As `podman pull` and `skopeo` take it."""
-    location = parse_url(store_url)
-    if isinstance(location, Repository):
-        return f"{location.host}/{location.name}:{tag}"
-    return f"oci:{location.path}:{tag}"
-
-
-#: of the documents of ``--json``; it grows when a key changes its meaning or goes, not when one is added
-DOCUMENT_VERSION = 1
-
-
-def print_json(document: Mapping[str, Any]) -> None:
-    """For ``--json``: what ``config_schema/commands`` describes."""
-    json.dump({"version": DOCUMENT_VERSION, **document}, sys.stdout, indent=2)
-    sys.stdout.write("\n")
 
 
 def about(subject: str, text: str) -> str:

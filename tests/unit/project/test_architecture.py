@@ -29,7 +29,7 @@ _BELOW = {
     "operations": ["image", "index", "layout"],
     "store": ["operations"],
     "configuration": ["index", "layout", "registry"],
-    "commandline": [],
+    "commandline": ["util"],
     "cli": ["commandline", "store", "configuration"],
     "__main__": ["cli"],
 }

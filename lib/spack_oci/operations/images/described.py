@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What a repository has of images besides packages: their tags, and what one of them holds and runs."""
 
+import json
 import re
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, List, Mapping, Protocol, Tuple
@@ -11,6 +12,8 @@ from ...descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
 from ...index.publish import DATABASE_TAG, DOCUMENT_TAG
 from ...package.record import Layer, is_package_tag
 from ...util.schemas import validate
+from ...util.sizes import format_size
+from ...util.text import counted, table
 
 #: tags that stand for what refers to a manifest: signatures, attestations, and the fallback of the referrers API
 _REFERRER = re.compile(r"sha(?:256|512)-[0-9a-f]+")
@@ -99,3 +102,28 @@ def _platform_image(store: ContentReader, descriptor: Descriptor, manifest: Mapp
         layers=tuple(Layer(layer, "", label) for layer, label in zip(layers, labels)),
         settings=config.get("config") or {},
     )
+
+
+def lines_of_image(image: PlatformImage) -> List[str]:
+    """For people."""
+    settings = image.settings
+    rows = [
+        ("manifest", image.manifest.digest),
+        ("size", f"{format_size(image.size)} in {counted(len(image.layers), 'layer')}"),
+        ("entrypoint", _words(settings.get("Entrypoint"))),
+        ("cmd", _words(settings.get("Cmd"))),
+        ("user", settings.get("User") or ""),
+        ("workdir", settings.get("WorkingDir") or ""),
+        *(("env", value) for value in settings.get("Env") or ()),
+        *(("package", label) for label in image.packages),
+    ]
+    lines = [f"  {line}" for line in table([row for row in rows if row[1]])]
+    layers = [
+        (str(number), format_size(layer.descriptor.size), layer.descriptor.digest, layer.label)
+        for number, layer in enumerate(image.layers, 1)
+    ]
+    return [image.platform, *lines, "  layers", *(f"    {line}" for line in table(layers))]
+
+
+def _words(value: Any) -> str:
+    return json.dumps(value) if value else ""

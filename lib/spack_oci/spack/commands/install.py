@@ -12,7 +12,6 @@ import os
 import random
 import sys
 import time
-from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import spack.cmd
@@ -29,7 +28,6 @@ import spack.util.timer
 from ...archive.unpack.metadata import write_metadata
 from ...archive.unpack.staging import remove_stale, remove_tree
 from ...errors import ConfigurationError, NotFound, SpackOciError, StorageError
-from ...index.index_cache import IndexCache
 from ...operations.install.execute import (
     FAILED,
     INSTALLED,
@@ -37,106 +35,16 @@ from ...operations.install.execute import (
     InstallItem,
     InstallLimits,
     InstallOutcome,
+    Listener,
     install_all,
 )
 from ...operations.install.fetch import RemotePackage
 from ...relocate.mapping import Relocation
-from ...util.sizes import format_size
-from ...util.text import counted
+from ...util.text import about, counted
 from .. import compat, fetching, mirrors, packages, settings
 from ..hooks import cache_prefixes, install, permissions
 from ..hooks import database as hooks_database
-
-
-@dataclass
-class Plan:
-    """What would be installed. Specs by DAG hash."""
-
-    roots: List["spack.spec.Spec"]
-    #: dependencies first
-    missing: List["spack.spec.Spec"]
-    installed: List["spack.spec.Spec"]
-    #: compressed bytes, as far as an index knows them
-    sizes: Dict[str, int] = field(default_factory=dict)
-
-    @property
-    def size(self) -> int:
-        return sum(self.sizes.values())
-
-
-def roots_of(words: Sequence[str]) -> List["spack.spec.Spec"]:
-    """What `spack install WORDS` would install, concretized; the active environment's roots if there are no words."""
-    environment = spack.environment.active_environment()
-    if environment is None:
-        if not words:
-            raise ConfigurationError(
-                "there is nothing to install: no spec is given and no environment is active",
-                remedy="name a spec, or activate an environment with `spack env activate`",
-            )
-        return spack.cmd.parse_specs(words, concretize=True)
-    with environment.write_transaction():
-        if environment.concretize():
-            environment.write(regenerate=False)
-    if not words:
-        return environment.concrete_roots()
-    roots = environment.all_matching_specs(*spack.cmd.parse_specs(words))
-    if not roots:
-        raise ConfigurationError(
-            f"the active environment has no {' or '.join(words)}",
-            remedy="add it with `spack add`, or leave the environment with `spack env deactivate`",
-        )
-    return roots
-
-
-def plan(roots: Sequence["spack.spec.Spec"]) -> Plan:
-    """The link and run closure of ``roots``, and what of it is not installed."""
-    installed, missing = packages.partition_installed(packages.runtime_closure(*roots))
-    result = Plan(list(roots), missing, installed)
-    cache = fetching.index_cache()
-    configured = mirrors.in_use(mirrors.FETCH)
-    if missing:
-        fetching.confirm_indexes(configured)
-    urls = [m.fetch_url for m in configured]
-    for spec in missing:
-        known = _size_in_indexes(cache, urls, spec.dag_hash())
-        if known:
-            result.sizes[spec.dag_hash()] = known
-    return result
-
-
-def _size_in_indexes(cache: IndexCache, urls: Sequence[str], dag_hash: str) -> int:
-    for url in urls:
-        with contextlib.suppress(StorageError):
-            entry = cache.lookup(url, dag_hash)
-            if entry is not None:
-                return entry.layer.size
-    return 0
-
-
-def print_plan(planned: Plan) -> None:
-    for spec in planned.missing:
-        known = planned.sizes.get(spec.dag_hash())
-        print(f"{packages.label(spec)}  {format_size(known) if known else '?'}  {spec.prefix}")
-    total = f", {format_size(planned.size)} to fetch" if planned.size else ""
-    tty.info(
-        f"{counted(len(planned.missing), 'package')} to install{total}; {len(planned.installed)} installed already"
-    )
-
-
-def plan_document(planned: Plan) -> Dict[str, Any]:
-    """For ``--json``."""
-    return {
-        "install": [
-            {**_names(spec), "prefix": str(spec.prefix), "size": planned.sizes.get(spec.dag_hash())}
-            for spec in planned.missing
-        ],
-        "installed": [_names(spec) for spec in planned.installed],
-    }
-
-
-def _names(spec: "spack.spec.Spec") -> Dict[str, str]:
-    return {"name": spec.name, "version": str(spec.version), "hash": spec.dag_hash()}
-
+from .install_plan import ALL, Plan, Wanted, names, plan, still_missing
 
 #: seconds to wait for a lock; Spack takes 0 for "no time limit"
 _AT_ONCE = 1e-9
@@ -145,7 +53,10 @@ _AT_ONCE = 1e-9
 class SpackSteps:
     """What :func:`install_all` does to each package, with Spack's own code wherever Spack has its say."""
 
-    def __init__(self, planned: Plan, explicit: "set[str]") -> None:
+    def __init__(self, planned: Plan, explicit: "set[str]", verbose: bool = False) -> None:
+        """``verbose``: say where packages are fetched from."""
+        self._planned = planned
+        self._say = tty.info if verbose else None
         self._specs = {spec.dag_hash(): spec for spec in planned.missing}
         self._explicit = explicit
         self._candidates = {h: self._oci_mirrors(spec) for h, spec in self._specs.items()}
@@ -180,7 +91,8 @@ class SpackSteps:
         failures: List[SpackOciError] = []
         for mirror in self._candidates[item.dag_hash]:
             try:
-                fetched = fetching.fetch(mirror, spec.build_spec, self._relocations[item.dag_hash])
+                fetched = fetching.fetch(mirror, spec.build_spec, self._relocations[item.dag_hash], tell=self._say)
+                self._planned.origins[item.dag_hash] = mirror.fetch_url
                 return mirror.fetch_url, fetched.remote
             except NotFound as e:
                 failures.insert(0, e)
@@ -227,28 +139,36 @@ class SpackSteps:
                     database.add(self._specs[item.dag_hash], explicit=item.dag_hash in self._explicit)
 
     def discard(self, item: InstallItem) -> None:
-        remove_tree(item.prefix)
+        if item.dag_hash not in self._planned.overwritten:  # else it is registered: the old one, or the new one
+            remove_tree(item.prefix)
         remove_stale(item.prefix)
 
 
 def install_closure(
-    roots: Sequence["spack.spec.Spec"], *, jobs: Optional[int] = None, quiet: bool = False
+    roots: Sequence["spack.spec.Spec"],
+    wanted: Wanted = ALL,
+    *,
+    jobs: Optional[int] = None,
+    quiet: bool = False,
+    verbose: bool = False,
+    fail_fast: bool = False,
 ) -> Tuple[Plan, List[InstallOutcome]]:
     """Install what is missing of the closure of ``roots``, and write the views of the active environment.
 
-    ``quiet``: do not print a line for each package, as Spack does.
+    ``quiet``: do not print a line for each package, as Spack does; ``verbose``: say where packages are fetched from;
+    ``fail_fast``: raise the first failure, when what was complete is registered.
     """
     environment = spack.environment.active_environment()
     explicit = {s.dag_hash() for s in (environment.concrete_roots() if environment else roots)}
-    with _locked(plan(roots)) as planned:
+    with _locked(plan(roots, wanted)) as planned:
         cache_prefixes.cache_known_prefixes(roots)
-        steps = SpackSteps(planned, explicit)
+        steps = SpackSteps(planned, explicit, verbose)
         if planned.missing:
             cache_prefixes.import_hooks()
             compat.install_sbang()
         options = settings.read()
         limits = InstallLimits(jobs or options.pack_jobs, options.transfer_jobs, max(1, options.prefetch_room))
-        outcomes = install_all(steps.items(planned.sizes), steps, limits, _tell_failure if quiet else _tell)
+        outcomes = install_all(steps.items(planned.sizes), steps, limits, _listener(quiet, fail_fast))
     _mark_explicit(planned, explicit)
     if environment is not None:
         with environment.write_transaction():
@@ -272,14 +192,12 @@ def _locked(planned: Plan) -> Iterator[Plan]:
     installed while they wait for the next, so two that wait for each other would wait for ever.
     """
     while True:
-        _, missing = packages.partition_installed(planned.missing)
-        held = _try_to_lock(missing)
+        held = _try_to_lock(still_missing(planned).missing)
         if held is not None:
             break
         time.sleep(random.uniform(0.05, 0.5))
     try:
-        installed, missing = packages.partition_installed(planned.missing)
-        yield Plan(planned.roots, missing, planned.installed + installed, planned.sizes)
+        yield still_missing(planned)
     finally:
         _release(held)
 
@@ -309,6 +227,17 @@ def _release(locks: Sequence[Any]) -> None:
         lock.release_write()
 
 
+def _listener(quiet: bool, fail_fast: bool) -> Listener:
+    tell = _tell_failure if quiet else _tell
+
+    def stop(outcome: InstallOutcome) -> None:
+        if outcome.error is not None:
+            raise outcome.error
+        tell(outcome)
+
+    return stop if fail_fast else tell
+
+
 def _tell(outcome: InstallOutcome) -> None:
     if outcome.status == INSTALLED:
         print(f"[+] {outcome.item.prefix}", flush=True)
@@ -318,7 +247,7 @@ def _tell(outcome: InstallOutcome) -> None:
 
 def _tell_failure(outcome: InstallOutcome) -> None:
     if outcome.status == FAILED:
-        tty.error(f"{outcome.item.label}: {outcome.error}")
+        tty.error(about(outcome.item.label, str(outcome.error)))
     elif outcome.status == SKIPPED:
         tty.warn(f"{outcome.item.label} is not installed, because something that it depends on is not")
 
@@ -353,14 +282,15 @@ def outcome_document(planned: Plan, outcomes: Sequence[InstallOutcome]) -> Dict[
     return {
         "packages": [
             {
-                **_names(by_hash[o.item.dag_hash]),
+                **names(by_hash[o.item.dag_hash]),
                 "prefix": o.item.prefix,
                 "status": o.status,
+                **({"mirror": planned.origins[o.item.dag_hash]} if o.item.dag_hash in planned.origins else {}),
                 **({"error": str(o.error)} if o.error else {}),
             }
             for o in outcomes
         ],
-        "installed_before": [_names(spec) for spec in planned.installed],
+        "installed_before": [names(spec) for spec in planned.installed],
     }
 
 

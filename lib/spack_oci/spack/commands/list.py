@@ -17,7 +17,6 @@ import spack.spec
 import spack.stage
 from spack.enums import InstallRecordStatus
 
-from ...commandline.common import print_json
 from ...content import ContentStore
 from ...errors import NotFound, SpackOciError
 from ...index.index_cache import CachedIndex, load_indexes
@@ -25,6 +24,7 @@ from ...operations import catalog
 from ...operations.catalog import CatalogRecord
 from ...operations.images.described import image_tags
 from ...reference import image_name
+from ...util.documents import print_json
 from ...util.sizes import format_size
 from ...util.text import counted, table
 from .. import compat, mirror_arguments, mirrors

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What `spack oci install` and `spack oci fetch` would do: which packages, how large, from what is known already."""
+
+import contextlib
+import sys
+from dataclasses import dataclass, field, replace
+from typing import Any, Dict, FrozenSet, List, Sequence
+
+import spack.cmd
+import spack.environment
+import spack.llnl.util.tty as tty
+import spack.spec
+
+from ...errors import ConfigurationError, StorageError
+from ...index.index_cache import IndexCache
+from ...util.sizes import format_size
+from ...util.text import counted, elided
+from .. import fetching, mirrors, packages
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What of the closure of the roots is installed; ``overwrite``: the roots again, also if they are installed."""
+
+    package: bool = True
+    dependencies: bool = True
+    build_dependencies: bool = False
+    overwrite: bool = False
+
+
+ALL = Wanted()
+
+
+@dataclass
+class Plan:
+    """What would be installed. Specs by DAG hash."""
+
+    roots: List["spack.spec.Spec"]
+    #: dependencies first
+    missing: List["spack.spec.Spec"]
+    installed: List["spack.spec.Spec"]
+    #: compressed bytes, as far as an index knows them
+    sizes: Dict[str, int] = field(default_factory=dict)
+    #: DAG hashes of those of ``missing`` that are installed and will be replaced
+    overwritten: FrozenSet[str] = frozenset()
+    #: DAG hash -> URL of the mirror that a package came from
+    origins: Dict[str, str] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return sum(self.sizes.values())
+
+
+def roots_of(words: Sequence[str], *, add: bool = False, only_concrete: bool = False) -> List["spack.spec.Spec"]:
+    """What `spack install WORDS` would install, concretized; the active environment's roots if there are no words.
+
+    ``add``: the words become specs of the environment; ``only_concrete``: what it has is not concretized.
+    """
+    environment = spack.environment.active_environment()
+    if environment is None:
+        if not words:
+            raise ConfigurationError(
+                "there is nothing to install: no spec is given and no environment is active",
+                remedy="name a spec, or activate an environment with `spack env activate`",
+            )
+        return spack.cmd.parse_specs(words, concretize=True)
+    with environment.write_transaction():
+        for spec in spack.cmd.parse_specs(words) if add else ():
+            environment.add(spec)
+        if not only_concrete and environment.concretize():
+            environment.write(regenerate=False)
+    if not words or add:
+        return environment.concrete_roots()
+    roots = environment.all_matching_specs(*spack.cmd.parse_specs(words))
+    if not roots:
+        raise ConfigurationError(
+            f"the active environment has no {' or '.join(words)}",
+            remedy="add it with `spack add`, or leave the environment with `spack env deactivate`",
+        )
+    return roots
+
+
+def plan(roots: Sequence["spack.spec.Spec"], wanted: Wanted = ALL) -> Plan:
+    """The link and run closure of ``roots``, or what of it is wanted, and what of that is not installed."""
+    closure = packages.runtime_closure(*roots, build=wanted.build_dependencies)
+    named = {s.dag_hash() for s in roots}
+    chosen = [s for s in closure if (wanted.package if s.dag_hash() in named else wanted.dependencies)]
+    if not wanted.dependencies:
+        _check_dependencies_are_installed([s for s in closure if s.dag_hash() not in named])
+    installed, _ = packages.partition_installed(chosen)
+    replaced = frozenset(s.dag_hash() for s in installed if wanted.overwrite and s.dag_hash() in named)
+    kept = [s for s in installed if s.dag_hash() not in replaced]
+    staying = {s.dag_hash() for s in kept}
+    missing = [s for s in chosen if s.dag_hash() not in staying]
+    result = Plan(list(roots), missing, kept, overwritten=replaced)
+    cache = fetching.index_cache()
+    configured = mirrors.in_use(mirrors.FETCH)
+    if missing:
+        fetching.confirm_indexes(configured)
+    urls = [m.fetch_url for m in configured]
+    for spec in missing:
+        known = _size_in_indexes(cache, urls, spec.dag_hash())
+        if known:
+            result.sizes[spec.dag_hash()] = known
+    return result
+
+
+def _check_dependencies_are_installed(dependencies: Sequence["spack.spec.Spec"]) -> None:
+    _, missing = packages.partition_installed(dependencies)
+    if missing:
+        raise ConfigurationError(
+            f"--only package, and these dependencies are not installed: {elided([packages.label(s) for s in missing])}",
+            remedy="leave --only away, or install them first with --only dependencies",
+        )
+
+
+def confirm_overwrite(roots: Sequence["spack.spec.Spec"], yes: bool) -> None:
+    """Ask before packages that others may use are replaced, as `spack install --overwrite` does."""
+    installed, _ = packages.partition_installed(list(roots))
+    if not installed or yes:
+        return
+    labels = elided([packages.label(s) for s in installed])
+    if not sys.stdin.isatty():
+        raise ConfigurationError(f"{labels} would be overwritten", remedy="confirm it with --yes-to-all (-y)")
+    tty.info(f"These packages will be installed again: {labels}")
+    if not tty.get_yes_or_no("Do you want to proceed?", default=False):
+        raise ConfigurationError("nothing was overwritten")
+
+
+def still_missing(planned: Plan) -> Plan:
+    """The plan without what others have installed meanwhile."""
+    installed, _ = packages.partition_installed(planned.missing)
+    theirs = [s for s in installed if s.dag_hash() not in planned.overwritten]
+    gone = {s.dag_hash() for s in theirs}
+    missing = [s for s in planned.missing if s.dag_hash() not in gone]
+    return replace(planned, missing=missing, installed=planned.installed + theirs)
+
+
+def _size_in_indexes(cache: IndexCache, urls: Sequence[str], dag_hash: str) -> int:
+    for url in urls:
+        with contextlib.suppress(StorageError):
+            entry = cache.lookup(url, dag_hash)
+            if entry is not None:
+                return entry.layer.size
+    return 0
+
+
+def print_plan(planned: Plan) -> None:
+    for spec in planned.missing:
+        known = planned.sizes.get(spec.dag_hash())
+        print(f"{packages.label(spec)}  {format_size(known) if known else '?'}  {spec.prefix}")
+    total = f", {format_size(planned.size)} to fetch" if planned.size else ""
+    tty.info(
+        f"{counted(len(planned.missing), 'package')} to install{total}; {len(planned.installed)} installed already"
+    )
+
+
+def plan_document(planned: Plan) -> Dict[str, Any]:
+    """For ``--json``."""
+    return {
+        "install": [
+            {**names(spec), "prefix": str(spec.prefix), "size": planned.sizes.get(spec.dag_hash())}
+            for spec in planned.missing
+        ],
+        "installed": [names(spec) for spec in planned.installed],
+    }
+
+
+def names(spec: "spack.spec.Spec") -> Dict[str, str]:
+    return {"name": spec.name, "version": str(spec.version), "hash": spec.dag_hash()}

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""`spack oci completion`: in the shells, with the scripts of the Spack that it is of; and man pages."""
+
+import shutil
+import subprocess
+
+import pytest
+from support.spack_instance import SpackFailed
+
+BASH = r"""
+spack() { :; }
+. "$SPACK_ROOT/share/spack/spack-completion.bash"
+. "$1"; . "$1"
+try() {
+    COMP_LINE="$1"; COMP_POINT=${#COMP_LINE}; COMP_WORDS=($1); COMP_CWORD=$((${#COMP_WORDS[@]}-1)); COMPREPLY=()
+    _bash_completion_spack
+    echo "${COMPREPLY[*]}"
+}
+try "spack oc"
+try "spack oci up"
+try "spack oci push --comp"
+try "spack buildcache pus"
+"""
+EXPECTED = ["oci", "update-index", "--compression", "push"]
+FISH = """
+source $SPACK_ROOT/share/spack/spack-completion.fish; source $argv[1]
+for line in "spack oc" "spack oci up" "spack oci push --comp" "spack buildcache pus"
+    complete -C $line
+end
+"""
+
+
+def run_in(shell, spack, script, *arguments):
+    if not shutil.which(shell):
+        pytest.skip(f"{shell} is not installed")
+    file = spack.home / "completion"
+    file.write_text(spack.run("oci", "completion", shell).stdout)
+    done = subprocess.run(
+        [shell, *arguments, "-c", script, *(["x"] if shell != "fish" else []), str(file)],
+        env={**spack.env(), "SPACK_ROOT": str(spack.checkout)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return done.stdout
+
+
+def test_bash(bare_spack):
+    """Loaded twice, as happens; Spack's own completion stays."""
+    assert run_in("bash", bare_spack, BASH, "--norc").split() == EXPECTED
+
+
+def test_zsh_loads_what_bash_does(bare_spack):
+    script = (
+        '. "$SPACK_ROOT/share/spack/spack-completion.bash"; . "$1"; list_options=false; _spack; echo $SPACK_COMPREPLY'
+    )
+    assert "oci" in run_in("zsh", bare_spack, script, "-f").split()
+
+
+def test_fish(bare_spack):
+    found = [line.partition("\t")[0] for line in run_in("fish", bare_spack, FISH).splitlines()]
+    assert found == EXPECTED
+
+
+def test_man_pages(bare_spack, tmp_path):
+    """One for each sub-command, with its options; what takes man pages finds nothing odd in them."""
+    bare_spack.run("oci", "completion", "man", "--output", tmp_path)
+    pages = {page.name: page.read_text() for page in tmp_path.iterdir()}
+    assert {"spack-oci.1", "spack-oci-push.1", "spack-oci-update-index.1"} <= set(pages)
+    assert r"\-\-compression ALGORITHM[:LEVEL]" in pages["spack-oci-push.1"]
+    assert all(page.startswith('.TH "SPACK-OCI') and ".SH SYNOPSIS" in page for page in pages.values())
+    if shutil.which("mandoc"):
+        done = subprocess.run(["mandoc", "-T", "lint", "-W", "error", *sorted(tmp_path.iterdir())], capture_output=True)
+        assert done.returncode == 0, done.stdout
+
+
+def test_a_man_page_needs_a_directory(bare_spack):
+    with pytest.raises(SpackFailed, match="--output"):
+        bare_spack.run("oci", "completion", "man")
+
+
+def test_the_version(bare_spack):
+    assert bare_spack.run("oci", "--version").stdout.startswith("spack-oci 0.")
