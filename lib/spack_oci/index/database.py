@@ -6,17 +6,23 @@ it cannot read, without naming the mirror. So a record that it could not read is
 what depends on it.
 """
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Set
+import re
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ..descriptor import canonical_json, parse_json
 from ..errors import InvalidContent, NotAPackage
-from .nodes import Node, cycle_in, node_of_entry, to_version_5
+from .lines import Header, Line, database_from_lines
+from .nodes import check_node, cycle_in, to_version_5
 
 #: versions of Spack's database with nodes of specfile version 4, and of version 5
 _OLDER = ("5", "6", "7")
 _CURRENT = "8"
 #: parameters of ``spack.database.InstallRecord`` that a record of a build cache may have; others make it fail
 _RECORD_MEMBERS = {"spec", "ref_count", "in_buildcache", "installed", "path", "explicit", "installation_time", "origin"}
+
+
+#: half of a character outside the basic plane: most databases have none, and need not be encoded again to find it alone
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class CheckedDatabase(NamedTuple):
@@ -31,14 +37,12 @@ def check_database(data: bytes, label: str) -> CheckedDatabase:
     database = parse_json(data, label).get("database")
     if not isinstance(database, dict) or not isinstance(database.get("installs"), dict):
         raise InvalidContent(f"{label} is no database of Spack")
-    installs = database["installs"]
-    version = database.get("version")
-    if version != _CURRENT and version not in _OLDER:
-        raise InvalidContent(
-            f"{label} has the database version {ascii(version)[:40]}, the newest one known is {_CURRENT}",
-            remedy="update spack-oci: a newer Spack wrote it",
-        )
-    left_out = _unreadable(installs, version in _OLDER)
+    installs, version = database["installs"], database.get("version")
+    check = _RecordCheck(version, label)
+    has_surrogates = _SURROGATE.search(data) is not None
+    for dag_hash, record in installs.items():
+        check.add(dag_hash, record, has_surrogates)
+    left_out = check.left_out()
     if not left_out:
         return CheckedDatabase(data, {})
     kept = {dag_hash: record for dag_hash, record in installs.items() if dag_hash not in left_out}
@@ -46,42 +50,85 @@ def check_database(data: bytes, label: str) -> CheckedDatabase:
     return CheckedDatabase(canonical_json({"database": {**database, "installs": kept}}), named)
 
 
-def _unreadable(installs: Mapping[str, Any], older: bool) -> Dict[str, str]:
-    """DAG hash -> why the record, or one that it depends on, cannot be read."""
-    result: Dict[str, str] = {}
-    needs: Dict[str, tuple] = {}
-    for dag_hash, record in installs.items():
+def checked_database_of_lines(lines: Iterable[bytes], digest: str, label: str) -> CheckedDatabase:
+    """The same for the database that our document gives, in one pass. Raises InvalidContent also when it gives another
+    than the one with ``digest``.
+    """
+    check: Optional[_RecordCheck] = None
+
+    def see(header: Header, line: Line) -> None:
+        nonlocal check
+        if check is None:
+            check = _RecordCheck(header.database_version, label)
+        check.add(line.dag_hash, line.record, _SURROGATE.search(line.record_data) is not None)
+
+    data = database_from_lines(lines, digest, see)
+    return check_database(data, label) if check is not None and check.left_out() else CheckedDatabase(data, {})
+
+
+class _RecordCheck:
+    """Which of the records, added one by one, Spack cannot read. Raises InvalidContent for a version that is newer."""
+
+    def __init__(self, version: Any, label: str) -> None:
+        if version != _CURRENT and version not in _OLDER:
+            raise InvalidContent(
+                f"{label} has the database version {ascii(version)[:40]}, the newest one known is {_CURRENT}",
+                remedy="update spack-oci: a newer Spack wrote it",
+            )
+        self._older = version in _OLDER
+        self._needs: Dict[str, Tuple[str, ...]] = {}
+        #: of packages that were spliced: the hash of the spec that was built
+        self._built: Dict[str, str] = {}
+        self._unreadable: Dict[str, str] = {}
+
+    def add(self, dag_hash: str, record: Any, has_surrogates: bool) -> None:
         try:
-            needs[dag_hash] = _check_record(dag_hash, record, older, installs).needs
+            needs = _check_record(dag_hash, record, self._older)
+            if has_surrogates:
+                canonical_json(record)
         except NotAPackage as e:
-            result[dag_hash] = e.message
-    while True:
-        cyclic = cycle_in(needs)
-        if cyclic is None:
-            break
-        result[cyclic] = f"{cyclic} depends on itself"
-        del needs[cyclic]
-    _add_dependents(result, needs)
-    return result
+            self._unreadable[dag_hash] = e.message
+        except UnicodeEncodeError:
+            self._unreadable[dag_hash] = "it has a text that cannot be encoded"
+        else:
+            self._needs[dag_hash] = needs
+            if "build_spec" in record["spec"]:
+                self._built[dag_hash] = needs[-1]
+
+    def left_out(self) -> Dict[str, str]:
+        """DAG hash -> why the record, or one that it depends on, cannot be read."""
+        result, needs = dict(self._unreadable), dict(self._needs)
+        for dag_hash, built in self._built.items():
+            if built not in needs and built not in result:
+                result[dag_hash] = f"it lacks its build_spec {built}"
+                del needs[dag_hash]
+        while True:
+            cyclic = cycle_in(needs)
+            if cyclic is None:
+                break
+            result[cyclic] = "it depends on itself"
+            del needs[cyclic]
+        if result:
+            _add_dependents(result, needs)
+        return result
 
 
-def _check_record(dag_hash: str, record: Any, older: bool, installs: Mapping[str, Any]) -> Node:
+def _check_record(dag_hash: str, record: Any, older: bool) -> Tuple[str, ...]:
+    """What it needs. Raises NotAPackage."""
     if not isinstance(record, dict) or not isinstance(record.get("spec"), dict):
         raise NotAPackage(f"the index entry {dag_hash[:40]} has no spec")
     foreign = record.keys() - _RECORD_MEMBERS
     if foreign or not isinstance(record.get("in_buildcache", False), bool) or record.get("installed"):
-        raise NotAPackage(f"the index entry {dag_hash} is no record of a build cache")
+        raise NotAPackage(f"the index entry {dag_hash[:40]} is no record of a build cache")
     if type(record.get("ref_count", 0)) is not int:
-        raise NotAPackage(f"the index entry {dag_hash} has no valid ref_count")
-    spec = {**record["spec"], "hash": record["spec"].get("hash", dag_hash)}
-    node = node_of_entry(dag_hash, to_version_5(spec) if older else spec)
-    build_spec = node.needs[len(node.dependencies) :]
-    if any(needed not in installs for needed in build_spec):
-        raise NotAPackage(f"the index entry {dag_hash} lacks its build_spec")
-    return node
+        raise NotAPackage(f"the index entry {dag_hash[:40]} has no valid ref_count")
+    spec = to_version_5(record["spec"]) if older else record["spec"]
+    if spec.get("hash", dag_hash) != dag_hash:
+        raise NotAPackage(f"the index entry {dag_hash[:40]} has another hash in its spec")
+    return check_node(dag_hash, spec if "hash" in spec else {**spec, "hash": dag_hash})
 
 
-def _add_dependents(left_out: Dict[str, str], needs: Mapping[str, tuple]) -> None:
+def _add_dependents(left_out: Dict[str, str], needs: Mapping[str, Tuple[str, ...]]) -> None:
     dependents: Dict[str, Set[str]] = {}
     for dag_hash, needed in needs.items():
         for other in needed:

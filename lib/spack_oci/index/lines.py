@@ -9,7 +9,7 @@ never searched: what a node holds is foreign.
 import hashlib
 import io
 import json
-from typing import Any, Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ..descriptor import canonical_json, check_digest, parse_json
 from ..errors import InvalidContent, InvalidReference
@@ -149,8 +149,10 @@ def _announced(lines: Iterator[bytes], count: int) -> Iterator[bytes]:
         raise InvalidContent(f"{LABEL} has {'more' if number > count else number} nodes where {count} were announced")
 
 
-def database_from_lines(lines: Iterable[bytes], digest: str) -> bytes:
-    """Spack's database out of our document: what ``index.spack`` holds, byte for byte.
+def database_from_lines(
+    lines: Iterable[bytes], digest: str, see: Callable[[Header, Line], None] = lambda header, line: None
+) -> bytes:
+    """Spack's database out of our document: what ``index.spack`` holds, byte for byte. ``see``: shown each line.
 
     Raises InvalidContent when the document gives another database than the one with ``digest``.
     """
@@ -159,6 +161,7 @@ def database_from_lines(lines: Iterable[bytes], digest: str) -> bytes:
     size = len(pieces[0]) + len(DATABASE_END)
     separator = b""
     for line in map(parse_line, rest):
+        see(header, line)
         pieces += separator, b'"%s":' % line.dag_hash.encode(), line.record_data
         size += sum(map(len, pieces[-3:]))
         separator = b","

@@ -105,6 +105,14 @@ def node_of_entry(dag_hash: str, spec: Mapping[str, Any]) -> Node:
         raise NotAPackage(f"the index entry {str(dag_hash)[:40]} is malformed: {e}") from None
 
 
+def check_node(dag_hash: str, spec: Mapping[str, Any]) -> Tuple[str, ...]:
+    """What a node of a database needs (:attr:`Node.needs`); strings that cannot be encoded pass. Raises NotAPackage."""
+    try:
+        return _checked(spec)[1]
+    except _Malformed as e:
+        raise NotAPackage(f"the index entry {str(dag_hash)[:40]} is malformed: {e}") from None
+
+
 class _Malformed(Exception):
     pass
 
@@ -115,74 +123,74 @@ def _expect(condition: bool, message: str) -> None:
 
 
 def _node(node: Any) -> Node:
-    """Check everything that Spack's reader of specfile version 5 takes for granted."""
-    _expect(isinstance(node, dict), "a node is not an object")
-    dag_hash, name = node.get("hash"), node.get("name")
-    _expect(_matches(_HASH, dag_hash), f"a node has no valid hash: {_shown(dag_hash)}")
-    _expect(_matches(_NAME, name), f"the node {dag_hash} has no valid name: {_shown(name)}")
+    dependencies, needs = _checked(node)
+    label = f"the node {node['name']}/{node['hash'][:7]}"
     try:
-        _check_members(node)
-        dependencies = _dependencies(node)
         data = canonical_json(node)
+    except (ValueError, RecursionError) as e:  # a lone surrogate; nested too deeply
+        raise _Malformed(f"{label} cannot be written as JSON: {e}") from None
+    _expect(len(data) <= MAX_NODE_SIZE, f"{label} has {len(data)} bytes")
+    return Node(node["hash"], node, data, dependencies, needs)
+
+
+def _checked(node: Any) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
+    """``dependencies`` and ``needs`` of a :class:`Node`. Checks everything that Spack's reader of specfile version 5
+    takes for granted, but for strings that cannot be encoded. Called for every node of an index: messages are made only
+    when they are needed.
+    """
+    if not isinstance(node, dict):
+        raise _Malformed("a node is not an object")
+    dag_hash: Any = node.get("hash")
+    name: Any = node.get("name")
+    if not _matches(_HASH, dag_hash):
+        raise _Malformed(f"a node has no valid hash: {_shown(dag_hash)}")
+    if not _matches(_NAME, name):
+        raise _Malformed(f"the node {dag_hash} has no valid name: {_shown(name)}")
+    for member, is_valid in _MEMBERS.items():
+        if not is_valid(node.get(member, _ABSENT)):
+            raise _Malformed(f"the node {name}/{dag_hash[:7]} has no valid {member}: {_shown(node.get(member))}")
+    try:
+        _check_relations(node)
+        dependencies = _dependencies(node)
     except _Malformed as e:
         raise _Malformed(f"the node {name}/{dag_hash[:7]} has {e}") from None
-    except (ValueError, RecursionError) as e:  # a lone surrogate; nested too deeply
-        raise _Malformed(f"the node {name}/{dag_hash[:7]} cannot be written as JSON: {e}") from None
-    _expect(len(data) <= MAX_NODE_SIZE, f"the node {name}/{dag_hash[:7]} has {len(data)} bytes")
-    needs = (*dependencies, node["build_spec"]["hash"]) if "build_spec" in node else dependencies
-    return Node(dag_hash, node, data, dependencies, needs)
+    return dependencies, (*dependencies, node["build_spec"]["hash"]) if "build_spec" in node else dependencies
 
 
-def _check_members(node: Mapping[str, Any]) -> None:
-    _expect(_matches(_VERSION, node.get("version")), f"no valid version: {_shown(node.get('version'))}")
-    _expect("versions" not in node and node.get("concrete", True) is True, "an abstract spec")
-    namespace = node.get("namespace")
-    _expect(namespace is None or _matches(_NAME, namespace), f"no valid namespace: {_shown(namespace)}")
-    _expect(_is_architecture(node.get("arch")), f"no valid architecture: {_shown(node.get('arch'))}")
-    _check_parameters(node.get("parameters", {}))
-    for key in ("propagate", "abstract", "patches"):
-        _expect(_is_strings(node.get(key, [])), f"no valid {key}: {_shown(node.get(key))}")
-    _expect("*" not in node.get("patches", []), "no valid patches")
-    package_hash = node.get("package_hash")
-    _expect(package_hash is None or isinstance(package_hash, str), "no valid package_hash")
-    _expect(_is_external(node.get("external")), f"no valid external: {_shown(node.get('external'))}")
-    # without annotations, a compiler is an error of Spack's reader
-    _expect("annotations" in node or "compiler" not in node, "a compiler and no annotations")
-    if "annotations" in node:
-        _expect(_is_annotations(node["annotations"]), f"no valid annotations: {_shown(node['annotations'])}")
-    if "build_spec" in node:
-        build_spec = node["build_spec"]
-        valid = isinstance(build_spec, dict) and _matches(_NAME, build_spec.get("name"))
-        _expect(valid and _matches(_HASH, build_spec.get("hash")), "no valid build_spec")
-
-
-def _check_parameters(parameters: Any) -> None:
-    _expect(isinstance(parameters, dict), "no valid parameters")
-    for name, value in parameters.items():
-        if name in COMPILER_FLAGS:
-            _expect(_is_strings(value), f"no valid {name}: {_shown(value)}")
+def _check_relations(node: Mapping[str, Any]) -> None:
+    """What is malformed only together with other members."""
+    if "versions" in node or node.get("concrete", True) is not True:
+        raise _Malformed("an abstract spec")
+    if "compiler" in node and "annotations" not in node:  # an error of Spack's reader
+        raise _Malformed("a compiler and no annotations")
+    for name, value in node.get("parameters", {}).items():
+        if type(value) is bool or (type(value) is list and not value):
             continue
-        # "*" stands for "any value" in Spack's syntax of specs and is refused as a value
-        single = isinstance(value, (str, bool, int)) and value != "*"
-        multiple = isinstance(value, list) and _is_strings(value) and "*" not in value
-        _expect(single or multiple, f"no valid value of {_shown(name)}: {_shown(value)}")
+        if not (_is_strings(value) if name in COMPILER_FLAGS else _is_variant(value)):
+            raise _Malformed(f"no valid value of {_shown(name)}: {_shown(value)}")
 
 
 def _dependencies(node: Mapping[str, Any]) -> Tuple[str, ...]:
     """The hashes of its edges. As in Spack, two edges to one name may not both be of link or run type, nor both have
     another type (``spack.deptypes.compatible``).
     """
-    edges = node.get("dependencies", [])
-    _expect(isinstance(edges, list), "no valid dependencies")
-    seen: Dict[str, List[int]] = {}
+    edges = node.get("dependencies")
+    if edges is None:
+        return ()
+    seen: Dict[str, int] = {}
     for edge in edges:
-        _expect(_is_edge(edge), f"no valid dependency: {_shown(edge)}")
-        types = sum(_DEPENDENCY_TYPES[name] for name in set(edge["parameters"]["deptypes"]))
-        for others in seen.setdefault(edge["name"], []):
-            compatible = not (types & others) and not (types & _LINK_OR_RUN and others & _LINK_OR_RUN)
-            _expect(compatible and types != others, f"two dependencies {edge['name']}")
-        seen[edge["name"]].append(types)
-    return tuple(edge["hash"] for edge in edges)
+        if not _is_edge(edge):
+            raise _Malformed(f"no valid dependency: {_shown(edge)}")
+        types = 0
+        for name in edge["parameters"]["deptypes"]:
+            types |= _DEPENDENCY_TYPES[name]
+        if edge["name"] in seen:
+            others = seen[edge["name"]]
+            if not types or not others or types & others or (types & _LINK_OR_RUN and others & _LINK_OR_RUN):
+                raise _Malformed(f"two dependencies {edge['name']}")
+            types |= others
+        seen[edge["name"]] = types
+    return tuple([edge["hash"] for edge in edges])
 
 
 def _is_edge(edge: Any) -> bool:
@@ -191,9 +199,15 @@ def _is_edge(edge: Any) -> bool:
     parameters = edge.get("parameters")
     if not isinstance(parameters, dict) or not isinstance(parameters.get("direct", False), bool):
         return False
-    types = parameters.get("deptypes")
-    valid_types = isinstance(types, list) and all(isinstance(t, str) and t in _DEPENDENCY_TYPES for t in types)
-    return valid_types and _is_strings(parameters.get("virtuals"))
+    types: Any = parameters.get("deptypes")
+    return _is_strings(types) and _DEPENDENCY_TYPES.keys() >= set(types) and _is_strings(parameters.get("virtuals"))
+
+
+def _is_variant(value: Any) -> bool:
+    """``*`` stands for "any value" in Spack's syntax of specs and is refused as a value."""
+    if isinstance(value, list):
+        return _is_strings(value) and "*" not in value
+    return isinstance(value, (str, bool, int)) and value != "*"
 
 
 def _is_architecture(arch: Any) -> bool:
@@ -205,25 +219,46 @@ def _is_architecture(arch: Any) -> bool:
 
 
 def _is_external(external: Any) -> bool:
-    if external is None:
+    if external is None or external is _ABSENT or external == {}:
         return True
-    if not isinstance(external, dict):
+    if not isinstance(external, dict) or not {"path", "module"} <= external.keys():
         return False
-    if not external:
-        return True
-    modules, attributes = external.get("module"), external.get("extra_attributes")
+    modules, attributes = external["module"], external.get("extra_attributes")
     return (
-        {"path", "module"} <= external.keys()
-        and (external["path"] is None or isinstance(external["path"], str))
+        (external["path"] is None or isinstance(external["path"], str))
         and (modules is None or modules is False or _is_strings(modules))
         and (attributes is None or isinstance(attributes, dict))
     )
 
 
+def _is_build_spec(spec: Any) -> bool:
+    if spec is _ABSENT:
+        return True
+    return isinstance(spec, dict) and _matches(_NAME, spec.get("name")) and _matches(_HASH, spec.get("hash"))
+
+
 def _is_annotations(annotations: Any) -> bool:
+    if annotations is _ABSENT:
+        return True
     if not isinstance(annotations, dict) or type(annotations.get("original_specfile_version")) is not int:
         return False
     return "compiler" not in annotations or _matches(_COMPILER, annotations["compiler"])
+
+
+def _are_patches(value: Any) -> bool:
+    return value is _ABSENT or (_is_strings(value) and "*" not in value)
+
+
+def _is_name_or_nothing(value: Any) -> bool:
+    return value is _ABSENT or value is None or _matches(_NAME, value)
+
+
+def _is_text_or_nothing(value: Any) -> bool:
+    return value is _ABSENT or value is None or isinstance(value, str)
+
+
+def _are_names_of_parameters(value: Any) -> bool:
+    return value is _ABSENT or _is_strings(value)
 
 
 def _matches(pattern: "re.Pattern[str]", value: Any) -> bool:
@@ -232,6 +267,25 @@ def _matches(pattern: "re.Pattern[str]", value: Any) -> bool:
 
 def _is_strings(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+#: for members that are not there
+_ABSENT = object()
+#: member of a node -> whether a value is valid, _ABSENT for none
+_MEMBERS: Mapping[str, Callable[[Any], bool]] = {
+    "version": lambda value: _matches(_VERSION, value),
+    "namespace": _is_name_or_nothing,
+    "arch": _is_architecture,
+    "parameters": lambda value: value is _ABSENT or isinstance(value, dict),
+    "propagate": _are_names_of_parameters,
+    "abstract": _are_names_of_parameters,
+    "patches": _are_patches,
+    "package_hash": _is_text_or_nothing,
+    "external": _is_external,
+    "annotations": _is_annotations,
+    "build_spec": _is_build_spec,
+    "dependencies": lambda value: value is _ABSENT or isinstance(value, list),
+}
 
 
 def _shown(value: Any) -> str:
@@ -243,10 +297,12 @@ def _check_closure(nodes: Iterable[Node], names: Mapping[str, Any]) -> None:
     """``names``: DAG hash -> name of all nodes of the document, also those that were skipped."""
     for node in nodes:
         for dag_hash in node.needs:
-            _expect(dag_hash in names, f"{node.label} needs {dag_hash}, which it lacks")
+            if dag_hash not in names:
+                raise _Malformed(f"{node.label} needs {dag_hash}, which it lacks")
         for edge in node.spec.get("dependencies", ()):
-            called = names[edge["hash"]]
-            _expect(called == edge["name"], f"{node.label} calls its dependency {_shown(called)} {edge['name']}")
+            if names[edge["hash"]] != edge["name"]:
+                called = _shown(names[edge["hash"]])
+                raise _Malformed(f"{node.label} calls its dependency {called} {edge['name']}")
 
 
 def cycle_in(needs: Mapping[str, Iterable[str]]) -> Optional[str]:

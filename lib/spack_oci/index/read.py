@@ -7,9 +7,9 @@ from typing import Dict, Iterable, Mapping, NamedTuple, Optional, Union
 from ..content import ContentReader
 from ..descriptor import Descriptor, sha256_digest
 from ..errors import DigestMismatch, InvalidContent, NotFound
-from .database import check_database
+from .database import check_database, checked_database_of_lines
 from .entry import PackageEntry
-from .lines import database_from_lines, decompress, entries_from_lines
+from .lines import decompress, entries_from_lines
 from .publish import (
     DATABASE_TAG,
     DOCUMENT_TAG,
@@ -113,8 +113,8 @@ def fetch_index(store: ContentReader, known: Optional[KnownIndex] = None) -> Uni
 
 def _fetch_document(store: ContentReader, ours: DocumentManifest) -> IndexDocument:
     document = read_document(store, ours)
-    data = database_from_lines(decompress(document), ours.named_database)
-    checked = check_database(data, f"{DOCUMENT_TAG} of {store.url}")
+    label = f"{DOCUMENT_TAG} of {store.url}"
+    checked = checked_database_of_lines(decompress(document), ours.named_database, label)
     return IndexDocument(
         checked.data,
         ours.named_database,

@@ -194,7 +194,7 @@ def test_unreadable_tag_is_named_and_does_not_fail_the_others(store, damage):
         ({"spec": {"_meta": {"version": 6}, "nodes": [node("p")]}}, "update spack-oci"),
         ({"spec": {"_meta": {"version": 3}, "nodes": [node("p")]}}, "version 3"),
         ({"spec": {"_meta": {"version": 5}, "nodes": chain("p", 2)[:1]}}, "which it lacks"),
-        ({"spec": {"_meta": {"version": 5}, "nodes": [{**node("p"), "arch": "linux"}]}}, "no valid architecture"),
+        ({"spec": {"_meta": {"version": 5}, "nodes": [{**node("p"), "arch": "linux"}]}}, "no valid arch"),
         ({"spec": {"_meta": {"version": 5}, "nodes": [node("p")]}, "buildcache_layout_version": 9}, "a newer Spack"),
     ],
 )
