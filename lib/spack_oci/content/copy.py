@@ -15,7 +15,7 @@ A :class:`GraphCopy` copies any number of images with the same threads::
 """
 
 import threading
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Protocol, Set, Tuple, Union
 
@@ -23,6 +23,7 @@ from ..descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
 from ..errors import InvalidContent, NotFound, SpackOciError
 from ..reference import LayoutDirectory, parse_url
 from ..util.schemas import validate
+from ..util.threads import DaemonPool
 from .interfaces import ContentReader, ContentWriter, Progress, ReferrerLister, Resolver
 from .platform import Platform, select
 from .transfer import BlobMover, Transfer, TransferCounts
@@ -87,8 +88,8 @@ class GraphCopy:
         self._checks_children = isinstance(parse_url(destination.url), LayoutDirectory)
         self._jobs = max(1, jobs)
         # Two pools: an image waits for its blobs, and would wait for ever for a thread that another image waits in.
-        self._images = ThreadPoolExecutor(self._jobs, "copy-image")
-        self._blobs = ThreadPoolExecutor(self._jobs, "copy-blob")
+        self._images = DaemonPool(self._jobs, "copy-image")
+        self._blobs = DaemonPool(self._jobs, "copy-blob")
         self._lock = threading.Lock()
         self._moves: Dict[str, Future[None]] = {}
 
@@ -143,7 +144,8 @@ class GraphCopy:
                 if not running:
                     return
                 for done in wait(running, return_when=FIRST_COMPLETED).done:
-                    yield running.pop(done), _outcome(done)
+                    tag = running.pop(done)
+                    yield tag, _outcome(tag, done)
         finally:
             for future in running:
                 future.cancel()
@@ -243,11 +245,15 @@ def copy_image(source: CopySource, destination: CopyDestination, reference: str,
         return copier.copy(reference, **options)
 
 
-def _outcome(done: "Future[Copied]") -> Union[Copied, SpackOciError]:
+def _outcome(tag: str, done: "Future[Copied]") -> Union[Copied, SpackOciError]:
     try:
         return done.result()
     except SpackOciError as e:
         return e
+    except Exception as e:  # whatever is wrong with one image, the others are copied
+        error = SpackOciError(f"copying {tag}: {type(e).__name__}: {e}", remedy="this is a defect: please report it")
+        error.__cause__ = e
+        return error
 
 
 def _is_foreign(layer: Mapping[str, Any]) -> bool:

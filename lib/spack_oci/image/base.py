@@ -7,9 +7,8 @@ from the one to the other, each once. Foreign layers (``urls``) stay where their
 """
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ..content import BlobReader, BlobWriter, ContentReader, Progress, read_blob
 from ..content.platform import Platform, select
@@ -17,7 +16,9 @@ from ..content.transfer import BlobMover, TransferCounts
 from ..descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
 from ..errors import ImageError, NotFound, ResponseError, TransportError
 from ..reference import ImageReference, Repository
-from .manifest import Base, base_from_documents, is_foreign
+from ..util.schemas import validate
+from ..util.threads import DaemonPool
+from .manifest import Base, is_foreign
 
 #: indexes may hold indexes; deeper than this nobody goes
 _MAX_DEPTH = 3
@@ -48,11 +49,11 @@ def resolve_base(store: ContentReader, reference: ImageReference, platform: Plat
         e.message = f"reading base image {name}: {e.message}"
         raise
     if descriptor.media_type in INDEX_TYPES:
-        candidates = list(_images_of_index(store, parse_json(data, name), name, _MAX_DEPTH))
+        candidates = _images_of_index(store, data, name)
         descriptor = select(candidates, platform, f"base image {name}")
         descriptor, data = _manifest_of_index(store, descriptor, name)
     manifest, config = _documents(store, descriptor, data, name)
-    base = base_from_documents(manifest, config, name, descriptor.digest)
+    base = Base(manifest, config, name, descriptor.digest)
     found = Platform.from_document(config)
     if found is None or found.rank_for(platform) is None:
         raise ImageError(
@@ -62,31 +63,35 @@ def resolve_base(store: ContentReader, reference: ImageReference, platform: Plat
     return base
 
 
-def _images_of_index(
-    store: ContentReader, index: Mapping[str, Any], name: str, depth: int
-) -> Iterable[Tuple[Platform, Descriptor]]:
+def _images_of_index(store: ContentReader, data: bytes, name: str) -> List[Tuple[Platform, Descriptor]]:
     """The images below an index with their platforms; nested indexes are followed, attestations left out."""
-    entries = index.get("manifests")
-    if not isinstance(entries, list) or len(entries) > _MAX_ENTRIES:
-        raise ImageError(f"base image {name}: its index has no usable list of manifests")
-    for entry in entries:
-        descriptor = Descriptor.from_dict(entry)
-        if descriptor.media_type in INDEX_TYPES and depth > 0:
-            _, data = _manifest_of_index(store, descriptor, name)
-            yield from _images_of_index(store, parse_json(data, name), name, depth - 1)
+    found = []
+    entries = [(descriptor, 0) for descriptor in _entries(data, name)]
+    for descriptor, depth in entries:  # which grows meanwhile
+        if descriptor.media_type in INDEX_TYPES and depth < _MAX_DEPTH:
+            nested = _entries(_manifest_of_index(store, descriptor, name)[1], name)
+            entries.extend((below, depth + 1) for below in nested)
         elif descriptor.media_type in MANIFEST_TYPES:
             platform = _platform_of_entry(store, descriptor, name)
             if platform:
-                yield platform, descriptor
+                found.append((platform, descriptor))
+        if len(entries) > _MAX_ENTRIES:
+            raise ImageError(f"base image {name}: its index has {len(entries)} entries and more")
+    return found
+
+
+def _entries(data: bytes, name: str) -> List[Descriptor]:
+    label = f"the index of base image {name}"
+    return [Descriptor.from_dict(e) for e in validate(parse_json(data, label), "image-index", label)["manifests"]]
 
 
 def _platform_of_entry(store: ContentReader, descriptor: Descriptor, name: str) -> Optional[Platform]:
     """An index may leave the platform of an entry out (image-index.md: OPTIONAL); then the config knows."""
-    if isinstance(descriptor.platform, Mapping):
+    if descriptor.platform is not None:
         return Platform.from_document(descriptor.platform)
     descriptor, data = _manifest_of_index(store, descriptor, name)
-    manifest = parse_json(data, name)
-    config = Descriptor.from_dict(manifest.get("config") or {})
+    label = f"the manifest of {name}"
+    config = Descriptor.from_dict(validate(parse_json(data, label), "manifest", label)["config"])
     return Platform.from_document(parse_json(read_blob(store, config), name)) if "image" in config.media_type else None
 
 
@@ -108,14 +113,17 @@ def _documents(
             f"base image {name} has a manifest of type {descriptor.media_type}",
             remedy="only OCI images and Docker's schema 2 can be a base; copy it with `skopeo copy --format oci`",
         )
-    manifest = parse_json(data, f"the manifest of {name}")
+    label = f"the manifest of base image {name}"
+    manifest = validate(parse_json(data, label), "manifest", label)
     # OCI manifests need not say what they are
     manifest["mediaType"] = descriptor.media_type
-    config = Descriptor.from_dict(manifest.get("config") or {})
+    config = Descriptor.from_dict(manifest["config"])
     try:
-        return manifest, parse_json(read_blob(store, config), f"the config of {name}")
+        config_data = read_blob(store, config)
     except NotFound as e:
         raise ImageError(f"base image {name} is damaged: its config {config.digest} is not there") from e
+    label = f"the config of base image {name}"
+    return manifest, validate(parse_json(config_data, label), "image-config", label)
 
 
 def copy_layers(
@@ -142,7 +150,7 @@ def copy_layers(
     entries = list({entry["digest"]: entry for entry in base.layers}.values())
     if not entries:
         return TransferCounts()
-    with ThreadPoolExecutor(min(jobs, len(entries)), thread_name_prefix="base-layer") as pool:
+    with DaemonPool(min(jobs, len(entries)), "base-layer") as pool:
         return sum(pool.map(bring, entries), TransferCounts())
 
 

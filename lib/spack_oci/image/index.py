@@ -37,6 +37,7 @@ from ..descriptor import (
 )
 from ..errors import ImageError, IndexUpdateError, InvalidReference, NotFound
 from ..reference import check_tag
+from ..util.schemas import validate
 
 _ATTEMPTS = 12
 #: seconds; doubled with every attempt and drawn at random below that
@@ -151,10 +152,11 @@ def _entries_of_tag(store: RepositoryWriter, tag: str, mine: Platform) -> Entrie
         descriptor, data = store.get_manifest(tag)
     except NotFound:
         return {}
-    document = parse_json(data, f"{store.url}:{tag}")
+    label = f"{store.url}:{tag}"
+    document = parse_json(data, label)
     if descriptor.media_type in INDEX_TYPES:
-        return _without_defaults(dict(_entries_of_index(document, f"{store.url}:{tag}")))
-    platform = _platform_of_image(store, document)
+        return _without_defaults(dict(_entries_of_index(validate(document, "image-index", label), label)))
+    platform = _platform_of_image(store, validate(document, "manifest", label))
     if platform is None or platform.pair == mine.pair:
         return {}
     return {platform: Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)}
@@ -162,7 +164,7 @@ def _entries_of_tag(store: RepositoryWriter, tag: str, mine: Platform) -> Entrie
 
 def _entries_of_index(document: Mapping[str, Any], what: str) -> List[Tuple[Platform, Descriptor]]:
     found = []
-    for entry in document.get("manifests") or ():
+    for entry in document["manifests"]:
         descriptor = Descriptor.from_dict(entry)
         platform = Platform.from_document(descriptor.platform or {})
         if platform is None:
@@ -176,5 +178,5 @@ def _entries_of_index(document: Mapping[str, Any], what: str) -> List[Tuple[Plat
 
 
 def _platform_of_image(store: RepositoryWriter, manifest: Mapping[str, Any]) -> Optional[Platform]:
-    config = Descriptor.from_dict(manifest.get("config") or {})
+    config = Descriptor.from_dict(manifest["config"])
     return Platform.from_document(parse_json(read_blob(store, config), config.digest))

@@ -23,7 +23,7 @@ from ..descriptor import (
     canonical_json,
     check_digest,
 )
-from ..errors import ImageError, InvalidContent, InvalidReference
+from ..errors import ImageError, InvalidReference
 from ..package.documents import spec_file_fields
 from ..package.record import Layer, Package
 
@@ -374,27 +374,3 @@ def about_image(
         "base.digest": base.digest if base else "",
     }
     return {ABOUT + key: value for key, value in values.items() if value}
-
-
-def base_from_documents(manifest: Mapping[str, Any], config: Mapping[str, Any], name: str, digest: str) -> Base:
-    """A :class:`Base` of parsed JSON whose parts have the types that the functions above rely on.
-
-    :class:`InvalidContent` otherwise: the documents come from somebody else's registry.
-    """
-    rootfs, settings = config.get("rootfs"), config.get("config")
-    sound = (
-        isinstance(manifest.get("layers"), list)
-        and all(isinstance(layer, dict) for layer in manifest["layers"])
-        and isinstance(rootfs, dict)
-        and isinstance(rootfs.get("diff_ids"), list)
-        and isinstance(settings, (dict, type(None)))
-        and _is_list_of(dict, config.get("history"))
-        and _is_list_of(str, (settings or {}).get("Env"))
-    )
-    if not sound:
-        raise InvalidContent(f"{name}: manifest or config ({digest}) is not that of a container image")
-    return Base(manifest, config, name, digest)
-
-
-def _is_list_of(kind: type, value: Any) -> bool:
-    return value is None or (isinstance(value, list) and all(isinstance(item, kind) for item in value))

@@ -26,10 +26,10 @@ from ..descriptor import (
     OCI_MANIFEST,
     Descriptor,
     canonical_json,
-    check_digest,
     parse_json,
 )
-from ..errors import IndexUpdateError, InvalidContent, InvalidReference, ResponseError
+from ..errors import IndexUpdateError, InvalidContent, ResponseError
+from ..util.schemas import validate
 from .lines import MAX_DATABASE_SIZE, compress
 from .model import PackageIndex
 
@@ -141,19 +141,16 @@ def read_document_manifest(store: ManifestReader) -> DocumentManifest:
     """Raises NotFound, and InvalidContent when something else has the tag."""
     descriptor, data = store.get_manifest(DOCUMENT_TAG)
     label = f"{DOCUMENT_TAG} of {store.url}"
-    manifest = parse_json(data, label)
-    try:
-        annotations = manifest["annotations"]
-        document = Descriptor.from_dict(manifest["layers"][0])
-        found = DocumentManifest(
-            descriptor,
-            document,
-            check_digest(annotations[NAMED_MANIFEST]),
-            check_digest(annotations[NAMED_DATABASE]),
-            annotations.get(NAMED_DOCUMENT) == document.digest,
-        )
-    except (KeyError, IndexError, TypeError, AttributeError, InvalidReference) as e:
-        raise InvalidContent(f"{label} is no index of ours ({type(e).__name__}: {ascii(e)[:100]})") from None
+    manifest = validate(parse_json(data, label), "index-manifest", label)
+    annotations = manifest["annotations"]
+    document = Descriptor.from_dict(manifest["layers"][0])
+    found = DocumentManifest(
+        descriptor,
+        document,
+        annotations[NAMED_MANIFEST],
+        annotations[NAMED_DATABASE],
+        annotations.get(NAMED_DOCUMENT) == document.digest,
+    )
     if document.media_type != DOCUMENT_TYPE:
         raise InvalidContent(f"{label} has the media type {ascii(document.media_type)[:80]}, not {DOCUMENT_TYPE}")
     return found
@@ -170,10 +167,7 @@ def read_database(
     """(manifest, database, bytes) of ``index.spack``; no bytes if they are known. Raises NotFound, InvalidContent."""
     manifest, data = store.get_manifest(reference)
     label = f"{DATABASE_TAG} of {store.url}"
-    try:
-        database = Descriptor.from_dict(parse_json(data, label)["layers"][0])
-    except (KeyError, IndexError, TypeError) as e:
-        raise InvalidContent(f"{label} is no index ({type(e).__name__}: {ascii(e)[:100]})") from None
+    database = Descriptor.from_dict(validate(parse_json(data, label), "package-manifest", label)["layers"][0])
     if database.digest == known_digest:
         return manifest, database, None
     return manifest, database, read_blob(store, database, MAX_DATABASE_SIZE)

@@ -8,7 +8,7 @@ import pytest
 from spack_oci import descriptor as d
 from spack_oci.content import put_bytes
 from spack_oci.content.platform import Platform, select
-from spack_oci.errors import DigestMismatch, Forbidden, ImageError, InvalidReference
+from spack_oci.errors import DigestMismatch, Forbidden, ImageError, InvalidContent, InvalidReference
 from spack_oci.image import base as b
 from spack_oci.reference import parse_image_reference
 from support.memory_store import MemoryStore
@@ -262,3 +262,34 @@ def test_platforms():
     assert select(candidates, Platform.parse("linux/amd64"), "x") == ""
     with pytest.raises(ImageError, match="only for no platform at all"):
         select([], AMD64, "x")
+
+
+@pytest.mark.parametrize(
+    "changes, match",
+    [
+        ({"rootfs": None}, "the config of base image registry.example/library/debian:12 is not valid: rootfs is null"),
+        ({"rootfs": {"diff_ids": "x"}}, "rootfs.diff_ids is a string"),
+        ({"rootfs": {"diff_ids": ["sha256:short"]}}, r"rootfs.diff_ids\[0\] is not a digest"),
+        ({"config": {"Env": "PATH=/bin"}}, "config.Env is a string"),
+        ({"config": {"Labels": {"a": 5}}}, "config.Labels.a is a number"),
+        ({"history": [5]}, r"history\[0\] is a number"),
+    ],
+)
+def test_a_config_that_is_none_is_refused_by_name(source, changes, match):
+    store_image(source, "12", **changes)
+    with pytest.raises(InvalidContent, match=match):
+        b.resolve_base(source, REFERENCE, AMD64)
+
+
+def test_a_manifest_that_is_none_is_refused_by_name(source):
+    source.put_manifest(b'{"schemaVersion":2,"layers":[]}', d.OCI_MANIFEST, "12")
+    with pytest.raises(InvalidContent, match="the manifest of base image .*debian:12 is not valid: config is missing"):
+        b.resolve_base(source, REFERENCE, AMD64)
+
+
+def test_an_index_of_very_many_entries_is_refused(source):
+    image = store_image(source)
+    inner = store_index(source, None, *[(image, AMD64.to_document())] * 600)
+    store_index(source, "12", (inner, None), (inner, None))
+    with pytest.raises(ImageError, match="its index has 1202 entries and more"):
+        b.resolve_base(source, REFERENCE, AMD64)

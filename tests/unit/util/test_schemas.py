@@ -82,6 +82,17 @@ DOCUMENTS = {
         },
         [("rootfs",), ("rootfs", "diff_ids")],
     ),
+    "index-manifest": (
+        {
+            "schemaVersion": 2,
+            "mediaType": "application/m",
+            "artifactType": "application/a",
+            "config": {},
+            "layers": [BARE],
+            "annotations": {"org.spack-oci.index.spack": DIGEST, "org.spack-oci.index.database": DIGEST, "other": "x"},
+        },
+        [("layers",), ("annotations",), ("annotations", "org.spack-oci.index.spack"), ("layers", 0, "digest")],
+    ),
     "package-config": (
         {
             "spec": {"_meta": {}, "nodes": [{}]},

@@ -10,7 +10,6 @@ import hashlib
 import os
 import tempfile
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -34,6 +33,7 @@ from ...image.runtime import RuntimeSettings, image_settings
 from ...package.documents import read_package_documents
 from ...package.record import Layer, Package, package_tag
 from ...util.order import dependencies_first
+from ...util.threads import DaemonPool
 from .checks import check_environment, check_image_tag, check_roots
 
 #: in the image's history, of the layer with what is in no package
@@ -212,7 +212,7 @@ def _layers(
 ) -> Dict[str, Layer]:
     """The layer of each package. The image of a root tells those of its closure, so few images need to be read."""
     found = {dag_hash: known[dag_hash] for dag_hash in labels if dag_hash in known}
-    with ThreadPoolExecutor(8, "image-layer") as pool:
+    with DaemonPool(8, "image-layer") as pool:
         for layers in pool.map(lambda package: _layers_of_closure(store, package), _covering(roots, found)):
             found = {**layers, **found}
         missing = [dag_hash for dag_hash in labels if dag_hash not in found]
@@ -333,7 +333,7 @@ class _LayerMaker:
     def layers_of(self, groups: Sequence[Group]) -> List[Layer]:
         if self._request.files and self._request.squash:
             return [self._with_files(group) for group in groups]
-        with ThreadPoolExecutor(self._jobs, "image") as pool:
+        with DaemonPool(self._jobs, "image") as pool:
             layers = list(pool.map(self._layer_of, groups))
         if self._request.files_layers:
             layers.append(self._write("files", self._files_layer))
@@ -433,7 +433,7 @@ def check_base_libc(
     if not base.layers:
         return
     available = libcs_of_base(store, base, cache) + _libcs_among(packages)
-    with ThreadPoolExecutor(max(1, jobs), "libc") as pool:
+    with DaemonPool(max(1, jobs), "libc") as pool:
         needs = list(pool.map(lambda p: cached_need(f"need-{p.dag_hash}-{_state(p)}", p.prefix, cache), packages))
     check_libc(base.name, available, {package.label: need for package, need in zip(packages, needs)})
 

@@ -11,6 +11,7 @@ from ...content import ContentReader, read_blob
 from ...descriptor import INDEX_TYPES, Descriptor, canonical_json, parse_json
 from ...errors import ConfigurationError, ImageError, InvalidReference
 from ...util.files import atomic_write, storage_errors
+from ...util.schemas import validate
 
 _CHUNK = 1 << 20
 
@@ -85,7 +86,8 @@ def write_docker_archive(store: ContentReader, reference: str, names: List[str],
     descriptor, data = store.get_manifest(reference)
     if descriptor.media_type in INDEX_TYPES:
         raise ImageError(f"{store.url}:{reference} is an image index", remedy="a Docker archive holds one platform")
-    manifest = parse_json(data, f"{store.url}:{reference}")
+    label = f"{store.url}:{reference}"
+    manifest = validate(parse_json(data, label), "manifest", label)
     config = Descriptor.from_dict(manifest["config"])
     layers = [Descriptor.from_dict(layer) for layer in manifest["layers"]]
     config_name = config.digest.partition(":")[2] + ".json"
