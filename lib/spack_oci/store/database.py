@@ -26,7 +26,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Set
 
 from ..errors import CorruptDatabase, NotAStore, StorageError, StoreError, UnknownDatabase
 from ..util.files import atomic_write, storage_errors
-from .layout import DATABASE_DIRECTORY
+from .layout import DATABASE_DIRECTORY, make_directory
 from .locks import DATABASE_TIMEOUT, FileLock, byte_of
 
 #: of Spack 1.0 to 1.2
@@ -252,10 +252,8 @@ class Database:
     @contextlib.contextmanager
     def transaction(self, timeout: float = DATABASE_TIMEOUT) -> Iterator[Records]:
         """Read, change, write, alone. Nothing is written when the block raises, or changes nothing."""
-        try:
-            os.makedirs(self._directory, exist_ok=True)
-        except OSError as e:
-            raise StorageError.from_os_error(f"making the database of {self._root}", e) from e
+        with storage_errors(f"making the database of {self._root}"):
+            make_directory(self._directory)
         with self._lock.held(timeout=timeout):
             records = self._read()
             yield records

@@ -32,12 +32,12 @@ from ..util.files import atomic_write, storage_errors
 from .activation import Change, Changes, PathsHere, changes_of_image
 from .constraints import Graph
 from .database import Records
-from .layout import metadata_path
+from .layout import make_directory, metadata_path
 from .machine import runtime_nodes
 from .manifest import write_manifest
 from .sbang import shorten_first_lines
 from .selection import closure
-from .store import Store, make_directory
+from .store import Store
 
 
 @dataclass(frozen=True)

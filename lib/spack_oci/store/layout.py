@@ -5,8 +5,10 @@ The projection is part of a Spack's configuration, which is not here. So what th
 taken for it, and Spack's default in a store without packages.
 """
 
+import contextlib
 import os
 import re
+import stat
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
@@ -134,3 +136,19 @@ def _guess(node: Mapping[str, Any], path: str) -> str:
             pattern = rf"(?<![A-Za-z0-9{{]){re.escape(fields[name])}(?![A-Za-z0-9}}])"
             result = re.sub(pattern, "{" + name + "}", result, count=1)
     return result
+
+
+def make_directory(path: str) -> None:
+    """With its parents, which get the permissions and the group of the one that is there (as Spack does it)."""
+    existing, missing = path, []  # type: str, List[str]
+    while not os.path.isdir(existing):
+        missing.append(existing)
+        existing = os.path.dirname(existing)
+    status = os.stat(existing)
+    for directory in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(directory)
+            with contextlib.suppress(OSError):
+                if os.stat(directory).st_gid != status.st_gid:
+                    os.chown(directory, -1, status.st_gid)
+                os.chmod(directory, stat.S_IMODE(status.st_mode))

@@ -15,7 +15,8 @@ from ..relocate.aliases import ALIAS_DIRECTORY, remove_aliases
 from ..util.files import atomic_write, storage_errors
 from .database import Records
 from .install import environment_path, label
-from .store import Store, make_directory
+from .layout import make_directory
+from .store import Store
 
 
 def with_dependents(records: Records, hashes: Iterable[str]) -> Set[str]:

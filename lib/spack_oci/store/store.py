@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional
 from ..errors import NotAStore
 from ..util.files import atomic_write, storage_errors
 from .database import Database, Records, check_root
-from .layout import DATABASE_DIRECTORY, DEFAULT_PROJECTION, StoreLayout, projection_of
+from .layout import DATABASE_DIRECTORY, DEFAULT_PROJECTION, StoreLayout, make_directory, projection_of
 from .locks import all_or_none
 from .sbang import SBANG
 
@@ -76,7 +76,7 @@ class Store:
     def prepare(self) -> None:
         """Make the directories of a store and its ``bin/sbang``. Raises StorageError."""
         with storage_errors(f"making the store {self.root}"):
-            os.makedirs(self.layout.database_directory, exist_ok=True)
+            make_directory(self.layout.database_directory)
             path = self.layout.sbang_path
             with contextlib.suppress(OSError), open(path, encoding="utf-8") as file:
                 if file.read(10).startswith("#!/bin/sh"):  # Spack's own does the same
@@ -91,22 +91,6 @@ class Store:
 
         with all_or_none(lambda: [self.database.prefix_lock(h, n) for h, n in sorted(names.items())]):
             yield
-
-
-def make_directory(path: str) -> None:
-    """With its parents, which get the permissions and the group of the one that is there (as Spack does it)."""
-    existing, missing = path, []  # type: str, List[str]
-    while not os.path.isdir(existing):
-        missing.append(existing)
-        existing = os.path.dirname(existing)
-    status = os.stat(existing)
-    for directory in reversed(missing):
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(directory)
-            with contextlib.suppress(OSError):
-                if os.stat(directory).st_gid != status.st_gid:
-                    os.chown(directory, -1, status.st_gid)
-                os.chmod(directory, stat.S_IMODE(status.st_mode))
 
 
 def _shared_mode(directory: str, mode: int) -> int:
