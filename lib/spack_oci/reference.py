@@ -9,7 +9,7 @@ that is not ``localhost``, means Docker Hub; names are lower-cased.
 import os
 import re
 import urllib.parse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Optional, Union
 
 from .descriptor import check_digest
@@ -242,7 +242,3 @@ def image_name(store_url: str, tag: str) -> str:
     if isinstance(location, Repository):
         return f"{location.host}/{location.name}:{tag}"
     return f"oci:{location.path}:{tag}"
-
-
-def with_tag(reference: ImageReference, tag: str) -> ImageReference:
-    return replace(reference, tag=check_tag(tag), digest=None)

@@ -28,14 +28,15 @@ from bench_image import CountingProxy  # noqa: E402
 from spack_oci.content import ContentStore  # noqa: E402
 from spack_oci.content.platform import Platform  # noqa: E402
 from spack_oci.image import layers  # noqa: E402
-from spack_oci.image.base import prepare_base  # noqa: E402
 from spack_oci.operations.images.environment_image import ImageRequest, plan_image, push_environment_image  # noqa: E402
 from spack_oci.package.record import Package  # noqa: E402
 from spack_oci.reference import parse_image_reference, parse_url  # noqa: E402
 from spack_oci.registry.store import open_repository  # noqa: E402
+from support.base_images import prepare_base  # noqa: E402
 from support.containers import Podman, podman, push_base, shell_root_file_system  # noqa: E402
 from support.docker_registry import DockerRegistry, docker_registry  # noqa: E402
 from support.image_packages import Graph, make_packages, push_all, together  # noqa: E402
+from support.pulled_bytes import bytes_to_pull, bytes_to_pull_by_chain  # noqa: E402
 from support.real_graphs import members_of_graph, real_graph, updated  # noqa: E402
 
 REPOSITORY = "team/cache"
@@ -160,8 +161,8 @@ def calculate() -> None:
             by_digest, by_chain, leaf = [], [], []
             for changed in random.Random(size).sample(members, 40):
                 new = layers.plan_layers(updated(members, changed), limit, strategy or layers.SIZE)
-                by_digest.append(layers.bytes_to_pull(old, new))
-                by_chain.append(layers.bytes_to_pull_by_chain(old, new))
+                by_digest.append(bytes_to_pull(old, new))
+                by_chain.append(bytes_to_pull_by_chain(old, new))
                 if changed in leaves:
                     leaf.append(by_digest[-1])
             row = [f"{statistics.mean(values) / total:11.1%} " for values in (by_digest, by_chain, leaf)]

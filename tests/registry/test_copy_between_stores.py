@@ -6,12 +6,13 @@ import os
 
 import pytest
 from spack_oci.content import put_bytes
-from spack_oci.content.copy import GraphCopy, copy_image
+from spack_oci.content.copy import GraphCopy
 from spack_oci.content.platform import Platform
 from spack_oci.descriptor import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST, canonical_json
 from spack_oci.layout import open_layout
 from spack_oci.reference import LayoutDirectory, parse_url
 from spack_oci.registry import open_repository
+from support.copies import copy_image
 from support.docker_registry import docker_registry
 
 

@@ -17,10 +17,10 @@ import pytest
 from spack_oci import descriptor as d
 from spack_oci.content import ContentStore, put_bytes
 from spack_oci.content.platform import Platform
-from spack_oci.image.base import prepare_base
 from spack_oci.image.manifest import Base
 from spack_oci.reference import parse_image_reference, parse_url
 from spack_oci.registry.store import open_repository
+from support.base_images import prepare_base
 from support.docker_registry import DockerRegistry
 
 

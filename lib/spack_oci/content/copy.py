@@ -238,13 +238,6 @@ def children(descriptor: Descriptor, data: bytes) -> Children:
     raise InvalidContent(f"{label} has the media type {descriptor.media_type}, which is unknown")
 
 
-def copy_image(source: CopySource, destination: CopyDestination, reference: str, **options: Any) -> Copied:
-    """One image; the options of :class:`GraphCopy` (``jobs``, ``progress``) and of :meth:`GraphCopy.copy`."""
-    own = {name: options.pop(name) for name in ("jobs", "progress") if name in options}
-    with GraphCopy(source, destination, **own) as copier:
-        return copier.copy(reference, **options)
-
-
 def _outcome(tag: str, done: "Future[Copied]") -> Union[Copied, SpackOciError]:
     try:
         return done.result()

@@ -6,9 +6,7 @@ unpacked or compressed again: they are mounted when source and target are reposi
 from the one to the other, each once. Foreign layers (``urls``) stay where their owner wants them to be.
 """
 
-import threading
-from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ..content import BlobReader, BlobWriter, ContentReader, Progress, read_blob
 from ..content.platform import Platform, select
@@ -152,52 +150,3 @@ def copy_layers(
         return TransferCounts()
     with DaemonPool(min(jobs, len(entries)), "base-layer") as pool:
         return sum(pool.map(bring, entries), TransferCounts())
-
-
-def prepare_base(
-    source: ContentReader,
-    reference: ImageReference,
-    target: BlobWriter,
-    platform: Platform,
-    *,
-    jobs: int = 4,
-    progress: Optional[Progress] = None,
-) -> Tuple[Base, TransferCounts]:
-    """:func:`resolve_base`, then :func:`copy_layers` into ``target``."""
-    base = resolve_base(source, reference, platform)
-    return base, copy_layers(base, source, target, jobs=jobs, progress=progress)
-
-
-@dataclass
-class BaseImages:
-    """The base image of a push for whatever platforms its packages have; each is prepared once, when first asked for.
-
-    ``check``: called with every new base before its layers are moved; raises to stop the push (libc).
-    Safe to use from several threads.
-    """
-
-    source: ContentReader
-    reference: ImageReference
-    target: BlobWriter
-    check: Optional[Callable[[Base], None]] = None
-    jobs: int = 4
-    moved: TransferCounts = field(default_factory=TransferCounts, init=False)
-    _bases: Dict[Platform, Base] = field(default_factory=dict, init=False, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
-
-    def for_platform(self, platform: Platform) -> Base:
-        with self._lock:
-            if platform not in self._bases:
-                self._bases[platform] = self._prepare(platform)
-            return self._bases[platform]
-
-    def _prepare(self, platform: Platform) -> Base:
-        base = resolve_base(self.source, self.reference, platform)
-        if self.check:
-            self.check(base)
-        self.moved += copy_layers(base, self.source, self.target, jobs=self.jobs)
-        return base
-
-    @property
-    def prepared(self) -> List[Base]:
-        return list(self._bases.values())

@@ -8,7 +8,6 @@ import shutil
 import pytest
 from spack_oci.archive.codec import Compression
 from spack_oci.content.platform import Platform
-from spack_oci.image.base import prepare_base
 from spack_oci.image.layers import DEFAULT_MAX_LAYERS
 from spack_oci.image.runtime import RuntimeSettings
 from spack_oci.layout import open_layout
@@ -16,6 +15,7 @@ from spack_oci.operations.images import image_files
 from spack_oci.operations.images.environment_image import ImageRequest, plan_image, push_environment_image
 from spack_oci.reference import LayoutDirectory, parse_image_reference, parse_url
 from spack_oci.registry.store import open_repository
+from support.base_images import prepare_base
 from support.containers import shell_base
 from support.docker_engine import Docker, docker_engine
 from support.docker_registry import docker_registry

@@ -10,7 +10,6 @@ import pytest
 from spack_oci.archive.codec import Compression
 from spack_oci.content.platform import Platform
 from spack_oci.errors import ImageError
-from spack_oci.image.base import prepare_base
 from spack_oci.image.contents import lock_entry
 from spack_oci.image.exclusions import Exclusions
 from spack_oci.image.files import FileEntry
@@ -22,6 +21,7 @@ from spack_oci.operations.images.environment_image import ImageRequest, plan_ima
 from spack_oci.operations.push.execute import PushSettings, execute_push, plan_push
 from spack_oci.reference import LayoutDirectory, parse_image_reference, parse_url
 from spack_oci.registry.store import open_repository
+from support.base_images import prepare_base
 from support.containers import Podman, podman, push_base, shell_root_file_system, skopeo
 from support.docker_registry import docker_registry
 from support.image_packages import compiled_packages, make_packages, many_packages, push_all, together

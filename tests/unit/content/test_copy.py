@@ -5,7 +5,7 @@ import json
 
 import pytest
 from spack_oci.content import put_bytes
-from spack_oci.content.copy import MAX_DEPTH, GraphCopy, copy_image
+from spack_oci.content.copy import MAX_DEPTH, GraphCopy
 from spack_oci.content.platform import Platform
 from spack_oci.content.transfer import mountable_repository
 from spack_oci.descriptor import (
@@ -24,6 +24,7 @@ from spack_oci.descriptor import (
 from spack_oci.errors import ImageError, InvalidContent, NotFound, ServerFailure
 from spack_oci.layout import LayoutStore, open_layout
 from spack_oci.reference import LayoutDirectory
+from support.copies import copy_image
 from support.memory_store import MemoryStore
 
 

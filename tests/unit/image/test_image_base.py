@@ -11,6 +11,7 @@ from spack_oci.content.platform import Platform, select
 from spack_oci.errors import DigestMismatch, Forbidden, ImageError, InvalidContent, InvalidReference
 from spack_oci.image import base as b
 from spack_oci.reference import parse_image_reference
+from support.base_images import prepare_base
 from support.memory_store import MemoryStore
 
 AMD64 = Platform("linux", "amd64")
@@ -178,12 +179,12 @@ def test_schema_1_is_refused(source):
 def test_layers_are_streamed_once(source):
     store_image(source, "12", layers=[b"a" * 100, b"b" * 10, b"a" * 100])
     target = MemoryStore("oci://other.example/cache")
-    base, moved = b.prepare_base(source, REFERENCE, target, AMD64)
+    base, moved = prepare_base(source, REFERENCE, target, AMD64)
     assert {layer["digest"] for layer in base.layers} == set(target.blobs)
     assert (moved.sent, moved.sent_bytes) == (2, 110)
     assert target.calls["mount_blob"] == 0
     source.reset()
-    _, moved = b.prepare_base(source, REFERENCE, target, AMD64)
+    _, moved = prepare_base(source, REFERENCE, target, AMD64)
     assert (moved.present, moved.sent_bytes) == (2, 0) and source.calls["open_blob"] == 1  # the config
 
 
@@ -191,7 +192,7 @@ def test_layers_are_mounted_within_a_registry(source):
     store_image(source, "12", layers=[b"one", b"two"])
     target = MemoryStore("oci://registry.example/cache", shared={"library/debian": source})
     source.reset()
-    _, moved = b.prepare_base(source, REFERENCE, target, AMD64)
+    _, moved = prepare_base(source, REFERENCE, target, AMD64)
     assert (moved.mounted, moved.sent_bytes) == (2, 0)
     assert source.calls["open_blob"] == 1 and target.calls["put_blob"] == 0
 
@@ -199,7 +200,7 @@ def test_layers_are_mounted_within_a_registry(source):
 def test_layers_are_streamed_where_the_registry_refuses_to_mount(source):
     store_image(source, "12")
     target = MemoryStore("oci://registry.example/cache")
-    _, moved = b.prepare_base(source, REFERENCE, target, AMD64)
+    _, moved = prepare_base(source, REFERENCE, target, AMD64)
     assert target.calls["mount_blob"] == 1 and moved.sent == 1
 
 
@@ -209,7 +210,7 @@ def test_layers_are_streamed_where_the_registry_refuses_to_mount(source):
 def test_nothing_is_mounted_from_another_registry(source, url):
     store_image(source, "12")
     target = MemoryStore(url)
-    b.prepare_base(source, REFERENCE, target, AMD64)
+    prepare_base(source, REFERENCE, target, AMD64)
     assert target.calls["mount_blob"] == 0 and len(target.blobs) == 1
 
 
@@ -233,22 +234,6 @@ def test_a_damaged_layer_is_not_stored(source):
     del source.blobs[base.layers[0]["digest"]]
     with pytest.raises(ImageError, match="its layer .* is not there"):
         b.copy_layers(base, source, target)
-
-
-def test_base_images_are_prepared_once_and_checked_before_anything_moves(source):
-    store_image(source, "12")
-    target = MemoryStore()
-    bases = b.BaseImages(source, REFERENCE, target)
-    assert bases.for_platform(AMD64) is bases.for_platform(AMD64)
-    assert source.calls["get_manifest"] == 1 and bases.moved.sent == 1
-
-    def refuse(base):
-        raise ImageError("libc")
-
-    untouched = MemoryStore()
-    with pytest.raises(ImageError, match="libc"):
-        b.BaseImages(source, REFERENCE, untouched, check=refuse).for_platform(AMD64)
-    assert not untouched.blobs
 
 
 def test_platforms():

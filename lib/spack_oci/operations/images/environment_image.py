@@ -264,7 +264,7 @@ def push_environment_image(
 ) -> PushedImage:
     """Make the layers of ``plan`` that are not there, then the image, and give it ``tag``.
 
-    The layers of the base image are in ``store`` (:func:`spack_oci.image.base.prepare_base`). ``tag`` None: the image
+    The layers of the base image are in ``store`` (:func:`spack_oci.image.base.copy_layers`). ``tag`` None: the image
     has its digest only. ``multi_arch``: the tag becomes an index, or gains a platform.
     """
     if tag is not None:
