@@ -46,7 +46,7 @@ def export(args: argparse.Namespace) -> int:
     wanted = image_options(args, [destination.tag or "latest"])
     compression = Compression.parse(args.compression) if args.compression else None
     with messages_apart(args.json):
-        done = export.export(destination, push.roots_of(args.specs), wanted, compression)
+        done = export.export(destination, push.installed_roots(args.specs), wanted, compression)
     if args.json:
         print_json(done.to_dict())
     else:

@@ -24,15 +24,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def fetch(args: argparse.Namespace) -> int:
-    import spack.llnl.util.tty as tty
     from spack_oci.spack.commands import install, install_plan
-    from spack_oci.spack.output import about
+    from spack_oci.spack.output import reporter
 
-    planned, outcomes = install.fetch_closure(install_plan.roots_of(args.specs))
-    for outcome in outcomes:
-        if outcome.error is not None:
-            tty.error(about(outcome.item.label, str(outcome.error)))
+    roots = install_plan.concretized_roots(args.specs)
+    planned, outcomes = install.fetch_closure(roots, reporter=None if args.json else reporter(print))
     if args.json:
+        install.print_failures(outcomes, "fetched")
         print_json(install.outcome_document(planned, outcomes))
     else:
         install.print_outcome(planned, outcomes, "Fetched")

@@ -63,8 +63,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def install(args: argparse.Namespace) -> int:
     from spack_oci.spack.commands import install as command
     from spack_oci.spack.commands import install_plan
+    from spack_oci.spack.output import reporter
 
-    roots = install_plan.roots_of(args.specs, add=args.add, only_concrete=args.only_concrete)
+    roots = install_plan.concretized_roots(args.specs, add=args.add, only_concrete=args.only_concrete)
     wanted = install_plan.Wanted(
         package="package" in args.only,
         dependencies="dependencies" in args.only,
@@ -84,11 +85,12 @@ def install(args: argparse.Namespace) -> int:
         roots,
         wanted,
         jobs=args.concurrent_packages or args.jobs,
-        quiet=args.json,
+        reporter=None if args.json else reporter(print),
         verbose=args.verbose,
         fail_fast=args.fail_fast,
     )
     if args.json:
+        command.print_failures(outcomes, "installed")
         print_json(command.outcome_document(planned, outcomes))
     else:
         command.print_outcome(planned, outcomes, "Installed")

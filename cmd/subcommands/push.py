@@ -83,7 +83,7 @@ def push(args: argparse.Namespace) -> int:
             tty.info(note)
         request = push.Request(
             mirror=mirror,
-            roots=push.roots_of_groups(args.groups) if args.groups else push.roots_of(spec_args),
+            roots=push.roots_of_groups(args.groups) if args.groups else push.installed_roots(spec_args),
             package="package" in args.things_to_push,
             dependencies="dependencies" in args.things_to_push,
             build_dependencies=not args.without_build_dependencies,
@@ -97,6 +97,7 @@ def push(args: argparse.Namespace) -> int:
             allow_missing=args.allow_missing,
             compression=Compression.parse(args.compression) if args.compression else None,
             image=image_options(args, args.tags),
+            progress=not args.json,
         )
         result = push.plan(request) if args.dry_run else push.run(request)
         planned = push.planned_images(request) if args.dry_run else []

@@ -28,7 +28,7 @@ import sys
 from pathlib import Path
 from support.prefixes import make_package
 from spack_oci.archive.codec import Compression
-from spack_oci.operations.progress import PlainLines
+from spack_oci.util.progress import PlainLines
 from spack_oci.operations.push.execute import PushSettings, execute_push, plan_push
 from spack_oci.reference import parse_url
 from spack_oci.registry.store import open_repository

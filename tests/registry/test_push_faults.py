@@ -14,13 +14,13 @@ import time
 import pytest
 from spack_oci.content.blob_cache import BlobCache
 from spack_oci.errors import NotFound, PrefixChanged, SpackOciError
-from spack_oci.operations.progress import Silent
 from spack_oci.operations.push.execute import PushSettings, execute_push, plan_push
 from spack_oci.operations.push.outcome import FAILED, PUSHED
 from spack_oci.reference import parse_url
 from spack_oci.registry.http.retry import RetryPolicy
 from spack_oci.registry.settings import RegistrySettings
 from spack_oci.registry.store import open_repository
+from spack_oci.util.progress import Silent
 from support.docker_registry import docker_registry, free_port
 from support.prefixes import make_package
 
@@ -142,7 +142,7 @@ def test_a_push_goes_on_where_it_was_killed(tmp_path, processes):
         packages = make_stack(tmp_path / "store")
 
         class Dying(Silent):
-            def finished(self, outcome):
+            def finished(self, name, line=""):
                 raise KeyboardInterrupt
 
         settings = PushSettings(stage=str(tmp_path / "stage"), transfer_jobs=2, fork=processes)
@@ -171,7 +171,7 @@ def test_the_registry_restarts_during_a_push(tmp_path):
 
             seen = 0
 
-            def finished(self, outcome):
+            def finished(self, name, line=""):
                 self.seen += 1
                 if self.seen == 3:
                     registry.stop()
@@ -203,7 +203,7 @@ def test_a_prefix_that_vanishes_meanwhile(tmp_path):
         store = open_store(registry.mirror_url("vanished"))
 
         class Removing(Silent):
-            def begin(self, count, read):
+            def begin(self, work):
                 shutil.rmtree(packages[5].prefix)
 
         settings = PushSettings(stage=str(tmp_path / "stage"))

@@ -3,15 +3,17 @@
 
 import argparse
 import os
+import sys
 from typing import Any, Dict, List, Mapping, Sequence
 
 from ..commandline.common import print_json
 from ..errors import ConfigurationError, NotAStore
-from ..operations.install.execute import FAILED, INSTALLED, SKIPPED, InstallLimits, InstallOutcome
+from ..operations.install.execute import FAILED, INSTALLED, InstallLimits, InstallOutcome, failures_of
 from ..store.database import Records
 from ..store.install import InstallPlan, Source, install_roots, label, plan
 from ..store.layout import DATABASE_DIRECTORY
 from ..store.store import Store
+from ..util.progress import reporter_for
 from ..util.sizes import format_size
 from ..util.text import counted
 from . import settings
@@ -38,7 +40,7 @@ def install(args: argparse.Namespace) -> int:
         _blob_cache(),
         limits=InstallLimits(args.jobs or options.pack_jobs, options.transfer_jobs, max(1, options.prefetch_room)),
         alias_root=options.alias_root,
-        listener=_tell_failure if args.json else _tell,
+        reporter=None if args.json else reporter_for(sys.stdout, print, warn),
     )
     for node in planned.missing_externals:
         warn(
@@ -46,6 +48,11 @@ def install(args: argparse.Namespace) -> int:
             "packages that need it will not run"
         )
     write_scripts(store)
+    errors, skipped = failures_of(outcomes, "installed")
+    if errors:
+        error("\n    ".join(errors))
+    if skipped:
+        warn(skipped)
     if args.json:
         print_json(_outcome_document(planned, outcomes))
     else:
@@ -103,20 +110,6 @@ def _print_plan(planned: InstallPlan, as_json: bool) -> int:
     total = f", {format_size(planned.size)} to fetch" if planned.size else ""
     info(f"{counted(len(planned.missing), 'package')} to install{total}; {len(planned.installed)} installed already")
     return 0
-
-
-def _tell(outcome: InstallOutcome) -> None:
-    if outcome.status == INSTALLED:
-        print(f"[+] {outcome.item.prefix}", flush=True)
-    else:
-        _tell_failure(outcome)
-
-
-def _tell_failure(outcome: InstallOutcome) -> None:
-    if outcome.status == FAILED:
-        error(f"{outcome.item.label}: {outcome.error}")
-    elif outcome.status == SKIPPED:
-        warn(f"{outcome.item.label} is not installed, because something that it depends on is not")
 
 
 def _outcome_document(planned: InstallPlan, outcomes: Sequence[InstallOutcome]) -> Dict[str, Any]:

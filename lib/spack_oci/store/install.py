@@ -15,12 +15,12 @@ from typing import AbstractSet, Any, Callable, Dict, Iterable, Iterator, List, M
 
 from ..archive.unpack.layer import install_layer
 from ..archive.unpack.staging import remove_stale, remove_tree
-from ..content import ContentStore
+from ..content import ContentStore, Progress
 from ..content.blob_cache import BlobCache
 from ..content.cached_fetch import fetch_into_cache, open_cached
 from ..errors import DigestMismatch, NotAPackage, NotFound, SpackOciError, StorageError
 from ..index.index_cache import IndexCache
-from ..operations.install.execute import InstallItem, InstallLimits, InstallOutcome, Listener, install_all
+from ..operations.install.execute import InstallItem, InstallLimits, InstallOutcome, install_all
 from ..operations.install.fetch import RemotePackage, find_package
 from ..operations.install.locate import fetch_package
 from ..package.record import package_tag
@@ -29,6 +29,7 @@ from ..relocate.build_info import BUILD_INFO, BuildInfo
 from ..relocate.mapping import Relocation
 from ..relocate.preflight import check_facts
 from ..util.files import atomic_write, storage_errors
+from ..util.progress import Reporter
 from .activation import Change, Changes, PathsHere, changes_of_image
 from .constraints import Graph
 from .database import Records
@@ -165,7 +166,7 @@ class StoreSteps:
             self._alias_root,
         )
 
-    def fetch(self, item: InstallItem) -> RemotePackage:
+    def fetch(self, item: InstallItem, progress: Progress) -> RemotePackage:
         node = self._nodes[item.dag_hash]
         tag = package_tag(node["name"], node["version"], item.dag_hash)
         store = self._source.open()
@@ -173,7 +174,7 @@ class StoreSteps:
         def into_cache(remote: RemotePackage) -> bool:
             if remote.facts:
                 check_facts(remote.facts, item.dag_hash, self._relocation(node), item.label)
-            return fetch_into_cache(store, remote.layer, self._cache)
+            return fetch_into_cache(store, remote.layer, self._cache, progress)
 
         return fetch_package(store, tag, item.dag_hash, into_cache, self._source.indexes)[0]
 
@@ -258,14 +259,14 @@ def install_roots(
     *,
     limits: Optional[InstallLimits] = None,
     alias_root: Optional[str] = None,
-    listener: Listener = lambda outcome: None,
+    reporter: Optional[Reporter] = None,
 ) -> Tuple[InstallPlan, List[InstallOutcome]]:
     """Install what is missing of the closure of ``roots``, which count as asked for. Keeps their run environments."""
     store.prepare()
     explicit = {root["hash"] for root in roots}
     with _locked(store, roots, source) as planned:
         steps = StoreSteps(store, planned, source, explicit, cache, alias_root)
-        outcomes = install_all(steps.items(), steps, limits or InstallLimits(), listener)
+        outcomes = install_all(steps.items(), steps, limits or InstallLimits(), reporter)
     with store.database.transaction() as records:
         for dag_hash in explicit:
             if records.is_installed(dag_hash):

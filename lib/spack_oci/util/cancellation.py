@@ -3,8 +3,9 @@
 
 import signal
 import threading
+import time
 from contextlib import contextmanager
-from typing import Any, Iterator, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 
 class Cancelled(Exception):
@@ -17,25 +18,49 @@ class Cancelled(Exception):
         return Cancelled, ()
 
 
-@contextmanager
-def termination_is_an_exit() -> Iterator[None]:
-    """SIGTERM ends the process the way Ctrl-C does, so that what is temporary is removed.
+class Deadline:
+    """So many seconds from now; None: any time."""
 
-    Only in the main thread, which alone gets signals, and only if nobody else handles it.
+    def __init__(self, seconds: Optional[float]) -> None:
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    @property
+    def left(self) -> Optional[float]:
+        """Seconds, not below 0; None: any time."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+
+@contextmanager
+def interrupted_once() -> Iterator[None]:
+    """The first SIGINT or SIGTERM ends the block (KeyboardInterrupt, SystemExit), so that what is temporary is removed
+    and what is complete is kept; those that come while that is done are ignored.
+
+    Only in the main thread, which alone gets signals, and only of signals that nobody else handles. To be put around
+    work whose end takes no longer than a user waits.
     """
-    alone = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if not alone:
-        yield
-        return
+    handled: Dict[int, Any] = {}
 
     def leave(number: int, frame: Any) -> None:
+        for other in handled:
+            signal.signal(other, _ignore)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, leave)
+    if threading.current_thread() is threading.main_thread():
+        defaults: Dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+        handled = {number: usual for number, usual in defaults.items() if signal.getsignal(number) is usual}
     try:
+        for each in handled:
+            signal.signal(each, leave)
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for each, usual in handled.items():
+            signal.signal(each, usual)
+
+
+def _ignore(number: int, frame: Any) -> None:
+    """Unlike SIG_IGN, not for programs that are started meanwhile."""
 
 
 @contextmanager

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Text for people."""
 
-from typing import Iterable, List, Sequence
+import re
+from typing import Dict, Iterable, List, Sequence, Tuple
+
+#: what differs between the messages of two packages although their cause is one: digests, hashes, tags, numbers
+_PARTICULAR = re.compile(r"[\w.+-]*(?:[0-9a-f]{40,}|\b[a-z0-9]{32}\b)[\w.+-]*|\d+(?:\.\d+)?")
 
 
 def counted(count: int, noun: str) -> str:
@@ -25,3 +29,22 @@ def elided(items: Sequence[str], keep: int = 5) -> str:
 def about(subject: str, text: str) -> str:
     """``SUBJECT: text``, once: many errors begin with what they are about."""
     return text if text.startswith(subject) else f"{subject}: {text}"
+
+
+def by_cause(failures: Sequence[Tuple[str, object]]) -> List[str]:
+    """One line for each cause: what it says (of the first that has it) and who else has it.
+
+    ``failures``: (name, error). Causes are the same if their messages are, but for names, digests and numbers.
+    """
+    groups: Dict[str, List[Tuple[str, str]]] = {}
+    for name, error in failures:
+        message = str(error)
+        groups.setdefault(_PARTICULAR.sub("", message.replace(name, "")), []).append((name, message))
+    lines = []
+    for group in groups.values():
+        names, message = [name for name, _ in group], group[0][1]
+        if len(names) > 1:
+            lines.append(f"{elided(names)}: {message}")
+        else:
+            lines.append(about(names[0], message))
+    return lines

@@ -7,20 +7,22 @@ the timeout of a server that has stopped answering. What runs here may be abando
 
 import queue
 import threading
-import time
 from concurrent.futures import Executor, Future
 from typing import Any, Callable, List, Optional, Tuple
+
+from .cancellation import Deadline
 
 _Work = Tuple["Future[Any]", Callable[..., Any], Tuple[Any, ...]]
 
 
 class DaemonPool(Executor):
     """An executor; threads are started as they are needed, at most ``threads``. Where the system
-    allows no more of them, those that there are have to do; without any, work is done in the thread that submits it.
+    allows no more of them, those that there are have to do; without any (or with 0), work is done in the thread that
+    submits it.
     """
 
     def __init__(self, threads: int, name: str) -> None:
-        self._limit = max(1, threads)
+        self._limit = threads
         self._name = name
         self._work: queue.SimpleQueue[Optional[_Work]] = queue.SimpleQueue()
         #: threads that were begun; one whose start was interrupted by a signal is not in the list
@@ -78,7 +80,7 @@ class DaemonPool(Executor):
         """Finish what was submitted. False: after ``patience`` seconds (None: any time) something still runs."""
         for _ in range(self._begun):
             self._work.put(None)
-        deadline = None if patience is None else time.monotonic() + patience
+        deadline = Deadline(patience)
         for thread in self._threads:
-            thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            thread.join(deadline.left)
         return not any(thread.is_alive() for thread in self._threads)

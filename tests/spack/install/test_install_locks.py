@@ -13,7 +13,7 @@ import multiprocessing, sys
 import spack.store, spack.util.lock
 from spack_oci.spack.commands import install
 
-planned = install.plan(install.roots_of(["oci-middle"]))
+planned = install.plan(install.concretized_roots(["oci-middle"]))
 assert [s.name for s in planned.missing] == ["oci-leaf", "oci-middle"]
 first, second = planned.missing if sys.argv[1] == "first" else planned.missing[::-1]
 context = multiprocessing.get_context("fork")
@@ -72,7 +72,7 @@ def test_what_others_have_installed_meanwhile_is_left_out(destination, new_cache
     file.write_text(
         "import subprocess, sys\n"
         "from spack_oci.spack.commands import install\n"
-        "planned = install.plan(install.roots_of(['oci-middle']))\n"
+        "planned = install.plan(install.concretized_roots(['oci-middle']))\n"
         "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
         "with install._locked(planned) as locked:\n"
         "    print([s.name for s in locked.missing], [s.name for s in locked.installed])\n"

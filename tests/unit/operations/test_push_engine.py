@@ -20,11 +20,11 @@ from spack_oci.content.blob_cache import BlobCache
 from spack_oci.descriptor import OCI_LAYER_ZSTD
 from spack_oci.errors import DigestMismatch, Forbidden, PrefixChanged, ServerFailure, StorageError
 from spack_oci.layout import open_layout
-from spack_oci.operations.progress import Silent
 from spack_oci.operations.push import execute as engine
 from spack_oci.operations.push.execute import PushSettings, execute_push, plan_push
 from spack_oci.operations.push.outcome import FAILED, PUSHED, SKIPPED
 from spack_oci.reference import LayoutDirectory
+from spack_oci.util.progress import Silent
 from spack_oci.util.threads import DaemonPool
 from support.memory_store import MemoryStore
 from support.prefixes import make_package
@@ -271,7 +271,7 @@ def test_an_interruption_leaves_nothing_and_the_next_run_completes(packages, set
     store = MemoryStore()
 
     class Interrupting(Silent):
-        def finished(self, outcome):
+        def finished(self, name, line=""):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -299,7 +299,7 @@ def test_an_interruption_does_not_wait_for_a_server_that_hangs(tmp_path, setting
             return super().put_blob(descriptor, source, progress, presence)
 
     class Interrupting(Silent):
-        def finished(self, outcome):
+        def finished(self, name, line=""):
             raise KeyboardInterrupt
 
     started = time.monotonic()
@@ -370,8 +370,8 @@ def test_large_packages_start_first_and_the_others_in_their_order(tmp_path, monk
     order = []
 
     class Recorder(Silent):
-        def started(self, package):
-            order.append(package.name)
+        def started(self, name):
+            order.append(name)
 
     push(MemoryStore(), packages, PushSettings(pack_jobs=1), reporter=Recorder())
     assert order == ["huge", "large", "small0", "small1", "small2"]

@@ -3,24 +3,21 @@
 
 import os
 import shutil
-import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from spack_oci.archive.codec import Compression
 from spack_oci.errors import Forbidden, PrefixChanged
 from spack_oci.layout import LayoutStore, open_layout
-from spack_oci.operations.progress import Silent
 from spack_oci.operations.push import execute as engine
-from spack_oci.operations.push import plan, tagging
+from spack_oci.operations.push import packing, plan, tagging
 from spack_oci.operations.push.execute import PushSettings, execute_push, plan_push
 from spack_oci.operations.push.outcome import FAILED, PUSHED
 from spack_oci.reference import LayoutDirectory
-from spack_oci.util.cancellation import Cancelled
+from spack_oci.util.progress import Silent
 from support.limits import at_most, threads_at_most
 from support.memory_store import MemoryStore
 from support.prefixes import make_package
@@ -64,93 +61,31 @@ class TestProcesses:
             layers.append(push(store, [package], replace(settings, processes=processes)).outcomes[0].layer)
         assert layers[0] == layers[1]
 
-    def test_an_interruption_ends_the_workers(self, tmp_path, settings):
+    def test_an_interruption_ends_the_processes(self, tmp_path, settings):
         package = make_package(tmp_path / "store", "large", files={"data": os.urandom(1 << 20) * 60})
         small = make_package(tmp_path / "store", "small")
-        pids = []
 
         class Interrupting(Silent):
-            def moved(self, package, read=0, sent=0):
-                pids.extend(
-                    pack_worker._process.pid for pack_worker in push_of["it"]._packing._workers if pack_worker._process
-                )
-
-            def finished(self, outcome):
+            def finished(self, name, line=""):
                 raise KeyboardInterrupt
 
         store = MemoryStore()
-        plan = plan_push(store, [package, small], settings=settings)
-        push_of = {"it": engine._Push(plan, store, settings, Interrupting())}
+        it = engine._Push(plan_push(store, [package, small], settings=settings), store, settings, Interrupting())
+        started = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
-            push_of["it"].run()
+            it.run()
+        assert time.monotonic() - started < 20
         assert os.listdir(settings.stage) == []
-        assert pids
-        for pid in set(pids):
+        for pid in it._packing._processes.pids:
             with pytest.raises(ProcessLookupError):
                 os.kill(pid, 0)
 
-    def test_a_worker_that_dies_fails_one_package(self, packages, settings, monkeypatch):
-        from spack_oci.operations.push import pack_worker
-
-        program = "import os, sys; sys.stdin.readline(); os._exit(9)"
-        monkeypatch.setattr(pack_worker, "_PROGRAM", program)
-        result = push(MemoryStore(), packages, settings)
-        assert len(result.failed) == 3
-        assert "ended with 9" in str(result.failed[0].error)
-
-    def test_a_worker_has_its_next_package_before_its_answer_is_taken(self, packages, tmp_path, monkeypatch):
-        from spack_oci.operations.push import pack_worker
-
-        asked = tmp_path / "asked"
-        #: answers nothing before it has been asked twice
-        program = (
-            "import itertools, json, sys; sys.path[:] = json.loads(sys.argv[1])\n"
-            "from spack_oci.operations.push.pack_worker import serve\n"
-            f"first = sys.stdin.readline(); second = sys.stdin.readline(); open({str(asked)!r}, 'w').close()\n"
-            "serve(itertools.chain((first, second), sys.stdin))"
-        )
-        monkeypatch.setattr(pack_worker, "_PROGRAM", program)
-        result = push(
-            MemoryStore(), packages[:2], PushSettings(stage=str(tmp_path / "stage"), pack_jobs=1, processes=True)
-        )
-        assert not result.failed and asked.exists()
-
-    def test_a_worker_is_killed_while_it_is_being_asked(self, monkeypatch):
-        """A request that is longer than a pipe holds waits until the package before it is packed."""
-        from spack_oci.operations.push import pack_worker
-
-        monkeypatch.setattr(pack_worker, "_PROGRAM", "import time; time.sleep(600)")
-        it, failures = pack_worker.PackWorker(), []
-
-        def pack():
-            with pytest.raises(Cancelled) as failure:
-                it.pack("/p", build_info={}, old_prefixes=["x" * (1 << 20)], compression=Compression(), path="/l")
-            failures.append(failure.value)
-
-        asking = threading.Thread(target=pack, daemon=True)
-        asking.start()
-        while it._process is None:
-            time.sleep(0.01)
-        time.sleep(0.3)
-        killing = threading.Thread(target=it.kill, daemon=True)
-        killing.start()
-        killing.join(20)
-        asking.join(20)
-        assert not killing.is_alive() and len(failures) == 1
-
     def test_little_is_packed_by_threads(self, packages, tmp_path, monkeypatch):
-        monkeypatch.setattr("spack_oci.operations.push.packing.PackWorker", None)
+        monkeypatch.setattr("spack_oci.operations.push.packing.ProcessPool", None)
         assert not push(MemoryStore(), packages, PushSettings(stage=str(tmp_path / "stage"), pack_jobs=4)).failed
         monkeypatch.setattr("spack_oci.operations.push.packing.WORTH_PROCESSES", 1)
         with pytest.raises(TypeError):
             push(MemoryStore(), packages, PushSettings(stage=str(tmp_path / "stage"), pack_jobs=4))
-
-
-def _runs(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 class TestInForkedProcesses:
@@ -185,54 +120,18 @@ class TestInForkedProcesses:
         assert os.listdir(packed_by_processes.stage) == []
 
     def test_a_packer_that_dies_fails_one_package(self, packages, packed_by_processes, tmp_path, monkeypatch):
-        from spack_oci.operations.push import pack_worker
+        real, parent = packing.pack_prefix, os.getpid()
 
-        real, parent = pack_worker.pack_prefix, os.getpid()
-
-        def die_of_one(prefix, **how):
+        def die_of_one(prefix, **settings):
             assert os.getpid() != parent
-            return os._exit(9) if prefix == packages[1].prefix else real(prefix, **how)
+            return os._exit(9) if prefix == packages[1].prefix else real(prefix, **settings)
 
-        monkeypatch.setattr(pack_worker, "pack_prefix", die_of_one)
+        monkeypatch.setattr(packing, "pack_prefix", die_of_one)
         store = open_layout(LayoutDirectory(str(tmp_path / "layout")), create=True)
         result = push(store, packages, replace(packed_by_processes, pack_jobs=2))
         # one may have waited behind it, in the same process
         assert packages[1] in [outcome.package for outcome in result.failed] and len(result.failed) < 3
-        assert all("ended with 9" in str(outcome.error) for outcome in result.failed)
-
-    def test_an_interruption_ends_the_packers(self, packages, packed_by_processes, tmp_path):
-        class Interrupting(Silent):
-            def finished(self, outcome):
-                raise KeyboardInterrupt
-
-        store = open_layout(LayoutDirectory(str(tmp_path / "layout")), create=True)
-        plan = plan_push(store, packages, settings=packed_by_processes)
-        it = engine._Push(plan, store, packed_by_processes, Interrupting())
-        with pytest.raises(KeyboardInterrupt):
-            it.run()
-        assert os.listdir(packed_by_processes.stage) == []
-        pids = [pack_worker._process.pid for pack_worker in it._packing._workers if pack_worker._process]
-        for pid in pids:
-            with pytest.raises(ProcessLookupError):
-                os.kill(pid, 0)
-
-    def test_packers_end_with_their_parent(self, tmp_path):
-        """Also when it is killed, and others that were forked after them have inherited their pipes."""
-        program = (
-            "import os, signal, sys\n"
-            "from spack_oci.operations.push.forked_packer import forked_workers\n"
-            "from spack_oci.util.processes import ForkedPool\n"
-            "workers = forked_workers(2); pool = ForkedPool(print, 2, 1, 'x')\n"
-            "print(*(w._process.pid for w in workers), *(c._process.pid for c in pool._children), flush=True)\n"
-            "os.kill(os.getpid(), signal.SIGKILL)"
-        )
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment, timeout=60)
-        pids = [int(pid) for pid in done.stdout.split()]
-        deadline = time.monotonic() + 20
-        while any(map(_runs, pids)) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert len(pids) == 4 and not any(map(_runs, pids))
+        assert all("died (exit code 9)" in str(outcome.error) for outcome in result.failed)
 
     def test_what_a_child_cannot_tag_is_named(self, pushed, packages, monkeypatch):
         real = LayoutStore.put_manifest
@@ -312,27 +211,25 @@ class TestInForkedProcesses:
         assert not result.failed
         assert sorted(store.tags()) == sorted(package.tag for package in packages)
 
-    @pytest.mark.parametrize("processes", [False, True])
+    @pytest.mark.parametrize("forked", [False, True])
     @pytest.mark.parametrize("allowed", range(0, 12, 3))
     def test_where_no_more_threads_are_allowed_the_push_goes_on_with_fewer(
-        self, packages, settings, tmp_path, monkeypatch, allowed, processes
+        self, packages, settings, tmp_path, monkeypatch, allowed, forked
     ):
         """Also while it asks what is there, and when there is something to compress in pieces."""
         monkeypatch.setattr("spack_oci.operations.push.packing.LARGE", 1)
         monkeypatch.setattr(threading.Thread, "start", threads_at_most(allowed))
         store = open_layout(LayoutDirectory(str(tmp_path / "layout")), create=True)
-        how = replace(settings, cache=None, pack_jobs=2, fork=processes, processes=processes)
+        how = replace(settings, cache=None, pack_jobs=2, fork=forked, processes=forked)
         assert len(push(store, packages, how).pushed) == len(packages)
         assert not push(store, packages, how).pushed
         assert len(push(store, packages, how, force=True).pushed) == len(packages)
 
     def test_few_packages_are_not_worth_it(self, tmp_path, settings, monkeypatch):
-        from spack_oci.util import forked_map
-
         many = [make_package(tmp_path / "store", f"package{number}") for number in range(3)]
         monkeypatch.setattr(plan, "available_cores", lambda: 2)
-        monkeypatch.setattr(tagging, "ForkedPool", None)
-        monkeypatch.setattr(forked_map, "ForkedMap", None)
+        monkeypatch.setattr(tagging, "ProcessPool", None)
+        monkeypatch.setattr(plan, "mapped_in_processes", None)
         assert not push(MemoryStore(), many, settings).failed
         monkeypatch.setattr(plan, "WORTH_FORKING", 3)
         monkeypatch.setattr(sys, "platform", "linux")

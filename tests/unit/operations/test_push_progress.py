@@ -1,92 +1,46 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What a push says of its packages."""
+
 import io
 
-import pytest
 from spack_oci.descriptor import OCI_LAYER_GZIP, Descriptor
 from spack_oci.errors import Forbidden
-from spack_oci.operations.progress import LiveDisplay, PlainLines
-from spack_oci.operations.push.outcome import FAILED, PUSHED, PackageOutcome
+from spack_oci.operations.push.outcome import FAILED, PUSHED, PackageOutcome, outcome_line
+from spack_oci.operations.push.plan import PushSettings
 from spack_oci.package.record import Layer
+from spack_oci.util.progress import LiveDisplay, PlainLines
+from support.memory_store import MemoryStore
 from support.prefixes import make_package
+from support.push_cases import push
 
 
-@pytest.fixture
-def package(tmp_path):
-    return make_package(tmp_path, "zlib", version="1.3.1")
+def test_one_line_a_package_in_spacks_words(tmp_path):
+    package = make_package(tmp_path, "zlib", version="1.3.1")
+    layer = Layer(Descriptor(OCI_LAYER_GZIP, "sha256:" + "a" * 64, 10_000_000), "sha256:" + "b" * 64)
+    line = outcome_line(PackageOutcome(package, PUSHED, layer, seconds=2.0))
+    assert line == f"Pushed {package.label}: sha256:{'a' * 64} (2.00s, 5.00 MB/s)"
 
 
-def pushed(package, size=10_000_000, seconds=2.0):
-    layer = Layer(Descriptor(OCI_LAYER_GZIP, "sha256:" + "a" * 64, size), "sha256:" + "b" * 64)
-    return PackageOutcome(package, PUSHED, layer, seconds=seconds)
-
-
-def test_one_line_a_package_in_spacks_words(package):
-    lines, warnings = [], []
-    reporter = PlainLines(lines.append, warnings.append)
-    reporter.begin(12, 1000)
-    for _ in range(3):
-        reporter.finished(pushed(package))
+def test_the_cause_of_a_failure_is_for_the_summary(tmp_path):
+    package = make_package(tmp_path, "zlib")
     error = Forbidden("sending a blob: 403", status=403, remedy="ask the owner")
-    reporter.finished(PackageOutcome(package, FAILED, error=error))
-    reporter.warn("careful")
-    reporter.end()
-    label = package.label
-    assert lines[2] == f"[ 3/12] Pushed {label}: sha256:{'a' * 64} (2.00s, 5.00 MB/s)"
-    assert lines[3] == f"[ 4/12] Failed to push {label}: sending a blob: 403: ask the owner"
-    assert warnings == ["careful"]
+    assert outcome_line(PackageOutcome(package, FAILED, error=error)) == f"Failed to push {package.label}"
 
 
-def test_a_single_package_is_not_counted(package):
+def test_packages_are_counted(packages, settings):
     lines = []
-    reporter = PlainLines(lines.append)
-    reporter.begin(1, 1000)
-    reporter.finished(pushed(package, seconds=0.0))
-    assert lines[0].startswith("Pushed zlib@1.3.1/")
+    push(MemoryStore(), packages, settings, reporter=PlainLines(lines.append))
+    assert [line[:6] for line in lines] == ["[1/3] ", "[2/3] ", "[3/3] "]
+    lines.clear()
+    push(MemoryStore(), packages[:1], settings, reporter=PlainLines(lines.append))
+    assert lines[0].startswith("Pushed alpha@")
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
-def test_the_live_line_has_packages_bytes_rate_and_remaining_time(package, monkeypatch):
+def test_a_terminal_shows_what_is_read_and_sent(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    stream, clock = io.StringIO(), Clock()
-    reporter = LiveDisplay(stream, clock)
-    reporter.begin(4, 100_000_000)
-    reporter.started(package)
-    clock.now += 10
-    reporter.moved(package, read=25_000_000, sent=5_000_000)
-    last = stream.getvalue().rpartition("\r")[2]
-    assert "0/4 packages, 25.0 MB of 100.0 MB read, 5.0 MB sent, 2.5 MB/s, 30s left  zlib" in last
-    drawn = len(stream.getvalue())
-    reporter.moved(package, read=1)  # too soon after the last
-    assert len(stream.getvalue()) == drawn
-    reporter.finished(pushed(package))
-    assert "[1/4] Pushed zlib@1.3.1/" in stream.getvalue()
-    assert stream.getvalue().rpartition("\r")[2].count("zlib") == 0
-    reporter.end()
-    assert stream.getvalue().endswith("\r\033[K")
-
-
-def test_what_is_only_sent_has_its_own_rate(package, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-    stream, clock = io.StringIO(), Clock()
-    reporter = LiveDisplay(stream, clock)
-    reporter.begin(2, 0)
-    clock.now += 2
-    reporter.moved(package, sent=4_000_000)
-    assert "0/2 packages, 4.0 MB sent, 2.0 MB/s" in stream.getvalue()
-
-
-def test_the_live_line_never_wraps(package, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "40")
-    stream, clock = io.StringIO(), Clock()
-    reporter = LiveDisplay(stream, clock)
-    reporter.begin(4, 100_000_000)
-    reporter.started(package)
-    clock.now += 1
-    reporter.moved(package, read=1)
-    assert len(stream.getvalue().rpartition("\033[K")[2]) < 40
+    monkeypatch.setattr(LiveDisplay, "INTERVAL", 0.0)
+    package = make_package(tmp_path / "store", "big", files={"data": bytes(300_000)})
+    stream = io.StringIO()
+    push(MemoryStore(), [package], PushSettings(stage=str(tmp_path)), reporter=LiveDisplay(stream))
+    said = stream.getvalue()
+    assert "0/1 packages, 0 B of " in said and " sent, " in said and "  big" in said

@@ -12,9 +12,8 @@ from spack_oci.util.cancellation import interrupts_wait
 
 PROGRAM = """
 import os, signal
-from spack_oci.operations.install.execute import _Workers
-from spack_oci.operations.install.prefetch import Prefetch, Wanted
-from spack_oci.util.cancellation import interrupts_wait
+from spack_oci.operations.install.prefetch import Prefetch, PrefetchItem
+from spack_oci.util.processes import ProcessPool
 
 os.register_at_fork(before=lambda: os.kill(os.getpid(), signal.SIGINT))
 parent = os.getpid()
@@ -37,7 +36,7 @@ def run(fork):
     return done.stdout.split()
 
 
-@pytest.mark.parametrize("fork", ["Prefetch([Wanted('/nowhere', 1, int)])", "_Workers(2, print)"])
+@pytest.mark.parametrize("fork", ["Prefetch([PrefetchItem('/nowhere', 1, int)])", "ProcessPool(print, 2, name='x')"])
 def test_interrupt_during_a_fork(fork):
     assert run(fork) == ["interrupted"]
 

@@ -10,19 +10,22 @@ A package that fails takes down its dependents and nothing else. Whatever ends a
 either registered, with all of its dependencies, or gone: what was extracted and cannot be registered is discarded.
 """
 
-import multiprocessing
-import os
+import queue
 import threading
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
+from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, Callable, Deque, FrozenSet, List, Optional, Protocol, Sequence, Set, Tuple
 
+from ...content import Progress
 from ...errors import SpackOciError
+from ...util.cancellation import Cancelled, Deadline, interrupted_once
 from ...util.order import dependencies_first
-from ...util.processes import begin_child, fork, fork_up_to, picklable
+from ...util.processes import ProcessPool
+from ...util.progress import Reporter, Silent, Work
+from ...util.text import by_cause, counted, elided
+from ...util.threads import DaemonPool
 from .transfer_limiter import TransferLimiter
 
 INSTALLED = "installed"
@@ -31,6 +34,8 @@ FAILED = "failed"
 SKIPPED = "skipped"
 
 _EXTRACT, _FINISH = "extract", "finish"
+#: seconds that an interrupted install waits for downloads that are under way
+_PATIENCE = 2.0
 
 
 @dataclass(frozen=True)
@@ -57,10 +62,11 @@ class InstallOutcome:
 
 
 class Steps(Protocol):
-    """What is done to a package. Every method may raise; a SpackOciError is the package's failure."""
+    """What is done to a package. Every method may raise; an Exception is the package's failure."""
 
-    def fetch(self, item: InstallItem) -> Any:
-        """In a thread: bring the layer to this machine; the result is pickled for :meth:`extract`."""
+    def fetch(self, item: InstallItem, progress: Progress) -> Any:
+        """In a thread: bring the layer to this machine; the result is pickled for :meth:`extract`. What ``progress``
+        raises ends it."""
 
     def extract(self, item: InstallItem, fetched: Any) -> None:
         """In a worker process: make the prefix."""
@@ -77,27 +83,110 @@ class Steps(Protocol):
 
 @dataclass(frozen=True)
 class InstallLimits:
-    """``workers``: processes; ``transfers``: threads; ``ahead``: bytes fetched and not yet extracted."""
+    """``workers``: processes; ``transfers``: threads; ``ahead``: bytes fetched and not yet extracted. Where the system
+    allows no more processes or threads, those that there are have to do; without any, this thread does the work."""
 
     workers: int = 2
     transfers: int = 8
     ahead: int = 1 << 30
 
 
-#: called when a package is extracted and finished, or failed
-Listener = Callable[[InstallOutcome], None]
-
-
 def install_all(
     items: Sequence[InstallItem],
     steps: Steps,
     limits: Optional[InstallLimits] = None,
-    listener: Listener = lambda outcome: None,
+    reporter: Optional[Reporter] = None,
+    fail_fast: bool = False,
 ) -> List[InstallOutcome]:
     """Install ``items``; one outcome for each, in their order. KeyboardInterrupt and the like are raised, after what
-    is complete was registered and what is not was discarded.
+    is complete was registered and what is not was discarded; further ones are ignored meanwhile. ``fail_fast``: so is
+    the first failure of a package.
     """
-    return _Install(items, steps, limits or InstallLimits(), listener).run()
+    if not items:
+        return []
+    with interrupted_once():
+        return _Install(items, steps, limits or InstallLimits(), reporter or Silent(), fail_fast).run()
+
+
+def fetch_all(
+    items: Sequence[InstallItem],
+    steps: Steps,
+    limits: Optional[InstallLimits] = None,
+    reporter: Optional[Reporter] = None,
+) -> List[InstallOutcome]:
+    """Only the first step of an install. INSTALLED stands for "fetched"."""
+    limits = limits or InstallLimits()
+    fetches = _Fetches(steps, limits.transfers, reporter or Silent())
+    fetches.begin(items)
+
+    def fetch(item: InstallItem) -> InstallOutcome:
+        try:
+            fetches.fetch(item)
+            outcome = InstallOutcome(item, INSTALLED)
+        except Exception as e:
+            outcome = InstallOutcome(item, FAILED, e)
+        fetches.reporter.finished(item.label, outcome_line(outcome, "Fetched {0.label}"))
+        return outcome
+
+    with interrupted_once():
+        try:
+            return [future.result() for future in [fetches.pool.submit(fetch, item) for item in items]]
+        finally:
+            fetches.end(Deadline(_PATIENCE))
+
+
+def outcome_line(outcome: InstallOutcome, done: str = "[+] {0.prefix}") -> str:
+    """For the log; why something failed is said at the end, once for all packages with the same cause."""
+    if outcome.status == INSTALLED:
+        return done.format(outcome.item)
+    return f"Failed: {outcome.item.label}" if outcome.status == FAILED else ""
+
+
+def failures_of(outcomes: Sequence[InstallOutcome], done: str) -> Tuple[List[str], str]:
+    """What failed, as lines of an error, each cause once whatever the number of packages, and what was skipped, in a
+    sentence for a warning; empty if nothing was. ``done``: "installed", "fetched"."""
+    failures = [(o.item.label, o.error) for o in outcomes if o.status == FAILED]
+    skipped = [o.item.label for o in outcomes if o.status == SKIPPED]
+    errors = [f"{counted(len(failures), 'package')} not {done}:", *by_cause(failures)] if failures else []
+    if not skipped:
+        return errors, ""
+    return errors, f"{counted(len(skipped), 'package')} not {done}, because of what they depend on: {elided(skipped)}"
+
+
+class _Fetches:
+    """The downloads of an install: threads, and what is told of them."""
+
+    def __init__(self, steps: Steps, transfers: int, reporter: Reporter) -> None:
+        self.reporter = reporter
+        self.pool = DaemonPool(transfers, "fetch")
+        self._steps = steps
+        self._cancelled = threading.Event()
+
+    def begin(self, items: Sequence[InstallItem]) -> None:
+        self.reporter.begin(Work(len(items), "packages", sum(item.size for item in items), "fetched"))
+
+    def fetch(self, item: InstallItem) -> Any:
+        """In a thread."""
+        rest = item.size
+
+        def progress(count: int) -> None:
+            nonlocal rest
+            if self._cancelled.is_set():
+                raise Cancelled
+            rest -= count
+            self.reporter.moved(count)
+
+        progress(0)
+        self.reporter.started(item.label)
+        result = self._steps.fetch(item, progress)
+        self.reporter.moved(max(0, rest))  # which was in the blob cache
+        return result
+
+    def end(self, patience: Deadline) -> None:
+        """Cancel what is left of them, and wait for what is under way."""
+        self._cancelled.set()
+        self.pool.end(patience.left)
+        self.reporter.end()
 
 
 @dataclass
@@ -118,66 +207,78 @@ class _State:
         return self.finished or self.skipped or self.error is not None
 
 
+@dataclass(frozen=True)
+class _Event:
+    """A step that a thread or process has finished."""
+
+    handle: Callable[[_State, Any], None]
+    state: _State
+    future: "Future[Any]"
+
+
 class _Install:
-    def __init__(self, items: Sequence[InstallItem], steps: Steps, limits: InstallLimits, listener: Listener) -> None:
+    def __init__(
+        self, items: Sequence[InstallItem], steps: Steps, limits: InstallLimits, reporter: Reporter, fail_fast: bool
+    ) -> None:
         self._steps = steps
+        self._fail_fast = fail_fast
         self._limits = limits
-        self._listener = listener
+        self._reporter = reporter
         planned = {item.dag_hash for item in items}
         self._states = {i.dag_hash: _State(i, set(i.dependencies & planned) - {i.dag_hash}) for i in items}
         self._order = installation_order(items)
-        #: (dag hash, result) of fetches, put by threads
-        self._fetched: Deque[Tuple[str, Any, Optional[BaseException]]] = deque()
-        self._jobs: Deque[Tuple[str, str, Any]] = deque()
+        self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
+        #: (step, package, what extracting needs) that wait for a process
+        self._jobs: Deque[Tuple[str, _State, Any]] = deque()
         self._to_fetch: Deque[InstallItem] = deque(self._order)
         self._ahead = 0
         self._limiter = TransferLimiter(limits.transfers)
-        self._registered: List[InstallItem] = []
+        self._fetches = _Fetches(steps, limits.transfers, reporter)
 
     def run(self) -> List[InstallOutcome]:
-        if self._states:
-            # forked before the first thread: a lock that a thread holds would stay locked in a child for ever
-            self._workers = _Workers(min(self._limits.workers, len(self._states)), self._run_step)
-            self._bell_out, self._bell_in = multiprocessing.Pipe(duplex=False)
-            self._threads = ThreadPoolExecutor(self._limits.transfers, "fetch")
-            try:
-                self._loop()
-            finally:
-                self._close()
+        # forked before the first thread
+        self._processes = self._fork()
+        #: jobs under way, of this thread
+        self._inline = DaemonPool(0, "install")
+        self._working_inline = 0
+        self._fetches.begin([state.item for state in self._states.values()])
+        try:
+            while not all(state.over for state in self._states.values()):
+                self._start_fetches()
+                self._start_jobs()
+                event = self._events.get()
+                event.handle(event.state, event.future)
+        finally:
+            self._close()
         return [self._outcome(state) for state in self._states.values()]
+
+    def _fork(self) -> Optional[ProcessPool]:
+        try:
+            return ProcessPool(
+                lambda job, _: self._run_step(*job), min(self._limits.workers, len(self._states)), name="install"
+            )
+        except OSError:
+            return None
 
     def _close(self) -> None:
         """Stop everything that runs, then settle: registered or discarded."""
-        self._to_fetch.clear()
-        self._workers.close()
-        self._threads.shutdown(wait=True)
+        patience = Deadline(_PATIENCE)
+        if self._processes is not None:
+            self._processes.close(None if all(state.over for state in self._states.values()) else 0.0)
+        self._fetches.end(patience)
+        registered: List[InstallItem] = []
         try:
-            complete = self._complete()
+            complete = [item for item in self._order if self._states[item.dag_hash].finished]
             self._steps.register(complete)
-            self._registered = complete
+            registered = complete
         finally:
-            known = {item.dag_hash for item in self._registered}
+            known = {item.dag_hash for item in registered}
             for state in self._states.values():
                 if state.touched and state.item.dag_hash not in known:
                     self._steps.discard(state.item)
-            self._bell_in.close()
-            self._bell_out.close()
 
-    def _complete(self) -> List[InstallItem]:
-        """The finished packages all of whose dependencies are finished, too."""
-        return [item for item in self._order if self._states[item.dag_hash].finished]
-
-    def _loop(self) -> None:
-        while not all(state.over for state in self._states.values()):
-            self._start_fetches()
-            self._start_jobs()
-            for ready in wait([self._bell_out, *self._workers.connections]):
-                if ready is self._bell_out:
-                    self._bell_out.recv_bytes()
-                else:
-                    self._take_result(ready)  # type: ignore[arg-type]
-            while self._fetched:
-                self._take_fetched(*self._fetched.popleft())
+    def _when_done(self, handle: Callable[[_State, Any], None], state: _State, future: "Future[Any]") -> None:
+        future.add_done_callback(lambda done: self._events.put(_Event(handle, state, done)))
 
     # --- fetch
 
@@ -187,88 +288,96 @@ class _Install:
             if self._ahead and self._ahead + item.size > self._limits.ahead:
                 return
             self._to_fetch.popleft()
-            if not self._states[item.dag_hash].over:
+            state = self._states[item.dag_hash]
+            if not state.over:
                 self._ahead += item.size
                 self._limiter.begin(item.size)
-                self._threads.submit(self._fetch, item)
+                self._when_done(self._take_fetched, state, self._fetches.pool.submit(self._fetches.fetch, item))
 
-    def _fetch(self, item: InstallItem) -> None:
-        try:
-            result, error = self._steps.fetch(item), None
-        except BaseException as e:  # noqa: B036  (given to the thread that decides)
-            result, error = None, e
-        self._fetched.append((item.dag_hash, result, error))
-        self._bell_in.send_bytes(b"!")
-
-    def _take_fetched(self, dag_hash: str, result: Any, error: Optional[BaseException]) -> None:
-        self._limiter.end(self._states[dag_hash].item.size)
+    def _take_fetched(self, state: _State, future: "Future[Any]") -> None:
+        self._limiter.end(state.item.size)
+        error = future.exception()
         if error is not None:
-            self._ahead -= self._states[dag_hash].item.size
-            self._fail(dag_hash, error)
+            self._ahead -= state.item.size
+            self._fail(state, error)
         else:
-            self._jobs.append((_EXTRACT, dag_hash, result))
+            self._jobs.append((_EXTRACT, state, future.result()))
 
     # --- extract and finish
 
     def _start_jobs(self) -> None:
-        while self._jobs and self._workers.idle:
-            kind, dag_hash, payload = self._jobs.popleft()
-            state = self._states[dag_hash]
+        while self._jobs and (self._processes.idle if self._processes else not self._working_inline):
+            step, state, payload = self._jobs.popleft()
             if state.over:
-                self._ahead -= state.item.size if kind == _EXTRACT else 0
+                self._ahead -= state.item.size if step == _EXTRACT else 0
                 continue
             state.touched = True
-            self._workers.send((kind, dag_hash, payload))
+            job = (step, state.item.dag_hash, payload)
+            if self._processes is not None:
+                future = self._processes.submit(job)
+            else:
+                self._working_inline += 1
+                future = self._inline.submit(self._run_step, *job)
+            self._when_done(self._extracted if step == _EXTRACT else self._finished, state, future)
 
-    def _run_step(self, job: Tuple[str, str, Any]) -> None:
-        """In a worker."""
-        kind, dag_hash, payload = job
+    def _run_step(self, step: str, dag_hash: str, payload: Any) -> float:
+        """In a worker process; the seconds that it took."""
+        started = time.monotonic()
         item = self._states[dag_hash].item
-        if kind == _EXTRACT:
+        if step == _EXTRACT:
             self._steps.extract(item, payload)
         else:
             self._steps.finish(item)
+        return time.monotonic() - started
 
-    def _take_result(self, connection: Connection) -> None:
-        (kind, dag_hash, _), error, seconds = self._workers.receive(connection)
-        state = self._states[dag_hash]
-        state.seconds += seconds
-        if kind == _EXTRACT:
-            self._ahead -= state.item.size
-        if error is not None:
-            self._fail(dag_hash, error)
-        elif kind == _EXTRACT:
+    def _extracted(self, state: _State, future: "Future[float]") -> None:
+        self._ahead -= state.item.size
+        if self._succeeded(state, future):
             state.extracted = True
             self._finish_if_ready(state)
-        else:
-            state.finished = True
-            self._listener(self._outcome(state))
-            for other in self._states.values():
-                if dag_hash in other.waiting:
-                    other.waiting.discard(dag_hash)
-                    self._finish_if_ready(other)
-        if not self._workers.connections and not all(s.over for s in self._states.values()):
+
+    def _finished(self, state: _State, future: "Future[float]") -> None:
+        if not self._succeeded(state, future):
+            return
+        state.finished = True
+        self._tell(state)
+        for other in self._states.values():
+            if state.item.dag_hash in other.waiting:
+                other.waiting.discard(state.item.dag_hash)
+                self._finish_if_ready(other)
+
+    def _succeeded(self, state: _State, future: "Future[float]") -> bool:
+        self._working_inline = 0
+        error = future.exception()
+        if error is None:
+            state.seconds += future.result()
+            return True
+        self._fail(state, error)
+        if self._processes is not None and not self._processes.alive and not all(s.over for s in self._states.values()):
             raise SpackOciError("all processes that extract packages were killed", remedy="is there enough memory?")
+        return False
 
     def _finish_if_ready(self, state: _State) -> None:
         if state.extracted and not state.waiting and not state.over:
             # before further extractions: others may wait for it
-            self._jobs.appendleft((_FINISH, state.item.dag_hash, None))
+            self._jobs.appendleft((_FINISH, state, None))
 
-    def _fail(self, dag_hash: str, error: BaseException) -> None:
-        if not isinstance(error, Exception):
+    def _fail(self, state: _State, error: BaseException) -> None:
+        if self._fail_fast or not isinstance(error, Exception):
             raise error
-        state = self._states[dag_hash]
         state.error = error
-        self._listener(self._outcome(state))
+        self._tell(state)
         failed = [state]
         while failed:
             gone = failed.pop().item.dag_hash
             for other in self._states.values():
                 if gone in other.waiting and not other.over:
                     other.skipped = True
-                    self._listener(self._outcome(other))
+                    self._tell(other)
                     failed.append(other)
+
+    def _tell(self, state: _State) -> None:
+        self._reporter.finished(state.item.label, outcome_line(self._outcome(state)))
 
     def _outcome(self, state: _State) -> InstallOutcome:
         if state.error is not None:
@@ -281,80 +390,3 @@ def installation_order(items: Sequence[InstallItem]) -> List[InstallItem]:
     by_hash = {item.dag_hash: item for item in items}
     largest_first = sorted(items, key=lambda item: -item.size)
     return [by_hash[h] for h in dependencies_first({i.dag_hash: sorted(i.dependencies) for i in largest_first})]
-
-
-@dataclass
-class _Worker:
-    process: Any
-    connection: Connection
-    job: Any = None
-
-
-@dataclass
-class _Workers:
-    """Forked processes, each of which runs ``function(job)`` for the jobs that it is sent, one at a time."""
-
-    count: int
-    function: Callable[[Any], None]
-    _workers: List[_Worker] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        fork_up_to(max(1, self.count), self._workers, lambda: _Worker(*fork(self._serve)))
-
-    @property
-    def connections(self) -> List[Connection]:
-        return [worker.connection for worker in self._workers]
-
-    @property
-    def idle(self) -> bool:
-        return any(worker.job is None for worker in self._workers)
-
-    def send(self, job: Any) -> None:
-        worker = next(worker for worker in self._workers if worker.job is None)
-        worker.job = job
-        worker.connection.send(job)
-
-    def receive(self, connection: Connection) -> Tuple[Any, Optional[BaseException], float]:
-        """(job, its error, seconds). A worker that died fails its job and is not replaced."""
-        worker = next(worker for worker in self._workers if worker.connection is connection)
-        job, worker.job = worker.job, None
-        try:
-            error, seconds = connection.recv()
-            return job, error, seconds
-        except (EOFError, OSError):
-            self._workers.remove(worker)
-            worker.process.join()
-            return job, SpackOciError(f"a process that extracts packages died ({_how(worker.process.exitcode)})"), 0.0
-
-    def close(self) -> None:
-        """End all workers, whatever they do."""
-        for worker in self._workers:
-            if worker.job is not None:
-                worker.process.terminate()
-            worker.connection.close()
-        for worker in self._workers:
-            worker.process.join(10)
-            if worker.process.exitcode is None:
-                worker.process.kill()
-                worker.process.join()
-        self._workers.clear()
-
-    def _serve(self, connection: Connection, other_end: Connection) -> None:
-        begin_child([other_end, *self.connections])
-        threading.current_thread().name = f"install-{os.getpid()}"
-        while True:
-            try:
-                job = connection.recv()
-            except (EOFError, OSError):
-                return
-            started = time.monotonic()
-            error: Optional[BaseException] = None
-            try:
-                self.function(job)
-            except Exception as e:  # the parent's business
-                error = picklable(e)
-            connection.send((error, time.monotonic() - started))
-
-
-def _how(exit_code: Optional[int]) -> str:
-    return f"signal {-exit_code}" if exit_code is not None and exit_code < 0 else f"exit code {exit_code}"

@@ -28,13 +28,13 @@ from ...descriptor import Descriptor
 from ...errors import DigestMismatch, SpackOciError, StorageError
 from ...image.manifest import EPOCH
 from ...package.record import Layer, Package
-from ...util.cancellation import Cancelled, termination_is_an_exit
+from ...util.cancellation import Cancelled, Deadline, interrupted_once
+from ...util.progress import Reporter, Silent, Work
 from ...util.threads import DaemonPool
-from ..progress import Reporter, Silent
-from .outcome import FAILED, PUSHED, SKIPPED, PackageOutcome, PushResult
+from .outcome import FAILED, PUSHED, SKIPPED, PackageOutcome, PushResult, outcome_line
 from .packing import LARGE, Packing
 from .plan import PACK, PlannedPackage, PushPlan, PushSettings, plan_push
-from .tagging import Tagger, TagJob, forked_pool
+from .tagging import Tagger, TagJob, tagging_processes
 
 __all__ = ["PushPlan", "PushResult", "PushSettings", "execute_push", "plan_push"]
 
@@ -97,6 +97,8 @@ class _Push:
         self._settings = settings
         self._reporter = reporter
         self._stop = threading.Event()
+        #: of what is under way when the push ends
+        self._patience = Deadline(None)
         self._events: queue.Queue[_Event] = queue.Queue()
         self._layers: Dict[str, Layer] = dict(plan.layers)
         self._outcomes: Dict[str, PackageOutcome] = {}
@@ -106,11 +108,11 @@ class _Push:
     def run(self) -> PushResult:
         started = time.monotonic()
         jobs = self._jobs()
-        self._reporter.begin(len(jobs), self._plan.bytes_to_read)
+        self._reporter.begin(Work(len(jobs), "packages", self._plan.bytes_to_read, "read"))
         for warning in self._plan.warnings:
             self._reporter.warn(warning)
         try:
-            with termination_is_an_exit():
+            with interrupted_once():
                 if jobs:
                     self._work(jobs)
                     self._warn_of_short_prefixes()
@@ -147,14 +149,14 @@ class _Push:
             try:
                 self._work_in_pools(jobs)
             finally:
-                self._packing.close()
+                self._packing.close(self._patience.left)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
 
     def _work_in_pools(self, jobs: Sequence[_Job]) -> None:
         packers, senders = self._settings.packers, max(1, self._settings.transfer_jobs)
         self._tagger = self._make_tagger([job.package for job in jobs])
-        self._tag_pool = forked_pool(self._tagger, len(jobs), self._settings)
+        self._tag_processes = tagging_processes(self._tagger, len(jobs), self._settings)
         self._to_prepare = list(reversed(jobs))
         #: layers that are being packed, or packed and not yet sent
         self._in_flight = 0
@@ -166,12 +168,13 @@ class _Push:
                 event = self._events.get()
                 event.handle(event.job, event.future)
         finally:
-            aborted = len(self._outcomes) < len(jobs)
-            if aborted:
+            if len(self._outcomes) < len(jobs):
                 self._stop_early()
-            for pool in (self._pack_pool, self._send_pool, self._tag_pool):
-                if pool is not None:
-                    pool.end(_PATIENCE if aborted else None)
+                self._patience = Deadline(_PATIENCE)
+            self._pack_pool.end(self._patience.left)
+            self._send_pool.end(self._patience.left)
+            if self._tag_processes is not None:
+                self._tag_processes.close(self._patience.left)
 
     def _make_tagger(self, packages: Sequence[Package]) -> Tagger:
         created = self._settings.created or created_from_environment()
@@ -248,12 +251,12 @@ class _Push:
         assert job.layer is not None
         found = ((self._layers.get(dag_hash), label) for dag_hash, label in job.package.runtime)
         layers = [Layer(layer.descriptor, layer.diff_id, label) for layer, label in found if layer is not None]
-        what = TagJob(job.number, layers, job.layer.facts, is_new=job.sent > 0)
-        if self._tag_pool is not None and not self._stop.is_set():
-            future = self._tag_pool.submit(what)
+        tag_job = TagJob(job.number, layers, job.layer.facts, is_new=job.sent > 0)
+        if self._tag_processes is not None and not self._stop.is_set():
+            future = self._tag_processes.submit(tag_job)
             future.add_done_callback(lambda done: self._events.put(_Event(self._tagged, job, done)))
         else:
-            self._submit(self._send_pool, self._tagged, job, lambda _: self._tagger.tag(what))
+            self._submit(self._send_pool, self._tagged, job, lambda _: self._tagger.tag(tag_job))
 
     def _tagged(self, job: _Job, future: "Future[Any]") -> None:
         error = future.exception()
@@ -285,12 +288,17 @@ class _Push:
     def _stop_early(self) -> None:
         self._stop.set()
         self._packing.stop()
-        if self._tag_pool is not None:
-            self._tag_pool.cancel()
+        if self._tag_processes is not None:
+            self._tag_processes.cancel()
 
     def _finish(self, outcome: PackageOutcome) -> None:
         self._outcomes[outcome.package.dag_hash] = outcome
-        self._reporter.finished(outcome)
+        self._reporter.finished(outcome.package.name, self._counter() + outcome_line(outcome))
+
+    def _counter(self) -> str:
+        """``[ 3/12] ``, unless there is only one."""
+        count = len(self._plan.to_push)
+        return f"[{len(self._outcomes):{len(str(count))}}/{count}] " if count > 1 else ""
 
     # -- what workers do ------------------------------------------------------------------------------------------
 
@@ -311,7 +319,7 @@ class _Push:
         if job.plan.problem:
             raise job.plan.problem
         job.started = time.monotonic()
-        self._reporter.started(job.package)
+        self._reporter.started(job.package.name)
         known = job.plan.known
         if known is None:
             self._pack(job)
@@ -332,7 +340,7 @@ class _Push:
     def _pack(self, job: _Job) -> None:
         def moved(count: int) -> None:
             job.read += count
-            self._reporter.moved(job.package, read=count)
+            self._reporter.moved(count)
 
         packed, job.path = self._packing.pack(job.package, job.plan.size, moved)
         job.layer = _known(packed)
@@ -358,7 +366,7 @@ class _Push:
 
     def _put(self, job: _Job, source: BlobSource) -> None:
         def moved(count: int) -> None:
-            self._reporter.moved(job.package, sent=count)
+            self._reporter.moved(sent=count)
 
         assert job.layer is not None
         descriptor = job.layer.descriptor

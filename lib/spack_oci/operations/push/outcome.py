@@ -51,6 +51,18 @@ class PackageOutcome:
         return result
 
 
+def outcome_line(outcome: PackageOutcome) -> str:
+    """In Spack's words; why something failed is said at the end, once for all packages with the same cause."""
+    label = outcome.package.label
+    if outcome.error is not None:
+        return f"Failed to push {label}"
+    if outcome.layer is None:
+        return f"Skipped {label}"
+    seconds = max(outcome.seconds, 0.001)
+    rate = outcome.layer.descriptor.size / seconds / 1e6
+    return f"Pushed {label}: {outcome.layer.descriptor.digest} ({seconds:.2f}s, {rate:.2f} MB/s)"
+
+
 @dataclass(frozen=True)
 class PushResult:
     """All packages, in the order in which they were given. ``seconds``: wall clock."""

@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Who packs: threads of this process for little, worker processes for much.
+"""Who packs: threads of this process for little, forked processes for much.
 
 Compression, hashing and reading release Python's lock, and are two thirds of the time of a prefix with many small
 files; the rest is Python. So threads of one process keep some three cores busy, however many there are, and processes
-all of them; but each costs 0.1 s and some 25 MiB. Both write the same bytes.
+all of them; but each costs some 25 MiB. Both write the same bytes.
 """
 
 import os
-import queue
-import sys
-from typing import Callable, List, Sequence, Tuple
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, Callable, Mapping, Optional, Sequence, Tuple
 
+from ...archive.codec import Compression
 from ...archive.pack import PackedLayer, pack_prefix
 from ...content import Progress
 from ...errors import StorageError
 from ...package.record import Package
+from ...util.processes import ProcessPool, Task, can_fork
 from ...util.threads import DaemonPool
-from .forked_packer import forked_workers
-from .pack_worker import PackWorker
-from .plan import PushSettings, worth_forking
+from .plan import PushSettings
 
 #: prefixes of more bytes than this are compressed by all cores together
 LARGE = 16 << 20
@@ -26,6 +26,39 @@ LARGE = 16 << 20
 WORTH_PROCESSES = 128 << 20
 #: packages that a process is given at a time, so that it has the next when it has packed one
 AHEAD = 2
+#: bytes of files between two reports of a process
+_REPORT = 4 << 20
+
+
+@dataclass(frozen=True)
+class _PackJob:
+    """``threads``: that compress it; ``path``: of the layer."""
+
+    label: str
+    prefix: str
+    build_info: Mapping[str, Any]
+    old_prefixes: Sequence[str]
+    compression: Compression
+    path: str
+    threads: int
+
+    def run(self, pool: Optional[Executor], progress: Progress, cancelled: Callable[[], bool]) -> PackedLayer:
+        """Raises as :func:`~spack_oci.archive.pack.pack_prefix`, and StorageError."""
+        try:
+            with open(self.path, "wb", buffering=0) as sink:
+                return pack_prefix(
+                    self.prefix,
+                    build_info=self.build_info,
+                    old_prefixes=self.old_prefixes,
+                    compression=self.compression,
+                    sink=sink,
+                    pool=pool,
+                    threads=self.threads,
+                    progress=progress,
+                    cancelled=cancelled,
+                )
+        except OSError as e:
+            raise StorageError.from_os_error(f"packing {self.label}", e) from e
 
 
 class Packing:
@@ -39,72 +72,80 @@ class Packing:
         packers = settings.packers
         # a single large package may use the whole pool, many share it
         large = sum(size > LARGE for size in sizes)
-        self._ahead = max(2, 2 * packers // max(1, min(large, packers)))
-        processes = settings.processes
-        if processes is None:
-            # an interpreter that is embedded in a program has no executable
-            possible = packers > 1 and len(sizes) > 1 and bool(sys.executable)
-            processes = possible and sum(sizes) >= WORTH_PROCESSES
-        self._workers = self._make_workers(packers, len(sizes)) if processes else []
-        self.threads = packers * AHEAD if self._workers else packers
-        self._pool = None if self._workers else DaemonPool(packers, "deflate")
-        self._idle: queue.SimpleQueue[PackWorker] = queue.SimpleQueue()
-        for worker in self._workers * AHEAD:
-            self._idle.put(worker)
+        self._pieces = max(2, 2 * packers // max(1, min(large, packers)))
+        self._processes = _processes(settings, sizes)
+        self.threads = packers * AHEAD if self._processes else packers
+        self._pool = None if self._processes else DaemonPool(packers, "deflate")
 
     def pack(self, package: Package, size: int, progress: Progress) -> Tuple[PackedLayer, str]:
-        """The layer, and the file that holds it. Raises as :func:`spack_oci.archive.pack.pack_prefix`."""
+        """The layer, and the file that holds it. Raises as :func:`.pack_prefix`, and Cancelled."""
         path = os.path.join(self._stage, f"{package.dag_hash}.layer")
-        if self._workers:
-            return self._in_process(package, size, path, progress), path
-        try:
-            with open(path, "wb", buffering=0) as sink:
-                layer = pack_prefix(
-                    package.prefix,
-                    build_info=package.build_info,
-                    old_prefixes=package.old_prefixes,
-                    compression=self._settings.compression,
-                    sink=sink,
-                    pool=self._pool if size > LARGE else None,
-                    threads=self._ahead if size > LARGE else 1,
-                    progress=progress,
-                    cancelled=self._cancelled,
-                )
-        except OSError as e:
-            raise StorageError.from_os_error(f"packing {package.label}", e) from e
-        return layer, path
-
-    def _in_process(self, package: Package, size: int, path: str, progress: Progress) -> PackedLayer:
-        worker = self._idle.get()  # there is one for each thread
-        try:
-            return worker.pack(
-                package.prefix,
-                build_info=package.build_info,
-                old_prefixes=package.old_prefixes,
-                compression=self._settings.compression,
-                path=path,
-                threads=min(self._ahead, self._settings.packers) if size > LARGE else 1,
-                progress=progress,
-            )
-        finally:
-            self._idle.put(worker)
-
-    def _make_workers(self, packers: int, packages: int) -> List[PackWorker]:
-        """An empty list where the system allows no more processes."""
-        if not worth_forking(self._settings, packages):
-            return [PackWorker() for _ in range(packers)]
-        try:
-            return forked_workers(packers)
-        except OSError:
-            return []
+        pieces = min(self._pieces, self._settings.packers) if self._processes else self._pieces
+        job = _PackJob(
+            package.label,
+            package.prefix,
+            package.build_info,
+            package.old_prefixes,
+            self._settings.compression,
+            path,
+            pieces if size > LARGE else 1,
+        )
+        if self._processes is not None:
+            return self._processes.submit(job, progress).result(), path
+        return job.run(self._pool if size > LARGE else None, progress, self._cancelled), path
 
     def stop(self) -> None:
         """End what is being packed; ``cancelled`` is true by now."""
-        for worker in self._workers:
-            worker.kill()
+        if self._processes is not None:
+            self._processes.cancel()
 
-    def close(self) -> None:
-        for worker in self._workers:
-            worker.close()
+    def close(self, patience: Optional[float] = None) -> None:
+        """``patience``: see :meth:`.ProcessPool.close`."""
+        if self._processes is not None:
+            self._processes.close(patience)
         if self._pool:
-            self._pool.shutdown(wait=True)
+            self._pool.end(patience)
+
+
+def _processes(settings: PushSettings, sizes: Sequence[int]) -> Optional[ProcessPool]:
+    """None where they are not worth it, or the system allows none."""
+    wanted = settings.processes
+    if wanted is None:
+        wanted = can_fork() and settings.packers > 1 and len(sizes) > 1 and sum(sizes) >= WORTH_PROCESSES
+    if not wanted:
+        return None
+    try:
+        return ProcessPool(_pack, min(settings.packers, len(sizes)), name="pack", threads=1)
+    except OSError:
+        return None
+
+
+def _pack(job: _PackJob, task: Task) -> PackedLayer:
+    """In a process."""
+    pool = DaemonPool(job.threads, "deflate") if job.threads > 1 else None
+    report = _Report(task)
+    try:
+        layer = job.run(pool, report, task.cancelled)
+        report.send()
+        return layer
+    finally:
+        if pool:
+            pool.end()
+
+
+class _Report:
+    """Adds progress up, so that a small file does not cost a message."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._count = 0
+
+    def __call__(self, count: int) -> None:
+        self._count += count
+        if self._count >= _REPORT:
+            self.send()
+
+    def send(self) -> None:
+        if self._count:
+            self._task.report(self._count)
+            self._count = 0

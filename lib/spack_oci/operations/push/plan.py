@@ -2,7 +2,6 @@
 """What a push will do, as data: which packages are there, which will be packed or taken from the blob cache."""
 
 import contextlib
-import sys
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
@@ -15,7 +14,7 @@ from ...errors import ContentError, NotFound, SpackOciError
 from ...image.manifest import Base
 from ...package.documents import read_package_documents
 from ...package.record import Layer, Package, package_tag
-from ...util.processes import available_cores
+from ...util.processes import available_cores, can_fork, mapped_in_processes
 from ...util.sizes import format_size
 from ...util.threads import DaemonPool
 from .outcome import SKIPPED, PackageOutcome, PushResult
@@ -78,10 +77,10 @@ class PushSettings:
 
 
 def worth_forking(settings: PushSettings, packages: int) -> bool:
-    """Not on macOS, where a process that has used the system's frameworks cannot be forked safely."""
+    """Whether processes are forked to plan and tag so many packages."""
     if settings.fork is not None:
         return settings.fork
-    return sys.platform.startswith("linux") and available_cores() > 1 and packages >= WORTH_FORKING
+    return can_fork() and available_cores() > 1 and packages >= WORTH_FORKING
 
 
 @dataclass(frozen=True)
@@ -312,8 +311,6 @@ def _planned_apart(
         yield lambda: []
         return
 
-    from ...util.forked_map import ForkedMap  # with all that packs: of a push that finds all there, a waste of time
-
     def look(package: Package) -> Tuple[Mapping[str, Any], Mapping[str, Any]]:
         """What was made of the package itself, and what is planned."""
         plan = vars(_plan_one(package, settings, target))
@@ -322,11 +319,11 @@ def _planned_apart(
 
     # this process has enough to do meanwhile
     processes = max(1, min(available_cores() - 1, _MOST_PLANNERS))
-    with ForkedMap(look, packages, processes) as answers:
+    with mapped_in_processes(look, packages, processes) as results:
 
         def planned() -> List[PlannedPackage]:
             result = []
-            for package, (parts, plan) in zip(packages, answers.results()):
+            for package, (parts, plan) in zip(packages, results()):
                 package.know(parts)
                 result.append(PlannedPackage(**{**plan, "package": package}))
             return result

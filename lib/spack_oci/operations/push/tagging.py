@@ -16,7 +16,7 @@ from ...errors import NotFound
 from ...image.manifest import build_package_image
 from ...package.record import Layer, Package
 from ...package.relocation_summary import PUSHER, annotations_of_summary
-from ...util.processes import ForkedPool, available_cores
+from ...util.processes import ProcessPool, available_cores
 from .plan import PushSettings, worth_forking
 
 #: they share what their parent had in memory, but each adds some 10 MiB, and asks for tokens of its own
@@ -47,30 +47,30 @@ class Tagger:
         self._force = force
         self._making_parts = threading.Lock()
 
-    def tag(self, what: TagJob) -> Descriptor:
+    def tag(self, job: TagJob) -> Descriptor:
         """The manifest's descriptor. Raises what the store raises."""
-        package = self._packages[what.number]
+        package = self._packages[job.number]
         with self._making_parts:
             package.complete()
         image = build_package_image(
             package=package,
-            layers=what.layers,
+            layers=job.layers,
             base=self._settings.base,
             annotations={
                 PUSHER: f"spack-oci {__version__}",
-                **annotations_of_summary(what.facts),
+                **annotations_of_summary(job.facts),
                 **package.annotations,
                 **self._settings.annotations,
             },
             created=self._created,
         )
         config = BytesSource(image.config)
-        if self._force and not what.is_new and self._is_tagged(package.tag, image.manifest_descriptor.digest):
+        if self._force and not job.is_new and self._is_tagged(package.tag, image.manifest_descriptor.digest):
             # the same again: what --force is for is to make sure of the blobs
             self._store.put_blob(image.config_descriptor, config)
             return image.manifest_descriptor
         # a config names the digest of the layer's content, so where the layer was not, the config is not either
-        presence = Presence.EXCLUDED if what.is_new else Presence.POSSIBLE
+        presence = Presence.EXCLUDED if job.is_new else Presence.POSSIBLE
         self._store.put_blob(image.config_descriptor, config, presence=presence)
         return self._store.put_manifest(image.manifest, image.media_type, package.tag)
 
@@ -81,7 +81,7 @@ class Tagger:
             return False
 
 
-def forked_pool(tagger: Tagger, packages: int, settings: PushSettings) -> Optional[ForkedPool]:
+def tagging_processes(tagger: Tagger, packages: int, settings: PushSettings) -> Optional[ProcessPool]:
     """Processes for :meth:`Tagger.tag`, with as many requests at a time as ``settings`` allow; None: they are not worth
     it, or the system allows no more."""
     if not worth_forking(settings, packages):
@@ -89,6 +89,6 @@ def forked_pool(tagger: Tagger, packages: int, settings: PushSettings) -> Option
     requests = max(1, settings.transfer_jobs)
     processes = min(available_cores(), requests, MOST_PROCESSES)
     try:
-        return ForkedPool(tagger.tag, processes, -(-requests // processes), "tag")
+        return ProcessPool(lambda job, _: tagger.tag(job), processes, name="tag", threads=-(-requests // processes))
     except OSError:
         return None

@@ -24,7 +24,8 @@ from ...operations.push import execute as engine
 from ...reference import LayoutDirectory
 from ...util.text import elided
 from .. import packages, settings
-from . import images, push
+from ..output import reporter
+from . import images
 from .image_options import ImageOptions
 
 #: of an image whose tag nobody has named
@@ -75,7 +76,7 @@ def export(
             engine.plan_push(layers, records, settings=push_settings),
             layers,
             settings=push_settings,
-            reporter=push.reporter(),
+            reporter=reporter(),
         )
         if result.failed:
             raise result.failed[0].error or ConfigurationError("a package could not be packed")

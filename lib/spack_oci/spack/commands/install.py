@@ -27,20 +27,22 @@ import spack.util.timer
 
 from ...archive.unpack.metadata import write_metadata
 from ...archive.unpack.staging import remove_stale, remove_tree
+from ...content import Progress
 from ...errors import ConfigurationError, NotFound, SpackOciError, StorageError
 from ...operations.install.execute import (
     FAILED,
     INSTALLED,
-    SKIPPED,
     InstallItem,
     InstallLimits,
     InstallOutcome,
-    Listener,
+    failures_of,
+    fetch_all,
     install_all,
 )
 from ...operations.install.fetch import RemotePackage
 from ...relocate.mapping import Relocation
-from ...util.text import about, counted
+from ...util.progress import Reporter
+from ...util.text import counted
 from .. import compat, fetching, mirrors, packages, settings
 from ..hooks import cache_prefixes, install, permissions
 from ..hooks import database as hooks_database
@@ -85,13 +87,15 @@ class SpackSteps:
             for dag_hash, spec in self._specs.items()
         ]
 
-    def fetch(self, item: InstallItem) -> Tuple[str, RemotePackage]:
+    def fetch(self, item: InstallItem, progress: Progress) -> Tuple[str, RemotePackage]:
         """From the first mirror that has it; any failure but "not found" is told if another mirror helps."""
         spec = self._specs[item.dag_hash]
         failures: List[SpackOciError] = []
         for mirror in self._candidates[item.dag_hash]:
             try:
-                fetched = fetching.fetch(mirror, spec.build_spec, self._relocations[item.dag_hash], tell=self._say)
+                fetched = fetching.fetch(
+                    mirror, spec.build_spec, self._relocations[item.dag_hash], progress=progress, tell=self._say
+                )
                 self._planned.origins[item.dag_hash] = mirror.fetch_url
                 return mirror.fetch_url, fetched.remote
             except NotFound as e:
@@ -149,13 +153,13 @@ def install_closure(
     wanted: Wanted = ALL,
     *,
     jobs: Optional[int] = None,
-    quiet: bool = False,
+    reporter: Optional[Reporter] = None,
     verbose: bool = False,
     fail_fast: bool = False,
 ) -> Tuple[Plan, List[InstallOutcome]]:
     """Install what is missing of the closure of ``roots``, and write the views of the active environment.
 
-    ``quiet``: do not print a line for each package, as Spack does; ``verbose``: say where packages are fetched from;
+    ``reporter``: told of each package; None: nobody is. ``verbose``: say where packages are fetched from;
     ``fail_fast``: raise the first failure, when what was complete is registered.
     """
     environment = spack.environment.active_environment()
@@ -168,7 +172,7 @@ def install_closure(
             compat.install_sbang()
         options = settings.read()
         limits = InstallLimits(jobs or options.pack_jobs, options.transfer_jobs, max(1, options.prefetch_room))
-        outcomes = install_all(steps.items(planned.sizes), steps, limits, _listener(quiet, fail_fast))
+        outcomes = install_all(steps.items(planned.sizes), steps, limits, reporter, fail_fast=fail_fast)
     _mark_explicit(planned, explicit)
     if environment is not None:
         with environment.write_transaction():
@@ -227,53 +231,14 @@ def _release(locks: Sequence[Any]) -> None:
         lock.release_write()
 
 
-def _listener(quiet: bool, fail_fast: bool) -> Listener:
-    tell = _tell_failure if quiet else _tell
-
-    def stop(outcome: InstallOutcome) -> None:
-        if outcome.error is not None:
-            raise outcome.error
-        tell(outcome)
-
-    return stop if fail_fast else tell
-
-
-def _tell(outcome: InstallOutcome) -> None:
-    if outcome.status == INSTALLED:
-        print(f"[+] {outcome.item.prefix}", flush=True)
-    else:
-        _tell_failure(outcome)
-
-
-def _tell_failure(outcome: InstallOutcome) -> None:
-    if outcome.status == FAILED:
-        tty.error(about(outcome.item.label, str(outcome.error)))
-    elif outcome.status == SKIPPED:
-        tty.warn(f"{outcome.item.label} is not installed, because something that it depends on is not")
-
-
 def fetch_closure(
-    roots: Sequence["spack.spec.Spec"], *, jobs: Optional[int] = None
+    roots: Sequence["spack.spec.Spec"], *, reporter: Optional[Reporter] = None
 ) -> Tuple[Plan, List[InstallOutcome]]:
     """Fill the blob cache with what is missing of the closure of ``roots``, for an install without a network."""
     planned = plan(roots)
     steps = SpackSteps(planned, set())
-    outcomes = _fetch_all(steps, planned, jobs or settings.read().transfer_jobs)
-    return planned, outcomes
-
-
-def _fetch_all(steps: SpackSteps, planned: Plan, jobs: int) -> List[InstallOutcome]:
-    from concurrent.futures import ThreadPoolExecutor
-
-    def one(item: InstallItem) -> InstallOutcome:
-        try:
-            steps.fetch(item)
-            return InstallOutcome(item, INSTALLED)
-        except SpackOciError as e:
-            return InstallOutcome(item, FAILED, e)
-
-    with ThreadPoolExecutor(jobs, "fetch") as pool:
-        return list(pool.map(one, steps.items(planned.sizes)))
+    limits = InstallLimits(transfers=settings.read().transfer_jobs)
+    return planned, fetch_all(steps.items(planned.sizes), steps, limits, reporter)
 
 
 def outcome_document(planned: Plan, outcomes: Sequence[InstallOutcome]) -> Dict[str, Any]:
@@ -298,9 +263,19 @@ def print_outcome(planned: Plan, outcomes: Sequence[InstallOutcome], verb: str) 
     done = sum(o.status == INSTALLED for o in outcomes)
     failed = sum(o.status == FAILED for o in outcomes)
     rest = len(outcomes) - done - failed
+    print_failures(outcomes, verb.lower())
     text = f"{verb} {counted(done, 'package')}"
     if planned.installed:
         text += f", {len(planned.installed)} installed before"
     if failed or rest:
         text += f"; {failed} failed, {rest} not tried"
     print(text, file=sys.stderr if failed else sys.stdout)
+
+
+def print_failures(outcomes: Sequence[InstallOutcome], done: str) -> None:
+    """``done``: "installed"."""
+    errors, skipped = failures_of(outcomes, done)
+    if errors:
+        tty.error(*errors)
+    if skipped:
+        tty.warn(skipped)

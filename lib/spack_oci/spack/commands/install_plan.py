@@ -51,7 +51,9 @@ class Plan:
         return sum(self.sizes.values())
 
 
-def roots_of(words: Sequence[str], *, add: bool = False, only_concrete: bool = False) -> List["spack.spec.Spec"]:
+def concretized_roots(
+    words: Sequence[str], *, add: bool = False, only_concrete: bool = False
+) -> List["spack.spec.Spec"]:
     """What `spack install WORDS` would install, concretized; the active environment's roots if there are no words.
 
     ``add``: the words become specs of the environment; ``only_concrete``: what it has is not concretized.

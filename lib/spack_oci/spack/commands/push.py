@@ -6,7 +6,6 @@ functions that need it: it takes 30 ms, a third of such a push.
 """
 
 import contextlib
-import sys
 import tempfile
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
@@ -24,7 +23,6 @@ from ...archive.codec import Compression
 from ...content import ContentStore, MissingStore, RepositoryReader
 from ...descriptor import OCI_LAYER_ZSTD
 from ...errors import ConfigurationError, NotFound
-from ...operations.progress import LiveDisplay, PlainLines, Reporter
 from ...operations.push import plan as push_plan
 from ...operations.push.outcome import PushResult
 from ...operations.push.plan import PushPlan, PushSettings
@@ -32,8 +30,9 @@ from ...package.record import Layer, Package
 from ...reference import image_name
 from ...util.collector import relax_collector
 from ...util.sizes import format_size
-from ...util.text import about, counted, elided
+from ...util.text import by_cause, counted, elided
 from .. import compat, mirrors, packages, settings
+from ..output import reporter
 from . import selection
 from .image_options import ImageOptions
 
@@ -66,6 +65,8 @@ class Request:
     not_in: "Optional[spack.mirrors.mirror.Mirror]" = None
     #: what was asked for and is not installed is no failure
     allow_missing: bool = False
+    #: tell of each package
+    progress: bool = True
 
 
 @dataclass
@@ -76,7 +77,7 @@ class Selection:
     not_installed: List["spack.spec.Spec"] = field(default_factory=list)
 
 
-def roots_of(words: Sequence[str]) -> List["spack.spec.Spec"]:
+def installed_roots(words: Sequence[str]) -> List["spack.spec.Spec"]:
     """The installed specs that ``words`` name, or the roots of the active environment."""
     if words:
         environment = spack.environment.active_environment()
@@ -254,7 +255,7 @@ def push_specs(store: ContentStore, request: Request, specs: Sequence["spack.spe
             push_settings = replace(
                 push_settings, base=images.prepare_base(store, request.image, specs, to_push, request.mirror)
             )
-        result = execute_push(plan, store, settings=push_settings, reporter=reporter())
+        result = execute_push(plan, store, settings=push_settings, reporter=reporter() if request.progress else None)
     for outcome in result.pushed:
         tty.info(f"Tagged {outcome.package.label} as {image_name(store.url, outcome.package.tag)}")
     return result
@@ -280,10 +281,6 @@ def planned_images(request: Request) -> List[Dict[str, Any]]:
     from . import images
 
     return images.planned(request.mirror.push_url, request.image, request.roots)
-
-
-def reporter() -> Reporter:
-    return LiveDisplay() if sys.stdout.isatty() else PlainLines(tty.info, tty.warn)
 
 
 @dataclass
@@ -343,7 +340,7 @@ def print_outcome(outcome: Outcome) -> None:
     if outcome.failed:
         tty.error(
             f"{counted(len(outcome.failures), 'package')} not pushed:",
-            *(about(who, why) for who, why in outcome.failures),
+            *by_cause(outcome.failures),
         )
 
 

@@ -12,7 +12,7 @@ from spack import traverse
 
 from ...content import Progress
 from ...errors import SpackOciError
-from ...operations.install.prefetch import AheadLimits, Prefetch, Wanted
+from ...operations.install.prefetch import Prefetch, PrefetchItem, PrefetchLimits
 from ...util.order import installation_order
 from .. import compat, fetching, mirrors, packages, settings
 from . import autopush, cache_prefixes, install, notices
@@ -33,7 +33,7 @@ def _prefetching_for(installer: Any) -> Iterator[None]:
     roots: List[spack.spec.Spec] = []
     missing: List[spack.spec.Spec] = []
     if options.prefetch_packages and options.prefetch_room and mirrors.configured(mirrors.FETCH):
-        roots = roots_of(installer)
+        roots = specs_to_install(installer)
         missing = missing_in_order(roots, is_classic=hasattr(installer, "build_requests"))
     if len(missing) < 2:
         yield
@@ -42,13 +42,13 @@ def _prefetching_for(installer: Any) -> Iterator[None]:
         # here, so that the processes that are forked from this one need not read the index again
         indexed_oci_mirror(missing[0])
     cache_prefixes.cache_known_prefixes(roots)
-    limits = AheadLimits(options.prefetch_room, options.prefetch_packages, min(options.transfer_jobs, 4))
-    with Prefetch(what_is_wanted(missing), limits):
+    limits = PrefetchLimits(options.prefetch_room, options.prefetch_packages, min(options.transfer_jobs, 4))
+    with Prefetch(prefetch_items(missing), limits):
         cache_prefixes.import_hooks()
         yield
 
 
-def roots_of(installer: Any) -> "List[spack.spec.Spec]":
+def specs_to_install(installer: Any) -> "List[spack.spec.Spec]":
     """The specs that an installer was made for; none if they may not come from a cache."""
     requests = getattr(installer, "build_requests", None)  # the classic installer
     if requests is not None:
@@ -72,15 +72,15 @@ def missing_in_order(roots: "Sequence[spack.spec.Spec]", is_classic: bool) -> "L
     return [known[dag_hash] for dag_hash in installation_order(needs, newest_first=not is_classic)]
 
 
-def what_is_wanted(missing: "Sequence[spack.spec.Spec]") -> Iterator[Wanted]:
+def prefetch_items(missing: "Sequence[spack.spec.Spec]") -> Iterator[PrefetchItem]:
     """What of ``missing`` the index of an OCI mirror names. Found out one by one, in the process that fetches."""
-    cache, kept = fetching.blob_cache(), fetching.index_cache()
+    blobs, indexes = fetching.blob_cache(), fetching.index_cache()
     for spec in missing:
         prefix = str(spec.prefix)
         mirror = None if os.path.lexists(prefix) else indexed_oci_mirror(spec)
         if mirror is not None:
-            entry = kept.lookup(mirror.fetch_url, spec.build_spec.dag_hash())
-            yield Wanted(prefix, entry.layer.size if entry else 0, _fetcher(mirror, spec, cache))
+            entry = indexes.lookup(mirror.fetch_url, spec.build_spec.dag_hash())
+            yield PrefetchItem(prefix, entry.layer.size if entry else 0, _fetcher(mirror, spec, blobs))
 
 
 def indexed_oci_mirror(spec: "spack.spec.Spec") -> "Optional[spack.mirrors.mirror.Mirror]":

@@ -19,6 +19,7 @@ from spack_oci.operations.install.execute import (
     install_all,
     installation_order,
 )
+from spack_oci.util.progress import PlainLines
 
 
 class Steps:
@@ -39,7 +40,8 @@ class Steps:
         elif error is not None:
             raise error
 
-    def fetch(self, item):
+    def fetch(self, item, progress):
+        progress(item.size)
         self._maybe_fail("fetch", item)
         with self.lock:
             self.fetched.append(item.dag_hash)
@@ -89,10 +91,12 @@ def run(root, steps, plan=CHAIN, **limits):
 def test_everything_is_installed_installation_order(tmp_path, workers):
     steps = Steps(tmp_path)
     seen = []
-    outcomes = install_all(items(tmp_path, **CHAIN), steps, InstallLimits(workers), lambda o: seen.append(o.item.label))
+    reporter = PlainLines(seen.append)
+    outcomes = install_all(items(tmp_path, **CHAIN), steps, InstallLimits(workers), reporter)
     assert [o.item.dag_hash for o in outcomes] == list(CHAIN) and {o.status for o in outcomes} == {INSTALLED}
     order = steps.registered
-    assert order.index("a") < order.index("b") < order.index("c") < order.index("d") and sorted(seen) == sorted(CHAIN)
+    assert order.index("a") < order.index("b") < order.index("c") < order.index("d")
+    assert sorted(seen) == sorted(f"[+] {tmp_path}/{name}" for name in CHAIN)
 
 
 def test_nothing_to_do(tmp_path):
@@ -162,8 +166,8 @@ def test_no_more_is_fetched_than_can_be_kept(tmp_path):
     steps = Steps(tmp_path, slow=0.02)
     most = []
 
-    def fetch(item, original=steps.fetch):
-        result = original(item)
+    def fetch(item, progress, original=steps.fetch):
+        result = original(item, progress)
         most.append(len(steps.fetched) - len(os.listdir(tmp_path)))
         return result
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """The blob cache as the meeting place: nothing is fetched twice, and what comes is fetched ahead, within limits."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from spack_oci.content.cached_fetch import fetch_into_cache, open_cached
 from spack_oci.descriptor import OCI_LAYER_GZIP
 from spack_oci.errors import ConnectionLost, DigestMismatch, PrefixTooLong, StorageError
 from spack_oci.operations.install import transfer_limiter
-from spack_oci.operations.install.prefetch import AheadLimits, Prefetch, Wanted, fetch_ahead
+from spack_oci.operations.install.prefetch import Prefetch, PrefetchItem, PrefetchLimits, prefetch
+from support.limits import at_most, threads_at_most
 from support.memory_store import MemoryStore
 
 LAYER = b"layer" * 1000
@@ -110,7 +112,9 @@ class Run:
 
     def __init__(self, root, count, size=10):
         self.fetched = []
-        self.wanted = [Wanted(str(root / f"p{i}"), size, lambda _, i=i: self.fetched.append(i)) for i in range(count)]
+        self.wanted = [
+            PrefetchItem(str(root / f"p{i}"), size, lambda _, i=i: self.fetched.append(i)) for i in range(count)
+        ]
 
     def install(self, i):
         os.mkdir(self.wanted[i].prefix)
@@ -125,17 +129,17 @@ class Run:
                 after.append(time.monotonic() + 0.2)
             return time.monotonic() > (after[0] if after else end)
 
-        fetch_ahead(self.wanted, limits, stopped)
+        prefetch(self.wanted, limits, stopped)
         return sorted(self.fetched)
 
 
 def test_no_more_than_the_limits_ahead(tmp_path):
     run = Run(tmp_path, 10)
-    assert run.until(3, AheadLimits(count=3)) == [0, 1, 2]
+    assert run.until(3, PrefetchLimits(count=3)) == [0, 1, 2]
     run = Run(tmp_path, 10)
-    assert run.until(2, AheadLimits(size=25)) == [0, 1]
+    assert run.until(2, PrefetchLimits(size=25)) == [0, 1]
     run = Run(tmp_path, 10, size=100)
-    assert run.until(1, AheadLimits(size=25)) == [0], "a package larger than the limit comes alone"
+    assert run.until(1, PrefetchLimits(size=25)) == [0], "a package larger than the limit comes alone"
 
 
 def test_what_is_installed_makes_room_for_more(tmp_path):
@@ -143,7 +147,7 @@ def test_what_is_installed_makes_room_for_more(tmp_path):
     thread = threading.Timer(0.3, lambda: [run.install(i) for i in (0, 1)])
     thread.start()
     run.install(3)
-    assert run.until(4, AheadLimits(count=2)) == [0, 1, 2, 4], "and what is there already is not fetched"
+    assert run.until(4, PrefetchLimits(count=2)) == [0, 1, 2, 4], "and what is there already is not fetched"
 
 
 def test_a_failure_is_left_to_the_installer(tmp_path):
@@ -152,19 +156,32 @@ def test_a_failure_is_left_to_the_installer(tmp_path):
     def fail(progress):
         raise ConnectionLost("cut")
 
-    run.wanted[0] = Wanted(run.wanted[0].prefix, 10, fail)
-    assert run.until(2, AheadLimits()) == [1, 2]
+    run.wanted[0] = PrefetchItem(run.wanted[0].prefix, 10, fail)
+    assert run.until(2, PrefetchLimits()) == [1, 2]
 
 
 def test_a_process_of_its_own(tmp_path):
     done = tmp_path / "done"
-    with Prefetch([Wanted(str(tmp_path / "p"), 1, lambda _: done.write_text(str(os.getpid())))]) as ahead:
+    with Prefetch([PrefetchItem(str(tmp_path / "p"), 1, lambda _: done.write_text(str(os.getpid())))]) as ahead:
         ahead.wait()
     assert int(done.read_text()) != os.getpid()
 
 
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM])
+def test_where_no_more_processes_are_allowed_nothing_is_prefetched(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(os, "fork", at_most(0, os.fork, OSError(number, os.strerror(number))))
+    with Prefetch([PrefetchItem(str(tmp_path / "p"), 1, lambda _: pytest.fail("fetched"))]) as nothing:
+        nothing.wait()
+
+
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_with_as_many_threads_as_the_system_allows(tmp_path, monkeypatch, allowed):
+    monkeypatch.setattr(threading.Thread, "start", threads_at_most(allowed))
+    assert Run(tmp_path, 3).until(3, PrefetchLimits()) == [0, 1, 2]
+
+
 def test_it_stops_at_once(tmp_path):
-    ahead = Prefetch([Wanted(str(tmp_path / "p"), 1, lambda _: time.sleep(60))])
+    ahead = Prefetch([PrefetchItem(str(tmp_path / "p"), 1, lambda _: time.sleep(60))])
     started = time.monotonic()
     ahead.stop()
     ahead.stop()
@@ -173,9 +190,9 @@ def test_it_stops_at_once(tmp_path):
 
 def test_it_ends_with_the_process_that_started_it(tmp_path):
     script = (
-        "import os, sys, time; from spack_oci.operations.install.prefetch import *\n"
-        "ahead = Prefetch([Wanted('/nonexistent', 1, id), Wanted('/nonexistent2', 5 << 30, id)])\n"
-        "print(ahead._pid, flush=True); os._exit(0)"
+        "import os, sys, time; from spack_oci.operations.install.prefetch import Prefetch, PrefetchItem\n"
+        "ahead = Prefetch([PrefetchItem('/nonexistent', 1, id), PrefetchItem('/nonexistent2', 5 << 30, id)])\n"
+        "print(ahead._child.pid, flush=True); os._exit(0)"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", script], env=env, stdout=subprocess.PIPE, check=True, timeout=20)
@@ -196,9 +213,9 @@ def test_what_comes_next_is_asked_for_while_the_one_before_is_fetched(tmp_path):
     def wanted():
         for number in range(10):
             asked.append((number, len(fetched)))
-            yield Wanted(str(tmp_path / str(number)), 1, lambda _, number=number: fetched.append(number))
+            yield PrefetchItem(str(tmp_path / str(number)), 1, lambda _, number=number: fetched.append(number))
 
-    fetch_ahead(wanted(), AheadLimits(transfers=1), lambda: False)
+    prefetch(wanted(), PrefetchLimits(transfers=1), lambda: False)
     assert fetched == list(range(10))
     assert all(number - done <= 2 for number, done in asked)
 
@@ -208,7 +225,9 @@ class SlowLink:
 
     def __init__(self, root, sizes):
         self.arrived, self.began = [0] * len(sizes), []
-        self.wanted = [Wanted(str(root / f"p{i}"), n, lambda p, i=i: self.bring(i, p)) for i, n in enumerate(sizes)]
+        self.wanted = [
+            PrefetchItem(str(root / f"p{i}"), n, lambda p, i=i: self.bring(i, p)) for i, n in enumerate(sizes)
+        ]
 
     def bring(self, i, progress):
         self.began.append(self.arrived[i - 1] if i else 0)
@@ -222,5 +241,5 @@ def test_over_a_slow_link_a_large_package_has_it_to_itself_until_it_is_nearly_th
     """So that it is there, and being installed, while the next one is on its way."""
     monkeypatch.setattr(transfer_limiter, "_FEW", 1_000_000)
     link = SlowLink(tmp_path, [20_000, 1_200_000, 100_000])
-    fetch_ahead(link.wanted, AheadLimits(transfers=4), lambda: bool(link.arrived[2]))
+    prefetch(link.wanted, PrefetchLimits(transfers=4), lambda: bool(link.arrived[2]))
     assert 500_000 < link.began[2] < 1_200_000

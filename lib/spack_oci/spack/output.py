@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Printing as Spack prints."""
+
+import sys
+from typing import Callable
+
+import spack.llnl.util.tty as tty
+
+from ..util.progress import Reporter, reporter_for
+
+
+def reporter(info: Callable[[str], None] = tty.info) -> Reporter:
+    """For long work: a live display on a terminal, lines that ``info`` prints in a log."""
+    return reporter_for(sys.stdout, info, tty.warn)
