@@ -26,8 +26,9 @@ from spack_oci.errors import (
 )
 from spack_oci.reference import Repository
 from spack_oci.registry import RetryPolicy, open_repository
-from spack_oci.registry.downloads import WRITER
+from spack_oci.registry.downloads import WRITER, _BackgroundWriter
 from support.fault_registry import Fault, fault_registry
+from support.limits import threads_at_most
 from support.registry_cases import LARGE, MANIFEST, NAME, SMALL, fetch, keep, layer, settings_for, store_at
 
 
@@ -331,3 +332,18 @@ def test_registry_that_restarts():
     again[0].__exit__(None, None, None)
     with pytest.raises(Unreachable):
         open_repository(Repository("127.0.0.1:1", NAME, "http"), settings).has_blob(sha256_digest(SMALL))
+
+
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_a_download_is_written_with_as_many_threads_as_the_system_allows(monkeypatch, allowed):
+    target, data = io.BytesIO(), os.urandom(10_000_000)
+    monkeypatch.setattr(threading.Thread, "start", threads_at_most(allowed))
+    with _BackgroundWriter(target) as writer:
+        rest = memoryview(data)
+        while rest:
+            buffer = writer.buffer()
+            count = min(len(buffer), len(rest))
+            buffer[:count] = rest[:count]
+            writer.write(buffer, count)
+            rest = rest[count:]
+    assert target.getvalue() == data

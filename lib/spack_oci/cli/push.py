@@ -13,7 +13,6 @@ from ..configuration.settings import blob_cache
 from ..content.interfaces import MissingStore
 from ..errors import NotFound
 from ..index.update import IndexUpdate, merge_pushed
-from ..operations.progress import LiveDisplay, PlainLines
 from ..operations.push import plan as push_plan
 from ..operations.push.execute import execute_push
 from ..operations.push.index_entries import packages_of_push
@@ -22,8 +21,9 @@ from ..operations.push.plan import PushPlan, PushSettings, plan_push
 from ..store.packages import StorePackage, StorePackages, environments_lost
 from ..store.store import Store, installed_nodes
 from ..util.collector import relax_collector
+from ..util.progress import Silent, reporter_for
 from ..util.sizes import format_size
-from ..util.text import counted, elided
+from ..util.text import by_cause, counted, elided
 from . import settings
 from .caches import index_settings, open_cache
 from .output import error, info, warn
@@ -106,7 +106,7 @@ def _push(args: argparse.Namespace, packages: Sequence[StorePackage], how: PushS
             "their recipes set variables that only Spack can compute; the images have the directories of their "
             f"prefixes on PATH and the like: {elided([p.label for p in lost])}"
         )
-    reporter = LiveDisplay() if sys.stdout.isatty() else PlainLines(info, warn)
+    reporter = Silent() if args.json else reporter_for(sys.stdout, info, warn)
     return execute_push(planned, store, settings=replace(how), reporter=reporter)
 
 
@@ -147,5 +147,6 @@ def _print_result(args: argparse.Namespace, result: PushResult, index: Optional[
     if index:
         for line, is_warning in index.lines(url):
             (warn if is_warning else info)(line)
-    for outcome in result.failed:
-        error(f"{outcome.package.label}: {outcome.error}")
+    if result.failed:
+        causes = by_cause([(outcome.package.label, outcome.error) for outcome in result.failed])
+        error("\n    ".join([f"{counted(len(result.failed), 'package')} not pushed:", *causes]))

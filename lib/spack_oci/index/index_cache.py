@@ -17,7 +17,6 @@ import hashlib
 import mmap
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Mapping, Optional, Union
 
@@ -25,6 +24,7 @@ from ..content import ContentReader
 from ..descriptor import canonical_json, parse_json
 from ..errors import InvalidContent, NotFound, SpackOciError, StorageError
 from ..util.files import atomic_write, storage_errors
+from ..util.threads import DaemonPool
 from .entry import PackageEntry
 from .lines import database_from_lines, decompress, entry_lines
 from .publish import DOCUMENT_TAG
@@ -260,7 +260,7 @@ def load_indexes(
 
     if not stores:
         return {}
-    with ThreadPoolExecutor(min(jobs, len(stores)), "load-index") as pool:
+    with DaemonPool(min(jobs, len(stores)), "load-index") as pool:
         return dict(zip(stores, pool.map(load, stores)))
 
 

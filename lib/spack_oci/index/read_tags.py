@@ -9,7 +9,7 @@ requests) ends the work.
 import contextlib
 import functools
 import itertools
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, Callable, Iterable, Iterator, Optional, Tuple, TypeVar, Union
 
@@ -24,6 +24,7 @@ from ..errors import (
     StorageError,
     UnexpectedResponse,
 )
+from ..util.threads import DaemonPool
 from .model import PackageIndex
 from .read_package import IndexedPackage, read_package
 
@@ -73,11 +74,11 @@ def _concurrently(
     waiting = iter(tags)
     done: SimpleQueue[Tuple[str, Future[T]]] = SimpleQueue()
     running = 0
-    pool: Optional[ThreadPoolExecutor] = None
+    pool: Optional[DaemonPool] = None
     try:
         while True:
             for tag in itertools.islice(waiting, 2 * jobs - running):
-                pool = pool or ThreadPoolExecutor(jobs, "read-tag")
+                pool = pool or DaemonPool(jobs, "read-tag")
                 future = pool.submit(function, tag)
                 future.add_done_callback(functools.partial(_report, done, tag))
                 running += 1

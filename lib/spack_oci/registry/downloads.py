@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Blobs on their way down: verified, in memory, as a stream, or into a file."""
 
+import contextlib
 import hashlib
 import io
 import os
 import queue
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO, Optional, Sequence, Tuple
 
 from ..content import Progress
 from ..descriptor import Descriptor, VerifyingReader
 from ..errors import DigestMismatch
+from ..util.threads import DaemonPool
 from .client import RegistryClient
 from .settings import MIB
 from .stream import RangesIgnored, ResumingStream
@@ -104,7 +105,7 @@ class Downloader:
             finally:
                 stream.close()
 
-        with ThreadPoolExecutor(parts) as pool:
+        with DaemonPool(parts, "part") as pool:
             for done in [pool.submit(copy, span) for span in zip(edges, edges[1:])]:
                 done.result()
         target.seek(0)
@@ -143,15 +144,20 @@ class _BackgroundWriter:
         self._full: queue.SimpleQueue[Optional[Tuple[memoryview, int]]] = queue.SimpleQueue()
         for _ in range(_BUFFERS):
             self._free.put(memoryview(bytearray(_BUFFER_SIZE)))
-        self._thread = threading.Thread(target=self._work, name=WRITER, daemon=True)
+        #: None where the system allows no further thread
+        self._thread: Optional[threading.Thread] = None
 
     def __enter__(self) -> "_BackgroundWriter":
-        self._thread.start()
+        thread = threading.Thread(target=self._work, name=WRITER, daemon=True)
+        with contextlib.suppress(RuntimeError):
+            thread.start()
+            self._thread = thread
         return self
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         self._full.put(None)
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
         if kind is None:
             self._raise()
 
@@ -163,17 +169,23 @@ class _BackgroundWriter:
 
     def write(self, buffer: memoryview, count: int) -> None:
         """The first ``count`` bytes; the buffer is not the caller's any more."""
-        self._full.put((buffer, count))
+        if self._thread is None:
+            self._write(buffer, count)
+        else:
+            self._full.put((buffer, count))
 
     def _work(self) -> None:
         for buffer, count in iter(self._full.get, None):
-            try:
-                if self._error is None:
-                    for start in range(0, count, _WRITE_SIZE):
-                        self._target.write(buffer[start : min(count, start + _WRITE_SIZE)])
-            except BaseException as e:
-                self._error = e
-            self._free.put(buffer)
+            self._write(buffer, count)
+
+    def _write(self, buffer: memoryview, count: int) -> None:
+        try:
+            if self._error is None:
+                for start in range(0, count, _WRITE_SIZE):
+                    self._target.write(buffer[start : min(count, start + _WRITE_SIZE)])
+        except BaseException as e:
+            self._error = e
+        self._free.put(buffer)
 
     def _raise(self) -> None:
         if self._error is not None:

@@ -4,7 +4,6 @@
 import difflib
 import functools
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
 
 import spack.llnl.util.tty as tty
@@ -19,6 +18,7 @@ from ..operations.push.index_entries import packages_of_push
 from ..operations.push.outcome import PushResult
 from ..reference import is_oci_url, parse_url
 from ..util.text import counted
+from ..util.threads import DaemonPool
 from . import compat, mirrors, settings
 from .fetching import index_cache
 from .node_reader import check_nodes
@@ -154,7 +154,7 @@ class _AtOnce:
         self._outcomes.clear()
         cache, asked = index_cache(), time.monotonic()
         urls = list(dict.fromkeys(urls))
-        with ThreadPoolExecutor(min(len(urls), _MIRRORS_AT_ONCE), "fetch-index") as pool:
+        with DaemonPool(min(len(urls), _MIRRORS_AT_ONCE), "fetch-index") as pool:
             running = {}
             for url in urls:
                 try:  # in this thread: it asks Spack's configuration

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Ending early: work that is cancelled, SIGTERM as an orderly exit, and a Ctrl-C that is not lost in a fork."""
 
+import queue
 import signal
 import threading
 import time
-from contextlib import contextmanager
-from typing import Any, Dict, Iterator, Optional, Tuple
+from contextlib import contextmanager, suppress
+from typing import Any, Dict, Iterator, Optional, Tuple, TypeVar
+
+T = TypeVar("T")
 
 
 class Cancelled(Exception):
@@ -57,6 +60,14 @@ def interrupted_once() -> Iterator[None]:
     finally:
         for each, usual in handled.items():
             signal.signal(each, usual)
+
+
+def next_event(events: "queue.SimpleQueue[T]") -> T:
+    """``events.get()`` that a signal ends, whenever it comes. One that comes just before a thread begins to wait is
+    handled by Python only after the wait, which may be long."""
+    while True:
+        with suppress(queue.Empty):
+            return events.get(timeout=0.5)
 
 
 def _ignore(number: int, frame: Any) -> None:

@@ -5,6 +5,7 @@
 the timeout of a server that has stopped answering. What runs here may be abandoned in the middle.
 """
 
+import contextlib
 import queue
 import threading
 from concurrent.futures import Executor, Future
@@ -73,7 +74,13 @@ class DaemonPool(Executor):
         with self._guard:
             self._busy -= 1
 
-    def shutdown(self, wait: bool = True, **_: Any) -> None:
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        if cancel_futures:
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    work = self._work.get_nowait()
+                    if work is not None:
+                        work[0].cancel()
         self.end(None if wait else 0.0)
 
     def end(self, patience: Optional[float] = None) -> bool:

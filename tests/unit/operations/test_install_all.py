@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """The bulk install: every package is registered with its dependencies, or gone."""
 
+import io
 import os
 import signal
 import threading
@@ -16,10 +17,13 @@ from spack_oci.operations.install.execute import (
     SKIPPED,
     InstallItem,
     InstallLimits,
+    fetch_all,
     install_all,
     installation_order,
 )
-from spack_oci.util.progress import PlainLines
+from spack_oci.util.cancellation import Cancelled
+from spack_oci.util.progress import LiveDisplay, PlainLines
+from support.limits import at_most, threads_at_most
 
 
 class Steps:
@@ -151,6 +155,110 @@ def test_interrupted_it_keeps_what_is_complete(tmp_path):
         install_all(items(tmp_path, **CHAIN), steps, InstallLimits(workers=2))
     assert sorted(steps.registered) == sorted(os.listdir(tmp_path))
     assert "d" not in steps.registered
+
+
+def interrupt_main():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("operation", [install_all, fetch_all])
+def test_an_interrupt_does_not_wait_for_a_server_that_hangs(tmp_path, operation):
+    def hang():
+        interrupt_main()
+        time.sleep(30)
+
+    steps = Steps(tmp_path, {("fetch", "x"): hang})
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        operation(items(tmp_path, **CHAIN), steps, InstallLimits(workers=2, transfers=3))
+    assert time.monotonic() - started < 15, "two seconds and what a busy machine needs"
+    assert sorted(steps.registered) == sorted(os.listdir(tmp_path))
+
+
+@pytest.mark.parametrize("operation", [install_all, fetch_all])
+def test_an_interrupt_ends_downloads_in_the_middle(tmp_path, operation):
+    ended = []
+
+    class Downloading(Steps):
+        def fetch(self, item, progress):
+            interrupt_main()
+            try:
+                while True:
+                    progress(1)
+                    time.sleep(0.01)
+            except BaseException as e:
+                ended.append(type(e))
+                raise
+
+    with pytest.raises(KeyboardInterrupt):
+        operation(items(tmp_path, a=""), Downloading(tmp_path), InstallLimits())
+    assert ended == [Cancelled] and os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_further_signals_lose_nothing(tmp_path, number):
+    """Of what was said to be installed: pressed again because it takes a moment, or sent by a batch system."""
+    said = []
+
+    class Impatient(Steps):
+        def fetch(self, item, progress):
+            if item.dag_hash == "x":
+                while f"[+] {self.root}/c" not in said:
+                    time.sleep(0.01)
+                os.kill(os.getpid(), number)
+                time.sleep(0.2)
+                raise NotFound("never")
+            return super().fetch(item, progress)
+
+        def register(self, items):
+            for _ in range(3):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.01)
+            super().register(items)
+
+        def discard(self, item):
+            os.kill(os.getpid(), signal.SIGTERM)
+            super().discard(item)
+
+    steps = Impatient(tmp_path)
+    expected = KeyboardInterrupt if number == signal.SIGINT else SystemExit
+    with pytest.raises(expected):
+        install_all(items(tmp_path, **CHAIN, y="x"), steps, InstallLimits(workers=2), PlainLines(said.append))
+    assert {"a", "b", "c"} <= set(steps.registered)
+    assert sorted(steps.registered) == sorted(os.listdir(tmp_path))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_where_no_process_is_allowed_this_one_does_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fork", at_most(0, os.fork, BlockingIOError(11, "Resource temporarily unavailable")))
+    steps = Steps(tmp_path, {("finish", "c"): PrefixTooLong("no")})
+    outcomes = run(tmp_path, steps)
+    assert [outcomes[name].status for name in "abcdx"] == [INSTALLED, INSTALLED, FAILED, SKIPPED, INSTALLED]
+
+
+@pytest.mark.parametrize("allowed", range(4))
+def test_with_as_many_threads_as_the_system_allows(tmp_path, monkeypatch, allowed):
+    monkeypatch.setattr(threading.Thread, "start", threads_at_most(allowed))
+    outcomes = run(tmp_path, Steps(tmp_path))
+    assert {outcome.status for outcome in outcomes.values()} == {INSTALLED}
+
+
+def test_only_fetched(tmp_path):
+    steps, lines = Steps(tmp_path, {("fetch", "b"): NotFound("not there")}), []
+    outcomes = fetch_all(items(tmp_path, **CHAIN), steps, reporter=PlainLines(lines.append))
+    assert [(o.item.label, o.status) for o in outcomes if o.status != INSTALLED] == [("b", FAILED)]
+    assert sorted(lines) == ["Failed: b", "Fetched a", "Fetched c", "Fetched d", "Fetched x"]
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_terminal_shows_what_is_fetched(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(LiveDisplay, "INTERVAL", 0.0)
+    stream = io.StringIO()
+    install_all(items(tmp_path, **CHAIN), Steps(tmp_path), InstallLimits(workers=1), LiveDisplay(stream))
+    assert "packages, 1 B of 5 B fetched" in stream.getvalue() and f"[+] {tmp_path}/x\n" in stream.getvalue()
+    assert "5/5 packages, 5 B of 5 B fetched" in stream.getvalue() and stream.getvalue().endswith("\033[K")
 
 
 def test_when_registering_fails_nothing_stays(tmp_path):

@@ -27,6 +27,16 @@ def test_where_no_more_threads_are_allowed_those_that_there_are_do_the_work(allo
     assert pool.end(10)
 
 
+def test_what_has_not_begun_can_be_cancelled():
+    pool, begun, release = DaemonPool(1, "test"), threading.Event(), threading.Event()
+    running = pool.submit(lambda: begun.set() or release.wait(10))
+    waiting = pool.submit(int)
+    assert begun.wait(10)
+    threading.Timer(0.1, release.set).start()
+    pool.shutdown(cancel_futures=True)
+    assert running.result() and waiting.cancelled()
+
+
 @pytest.mark.parametrize("started", [False, True])
 def test_interrupt_while_a_thread_is_started(started, monkeypatch):
     """Ctrl-C or SIGTERM in `Thread.start`: nothing is joined that cannot be, and nobody is left waiting."""

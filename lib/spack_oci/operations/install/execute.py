@@ -20,7 +20,7 @@ from typing import Any, Callable, Deque, FrozenSet, List, Optional, Protocol, Se
 
 from ...content import Progress
 from ...errors import SpackOciError
-from ...util.cancellation import Cancelled, Deadline, interrupted_once
+from ...util.cancellation import Cancelled, Deadline, interrupted_once, next_event
 from ...util.order import dependencies_first
 from ...util.processes import ProcessPool
 from ...util.progress import Reporter, Silent, Work
@@ -130,7 +130,13 @@ def fetch_all(
 
     with interrupted_once():
         try:
-            return [future.result() for future in [fetches.pool.submit(fetch, item) for item in items]]
+            futures = [fetches.pool.submit(fetch, item) for item in items]
+            done: queue.SimpleQueue[Future[InstallOutcome]] = queue.SimpleQueue()
+            for future in futures:
+                future.add_done_callback(done.put)
+            for _ in futures:
+                next_event(done)
+            return [future.result() for future in futures]
         finally:
             fetches.end(Deadline(_PATIENCE))
 
@@ -246,7 +252,7 @@ class _Install:
             while not all(state.over for state in self._states.values()):
                 self._start_fetches()
                 self._start_jobs()
-                event = self._events.get()
+                event = next_event(self._events)
                 event.handle(event.state, event.future)
         finally:
             self._close()

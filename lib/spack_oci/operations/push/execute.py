@@ -28,7 +28,7 @@ from ...descriptor import Descriptor
 from ...errors import DigestMismatch, SpackOciError, StorageError
 from ...image.manifest import EPOCH
 from ...package.record import Layer, Package
-from ...util.cancellation import Cancelled, Deadline, interrupted_once
+from ...util.cancellation import Cancelled, Deadline, interrupted_once, next_event
 from ...util.progress import Reporter, Silent, Work
 from ...util.threads import DaemonPool
 from .outcome import FAILED, PUSHED, SKIPPED, PackageOutcome, PushResult, outcome_line
@@ -99,7 +99,7 @@ class _Push:
         self._stop = threading.Event()
         #: of what is under way when the push ends
         self._patience = Deadline(None)
-        self._events: queue.Queue[_Event] = queue.Queue()
+        self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._layers: Dict[str, Layer] = dict(plan.layers)
         self._outcomes: Dict[str, PackageOutcome] = {}
         #: DAG hash -> jobs that wait for its layer
@@ -165,7 +165,7 @@ class _Push:
         self._send_pool = DaemonPool(senders, "send")
         try:
             while self._prepare_more() or len(self._outcomes) < len(jobs):
-                event = self._events.get()
+                event = next_event(self._events)
                 event.handle(event.job, event.future)
         finally:
             if len(self._outcomes) < len(jobs):
