@@ -11,9 +11,9 @@ import pytest
 SCRIPT = """
 import multiprocessing, sys
 import spack.store, spack.util.lock
-from spack_oci.spack.commands import install
+from spack_oci.spack.commands import install, install_plan
 
-planned = install.plan(install.concretized_roots(["oci-middle"]))
+planned = install_plan.plan(install_plan.concretized_roots(["oci-middle"]))
 assert [s.name for s in planned.missing] == ["oci-leaf", "oci-middle"]
 first, second = planned.missing if sys.argv[1] == "first" else planned.missing[::-1]
 context = multiprocessing.get_context("fork")
@@ -71,8 +71,8 @@ def test_what_others_have_installed_meanwhile_is_left_out(destination, new_cache
     file = spack.home / "late.py"
     file.write_text(
         "import subprocess, sys\n"
-        "from spack_oci.spack.commands import install\n"
-        "planned = install.plan(install.concretized_roots(['oci-middle']))\n"
+        "from spack_oci.spack.commands import install, install_plan\n"
+        "planned = install_plan.plan(install_plan.concretized_roots(['oci-middle']))\n"
         "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
         "with install._locked(planned) as locked:\n"
         "    print([s.name for s in locked.missing], [s.name for s in locked.installed])\n"

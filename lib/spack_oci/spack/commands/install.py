@@ -12,7 +12,7 @@ import os
 import random
 import sys
 import time
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import spack.cmd
 import spack.config
@@ -55,10 +55,10 @@ _AT_ONCE = 1e-9
 class SpackSteps:
     """What :func:`install_all` does to each package, with Spack's own code wherever Spack has its say."""
 
-    def __init__(self, planned: Plan, explicit: "set[str]", verbose: bool = False) -> None:
-        """``verbose``: say where packages are fetched from."""
+    def __init__(self, planned: Plan, explicit: "set[str]", say: Optional[Callable[[str], None]] = None) -> None:
+        """``say``: told where packages are fetched from."""
         self._planned = planned
-        self._say = tty.info if verbose else None
+        self._say = say
         self._specs = {spec.dag_hash(): spec for spec in planned.missing}
         self._explicit = explicit
         self._candidates = {h: self._oci_mirrors(spec) for h, spec in self._specs.items()}
@@ -166,7 +166,7 @@ def install_closure(
     explicit = {s.dag_hash() for s in (environment.concrete_roots() if environment else roots)}
     with _locked(plan(roots, wanted)) as planned:
         cache_prefixes.cache_known_prefixes(roots)
-        steps = SpackSteps(planned, explicit, verbose)
+        steps = SpackSteps(planned, explicit, reporter.note if reporter and verbose else None)
         if planned.missing:
             cache_prefixes.import_hooks()
             compat.install_sbang()
