@@ -46,5 +46,5 @@ def by_cause(failures: Sequence[Tuple[str, object]]) -> List[str]:
         if len(names) > 1:
             lines.append(f"{elided(names)}: {message}")
         else:
-            lines.append(about(names[0], message))
+            lines.append(message if names[0] in message else f"{names[0]}: {message}")
     return lines
