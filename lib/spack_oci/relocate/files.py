@@ -4,7 +4,7 @@
 import errno
 import os
 from dataclasses import dataclass, field
-from typing import Callable, List, Optional
+from typing import Callable, List, Optional, Set
 
 from ..errors import PrefixTooLong
 from ..formats.file_kinds import BINARY, GZIP, OPAQUE, PYC, STRINGS, TEXT
@@ -36,6 +36,11 @@ class Relocated:
     links: List[str] = field(default_factory=list)
     #: files that Spack would have left as they were, see ``formats/file_kinds.py``
     others: List[str] = field(default_factory=list)
+
+    @property
+    def files(self) -> Set[str]:
+        """Everything but links."""
+        return {*self.text_files, *self.binaries, *self.others}
 
     def add(self, name: str, listed: Optional[str]) -> None:
         """``listed``: the list of the metadata that names the file, TEXT or BINARY; None if none does."""

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import AbstractSet, Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
+from ..archive.unpack.install_manifest import update_manifest
 from ..archive.unpack.layer import install_layer
 from ..archive.unpack.staging import remove_stale, remove_tree
 from ..content import ContentStore, Progress
@@ -35,7 +36,6 @@ from .constraints import Graph
 from .database import Records
 from .layout import make_directory, metadata_path
 from .machine import runtime_nodes
-from .manifest import write_manifest
 from .sbang import shorten_first_lines
 from .selection import closure
 from .store import Store
@@ -223,7 +223,7 @@ class StoreSteps:
     def finish(self, item: InstallItem) -> None:
         self._check(item)
         shorten_first_lines(item.prefix, self._store.layout.sbang_path)
-        write_manifest(item.prefix)
+        update_manifest(item.prefix)
 
     def _check(self, item: InstallItem) -> None:
         """As Spack's ``DirectoryLayout.ensure_installed``."""

@@ -15,6 +15,7 @@ from ...relocate.mapping import Relocation
 from ..codec import open_decompressor
 from ..tar_reader import TarReader
 from .extraction import Extraction, InstallSummary, PrefixAccess
+from .install_manifest import adapt_manifest
 from .limits import check_space, size_limit
 from .read_ahead import ReadAhead
 from .staging import commit, remove_stale, staging_directory
@@ -63,6 +64,7 @@ def install_layer(
                 extraction = Extraction(directory, access, label)
                 extraction.run(TarReader(tar.read, max_size))
             summary = extraction.finish(prefix, dag_hash, relocation, macho)
+            adapt_manifest(directory, prefix, summary.relocated.files)
             before_rename(directory, summary)
             commit(directory, prefix, replace)
             return summary

@@ -7,9 +7,11 @@ Nothing is opened through a link: the directory must be one, and every file is m
 import contextlib
 import json
 import os
-from typing import Any, Iterator
+import stat
+from typing import Any, Iterator, Optional
 
-from ...errors import CorruptArchive, StorageError, UnsafeArchive
+from ...errors import CorruptArchive, UnsafeArchive
+from ...util.files import storage_errors
 
 DIRECTORY = ".spack"
 SPEC_FILE = "spec.json"
@@ -28,24 +30,33 @@ def _opened(prefix: str) -> Iterator[int]:
 
 
 def write_metadata(prefix: str, name: str, data: bytes) -> None:
-    """Replace ``.spack/NAME``, with the permissions of the umask. Raises StorageError, also if ``.spack`` is a link."""
+    """Replace ``.spack/NAME``; a new file has the permissions of the umask, another one those of the file before it.
+
+    Raises StorageError, also if ``.spack`` is a link.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        with _opened(prefix) as directory:
-            _unlink(name, directory)
-            with open(os.open(name, flags, 0o666, dir_fd=directory), "wb") as file:
-                file.write(data)
-    except OSError as e:
-        raise StorageError.from_os_error(f"writing {prefix}/{DIRECTORY}/{name}", e) from e
+    with storage_errors(f"writing {prefix}/{DIRECTORY}/{name}"), _opened(prefix) as directory:
+        before = _status(name, directory)
+        _unlink(name, directory)
+        with open(os.open(name, flags, 0o666, dir_fd=directory), "wb") as file:
+            file.write(data)
+            if before is not None and stat.S_ISREG(before.st_mode):
+                if before.st_gid != os.fstat(file.fileno()).st_gid:
+                    os.fchown(file.fileno(), -1, before.st_gid)
+                os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
 
 
 def remove_metadata(prefix: str, name: str) -> None:
     """Remove ``.spack/NAME``, if it is there. Raises StorageError."""
+    with storage_errors(f"removing {prefix}/{DIRECTORY}/{name}"), _opened(prefix) as directory:
+        _unlink(name, directory)
+
+
+def _status(name: str, directory: int) -> Optional[os.stat_result]:
     try:
-        with _opened(prefix) as directory:
-            _unlink(name, directory)
-    except OSError as e:
-        raise StorageError.from_os_error(f"removing {prefix}/{DIRECTORY}/{name}", e) from e
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
 
 
 def _unlink(name: str, directory: int) -> None:

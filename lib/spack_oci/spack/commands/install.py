@@ -44,7 +44,7 @@ from ...relocate.mapping import Relocation
 from ...util.progress import Reporter
 from ...util.text import counted
 from .. import compat, fetching, mirrors, packages, settings
-from ..hooks import cache_prefixes, install, permissions
+from ..hooks import cache_prefixes, install, install_manifest, permissions
 from ..hooks import database as hooks_database
 from .install_plan import ALL, Plan, Wanted, names, plan, still_missing
 
@@ -133,6 +133,7 @@ class SpackSteps:
             spec.package._post_buildcache_install_hook()
         spec.package.installed_from_binary_cache = True
         permissions.will_be_set(item.dag_hash)
+        install_manifest.will_be_updated(item.dag_hash)
         spack.hooks.post_install(spec, item.dag_hash in self._explicit)
 
     def register(self, items: Sequence[InstallItem]) -> None:

@@ -22,7 +22,7 @@ import spack.util.timer
 
 from ...archive.unpack.extraction import PrefixAccess
 from ...archive.unpack.layer import install_layer
-from ...archive.unpack.metadata import SPEC_FILE, remove_metadata, write_metadata
+from ...archive.unpack.metadata import SPEC_FILE, write_metadata
 from ...errors import DigestMismatch, NotFound, SpackOciError
 from ...operations.install.fetch import find_package
 from ...reference import is_oci_url
@@ -31,7 +31,7 @@ from ...relocate.files import MachoRelocator
 from ...relocate.mapping import PrefixMap, Relocation
 from .. import compat, fetching, packages, settings
 from ..mirrors import FETCH, open_store
-from . import database, notices, permissions
+from . import database, install_manifest, notices, permissions
 from .permissions import group_id
 
 
@@ -102,6 +102,7 @@ def extract_tarball(
         timer.start("relocate")  # done on the way
         timer.stop("relocate")
         permissions.will_be_set(spec.dag_hash())
+        install_manifest.will_be_updated(spec.dag_hash())
         database.will_register(spec.dag_hash())
     finally:
         tarball_stage.destroy()
@@ -232,9 +233,8 @@ def _replaced_by_splice(node: "spack.spec.Spec", spec: "spack.spec.Spec") -> "sp
 
 
 def _write_spliced_metadata(spec: "spack.spec.Spec", directory: str) -> None:
-    """The tarball describes the spec that was built; the install manifest names files as they were before."""
+    """The tarball describes the spec that was built."""
     write_metadata(directory, SPEC_FILE, spec.to_json(hash=spack.hash_types.dag_hash).encode("utf-8"))
-    remove_metadata(directory, spack.store.STORE.layout.manifest_file_name)
 
 
 def try_direct_fetch(original: Callable, spec: "spack.spec.Spec", mirrors: Any = None) -> List[Any]:

@@ -217,6 +217,14 @@ HOOKS: Sequence[Hook] = (
         always=True,
     ),
     Hook(
+        "bring the install manifest of a package from an OCI mirror up to date",
+        ["spack.hooks.write_install_manifest:post_install"],
+        "hooks.install_manifest:post_install",
+        [("spec", "explicit")],
+        later=True,
+        always=True,
+    ),
+    Hook(
         "write the database after a package from an OCI mirror",
         ["spack.util.spack_json:dump"],
         "hooks.database:dump",

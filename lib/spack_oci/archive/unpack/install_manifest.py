@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""``.spack/install_manifest.json``: what `spack verify manifest` compares an installed package with.
+
+The one in a tarball names the files of the prefix in which the package was built, with their owners and times. Spack
+leaves it so, and then calls every file added or deleted. Here it is brought up to date twice: with the extraction,
+which knows what relocation has changed, and when Spack would write one, after everything else that changes a prefix.
+What the builder says of the content of a file is kept as long as that is what was in the tarball: it is not read again.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import stat
+from typing import Any, Callable, Collection, Dict, Iterator, Optional, Tuple
+
+from ...util.files import storage_errors
+from .metadata import DIRECTORY, read_metadata, remove_metadata, write_metadata
+
+NAME = "install_manifest.json"
+#: Spack writes it after the manifest, and does not check it
+_TIMES = "install_times.json"
+#: 26,000 files take 7 MB
+_MAX_SIZE = 256 << 20
+
+Entry = Dict[str, Any]
+#: (path below the prefix, entry so far, status) -> whether the content of the file is still what the entry says
+IsKnown = Callable[[str, Entry, os.stat_result], bool]
+
+
+def adapt_manifest(directory: str, prefix: str, changed: Collection[str]) -> None:
+    """For a package that was extracted to ``directory`` and will be in ``prefix``.
+
+    ``changed``: files whose content is not that of the tarball. Without a manifest of the builder there will be none.
+    """
+    _update(directory, prefix, lambda name, entry, status: name not in changed)
+
+
+def update_manifest(prefix: str) -> None:
+    """When a package is complete; makes a manifest if there is none. Raises StorageError."""
+    with storage_errors(f"writing {os.path.join(prefix, DIRECTORY, NAME)}"):
+        if not _update(prefix, prefix, lambda name, entry, status: entry.get("time") == status.st_mtime):
+            _write(prefix, prefix, {}, lambda name, entry, status: False)
+
+
+def _update(directory: str, prefix: str, is_known: IsKnown) -> bool:
+    """Whether there is a manifest that can be used; another one is removed."""
+    try:
+        data = read_metadata(directory, NAME, _MAX_SIZE)
+    except FileNotFoundError:
+        return False
+    entries = _entries_by_name(data)
+    if entries is None:
+        remove_metadata(directory, NAME)
+        return False
+    _write(directory, prefix, entries, is_known)
+    return True
+
+
+def _entries_by_name(data: bytes) -> Optional[Dict[str, Entry]]:
+    """Entries by path below the prefix that they were written for; None for what is no manifest."""
+    try:
+        document = json.loads(data.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict) or not document:
+        return None
+    prefix = min(document, key=len)
+    return {path[len(prefix) + 1 :]: entry for path, entry in document.items() if isinstance(entry, dict)}
+
+
+def _write(directory: str, prefix: str, known: Dict[str, Entry], is_known: IsKnown) -> None:
+    entries: Dict[str, Entry] = {prefix: _common(os.lstat(directory))}
+    for name, path, status in _contents(directory):
+        entry = entries[f"{prefix}/{name}"] = _common(status)
+        if stat.S_ISLNK(status.st_mode):
+            entry["dest"] = os.readlink(path)
+        elif stat.S_ISREG(status.st_mode):
+            old = known.get(name, {})
+            digest = old.get("hash") if old.get("size") == status.st_size and is_known(name, old, status) else None
+            entry["hash"] = digest if isinstance(digest, str) else _digest(path)
+            entry["time"] = status.st_mtime
+            entry["size"] = status.st_size
+    text = json.dumps(entries, separators=(",", ":"))
+    write_metadata(directory, NAME, text.encode("utf-8"))
+
+
+def _common(status: os.stat_result) -> Entry:
+    return {"mode": status.st_mode, "owner": status.st_uid, "group": status.st_gid}
+
+
+def _contents(directory: str) -> Iterator[Tuple[str, str, os.stat_result]]:
+    """(path below ``directory``, path, status) of everything but what Spack's check leaves out."""
+    pending = [""]
+    while pending:
+        below = pending.pop()
+        with os.scandir(os.path.join(directory, below)) as found:
+            for item in found:
+                name = below + item.name
+                if item.name != _TIMES and name != f"{DIRECTORY}/{NAME}":
+                    yield name, item.path, item.stat(follow_symlinks=False)
+                    if item.is_dir(follow_symlinks=False):
+                        pending.append(name + "/")
+
+
+def _digest(path: str) -> str:
+    """Of a file's content, as Spack writes it."""
+    hasher = hashlib.sha1(usedforsecurity=False)
+    with open(path, "rb") as file:
+        for chunk in iter(lambda: file.read(1 << 20), b""):
+            hasher.update(chunk)
+    return base64.b32encode(hasher.digest()).decode()
