@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""The story of the README, told by a real Spack: push, list, install elsewhere, run.
+"""The story of the README, told by a real Spack: push, list, install elsewhere, run. Without one, by `spack-oci`.
 
 Everything happens below ``.demo`` (SPACK_OCI_DEMO_DIRECTORY: another place); nothing of the user's is read or written.
-Needs Python's standard library, git and gcc. Exit codes: 0, it worked; 1, a step failed; 2, something that the demo
-needs cannot be had.
+Needs Python's standard library and gcc; a Spack, or git to get one, for the whole story. Exit codes: 0, it worked; 1, a
+step failed; 2, something that the demo needs cannot be had.
 """
 
 import argparse
@@ -16,14 +16,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Iterator, List, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import without_spack
 from support.spack_instance import REPOSITORY, SpackFailed, SpackInstance, Unavailable, clone
 from support.stack_checks import check_stack, prefixes_of, run_program
+from telling import DEMO, Clock, human, indented, say, short, shorten, size_of, title
 
-DEMO = Path(os.environ.get("SPACK_OCI_DEMO_DIRECTORY") or REPOSITORY / ".demo")
 #: the newest supported release of Spack
 RELEASE = "v1.1.0"
 #: the least `config:install_tree:padded_length` of the first tree
@@ -40,7 +41,12 @@ def main() -> int:
     (DEMO / "run").mkdir(parents=True)
     try:
         with registry_of(DEMO / "run") if arguments.registry else contextlib.nullcontext() as url:
-            tell(find_spack(), find_python(), url)
+            try:
+                spack = find_spack()
+            except NoSpack as e:
+                without_spack.tell(find_python(), url, str(e))
+            else:
+                tell(spack, find_python("clingo>=5.6"), url)
     except Unavailable as e:
         print(e, file=sys.stderr)
         return 2
@@ -48,6 +54,10 @@ def main() -> int:
         print(f"The demo failed: {e}", file=sys.stderr)
         return 1
     return 0
+
+
+class NoSpack(Exception):
+    """There is none on this machine, and none can be had; the message says why."""
 
 
 # -- what it needs ----------------------------------------------------------------------------------------------------
@@ -69,10 +79,7 @@ def find_spack() -> Path:
             clone(RELEASE, target)
         except Unavailable as e:
             first_line = str(e).splitlines()[0]
-            raise Unavailable(
-                f"No Spack: SPACK_ROOT is not set, there is no `spack` on PATH, and {first_line}\n"
-                "Set SPACK_ROOT to a Spack 1.0 or newer, or allow git to reach https://github.com/spack/spack."
-            )
+            raise NoSpack(f"SPACK_ROOT is not set, there is no `spack` on PATH, and {first_line}")
     return target
 
 
@@ -93,15 +100,15 @@ def copy_of_spack(root: Path, target: Path) -> Path:
     return target
 
 
-def find_python() -> Path:
-    """A virtual environment with this package and clingo."""
+def find_python(*more: str) -> Path:
+    """A virtual environment with this package, and ``more``."""
     python = DEMO / "python" / "bin" / "python"
     if not python.is_file():
         say("Making a virtual environment with spack-oci in it ...")
         partial = DEMO / "python"
         steps = [
             [sys.executable, "-m", "venv", partial],
-            [python, "-m", "pip", "install", "--quiet", "clingo>=5.6", "-e", REPOSITORY],
+            [python, "-m", "pip", "install", "--quiet", *more, "-e", REPOSITORY],
         ]
         for step in steps:
             done = subprocess.run(list(map(str, step)), stdin=subprocess.DEVNULL, capture_output=True, text=True)
@@ -231,26 +238,6 @@ def layout_url(output: str) -> str:
     return found.group()
 
 
-# -- telling it -------------------------------------------------------------------------------------------------------
-
-
-class Clock:
-    """Seconds of every step, and of all."""
-
-    def __init__(self) -> None:
-        self.started = time.monotonic()
-        self.steps: List[Tuple[str, float]] = []
-
-    @contextlib.contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        started = time.monotonic()
-        yield
-        self.steps.append((name, time.monotonic() - started))
-
-    def elapsed(self) -> float:
-        return time.monotonic() - self.started
-
-
 def show(spack: SpackInstance, *arguments: str, quiet: bool = False) -> str:
     """Run a command of Spack, show it and (unless ``quiet``) what it says; returns all that it said."""
     say(f"$ spack {' '.join(arguments)}")
@@ -259,46 +246,6 @@ def show(spack: SpackInstance, *arguments: str, quiet: bool = False) -> str:
     if output.strip() and not quiet:
         say(indented(output))
     return output
-
-
-def title(text: str) -> None:
-    say(f"\n== {text}")
-
-
-def say(text: str) -> None:
-    print(text, flush=True)
-
-
-def indented(text: str) -> str:
-    return "\n".join(f"    {shorten(line)}" for line in text.strip().splitlines())
-
-
-def shorten(line: str) -> str:
-    """A line for people: padding and hashes are left out, as Spack does."""
-    line = re.sub(r"(/__spack_path_[^/\s]*)+", "/[padding]", line)
-    return re.sub(r"(d{30,}|e{30,})", "[...]", line).replace(f"{DEMO}/", f"{DEMO.name}/")
-
-
-def short(path: Path) -> str:
-    return os.path.relpath(path, REPOSITORY)
-
-
-def size_of(directory: Path) -> int:
-    """Bytes of all files; hard links count once."""
-    seen: Dict[Tuple[int, int], int] = {}
-    for root, _, names in os.walk(directory):
-        for name in names:
-            status = os.lstat(os.path.join(root, name))
-            seen[status.st_dev, status.st_ino] = status.st_size
-    return sum(seen.values())
-
-
-def human(size: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
 
 
 if __name__ == "__main__":

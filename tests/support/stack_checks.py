@@ -28,9 +28,17 @@ def check_stack(spack: SpackInstance, names: Sequence[str] = STACK, foreign: Seq
     ``foreign``: paths (the tree of the build) that must occur nowhere in the prefixes.
     """
     prefixes = prefixes_of(spack)
+    check_prefixes(prefixes, spack.tree, names, foreign)
+    return prefixes
+
+
+def check_prefixes(
+    prefixes: Dict[str, Path], tree: Path, names: Sequence[str] = STACK, foreign: Sequence[Path] = ()
+) -> None:
+    """The same for what is installed in a tree: name -> prefix."""
     assert set(names) <= set(prefixes), f"missing: {set(names) - set(prefixes)}"
     for name in names:
-        assert spack.tree in prefixes[name].parents, prefixes[name]
+        assert tree in prefixes[name].parents, prefixes[name]
     if "oci-app" in names:
         check_app(prefixes)
     if "oci-script" in names:
@@ -40,7 +48,6 @@ def check_stack(spack: SpackInstance, names: Sequence[str] = STACK, foreign: Seq
     for path in foreign:
         found = [f for name in names for f in files_that_contain(prefixes[name], path)]
         assert not found, f"{path} is still in {found}"
-    return prefixes
 
 
 def prefixes_of(spack: SpackInstance) -> Dict[str, Path]:
