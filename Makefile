@@ -9,16 +9,17 @@ JOBS ?= 2
 PARALLEL = -n $(JOBS) --dist loadscope
 BENCHES = $(wildcard tests/bench/bench_*.py)
 
-.PHONY: help demo demo-registry test test-all test-lowest unit registry spack bench lint clean
+.PHONY: help demo demo-registry test test-all test-without-spack test-lowest unit registry store spack bench lint clean
 
 help:
-	@echo "make demo           push, list and install real packages with a real Spack, in .demo"
+	@echo "make demo           push, list and install real packages with a real Spack (without, if none can be had), in .demo"
 	@echo "make demo-registry  the same with a docker-registry on this machine"
 	@echo "make test           the tests: library, registry, Spack (what CI runs)"
 	@echo "make test-all       those that take long as well; with SPACK_STACK=DIR, a Spack that has real packages installed,"
 	@echo "                    its programs are run in trees with longer paths, and its files compared with vanilla Spack's"
 	@echo "make test-lowest    those of the library, with the oldest supported dependencies (PYTHON=python3.9)"
-	@echo "make unit | registry | spack   one layer of the tests; ARGS is passed to pytest, JOBS is how many processes"
+	@echo "make test-without-spack   the demo and the tests of stores, with no way to get a Spack"
+	@echo "make unit | registry | store | spack   one layer of the tests; ARGS is passed to pytest, JOBS is how many processes"
 	@echo "make bench          measure against Spack's own code"
 	@echo "make lint           ruff and mypy"
 	@echo "make clean          remove everything that these made"
@@ -42,12 +43,18 @@ test-all: $(VENV)/installed
 	test -z "$(SPACK_STACK)" || $(VENV)/bin/python tests/bench/run_longer_trees.py --spack $(SPACK_STACK)
 	test -z "$(SPACK_STACK)" || $(VENV)/bin/python tests/bench/compare_installs.py --spack $(SPACK_STACK)
 
+# as on a machine that cannot get Spack: git's way to it is closed
+test-without-spack: $(VENV)/installed
+	env -u SPACK_ROOT GIT_ALLOW_PROTOCOL=file SPACK_OCI_DEMO_DIRECTORY=$(CURDIR)/.demo/without-spack \
+		$(PYTHON) tests/demo/demo.py
+	env -u SPACK_ROOT GIT_ALLOW_PROTOCOL=file $(PYTEST) -m "not slow" tests/store $(ARGS)
+
 test-lowest:
 	$(PYTHON) -m venv .test/lowest
 	.test/lowest/bin/python -m pip install --quiet -r tests/lowest-versions.txt pytest hypothesis cryptography pyjwt referencing
 	.test/lowest/bin/python -m pytest -m "not slow" tests/unit $(ARGS)
 
-unit registry spack: $(VENV)/installed
+unit registry store spack: $(VENV)/installed
 	$(PYTEST) $(PARALLEL) -m "not slow" tests/$@ $(ARGS)
 
 bench: $(VENV)/installed

@@ -69,6 +69,7 @@ def test_spack_oci_installs_into_and_removes_from_a_tree_that_spack_made(client,
     assert manifest_errors(spack) == set()
 
 
+@pytest.mark.one_spack
 def test_a_store_of_spack_oci_is_an_upstream(client, cache, destination, tmp_path):
     store = tmp_path / "shared"
     client.run("install", cache, "oci-app", "--store", store)
@@ -79,6 +80,7 @@ def test_a_store_of_spack_oci_is_an_upstream(client, cache, destination, tmp_pat
     assert str(spack.prefix("oci-script")).startswith(str(spack.tree))
 
 
+@pytest.mark.one_spack
 def test_one_beside_spack_install_loses_nothing(client, cache, destination):
     spack = destination(ours=False)
     spack.mirrors(cache=f"oci+file://{cache}")
@@ -116,6 +118,7 @@ def test_the_manifest_says_where_a_recipe_adds_to_the_environment_what_is_not_kn
     assert "dev.spack-oci.environment" not in told["oci-middle"]
 
 
+@pytest.mark.one_spack
 def test_what_was_pushed_without_spack_installs_with_vanilla_spack(client, built, destination, tmp_path):
     cache = tmp_path / "cache"
     root = built.script("import spack.store; print(spack.store.STORE.root)").strip()
