@@ -104,3 +104,26 @@ def overwrite_as_spack(store: ContentStore, hashes: Iterable[str] = ()) -> None:
         "layers": [put_bytes(store, json.dumps(database).encode(), OCI_LAYER_GZIP).to_dict()],
     }
     store.put_manifest(json.dumps(manifest).encode(), OCI_MANIFEST, DATABASE_TAG)
+
+
+def sign(store: ContentStore, descriptor: Descriptor, what: bytes = b"signature") -> str:
+    """As cosign does it: a tag made of the digest of what is signed."""
+    layer = put_bytes(store, what, "application/vnd.dev.cosign.simplesigning.v1+json")
+    config = put_bytes(store, b"{}", OCI_CONFIG)
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": config.to_dict(),
+        "layers": [layer.to_dict()],
+    }
+    tag = descriptor.digest.replace(":", "-") + ".sig"
+    store.put_manifest(canonical_json(manifest), OCI_MANIFEST, tag)
+    return tag
+
+
+def push_image(store: ContentStore, tag: str, content: bytes = b"layer") -> Descriptor:
+    """An image of one layer that is no package."""
+    layer = put_bytes(store, content, OCI_LAYER_GZIP)
+    config = put_bytes(store, b'{"architecture":"amd64","os":"linux"}', OCI_CONFIG)
+    manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config.to_dict(), "layers": [layer.to_dict()]}
+    return store.put_manifest(canonical_json(manifest), OCI_MANIFEST, tag)

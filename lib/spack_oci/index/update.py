@@ -61,6 +61,7 @@ from ..errors import (
 )
 from ..package.record import is_package_tag
 from ..util.text import counted, elided
+from .condemned import condemned_among
 from .entry import PackageEntry
 from .lines import decompress
 from .model import PackageIndex
@@ -311,7 +312,9 @@ class _Writer:
             database = None
         listed = self._listed(document is not None and self._index_store is self._store)
         signed = {f"sha256:{match.group(1)}" for match in map(_SIGNATURE_TAG.match, listed) if match}
-        return _Look(document, database, index, {tag for tag in listed if is_package_tag(tag)}, signed)
+        condemned = condemned_among(self._store, listed) - self._own.keys()
+        packages = {tag for tag in listed if is_package_tag(tag)} - condemned
+        return _Look(document, database, index, packages, signed)
 
     def _listed(self, with_document: bool) -> Set[str]:
         """All tags. A listing without the tag that was just read is a moment behind; of what it lacks, we would say

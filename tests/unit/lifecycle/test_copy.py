@@ -5,14 +5,14 @@ import json
 
 import pytest
 from spack_oci.content import put_bytes
-from spack_oci.descriptor import OCI_CONFIG, OCI_EMPTY, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, canonical_json
+from spack_oci.descriptor import OCI_EMPTY, OCI_MANIFEST, Descriptor, canonical_json
 from spack_oci.errors import ConfigurationError, DigestMismatch, NotFound, UnexpectedResponse
 from spack_oci.index.read import fetch_index
 from spack_oci.index.update import update_index
 from spack_oci.layout import open_layout
 from spack_oci.operations.lifecycle.copy import Selection, compare, execute_copy, plan_copy
 from spack_oci.reference import LayoutDirectory
-from support.cache_builder import QUICK, chain, node, push_package, tag_of
+from support.cache_builder import QUICK, chain, node, push_image, push_package, sign, tag_of
 from support.memory_store import MemoryStore
 
 EVERYTHING = Selection()
@@ -45,30 +45,8 @@ def copy(source, destination, selection=EVERYTHING, **options):
     return plan, execute_copy(source, destination, both.found, plan)
 
 
-def sign(store, descriptor, what=b"signature"):
-    """As cosign does it: a tag made of the digest of what is signed."""
-    layer = put_bytes(store, what, "application/vnd.dev.cosign.simplesigning.v1+json")
-    config = put_bytes(store, b"{}", OCI_CONFIG)
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "config": config.to_dict(),
-        "layers": [layer.to_dict()],
-    }
-    tag = descriptor.digest.replace(":", "-") + ".sig"
-    store.put_manifest(canonical_json(manifest), OCI_MANIFEST, tag)
-    return tag
-
-
-def image(store, tag, content=b"layer"):
-    layer = put_bytes(store, content, OCI_LAYER_GZIP)
-    config = put_bytes(store, b'{"architecture":"amd64","os":"linux"}', OCI_CONFIG)
-    manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config.to_dict(), "layers": [layer.to_dict()]}
-    return store.put_manifest(canonical_json(manifest), OCI_MANIFEST, tag)
-
-
 def test_everything_arrives_with_the_same_digests_and_the_same_index(source, destination):
-    image(source, "tools")
+    push_image(source, "tools")
     plan, result = copy(source, destination)
     assert not result.failed and len(plan.packages) == 4 and plan.images == ("tools",)
     assert {t: source.resolve(t).digest for t in source.tags()} == {
@@ -178,7 +156,7 @@ def test_delete_removes_what_the_source_has_not(source, destination):
     copy(source, destination)
     extra = node("extra")
     push_package(destination, [extra])
-    image(destination, "old")
+    push_image(destination, "old")
     update_index(destination, QUICK)
     plan, result = copy(source, destination, delete=True)
     assert set(plan.delete) == {tag_of(extra), "old"} == set(result.deleted)
@@ -188,8 +166,8 @@ def test_delete_removes_what_the_source_has_not(source, destination):
 
 def test_delete_where_single_tags_are_not_deleted_keeps_a_manifest_that_a_kept_tag_names(source, destination):
     copy(source, destination)
-    image(source, "kept"), image(destination, "kept")
-    image(destination, "same")  # the same manifest as that of "kept"
+    push_image(source, "kept"), push_image(destination, "kept")
+    push_image(destination, "same")  # the same manifest as that of "kept"
     refused = UnexpectedResponse("deleting a tag", status=400)
     destination.fail("delete_manifest", refused, when=lambda reference: ":" not in reference)
     _, result = copy(source, destination, delete=True)

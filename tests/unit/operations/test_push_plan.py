@@ -8,6 +8,7 @@ from spack_oci.content import put_bytes
 from spack_oci.content.blob_cache import BlobCache
 from spack_oci.descriptor import OCI_CONFIG, OCI_MANIFEST, canonical_json
 from spack_oci.errors import Forbidden, NotAPackage, NotFound, PrefixChanged, ServerFailure
+from spack_oci.index.condemned import Condemned, PrunePlan, read_plan, reprieve, write_plan
 from spack_oci.operations.push.execute import PushSettings, execute_push, plan_push
 from spack_oci.operations.push.plan import PACK, REUSE, SKIP, existing, read_layer
 from support.memory_store import MemoryStore
@@ -46,12 +47,23 @@ def test_planning_writes_nothing_and_reads_the_tags_once(packages):
     assert not store.calls["put_blob"] and not store.calls["put_manifest"]
 
 
-def test_nothing_to_push_takes_one_request(packages):
+def test_nothing_to_push_takes_the_list_and_the_question_whether_a_prune_goes_on(packages):
     store = pushed(packages)
     store.reset()
     plan = plan_push(store, packages)
     execute_push(plan, store)
-    assert store.requests == 1
+    assert store.requests == 2
+
+
+def test_what_a_prune_is_going_to_delete_is_pushed_again(packages):
+    store = pushed(packages)
+    tag = packages[1].tag
+    write_plan(store, PrunePlan({tag: Condemned(store.resolve(tag).digest, 0)}))
+    plan = plan_push(store, packages)
+    assert [item.package for item in plan.to_push] == [packages[1]] and plan.condemned == {tag}
+    execute_push(plan, store)
+    reprieve(store, [tag])
+    assert read_plan(store) == PrunePlan() and plan_push(store, packages).to_push == []
 
 
 def test_only_the_layers_that_images_need_are_read(tmp_path, packages):
@@ -60,7 +72,7 @@ def test_only_the_layers_that_images_need_are_read(tmp_path, packages):
     store.reset()
     plan = plan_push(store, [*packages[:3], *lone])
     assert set(plan.layers) == {package.dag_hash for package in packages[:2]}
-    assert store.calls["get_manifest"] == store.calls["open_blob"] == 2
+    assert store.calls["get_manifest"] - 1 == store.calls["open_blob"] == 2  # one asks for a prune
 
 
 def test_layers_that_an_index_knows_are_not_read(packages):
@@ -69,7 +81,7 @@ def test_layers_that_an_index_knows_are_not_read(packages):
     store.reset()
     plan = plan_push(store, packages, known_layers=known)
     assert dict(plan.layers) == known
-    assert store.requests == 1
+    assert store.requests == 2  # the list, and whether a prune goes on
 
 
 def test_force_packs_what_is_there_and_asks_nothing(packages):

@@ -7,6 +7,7 @@ from typing import AbstractSet, Any, Dict, FrozenSet, Iterable, List, Mapping, O
 
 from ...content.interfaces import RepositoryReader
 from ...errors import ConfigurationError, DigestMismatch, InvalidContent, NotFound
+from ...index.condemned import PLAN_TAG
 from ...index.lines import decompress
 from ...index.model import PackageIndex
 from ...index.publish import (
@@ -22,6 +23,9 @@ from ...package.record import is_package_tag
 #: (distribution-spec, "Referrers Tag Schema")
 _ATTACHED = re.compile(r"sha256-([0-9a-f]{64})(?:\.(?:sig|att|sbom))?\Z")
 
+#: tags of pins: see :mod:`spack_oci.operations.lifecycle.pins`
+PIN_PREFIX = "spack-oci.pin."
+
 LINK_RUN = frozenset({"link", "run"})
 ALL_TYPES = frozenset({"link", "run", "build", "test"})
 
@@ -33,6 +37,8 @@ class Contents:
     url: str
     packages: FrozenSet[str] = frozenset()
     images: FrozenSet[str] = frozenset()
+    #: tags of pins
+    pins: FrozenSet[str] = frozenset()
     #: digest of a manifest -> tags of what is attached to it
     attached: Mapping[str, List[str]] = field(default_factory=dict)
     index: Optional[PackageIndex] = None
@@ -64,6 +70,7 @@ def read_contents(store: RepositoryReader) -> Contents:
     index = _read_index(store)
     packages: Set[str] = set()
     images: Set[str] = set()
+    pins: Set[str] = set()
     attached: Dict[str, List[str]] = {}
     for tag in store.tags():
         found = _ATTACHED.match(tag)
@@ -71,9 +78,11 @@ def read_contents(store: RepositoryReader) -> Contents:
             attached.setdefault(f"sha256:{found[1]}", []).append(tag)
         elif is_package_tag(tag):
             packages.add(tag)
-        elif tag not in (DATABASE_TAG, DOCUMENT_TAG):
+        elif tag.startswith(PIN_PREFIX):
+            pins.add(tag)
+        elif tag not in (DATABASE_TAG, DOCUMENT_TAG, PLAN_TAG):
             images.add(tag)
-    return Contents(store.url, frozenset(packages), frozenset(images), attached, index)
+    return Contents(store.url, frozenset(packages), frozenset(images), frozenset(pins), attached, index)
 
 
 def _read_index(store: RepositoryReader) -> Optional[PackageIndex]:

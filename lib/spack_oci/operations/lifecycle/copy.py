@@ -241,7 +241,9 @@ def execute_copy(
     finished: Finished = lambda tag, error: None,
     warn: Callable[[str], None] = lambda message: None,
 ) -> CopyResult:
-    """Do what ``plan`` says. ``found``: what the source has; ``progress``: bytes sent; ``finished``: each tag, done.
+    """Do what ``plan`` says.
+
+    ``found``: what the source has; ``progress``: bytes that were sent; ``finished``: each tag as it is done.
 
     Index: packages whose entries the source knows are merged without reading one of them again.
     """

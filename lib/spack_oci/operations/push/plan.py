@@ -3,7 +3,7 @@
 
 import contextlib
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ...archive.codec import Compression, memory_of
 from ...archive.fingerprint import prefix_fingerprint
@@ -12,6 +12,7 @@ from ...content.blob_cache import BlobCache, KnownLayer, LayerKey
 from ...content.transfer import mountable_repository
 from ...errors import ContentError, NotFound, SpackOciError
 from ...image.manifest import Base
+from ...index.condemned import read_plan
 from ...package.documents import read_package_documents
 from ...package.record import Layer, Package, package_tag
 from ...util.processes import available_cores, can_fork, mapped_in_processes
@@ -131,6 +132,8 @@ class PushPlan:
     refused: Sequence[Package] = ()
     #: what is there is pushed too
     force: bool = False
+    #: tags that a prune is going to delete
+    condemned: FrozenSet[str] = frozenset()
 
     def doing(self, action: str) -> List[PlannedPackage]:
         return [item for item in self.packages if item.action == action]
@@ -179,6 +182,9 @@ def plan_push(
     settings = settings or PushSettings()
     packages = list({package.dag_hash: package for package in packages}.values())
     there = set() if force else existing(store, packages, settings.transfer_jobs)
+    condemned = read_plan(store).condemned if there else {}
+    # what a prune is going to delete is not there
+    there = {package.dag_hash for package in packages if package.dag_hash in there and package.tag not in condemned}
     missing = [package for package in packages if package.dag_hash not in there]
     with _planned_apart(missing, settings, store.url) as planned_apart:
         refused = [package for package in missing if not may_be_pushed(package)]
@@ -193,7 +199,7 @@ def plan_push(
         else found.get(package.dag_hash) or _plan_one(package, settings, store.url)
         for package in packages
     ]
-    return PushPlan(planned, layers, warnings, refused, force)
+    return PushPlan(planned, layers, warnings, refused, force, frozenset(condemned))
 
 
 def existing(store: RepositoryReader, packages: Sequence[Package], jobs: int) -> Set[str]:

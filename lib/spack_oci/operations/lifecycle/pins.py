@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Pins: named sets of packages that a prune keeps, in the cache itself. One tag each, so two of them never collide."""
+
+import getpass
+import re
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any, Dict, FrozenSet, Iterable, List, Optional
+
+from ...content import ContentStore
+from ...content.artifacts import read_json_artifact, write_json_artifact
+from ...content.interfaces import RepositoryReader
+from ...errors import ConfigurationError, NotFound
+from .contents import PIN_PREFIX
+
+_MEDIA_TYPE = "application/vnd.spack-oci.pin.v1+json"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}\Z")
+
+
+@dataclass(frozen=True)
+class Pin:
+    """``hashes``: DAG hashes of roots. ``at``, ``until``: seconds since 1970; ``until`` None: for ever."""
+
+    name: str
+    hashes: FrozenSet[str]
+    by: str = ""
+    at: int = 0
+    until: Optional[int] = None
+
+    def is_over(self, now: float) -> bool:
+        return self.until is not None and self.until < now
+
+    def to_dict(self) -> Dict[str, Any]:
+        return {
+            "version": 1,
+            "name": self.name,
+            "hashes": sorted(self.hashes),
+            "by": self.by,
+            "at": self.at,
+            "until": self.until,
+        }
+
+
+def check_name(name: str) -> str:
+    """Raises ConfigurationError."""
+    if not _NAME.match(name):
+        raise ConfigurationError(
+            f"{name!r} cannot be the name of a pin",
+            remedy="use up to 100 lower-case letters, digits, dots, hyphens and underscores",
+        )
+    return name
+
+
+def write_pin(store: ContentStore, name: str, hashes: Iterable[str], until: Optional[int] = None) -> Pin:
+    """A pin of that name is replaced."""
+    pin = Pin(check_name(name), frozenset(hashes), _somebody(), int(time.time()), until)
+    if not pin.hashes:
+        raise ConfigurationError(f"the pin {name} would pin nothing", remedy="name specs or a lock file")
+    write_json_artifact(store, PIN_PREFIX + name, _MEDIA_TYPE, pin.to_dict())
+    return pin
+
+
+def read_pins(store: RepositoryReader, tags: Iterable[str]) -> List[Pin]:
+    """Those among ``tags``. Two requests each. Raises InvalidContent for one that is none: a pin is not overlooked."""
+    pins = []
+    for tag in sorted(tag for tag in tags if tag.startswith(PIN_PREFIX)):
+        document = read_json_artifact(store, tag, _MEDIA_TYPE, "pin")
+        pins.append(
+            Pin(
+                tag[len(PIN_PREFIX) :],
+                frozenset(document["hashes"]),
+                document.get("by") or "",
+                document.get("at") or 0,
+                document.get("until"),
+            )
+        )
+    return pins
+
+
+def remove_pin(store: ContentStore, name: str) -> None:
+    """Where tags cannot be deleted, the pin gets an end that is over. Raises NotFound if there is none."""
+    tag = PIN_PREFIX + check_name(name)
+    try:
+        store.resolve(tag)
+    except NotFound:
+        raise NotFound(f"{store.url} has no pin {name}", remedy=f"`spack oci pins {store.url}` lists them") from None
+    old = read_pins(store, [tag])[0]
+    write_json_artifact(store, tag, _MEDIA_TYPE, Pin(name, old.hashes, old.by, old.at, 1).to_dict())
+
+
+def _somebody() -> str:
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):  # a container without an entry for the user
+        return socket.gethostname()

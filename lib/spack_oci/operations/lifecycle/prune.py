@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Removing from a cache what nobody needs, in two steps with a grace period between them.
+
+:func:`plan_prune` says for each package why it is kept, or that it goes. :func:`condemn` takes those that go out of the
+index and writes the plan into the cache (:mod:`spack_oci.index.condemned`). :func:`delete_condemned`, in this run or in
+a later one, looks again at each that was condemned long enough and deletes what is still the same, is still not in the
+index, and whose manifest no kept tag names. So a push or an install that runs at the same time loses nothing, and a
+prune that was killed leaves a cache that works: the next one goes on.
+"""
+
+import time
+from dataclasses import dataclass, field
+from typing import AbstractSet, Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Set, Tuple
+
+from ...content import ContentStore
+from ...content.copy import children
+from ...errors import ConfigurationError, ContentError, NotFound, SpackOciError
+from ...index.condemned import Condemned, PrunePlan, read_plan, write_plan
+from ...index.model import PackageIndex
+from ...index.read_package import read_package
+from ...index.update import UpdateSettings, update_index
+from .contents import ALL_TYPES, LINK_RUN, Contents, closure
+from .pins import Pin
+
+_DAY = 86400
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What stays, with all that it needs. DAG hashes; ``newer_than``: seconds; ``last``: builds of a name and version.
+
+    ``locked`` and ``named``: what lock files have, and what matches specs.
+    """
+
+    locked: FrozenSet[str] = frozenset()
+    named: FrozenSet[str] = frozenset()
+    newer_than: Optional[float] = None
+    last: int = 0
+    build_dependencies: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.locked or self.named or self.newer_than is not None or self.last)
+
+
+@dataclass(frozen=True)
+class PlannedPrune:
+    """``kept``: tag -> why; ``doomed``: tag -> digest of the manifest; ``size``: bytes of layers that nothing else has.
+
+    ``unknown``: tags that the index does not know, which are left alone.
+    """
+
+    kept: Mapping[str, str]
+    doomed: Mapping[str, str]
+    size: int
+    unknown: Tuple[str, ...]
+    #: the plan that is in the cache
+    previous: PrunePlan = field(default_factory=PrunePlan)
+    #: digests of manifests -> when a prune first saw them, with those of now
+    seen: Mapping[str, int] = field(default_factory=dict)
+
+    def to_dict(self) -> Dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "kept": dict(sorted(self.kept.items())),
+            "doomed": dict(sorted(self.doomed.items())),
+            "size": self.size,
+            "unknown": list(self.unknown),
+        }
+
+
+def plan_prune(
+    store: ContentStore, contents: Contents, keep: Keep, pins: Iterable[Pin] = (), now: Optional[float] = None
+) -> PlannedPrune:
+    """Raises ConfigurationError where nothing says what to keep, or where the index is missing or not current.
+
+    Age counts from the first prune that saw a package: a registry does not tell when something was pushed.
+    """
+    now = time.time() if now is None else now
+    pinned = {h: f"pinned by {pin.name}" for pin in pins if not pin.is_over(now) for h in pin.hashes}
+    if keep.is_empty and not pinned:
+        raise ConfigurationError(
+            "nothing says what to keep, so all would be deleted",
+            remedy="name lock files or specs (--keep-lock, --keep-specs), an age (--keep-newer-than), or pin packages",
+        )
+    previous = read_plan(store)
+    index = _with_condemned(store, contents, previous)
+    entries = dict(index.packages())
+    seen = {entry.manifest.digest: previous.seen.get(entry.manifest.digest, int(now)) for entry in entries.values()}
+    roots = {
+        **_youngest(index, entries.keys(), seen, keep, now),
+        **_in_images(store, contents, {e.layer.digest: h for h, e in entries.items()}),
+        **dict.fromkeys(keep.named, "named"),
+        **dict.fromkeys(keep.locked, "in a lock file"),
+        **pinned,
+    }
+    types = ALL_TYPES if keep.build_dependencies else LINK_RUN
+    needed = closure(index, roots, types)
+    kept = {entries[h].tag: roots.get(h, "needed by what is kept") for h in needed & entries.keys()}
+    doomed = {e.tag: e.manifest.digest for h, e in entries.items() if h not in needed}
+    layers = {e.layer.digest for h, e in entries.items() if h in needed}
+    freed = {e.layer.digest: e.layer.size for h, e in entries.items() if h not in needed}
+    unknown = contents.packages - kept.keys() - doomed.keys()
+    return PlannedPrune(
+        kept,
+        doomed,
+        sum(size for digest, size in freed.items() if digest not in layers),
+        tuple(sorted(unknown)),
+        previous,
+        seen,
+    )
+
+
+def _with_condemned(store: ContentStore, contents: Contents, previous: PrunePlan) -> PackageIndex:
+    """The index, and the packages that a prune took out of it: two requests for each. What is kept now comes back."""
+    index = contents.need_index()
+    for tag in sorted(previous.condemned.keys() & contents.packages - index.tags.keys()):
+        try:
+            package = read_package(store, tag)
+        except ContentError:  # it goes, or is told as unknown
+            continue
+        index.add(package.nodes, package.entry)
+    return index
+
+
+def _youngest(
+    index: PackageIndex, hashes: AbstractSet[str], seen: Mapping[str, int], keep: Keep, now: float
+) -> Dict[str, str]:
+    found: Dict[str, str] = {}
+    builds: Dict[Tuple[str, str], List[Tuple[int, str]]] = {}
+    for dag_hash in hashes:
+        entry = index.entry(dag_hash)
+        assert entry is not None
+        since = seen[entry.manifest.digest]
+        if keep.newer_than is not None and now - since < keep.newer_than:
+            found[dag_hash] = f"seen less than {keep.newer_than / _DAY:g} days ago"
+        if keep.last:
+            node = index.node(dag_hash)
+            builds.setdefault((str(node["name"]), str(node["version"])), []).append((-since, dag_hash))
+    for same in builds.values():
+        for _, dag_hash in sorted(same)[: keep.last]:
+            found.setdefault(dag_hash, f"one of the last {keep.last} of its version")
+    return found
+
+
+def _in_images(store: ContentStore, contents: Contents, by_layer: Mapping[str, str]) -> Dict[str, str]:
+    """Packages whose layer an image has. An image that cannot be read is an error: what it has would be lost."""
+    found: Dict[str, str] = {}
+    for tag in sorted(contents.images):
+        for digest in _layers_of(store, tag):
+            if digest in by_layer:
+                found[by_layer[digest]] = f"in the image {tag}"
+    return found
+
+
+def _layers_of(store: ContentStore, reference: str, depth: int = 0) -> Set[str]:
+    descriptor, data = store.get_manifest(reference)
+    try:
+        parts = children(descriptor, data)
+    except ContentError:  # of a kind that has no layers of packages
+        return set()
+    layers = {blob.digest for blob in parts.blobs}
+    if depth < 3:
+        for manifest in parts.manifests:
+            layers |= _layers_of(store, manifest.digest, depth + 1)
+    return layers
+
+
+@dataclass
+class PruneResult:
+    #: tags
+    condemned: List[str] = field(default_factory=list)
+    deleted: List[str] = field(default_factory=list)
+    #: condemned, and pushed again or in the index meanwhile
+    reprieved: List[str] = field(default_factory=list)
+    #: condemned, and the grace period is not over
+    waiting: List[str] = field(default_factory=list)
+    failed: Dict[str, SpackOciError] = field(default_factory=dict)
+    #: manifests that were attached to what was deleted
+    attached: int = 0
+
+    def to_dict(self) -> Dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "condemned": sorted(self.condemned),
+            "deleted": sorted(self.deleted),
+            "reprieved": sorted(self.reprieved),
+            "waiting": sorted(self.waiting),
+            "failed": {tag: str(e) for tag, e in sorted(self.failed.items())},
+            "attached": self.attached,
+        }
+
+
+def condemn(
+    store: ContentStore, plan: PlannedPrune, settings: UpdateSettings, *, now: Optional[float] = None
+) -> PruneResult:
+    """Write the plan into the cache, then the index without what is on it.
+
+    In this order: a writer of the index in between would put the packages back.
+    """
+    now = time.time() if now is None else now
+    before = plan.previous.condemned
+    # the time of a condemned package counts on, unless it has got another manifest
+    condemned = {
+        tag: before[tag] if tag in before and before[tag].manifest == digest else Condemned(digest, int(now))
+        for tag, digest in plan.doomed.items()
+    }
+    wanted = PrunePlan(condemned, plan.seen)
+    if wanted != plan.previous:
+        write_plan(store, wanted)
+    if condemned.keys() != before.keys():
+        update_index(store, settings, compare_digests=False)
+    return PruneResult(
+        condemned=sorted(condemned.keys() - before.keys()), reprieved=sorted(plan.kept.keys() & before.keys())
+    )
+
+
+def delete_condemned(
+    store: ContentStore,
+    read_again: Callable[[], Contents],
+    result: PruneResult,
+    settings: UpdateSettings,
+    *,
+    grace: float,
+    now: Optional[float] = None,
+    finished: Callable[[str, Optional[SpackOciError]], None] = lambda tag, error: None,
+) -> PruneResult:
+    """Delete what was condemned at least ``grace`` seconds ago. ``read_again``: the contents as they are now.
+
+    A registry that refuses is told once, and nothing more is asked of it.
+    """
+    now = time.time() if now is None else now
+    plan = read_plan(store)
+    contents = read_again()
+    index = contents.need_index()
+    kept_digests = {entry.manifest.digest for _, entry in index.packages()} | _digests_of(store, contents.images)
+    left: Dict[str, Condemned] = {}
+    for number, (tag, condemned) in enumerate(sorted(plan.condemned.items())):
+        if now - condemned.since < grace:
+            result.waiting.append(tag)
+            left[tag] = condemned
+        elif tag in index.tags:
+            result.reprieved.append(tag)
+        else:
+            try:
+                _delete_package(store, tag, condemned, kept_digests, contents, result)
+                finished(tag, None)
+            except SpackOciError as e:
+                result.failed[tag] = e
+                left[tag] = condemned
+                finished(tag, e)
+                if _is_refusal(e):
+                    left.update(sorted(plan.condemned.items())[number:])
+                    break
+    current = read_plan(store)  # pushes may have taken something off
+    remaining = {tag: c for tag, c in left.items() if tag in current.condemned}
+    if remaining != current.condemned:
+        write_plan(store, PrunePlan(remaining, current.seen))
+    if result.deleted:
+        update_index(store, settings, compare_digests=False)
+    return result
+
+
+def _is_refusal(error: SpackOciError) -> bool:
+    return getattr(error, "status", None) in (400, 401, 403, 405, 501)
+
+
+def _digests_of(store: ContentStore, images: Iterable[str]) -> Set[str]:
+    return {store.resolve(tag).digest for tag in images}
+
+
+def _delete_package(
+    store: ContentStore,
+    tag: str,
+    condemned: Condemned,
+    kept_digests: AbstractSet[str],
+    contents: Contents,
+    result: PruneResult,
+) -> None:
+    try:
+        digest = store.resolve(tag).digest
+    except NotFound:
+        result.deleted.append(tag)
+        return
+    if digest != condemned.manifest:
+        result.reprieved.append(tag)
+        return
+    if digest in kept_digests:
+        store.delete_manifest(tag)  # the manifest stays, as another tag has it
+        result.deleted.append(tag)
+        return
+    attached = [r.digest for r in store.referrers(digest)]
+    attached_tags = contents.attached.get(digest, [])
+    store.delete_manifest(digest)
+    result.deleted.append(tag)
+    for other in [*attached_tags, *attached]:
+        try:
+            store.delete_manifest(other if ":" in other else store.resolve(other).digest)
+            result.attached += 1
+        except NotFound:
+            continue

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Pruning: what is kept and why, what goes when, and what others do meanwhile."""
+
+import pytest
+from spack_oci.content.copy import GraphCopy
+from spack_oci.errors import ConfigurationError, NotFound, ServerFailure, UnexpectedResponse
+from spack_oci.index.condemned import PLAN_TAG, read_plan
+from spack_oci.index.read import fetch_index
+from spack_oci.index.read_package import read_package
+from spack_oci.index.update import merge_pushed, update_index
+from spack_oci.operations.lifecycle.contents import read_contents
+from spack_oci.operations.lifecycle.pins import read_pins, remove_pin, write_pin
+from spack_oci.operations.lifecycle.prune import Keep, condemn, delete_condemned, plan_prune
+from support.cache_builder import QUICK, chain, node, push_image, push_package, sign, tag_of
+from support.memory_store import MemoryStore
+
+HOUR = 3600.0
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture
+def nodes():
+    return chain("p", 3)
+
+
+@pytest.fixture
+def lone():
+    return node("alone")
+
+
+@pytest.fixture
+def store(nodes, lone):
+    """p-2 needs p-1 needs p-0; and one that stands alone."""
+    store = MemoryStore()
+    for number in range(3):
+        push_package(store, nodes[number:])
+    push_package(store, [lone])
+    update_index(store, QUICK)
+    return store
+
+
+def keep(*kept, **more):
+    return Keep(named=frozenset(n["hash"] for n in kept), **more)
+
+
+def plan(store, rules, now=NOW):
+    contents = read_contents(store)
+    return plan_prune(store, contents, rules, read_pins(store, contents.pins), now)
+
+
+def prune(store, rules, now=NOW, grace=HOUR):
+    result = condemn(store, plan(store, rules, now), QUICK, now=now)
+    return delete_condemned(store, lambda: read_contents(store), result, QUICK, grace=grace, now=now)
+
+
+def packages(store):
+    return {tag for tag in store.tags() if tag.endswith(".spack") and tag != "index.spack"}
+
+
+def indexed(store):
+    return set(fetch_index(store).entries())
+
+
+def test_nothing_to_keep_is_an_error(store):
+    with pytest.raises(ConfigurationError, match="nothing says what to keep"):
+        plan(store, Keep())
+
+
+def test_what_is_kept_is_kept_with_what_it_needs(store, nodes, lone):
+    planned = plan(store, keep(nodes[1]))
+    assert planned.kept == {tag_of(nodes[1]): "named", tag_of(nodes[2]): "needed by what is kept"}
+    assert set(planned.doomed) == {tag_of(nodes[0]), tag_of(lone)} and planned.size > 0
+
+
+def test_in_the_grace_period_packages_are_out_of_the_index_and_still_there(store, nodes, lone):
+    before = packages(store)
+    result = prune(store, keep(nodes[0]))
+    assert result.condemned == [tag_of(lone)] == result.waiting and not result.deleted
+    assert packages(store) == before and lone["hash"] not in indexed(store)
+    update_index(store, QUICK, full=True)
+    assert lone["hash"] not in indexed(store)
+
+
+def test_after_it_they_are_deleted_with_their_signatures(store, nodes, lone):
+    signature = sign(store, store.resolve(tag_of(lone)))
+    kept = sign(store, store.resolve(tag_of(nodes[0])), b"other")
+    prune(store, keep(nodes[0]))
+    result = prune(store, keep(nodes[0]), now=NOW + HOUR)
+    assert result.deleted == [tag_of(lone)] and result.attached == 1 and not result.failed
+    assert packages(store) == {tag_of(n) for n in nodes}
+    assert kept in set(store.tags()) and signature not in set(store.tags())
+    assert read_plan(store).condemned == {}
+
+
+def test_without_grace_one_run_does_it(store, nodes, lone):
+    result = prune(store, keep(nodes[0]), grace=0)
+    assert result.deleted == [tag_of(lone)] and indexed(store) == {n["hash"] for n in nodes}
+
+
+def test_what_was_pushed_again_meanwhile_stays(store, nodes, lone):
+    prune(store, keep(nodes[0]))
+    push_package(store, [lone], layer=b"built anew")
+    result = prune(store, keep(nodes[0]), now=NOW + HOUR)
+    # it has another manifest, and so a time of its own
+    assert not result.deleted and tag_of(lone) in packages(store)
+
+
+def test_what_its_pusher_has_merged_into_the_index_stays(store, nodes, lone):
+    prune(store, keep(nodes[0]))
+    planned = plan(store, keep(nodes[0]), NOW + HOUR)
+    result = condemn(store, planned, QUICK, now=NOW + HOUR)
+    merge_pushed(store, [read_package(store, tag_of(lone))], QUICK)
+    result = delete_condemned(store, lambda: read_contents(store), result, QUICK, grace=HOUR, now=NOW + HOUR)
+    assert result.reprieved == [tag_of(lone)] and tag_of(lone) in packages(store)
+
+
+def test_a_package_that_is_wanted_again_comes_back_into_the_index(store, nodes, lone):
+    prune(store, keep(nodes[0]))
+    result = prune(store, keep(nodes[0], lone), now=NOW + 2 * HOUR)
+    assert result.reprieved == [tag_of(lone)] and not result.deleted
+    assert lone["hash"] in indexed(store)
+
+
+def test_packages_of_images_are_kept(store, nodes, lone):
+    push_image(store, "tools", content=f"layer of {lone['hash']}".encode())
+    assert plan(store, keep(nodes[0])).kept[tag_of(lone)] == "in the image tools"
+
+
+def test_pins_keep_until_they_are_over(store, nodes, lone):
+    write_pin(store, "paper-2026", [lone["hash"]], until=int(NOW + HOUR))
+    assert plan(store, keep(nodes[0])).kept[tag_of(lone)] == "pinned by paper-2026"
+    assert tag_of(lone) in plan(store, keep(nodes[0]), NOW + 2 * HOUR).doomed
+    write_pin(store, "for-ever", [lone["hash"]])
+    assert plan(store, Keep(), NOW + 2 * HOUR).kept == {tag_of(lone): "pinned by for-ever"}
+    remove_pin(store, "for-ever")
+    with pytest.raises(ConfigurationError):
+        plan(store, Keep(), NOW + 2 * HOUR)
+    with pytest.raises(NotFound, match="no pin other"):
+        remove_pin(store, "other")
+
+
+def test_age_counts_from_the_first_prune_that_saw_a_package(store, nodes, lone):
+    day = 24 * HOUR
+    rules = Keep(newer_than=30 * day)
+    assert len(plan(store, rules).kept) == 4
+    condemn(store, plan(store, rules), QUICK, now=NOW)
+    young = node("young")
+    push_package(store, [young])
+    update_index(store, QUICK)
+    planned = plan(store, rules, NOW + 31 * day)
+    assert planned.kept == {tag_of(young): "seen less than 30 days ago"} and len(planned.doomed) == 4
+
+
+def test_the_last_builds_of_a_version_are_kept(store, nodes):
+    condemn(store, plan(store, Keep(last=1)), QUICK, now=NOW)
+    newer = [node("p-0", package_hash=f"build {number}") for number in range(2)]
+    for build in newer:
+        push_package(store, [build])
+    update_index(store, QUICK)
+    planned = plan(store, Keep(last=2), NOW + HOUR)
+    assert {tag_of(build) for build in newer} <= planned.kept.keys()
+    # the oldest build of p-0 stays because p-1 needs it
+    assert planned.kept[tag_of(nodes[2])] == "needed by what is kept"
+
+
+def test_a_registry_that_does_not_delete_is_asked_once_and_loses_nothing(store, nodes, lone):
+    extra = node("extra")
+    push_package(store, [extra])
+    update_index(store, QUICK)
+    store.fail("delete_manifest", UnexpectedResponse("deleting: 405", status=405))
+    result = prune(store, keep(nodes[0]), grace=0)
+    assert len(result.failed) == 1 and store.calls["delete_manifest"] == 1
+    assert set(read_plan(store).condemned) == {tag_of(lone), tag_of(extra)}
+
+
+def test_a_manifest_that_an_image_tag_names_stays(store, nodes, lone):
+    with GraphCopy(store, store) as copier:
+        copier.copy(tag_of(lone), tag="by-another-name")
+    planned = plan(store, keep(nodes[0]))
+    assert tag_of(lone) in planned.kept
+
+
+def test_a_prune_that_was_killed_is_finished_by_the_next(store, nodes, lone):
+    store.fail("delete_manifest", ServerFailure("deleting: 500", status=500), times=1)
+    result = prune(store, keep(nodes[0]), grace=0)
+    assert list(result.failed) == [tag_of(lone)]
+    assert prune(store, keep(nodes[0]), grace=0, now=NOW + 1).deleted == [tag_of(lone)]
+    assert packages(store) == {tag_of(n) for n in nodes}
+
+
+def test_a_tag_that_the_index_does_not_know_is_left_alone(store, nodes):
+    late = node("late")
+    push_package(store, [late])
+    planned = plan(store, keep(nodes[0]))
+    assert planned.unknown == (tag_of(late),) and tag_of(late) not in planned.doomed
+
+
+def test_no_trace_of_a_prune_costs_a_writer_of_the_index_nothing(store):
+    store.reset()
+    update_index(store, QUICK)
+    assert ("get_manifest", PLAN_TAG) not in store.log
