@@ -7,7 +7,22 @@ stay cheap, as Spack does it for `spack help --all` too: the library is imported
 
 import argparse
 
-from . import clean, completion, copy, doctor, export, fetch, install, login, logout, push, show, update_index
+from . import (
+    clean,
+    completion,
+    copy,
+    doctor,
+    export,
+    fetch,
+    install,
+    login,
+    logout,
+    pins,
+    prune,
+    push,
+    show,
+    update_index,
+)
 from . import list as list_command
 
 #: in the order of `spack oci --help`
@@ -19,6 +34,8 @@ SUBCOMMANDS = (
     list_command,
     show,
     copy,
+    prune,
+    pins,
     export,
     login,
     logout,

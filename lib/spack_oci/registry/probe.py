@@ -337,16 +337,21 @@ def _referrers(store: RegistryStore) -> Check:
 
 
 def _delete(store: RegistryStore, allowed: _Allowed) -> Check:
-    """Of something that does not exist."""
-    scopes = store.client.scopes("pull", "push", "delete")
-    response = _ask(store, "DELETE", f"{store.repository.endpoint}/manifests/{NOWHERE}", scopes)
-    if response.status in (401, 403):
+    refused = deletion_refused(store)
+    if refused:
         allowed["delete"] = False
-        return Check("delete", WARN, "not allowed: `spack oci prune` will not work")
-    if response.status in (400, 405, 501):
-        return Check("delete", WARN, f"switched off ({response.status}): `spack oci prune` will not work")
+        return Check("delete", WARN, f"{refused}: `spack oci prune` will not work")
     allowed["delete"] = True
     return Check("delete", OK, "allowed")
+
+
+def deletion_refused(store: RegistryStore) -> str:
+    """Why nothing can be deleted in this repository; empty if it can. Asked of a manifest that does not exist."""
+    scopes = store.client.scopes("pull", "push", "delete")
+    status = _ask(store, "DELETE", f"{store.repository.endpoint}/manifests/{NOWHERE}", scopes).status
+    if status in (401, 403):
+        return "not allowed"
+    return f"switched off ({status})" if status in (400, 405, 501) else ""
 
 
 def _ask(

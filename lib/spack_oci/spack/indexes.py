@@ -34,12 +34,12 @@ def update(
     """Make the index say what the mirror has. Without ``create``, a mirror that has nothing is an error."""
     try:
         store = mirrors.open_store(mirror, mirrors.PUSH, create=create)
-        return update_index(store, _update_settings(mirror), full=full, compare_digests=compare_digests, create=create)
+        return update_index(store, update_settings(mirror), full=full, compare_digests=compare_digests, create=create)
     except NotFound as e:
         raise NotFound(e.message, remedy=f"{_did_you_mean(mirror)}--create makes an empty index there") from e
 
 
-def _update_settings(mirror: "spack.mirrors.mirror.Mirror") -> UpdateSettings:
+def update_settings(mirror: "spack.mirrors.mirror.Mirror") -> UpdateSettings:
     return UpdateSettings(
         jobs=settings.read().transfer_jobs,
         warn=tty.warn,
@@ -65,7 +65,7 @@ def update_after_push(mirror: "spack.mirrors.mirror.Mirror", result: PushResult)
     """Make the index name what was pushed, whoever else is writing it."""
     store = mirrors.open_store(mirror, mirrors.PUSH)
     try:
-        return merge_pushed(store, packages_of_push(result), _update_settings(mirror))
+        return merge_pushed(store, packages_of_push(result), update_settings(mirror))
     except IndexUpdateError as e:
         pushed = f"{counted(len(result.pushed), 'package')} pushed, but not in the index: "
         raise IndexUpdateError(pushed + e.message, remedy=e.remedy) from e

@@ -65,9 +65,12 @@ class Contents:
         return self.index
 
 
-def read_contents(store: RepositoryReader) -> Contents:
-    """Three requests and the pages of tags. The index first: a tag that comes in between is then only not in it."""
-    index = _read_index(store)
+def read_contents(store: RepositoryReader, index_store: Optional[RepositoryReader] = None) -> Contents:
+    """Three requests and the pages of tags. The index first: a tag that comes in between is then only not in it.
+
+    ``index_store``: where the index is, if not in the repository of the packages.
+    """
+    index = _read_index(index_store or store)
     packages: Set[str] = set()
     images: Set[str] = set()
     pins: Set[str] = set()

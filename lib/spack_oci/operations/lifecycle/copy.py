@@ -113,13 +113,18 @@ class Comparison:
     there: Contents
 
 
-def compare(source: RepositoryReader, destination: RepositoryReader) -> Comparison:
-    """Raises NotFound if the source does not exist; a destination without anything is empty."""
+def compare(
+    source: RepositoryReader,
+    destination: RepositoryReader,
+    source_index: Optional[RepositoryReader] = None,
+    destination_index: Optional[RepositoryReader] = None,
+) -> Comparison:
+    """``..._index``: where the index is, if not in the repository of the packages. Raises NotFound if the source does not exist; a destination without anything is empty."""
     if source.url.rstrip("/") == destination.url.rstrip("/"):
         raise ConfigurationError(f"{source.url} cannot be copied to itself")
-    found = read_contents(source)
+    found = read_contents(source, source_index)
     try:
-        there = read_contents(destination)
+        there = read_contents(destination, destination_index)
     except NotFound:
         there = Contents(destination.url)
     return Comparison(source, destination, found, there)
@@ -235,11 +240,11 @@ def execute_copy(
     destination: ContentStore,
     found: Contents,
     plan: CopyPlan,
+    index_settings: Optional[UpdateSettings] = None,
     *,
     jobs: int = 8,
     progress: Optional[Progress] = None,
     finished: Finished = lambda tag, error: None,
-    warn: Callable[[str], None] = lambda message: None,
 ) -> CopyResult:
     """Do what ``plan`` says.
 
@@ -258,20 +263,25 @@ def execute_copy(
                     result.copied[tag] = outcome
                     finished(tag, None)
     for tag in plan.delete:
-        try:
-            _delete(destination, tag, found.packages | found.images)
-            result.deleted.append(tag)
-            finished(tag, None)
-        except NotFound:
-            result.deleted.append(tag)
-        except SpackOciError as e:
-            result.failed[tag] = e
-            finished(tag, e)
-    result.index = _update_index(destination, found.index, plan, result, jobs, warn)
+        _delete(destination, tag, found.packages | found.images, result, finished)
+    result.index = _update_index(destination, found.index, plan, result, index_settings)
     return result
 
 
-def _delete(store: ContentStore, tag: str, kept: FrozenSet[str]) -> None:
+def _delete(store: ContentStore, tag: str, kept: FrozenSet[str], result: CopyResult, finished: Finished) -> None:
+    try:
+        _delete_tag(store, tag, kept)
+    except NotFound:
+        pass
+    except SpackOciError as e:
+        result.failed[tag] = e
+        finished(tag, e)
+        return
+    result.deleted.append(tag)
+    finished(tag, None)
+
+
+def _delete_tag(store: ContentStore, tag: str, kept: FrozenSet[str]) -> None:
     """A registry that deletes no single tags deletes the manifest, if no tag that is kept names it."""
     try:
         store.delete_manifest(tag)
@@ -293,13 +303,11 @@ def _update_index(
     index: Optional[PackageIndex],
     plan: CopyPlan,
     result: CopyResult,
-    jobs: int,
-    warn: Callable[[str], None],
+    settings: Optional[UpdateSettings],
 ) -> Optional[IndexUpdate]:
     copied = [tag for tag in plan.packages if tag in result.copied]
     if not copied and not result.deleted:
         return None
-    settings = UpdateSettings(jobs=jobs, warn=warn)
     if index is None or result.deleted or any(tag not in index.tags for tag in copied):
         return update_index(destination, settings, compare_digests=bool(copied))
     return merge_pushed(destination, indexed_packages(index, copied), settings)

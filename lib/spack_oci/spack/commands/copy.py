@@ -31,14 +31,16 @@ class Request:
 
 def plan(args: argparse.Namespace) -> Request:
     """What the arguments of the sub-command ask for, compared with what is there."""
-    source = mirrors.open_store(mirror_arguments.find(args.source, mirrors.FETCH)[0], mirrors.FETCH)
+    origin = mirror_arguments.find(args.source, mirrors.FETCH)[0]
+    source = mirrors.open_store(origin, mirrors.FETCH)
     destination = mirror_arguments.find(args.destination, mirrors.PUSH)[0]
     there: RepositoryReader
     try:
         there = mirrors.open_store(destination, mirrors.PUSH)
+        index_there: RepositoryReader = mirrors.open_index_store(destination, mirrors.PUSH)
     except NotFound:  # a layout that a copy will create
-        there = MissingStore(destination.push_url)
-    both = compare(source, there)
+        there = index_there = MissingStore(destination.push_url)
+    both = compare(source, there, mirrors.open_index_store(origin, mirrors.FETCH), index_there)
     selection = Selection(
         roots=_roots(both.found, args),
         tags=frozenset(args.tag) if args.tag or args.specs or args.lock else None,
