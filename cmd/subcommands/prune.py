@@ -11,8 +11,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "prune",
         help="remove packages from a mirror that nobody needs",
         description="Say what to keep; the rest is taken out of the index at once, and deleted after a grace period "
-        "by this run (--grace 0) or by the next one. What is kept is kept with all that it needs to run, its signatures "
-        "and SBOMs; packages of image tags and pins are always kept. What is pushed again meanwhile stays.",
+        "by this run (--grace 0) or by the next one. What is kept is kept with all that it needs to run, its "
+        "signatures and SBOMs; packages of image tags and pins are always kept. What is pushed again meanwhile stays.",
         **examples(
             "spack oci prune --dry-run --keep-lock spack.lock team     # what would go, and why the rest stays",
             "spack oci prune --keep-lock a.lock --keep-lock b.lock --keep-newer-than 14d team",
@@ -28,7 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="keep what this spack.lock has; may be repeated",
     )
     parser.add_argument(
-        "--keep-specs", metavar="SPEC", nargs="+", default=[], help="keep the packages that match one of these"
+        "--keep-specs", metavar="SPEC", action="append", default=[], help="keep what matches; may be repeated"
     )
     parser.add_argument(
         "--keep-newer-than",

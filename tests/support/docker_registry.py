@@ -73,6 +73,10 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
+def _yaml(value: bool) -> str:
+    return str(value).lower()
+
+
 @contextlib.contextmanager
 def docker_registry(
     auth: Optional[str] = None,
@@ -83,12 +87,13 @@ def docker_registry(
     directory: Optional[Path] = None,
     fast: bool = False,
     access_log: bool = True,
+    delete: bool = True,
 ) -> Iterator[DockerRegistry]:
     """``auth``: None, ``"htpasswd"`` (``users``: name to password) or ``"token"`` (``token``: realm, service, issuer
     and rootcertbundle, see ``token_server``). Pass ``port`` and ``directory`` to start a stopped one again with its
     content. ``fast``: with a lazy garbage collector, for measurements of clients: this registry allocates 4 MiB for
     each GET of a blob, spends half of its time on collecting them, and would be what is measured. Without an
-    ``access_log``, ``requests()`` is empty.
+    ``access_log``, ``requests()`` is empty. ``delete``: whether it deletes manifests.
     """
     program = binary()
     with contextlib.ExitStack() as stack:
@@ -99,8 +104,8 @@ def docker_registry(
         config = directory / "config.yml"
         lines = [
             "version: 0.1",
-            f"log: {{level: error, accesslog: {{disabled: {str(not access_log).lower()}}}, formatter: text}}",
-            f"storage: {{filesystem: {{rootdirectory: {directory / 'data'}}}, delete: {{enabled: true}}}}",
+            f"log: {{level: error, accesslog: {{disabled: {_yaml(not access_log)}}}, formatter: text}}",
+            f"storage: {{filesystem: {{rootdirectory: {directory / 'data'}}}, delete: {{enabled: {_yaml(delete)}}}}}",
             f"http: {{addr: '{host}'" + (f", tls: {{certificate: {ca.cert}, key: {ca.key}}}" if ca else "") + "}",
         ]
         if auth == "htpasswd":

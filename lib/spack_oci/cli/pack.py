@@ -9,6 +9,7 @@ from typing import Any
 from ..commandline.common import messages_apart, print_json
 from ..content.interfaces import MissingStore
 from ..errors import ConfigurationError, NotFound
+from ..index.update import UpdateSettings
 from ..layout import open_layout
 from ..layout.gc import collect_garbage
 from ..operations.images.image_files import write_layout_archive
@@ -65,7 +66,8 @@ def _copy(args: argparse.Namespace, roots: "frozenset[str]", directory: str) -> 
         return plan, CopyResult()
     target = open_layout(location, create=True)
     jobs = settings.read().transfer_jobs
-    return plan, execute_copy(source, target, both.found, plan, jobs=jobs, warn=warn)
+    index_settings = UpdateSettings(jobs=jobs, warn=warn)
+    return plan, execute_copy(source, target, both.found, plan, index_settings, jobs=jobs)
 
 
 def _tell(args: argparse.Namespace, plan: CopyPlan, result: CopyResult, destination: str) -> int:

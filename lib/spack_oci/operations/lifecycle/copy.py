@@ -119,7 +119,10 @@ def compare(
     source_index: Optional[RepositoryReader] = None,
     destination_index: Optional[RepositoryReader] = None,
 ) -> Comparison:
-    """``..._index``: where the index is, if not in the repository of the packages. Raises NotFound if the source does not exist; a destination without anything is empty."""
+    """``..._index``: where the index is, if not in the repository of the packages.
+
+    Raises NotFound if the source does not exist; a destination without anything is empty.
+    """
     if source.url.rstrip("/") == destination.url.rstrip("/"):
         raise ConfigurationError(f"{source.url} cannot be copied to itself")
     found = read_contents(source, source_index)

@@ -17,7 +17,7 @@ from ...operations.lifecycle.copy import CopyPlan, CopyResult, Selection, compar
 from ...operations.lifecycle.lock_files import hashes_of_lock_file
 from ...util.sizes import format_size
 from ...util.text import counted, elided
-from .. import mirror_arguments, mirrors
+from .. import indexes, mirror_arguments, mirrors
 from .select import hashes_matching
 
 
@@ -101,7 +101,8 @@ def execute(request: Request, jobs: int, *, quiet: bool) -> CopyResult:
 
     _tell_of_missing(planned)
     store = mirrors.open_store(request.destination, mirrors.PUSH, create=True)
-    result = execute_copy(request.source, store, request.found, planned, jobs=jobs, finished=finished, warn=tty.warn)
+    settings = indexes.update_settings(request.destination)
+    result = execute_copy(request.source, store, request.found, planned, settings, jobs=jobs, finished=finished)
     if not quiet:
         sent = f", {format_size(result.bytes_sent)} sent" if result.bytes_sent else ""
         mounted = f", {counted(result.mounted, 'blob')} mounted" if result.mounted else ""

@@ -77,7 +77,7 @@ def _check_deletion(mirror: "spack.mirrors.mirror.Mirror", store: ContentStore) 
     if refused:
         raise ConfigurationError(
             f"{mirror.push_url} deletes nothing: {refused}",
-            remedy="ask its owner; --dry-run shows what could go. ghcr.io deletes by its web interface and REST API only",
+            remedy="ask its owner; --dry-run shows what could go. ghcr.io deletes by its web page and REST API only",
         )
 
 
