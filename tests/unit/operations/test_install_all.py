@@ -3,6 +3,7 @@
 
 import io
 import os
+import shutil
 import signal
 import threading
 import time
@@ -101,6 +102,60 @@ def test_everything_is_installed_installation_order(tmp_path, workers):
     order = steps.registered
     assert order.index("a") < order.index("b") < order.index("c") < order.index("d")
     assert sorted(seen) == sorted(f"[+] {tmp_path}/{name}" for name in CHAIN)
+
+
+@pytest.mark.parametrize("needs", ["", "outer"])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_prefix_in_another_one_is_made_when_that_is_there(tmp_path, needs, workers):
+    """Projections may put one package into another; what is inside is nothing without it."""
+    steps = NestedSteps(tmp_path, {})
+    outcomes = install_all(nested(tmp_path, needs), steps, InstallLimits(workers, ahead=1))
+    assert {o.status for o in outcomes} == {INSTALLED} and steps.registered[0] == "outer"
+
+
+@pytest.mark.parametrize("needs", ["", "outer"])
+@pytest.mark.parametrize("step", ["fetch", "extract", "finish"])
+def test_a_prefix_in_one_that_failed_is_not_made(tmp_path, needs, step):
+    steps = NestedSteps(tmp_path, {(step, "outer"): PrefixTooLong("no")})
+    outcomes = install_all(nested(tmp_path, needs), steps)
+    assert [o.status for o in outcomes] == [SKIPPED, FAILED, SKIPPED] and steps.registered == []
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_package_in_the_prefix_of_one_that_depends_on_it(tmp_path, fails):
+    """It is extracted after the other one, and finished before it; without the other one it is nothing."""
+    steps = NestedSteps(tmp_path, {("finish", "outer"): PrefixTooLong("no")} if fails else {})
+    plan = nested(tmp_path, "", outer_needs="inner")[1:]
+    plan = [item for item in plan if item.dag_hash != "innermost"]
+    outcomes = {o.item.dag_hash: o.status for o in install_all(plan, steps)}
+    expected = {"outer": FAILED, "inner": SKIPPED} if fails else {"outer": INSTALLED, "inner": INSTALLED}
+    assert outcomes == expected and steps.registered == ([] if fails else ["inner", "outer"])
+    assert os.listdir(tmp_path) == ([] if fails else ["outer"])
+
+
+def nested(root, needs, outer_needs=""):
+    """innermost is in inner, which is in outer; the small ones are fetched first."""
+    prefixes = {"innermost": "outer/x/inner/y/innermost", "outer": "outer", "inner": "outer/x/inner"}
+    needed = {"innermost": needs, "outer": outer_needs, "inner": needs}
+    return [
+        InstallItem(name, name, os.path.join(str(root), path), frozenset(needed[name].split()), 100 - len(path))
+        for name, path in prefixes.items()
+    ]
+
+
+class NestedSteps(Steps):
+    def extract(self, item, fetched):
+        self._maybe_fail("extract", item)
+        assert not os.path.exists(item.prefix)
+        assert item.dag_hash == "outer" or os.path.exists(os.path.join(self.root, "outer"))
+        os.makedirs(item.prefix)
+
+    def finish(self, item):
+        self._maybe_fail("finish", item)
+
+    def discard(self, item):
+        shutil.rmtree(item.prefix, ignore_errors=True)
 
 
 def test_nothing_to_do(tmp_path):

@@ -10,13 +10,14 @@ A package that fails takes down its dependents and nothing else. Whatever ends a
 either registered, with all of its dependencies, or gone: what was extracted and cannot be registered is discarded.
 """
 
+import os
 import queue
 import threading
 import time
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Callable, Deque, FrozenSet, List, Optional, Protocol, Sequence, Set, Tuple
+from typing import Any, Callable, Deque, Dict, FrozenSet, List, Optional, Protocol, Sequence, Set, Tuple
 
 from ...content import Progress
 from ...errors import SpackOciError
@@ -200,6 +201,8 @@ class _State:
     item: InstallItem
     #: dependencies in the plan that are not finished yet
     waiting: Set[str]
+    #: the package whose prefix this one's is in, if the plan has one
+    outer: Optional["_State"] = None
     extracted: bool = False
     #: a worker has begun with it, so that there may be something to discard
     touched: bool = False
@@ -207,6 +210,11 @@ class _State:
     error: Optional[BaseException] = None
     skipped: bool = False
     seconds: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Also the packages whose prefixes this one is in."""
+        return self.finished and (self.outer is None or self.outer.complete)
 
     @property
     def over(self) -> bool:
@@ -232,6 +240,9 @@ class _Install:
         self._reporter = reporter
         planned = {item.dag_hash for item in items}
         self._states = {i.dag_hash: _State(i, set(i.dependencies & planned) - {i.dag_hash}) for i in items}
+        self._find_outer_packages()
+        #: fetched packages that wait until their outer one is extracted
+        self._inner: Dict[str, List[Tuple[_State, Any]]] = {}
         self._order = installation_order(items)
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         #: (step, package, what extracting needs) that wait for a process
@@ -240,6 +251,18 @@ class _Install:
         self._ahead = 0
         self._limiter = TransferLimiter(limits.transfers)
         self._fetches = _Fetches(steps, limits.transfers, reporter)
+
+    def _find_outer_packages(self) -> None:
+        """Prefixes may be in each other (projections). What is inside is made when the outer prefix is there, and is
+        of no use without it."""
+        by_prefix = {state.item.prefix: state for state in self._states.values()}
+        for state in self._states.values():
+            directory = os.path.dirname(state.item.prefix)
+            while directory not in by_prefix and directory != os.path.dirname(directory):
+                directory = os.path.dirname(directory)
+            state.outer = by_prefix.get(directory) if directory != state.item.prefix else None
+            if state.outer is not None and state.item.dag_hash not in state.outer.item.dependencies:
+                state.waiting.add(state.outer.item.dag_hash)
 
     def run(self) -> List[InstallOutcome]:
         # forked before the first thread
@@ -256,7 +279,7 @@ class _Install:
                 event.handle(event.state, event.future)
         finally:
             self._close()
-        return [self._outcome(state) for state in self._states.values()]
+        return [self._outcome(state, state.complete) for state in self._states.values()]
 
     def _fork(self) -> Optional[ProcessPool]:
         try:
@@ -274,7 +297,7 @@ class _Install:
         self._fetches.end(patience)
         registered: List[InstallItem] = []
         try:
-            complete = [item for item in self._order if self._states[item.dag_hash].finished]
+            complete = [item for item in self._order if self._states[item.dag_hash].complete]
             self._steps.register(complete)
             registered = complete
         finally:
@@ -306,8 +329,12 @@ class _Install:
         if error is not None:
             self._ahead -= state.item.size
             self._fail(state, error)
-        else:
+        elif state.outer is None or state.outer.extracted or state.over:
             self._jobs.append((_EXTRACT, state, future.result()))
+        else:
+            # others may come ahead of it: the outer one, for example
+            self._ahead -= state.item.size
+            self._inner.setdefault(state.outer.item.dag_hash, []).append((state, future.result()))
 
     # --- extract and finish
 
@@ -341,6 +368,9 @@ class _Install:
         if self._succeeded(state, future):
             state.extracted = True
             self._finish_if_ready(state)
+            for inner, fetched in self._inner.pop(state.item.dag_hash, ()):
+                self._ahead += inner.item.size
+                self._jobs.append((_EXTRACT, inner, fetched))
 
     def _finished(self, state: _State, future: "Future[float]") -> None:
         if not self._succeeded(state, future):
@@ -377,18 +407,19 @@ class _Install:
         while failed:
             gone = failed.pop().item.dag_hash
             for other in self._states.values():
-                if gone in other.waiting and not other.over:
+                is_inside = other.outer is not None and other.outer.item.dag_hash == gone
+                if (gone in other.waiting or is_inside) and not other.over:
                     other.skipped = True
                     self._tell(other)
                     failed.append(other)
 
     def _tell(self, state: _State) -> None:
-        self._reporter.finished(state.item.label, outcome_line(self._outcome(state)))
+        self._reporter.finished(state.item.label, outcome_line(self._outcome(state, state.finished)))
 
-    def _outcome(self, state: _State) -> InstallOutcome:
+    def _outcome(self, state: _State, installed: bool) -> InstallOutcome:
         if state.error is not None:
             return InstallOutcome(state.item, FAILED, state.error, state.seconds)
-        return InstallOutcome(state.item, INSTALLED if state.finished else SKIPPED, None, state.seconds)
+        return InstallOutcome(state.item, INSTALLED if installed else SKIPPED, None, state.seconds)
 
 
 def installation_order(items: Sequence[InstallItem]) -> List[InstallItem]:

@@ -119,8 +119,10 @@ class SpackSteps:
         timer = spack.util.timer.Timer()
         with timer.measure("install"):
             # what is there and not in the database was left by an install that was killed
-            relocation = self._relocations[item.dag_hash]
-            install.install_fetched(spec, package, os.path.lexists(item.prefix), relocation)
+            is_there = os.path.lexists(item.prefix)
+            if is_there:
+                _check_nothing_inside(item)
+            install.install_fetched(spec, package, is_there, self._relocations[item.dag_hash])
         timer.stop()
         times = io.StringIO()
         timer.write_json(times, {"name": spec.name, "cache": True, "hash": item.dag_hash})
@@ -147,6 +149,16 @@ class SpackSteps:
         if item.dag_hash not in self._planned.overwritten:  # else it is registered: the old one, or the new one
             remove_tree(item.prefix)
         remove_stale(item.prefix)
+
+
+def _check_nothing_inside(item: InstallItem) -> None:
+    """Raise StorageError if the prefix of an installed package is in that of ``item``, which is to be replaced."""
+    for other in spack.store.STORE.db.query_local(installed=True):
+        if str(other.prefix).startswith(item.prefix + os.sep):
+            raise StorageError(
+                f"installing {item.label}: {packages.label(other)} is installed in its prefix, {item.prefix}",
+                remedy="uninstall that package first, and install both together",
+            )
 
 
 def install_closure(
