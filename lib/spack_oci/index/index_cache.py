@@ -83,10 +83,11 @@ class IndexCache:
     def known(self, url: str) -> Optional[KnownIndex]:
         """What is kept, without reading it."""
         meta = self._meta(url) or {}
-        digest, manifest, document = (meta.get(key) for key in ("digest", "manifest", "document_digest"))
-        if not isinstance(digest, str) or not isinstance(manifest, str) or not isinstance(document, str):
+        values = [meta.get(key) for key in ("digest", "manifest", "document_digest", "source")]
+        digest, manifest, document, source = map(str, values)
+        if not all(isinstance(value, str) for value in values):
             return None
-        return KnownIndex(digest, manifest, document, meta.get("is_named") is True)
+        return KnownIndex(digest, manifest, document, meta.get("is_named") is True, source)
 
     def age(self, url: str) -> float:
         """Seconds since what is kept was fetched or confirmed; infinite if nothing is."""
@@ -257,6 +258,8 @@ def load_indexes(
             return load_index(cache, url, stores[url], ttl=ttl)
         except SpackOciError as e:
             return e
+        except Exception as e:  # content that no check foresaw must not keep the other mirrors out
+            return InvalidContent(f"the index of {url} cannot be understood ({type(e).__name__}: {ascii(e)[:200]})")
 
     if not stores:
         return {}

@@ -164,8 +164,6 @@ def _check_relations(node: Mapping[str, Any]) -> None:
     if "compiler" in node and "annotations" not in node:  # an error of Spack's reader
         raise _Malformed("a compiler and no annotations")
     for name, value in node.get("parameters", {}).items():
-        if type(value) is bool or (type(value) is list and not value):
-            continue
         if not (_is_strings(value) if name in COMPILER_FLAGS else _is_variant(value)):
             raise _Malformed(f"no valid value of {_shown(name)}: {_shown(value)}")
 

@@ -32,6 +32,8 @@ class KnownIndex(NamedTuple):
     document: str
     #: whether the manifest of ``index.spack`` changes whenever any of this does
     is_named: bool
+    #: the tag that it came from
+    source: str
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class IndexDocument:
     @property
     def known(self) -> KnownIndex:
         document = "" if self.document is None else sha256_digest(self.document)
-        return KnownIndex(self.digest, self.manifest, document, self.is_named)
+        return KnownIndex(self.digest, self.manifest, document, self.is_named, self.source)
 
     def entries(self, hashes: Optional[Iterable[str]] = None) -> Dict[str, PackageEntry]:
         """What is known of the packages with these DAG hashes (None: of all). Empty without a document of ours."""
@@ -134,7 +136,11 @@ def _fetch_database(
     reason: str,
 ) -> Union[IndexDocument, NotModified]:
     """Spack's index; an older document of ours still helps to find packages that have not changed since."""
-    manifest, database, data = read_database(store, current.digest, known.digest if known is not None else None)
+    known_digest = None
+    # one that came with a document of ours is now without it, which a reader has to be told
+    if known is not None and known.source == DATABASE_TAG and known.document == (ours.document.digest if ours else ""):
+        known_digest = known.digest
+    manifest, database, data = read_database(store, current.digest, known_digest)
     if data is None:
         return NotModified(database.digest)
     checked = check_database(data, f"{DATABASE_TAG} of {store.url}")

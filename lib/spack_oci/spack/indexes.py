@@ -61,6 +61,18 @@ def _did_you_mean(mirror: "spack.mirrors.mirror.Mirror") -> str:
     return ""
 
 
+def without_index(mirror: "spack.mirrors.mirror.Mirror", word: str) -> NotFound:
+    """What to tell of a mirror that has no index. ``word``: what a user would write for it."""
+    try:
+        is_empty = not any(True for _ in mirrors.open_store(mirror, mirrors.FETCH).tags())
+    except SpackOciError:
+        is_empty = False
+    if is_empty:
+        remedy = f"{_did_you_mean(mirror)}check the name; a push fills it"
+        return NotFound(f"{mirror.fetch_url} has neither packages nor an index", remedy=remedy)
+    return NotFound(f"{mirror.fetch_url} has no index", remedy=f"make one with `spack oci update-index {word}`")
+
+
 def update_after_push(mirror: "spack.mirrors.mirror.Mirror", result: PushResult) -> IndexUpdate:
     """Make the index name what was pushed, whoever else is writing it."""
     store = mirrors.open_store(mirror, mirrors.PUSH)

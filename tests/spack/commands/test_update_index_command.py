@@ -43,6 +43,9 @@ def test_mistyped_name_gets_no_index(cache, consumer):
     assert failed.returncode == 1
     assert "neither packages nor an index" in failed.stderr
     assert f"did you mean cache ({cache.url})" in failed.stderr and "--create" in failed.stderr
+    listed = consumer.run("oci", "list", typo, check=False)
+    assert listed.returncode == 1 and f"did you mean cache ({cache.url})" in listed.stderr
+    assert "update-index" not in listed.stderr
     assert list(store_of(cache).tags()) and not list(open_repository(parse_url(typo)).tags())
     consumer.run("oci", "update-index", "--create", typo)
     assert "index.spack" in list(open_repository(parse_url(typo)).tags())

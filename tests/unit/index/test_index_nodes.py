@@ -43,6 +43,7 @@ MALFORMED = [
     (parameters(shared={}), "shared"),
     (parameters(cflags=5), "cflags"),
     (parameters(cflags="-O2"), "cflags"),
+    (parameters(cflags=True), "cflags"),
     (parameters(cxxflags=[5]), "cxxflags"),
     ({"parameters": []}, "parameters"),
     ({"arch": {"platform": "linux", "platform_os": "debian12", "target": {}}}, "valid arch"),

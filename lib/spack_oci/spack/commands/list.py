@@ -127,8 +127,9 @@ def indexes(
     result = []
     for url, outcome in load_indexes(index_cache(), openers, ttl=0).items():
         if isinstance(outcome, NotFound):
-            remedy = f"make one with `spack oci update-index {word_for(by_url[url])}`"
-            failures[url] = NotFound(f"{url} has no index", remedy=remedy)
+            from ..indexes import without_index
+
+            failures[url] = without_index(by_url[url], word_for(by_url[url]))
         elif isinstance(outcome, SpackOciError):
             failures[url] = outcome
         else:
