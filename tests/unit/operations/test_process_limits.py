@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 PROGRAM = """
 import io, os, pathlib, resource, sys, threading, time
 import concurrent.futures, multiprocessing.connection, queue, selectors, tempfile
-import spack_oci.image.runtime
+import jsonschema, spack_oci.image.runtime  # what is imported lazily is not to be read by the other user
 from spack_oci.archive.unpack.read_ahead import ReadAhead
 from spack_oci.layout import open_layout
 from spack_oci.operations.install.execute import InstallItem, InstallLimits, fetch_all, install_all
