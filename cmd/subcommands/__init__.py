@@ -15,12 +15,14 @@ from . import (
     export,
     fetch,
     install,
+    key,
     login,
     logout,
     pins,
     prune,
     push,
     show,
+    sign,
     update_index,
 )
 from . import list as list_command
@@ -37,6 +39,8 @@ SUBCOMMANDS = (
     prune,
     pins,
     export,
+    sign,
+    key,
     login,
     logout,
     doctor,

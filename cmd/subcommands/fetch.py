@@ -5,7 +5,7 @@ import argparse
 
 from spack.cmd.common import arguments
 
-from .common import add_json, allow_options_anywhere, examples, print_json
+from .common import add_json, add_no_check_signature, allow_options_anywhere, examples, print_json
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -17,6 +17,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         **examples("spack oci fetch hdf5 ^openmpi", "spack oci fetch                       # the active environment"),
     )
     parser.add_argument("specs", nargs="*", metavar="SPEC", help="default: the roots of the active environment")
+    add_no_check_signature(parser)
     add_json(parser)
     arguments.add_concretizer_args(parser)
     allow_options_anywhere(parser, "specs")
@@ -28,7 +29,9 @@ def fetch(args: argparse.Namespace) -> int:
     from spack_oci.spack.output import reporter
 
     roots = install_plan.concretized_roots(args.specs)
-    planned, outcomes = install.fetch_closure(roots, reporter=None if args.json else reporter(print))
+    planned, outcomes = install.fetch_closure(
+        roots, reporter=None if args.json else reporter(print), unsigned=args.unsigned
+    )
     if args.json:
         install.print_failures(outcomes, "fetched")
         print_json(install.outcome_document(planned, outcomes))

@@ -6,7 +6,7 @@ import argparse
 from spack.cmd.common import arguments
 from spack_oci.commandline.definitions import add_dry_run
 
-from .common import add_json, allow_options_anywhere, examples, print_json
+from .common import add_json, add_no_check_signature, allow_options_anywhere, examples, print_json
 
 #: options of `spack install` that make no sense here
 _ONLY_FOR_BUILDS = (
@@ -33,6 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("specs", nargs="*", metavar="SPEC", help="default: the roots of the active environment")
     add_dry_run(parser)
+    add_no_check_signature(parser)
     parser.add_argument(
         "--only",
         default="package,dependencies",
@@ -88,6 +89,7 @@ def install(args: argparse.Namespace) -> int:
         reporter=None if args.json else reporter(print),
         verbose=args.verbose,
         fail_fast=args.fail_fast,
+        unsigned=args.unsigned,
     )
     if args.json:
         command.print_failures(outcomes, "installed")

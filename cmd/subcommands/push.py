@@ -2,6 +2,7 @@
 """`spack oci push`"""
 
 import argparse
+from typing import Any
 
 from spack.cmd.common import arguments
 from spack_oci.commandline.definitions import add_push_options
@@ -31,7 +32,20 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help=f"{DEFAULT_MIRROR_HELP}. Then specs; default: the roots of the active environment",
     )
     add_push_options(parser)
-    parser.add_argument("-u", "--unsigned", action="store_true", help="do not sign (packages are not signed yet)")
+    signing = parser.add_mutually_exclusive_group()
+    signing.add_argument(
+        "--sign",
+        nargs="?",
+        const="",
+        metavar="KEY",
+        help="sign what is pushed with the private key in a file (default: what oci:signing names, if it names one)",
+    )
+    signing.add_argument("-u", "--unsigned", action="store_true", help="do not sign, though oci:signing names a key")
+    parser.add_argument(
+        "--digests",
+        metavar="FILE",
+        help="write HOST/NAME@DIGEST of what was pushed, a line each, for a signer of your own; -: standard output",
+    )
     parser.add_argument(
         "--exclude",
         action="append",
@@ -72,7 +86,7 @@ def push(args: argparse.Namespace) -> int:
     import spack.llnl.util.tty as tty
     from spack_oci.archive.codec import Compression
     from spack_oci.spack import mirror_arguments, mirrors
-    from spack_oci.spack.commands import push
+    from spack_oci.spack.commands import push, sign
 
     with messages_apart(args.json):
         mirror_name, spec_args = mirror_arguments.split(args.arguments, "push")
@@ -98,6 +112,7 @@ def push(args: argparse.Namespace) -> int:
             compression=Compression.parse(args.compression) if args.compression else None,
             image=image_options(args, args.tags),
             progress=not args.json,
+            signer=_signer(args),
         )
         result = push.plan(request) if args.dry_run else push.run(request)
         planned = push.planned_images(request) if args.dry_run else []
@@ -110,8 +125,21 @@ def push(args: argparse.Namespace) -> int:
                 base = f" on {image['base']}" if image["base"] else ""
                 tty.info(f"{image['image']} would be an image of {len(image['packages'])} packages{base}")
         return 0
+    if args.digests:
+        sign.write_digests(args.digests, push.pushed_references(result))
     if args.json:
         print_json(push.outcome_document(result))
     else:
         push.print_outcome(result)
     return 1 if result.failed else 0
+
+
+def _signer(args: argparse.Namespace) -> Any:
+    """None where nothing is to be signed; then nothing of signing is imported."""
+    import spack.config
+
+    if args.unsigned or args.dry_run or (args.sign is None and not spack.config.get("oci:signing")):
+        return None
+    from spack_oci.spack import trust
+
+    return trust.signer() if args.sign is None else trust.required_signer(args.sign or None)

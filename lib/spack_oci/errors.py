@@ -39,6 +39,11 @@
     │   ├── UnknownDatabase         its database is of a version that is not known here
     │   ├── CorruptDatabase         its database cannot be read
     │   └── StoreLocked             another process holds a lock on it for too long
+    ├── TrustError                  what a policy of ``oci:trust`` asks for is not there
+    │   ├── NotSigned               no signature, or none by a key of the policy
+    │   ├── BadSignature            a signature that does not fit: altered, of another package, of another repository
+    │   └── StaleIndex              an index older than one seen before, too old, or not signed any more
+    ├── SigningError                no signature could be made
     └── StorageError                the local disk: full, read-only, not permitted
 
 The message of an error is one line: what was being done, to what, and what came back. ``remedy`` is one more sentence:
@@ -219,6 +224,26 @@ class CorruptDatabase(StoreError):
 
 class StoreLocked(StoreError):
     default_remedy = "wait until the other command is done, then try again"
+
+
+class TrustError(SpackOciError):
+    pass
+
+
+class NotSigned(TrustError):
+    pass
+
+
+class BadSignature(TrustError):
+    pass
+
+
+class StaleIndex(TrustError):
+    pass
+
+
+class SigningError(SpackOciError):
+    pass
 
 
 class StorageError(SpackOciError):

@@ -99,7 +99,7 @@ def clone(branch: str, target: Path) -> None:
 def python(ours: bool) -> Path:
     """An interpreter with clingo, and with this package (editable) or without it. Raises Unavailable."""
     target = cache_directory() / ("python-ours" if ours else "python-vanilla")
-    requirements = ["clingo>=5.6", *(["-e", str(REPOSITORY)] if ours else [])]
+    requirements = ["clingo>=5.6", *(["-e", f"{REPOSITORY}[sign]"] if ours else [])]
     made_from = f"{sys.version}\n{requirements}\n{_digest(REPOSITORY / 'pyproject.toml') if ours else ''}"
     stamp = target / "made-from"
     with locked(target):

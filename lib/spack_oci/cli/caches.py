@@ -4,12 +4,14 @@
 import functools
 import os
 import tempfile
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from ..configuration.trust import policy_of
 from ..content import ContentStore
 from ..errors import ConfigurationError, NotFound
 from ..index.index_cache import CachedIndex, IndexCache, load_index
 from ..index.update import UpdateSettings
+from ..operations.trust.guard import Guard
 from ..reference import LayoutDirectory, Location, parse_url
 from ..store.install import Source
 from ..util.files import storage_errors
@@ -94,15 +96,30 @@ def read_index(word: str) -> CachedIndex:
     return found
 
 
-def read_source(word: str) -> Source:
-    """The packages of a cache."""
+def guard_of(word: str, unsigned: bool = False) -> Optional[Guard]:
+    """Who decides about the packages of a cache by the policies of the settings; None: there is none for it.
+
+    ``unsigned``: --no-check-signature was given.
+    """
+    options, store = settings.read(), open_cache(word)
+    policy = policy_of(options.trust, store.url, settings.absolute)
+    if not policy.active:
+        return None
+    if unsigned:
+        warn(f"signatures of {store.url} are not checked (--no-check-signature)")
+        return None
+    return Guard(policy, store, warn)
+
+
+def read_source(word: str, unsigned: bool = False) -> Source:
+    """The packages of a cache. ``unsigned``: see :func:`guard_of`."""
     from ..descriptor import parse_json
 
     url = open_cache(word).url
     installs = parse_json(read_index(word).index.data, "the index")["database"]["installs"]
     graph: Dict[str, Mapping[str, Any]] = {h: {"hash": h, **install["spec"]} for h, install in installs.items()}
     available = {h for h, install in installs.items() if install.get("in_buildcache")}
-    return Source(url, graph, available, functools.partial(open_cache, word), index_cache())
+    return Source(url, graph, available, functools.partial(open_cache, word), index_cache(), guard_of(word, unsigned))
 
 
 def looks_like_cache(word: str) -> bool:

@@ -27,7 +27,7 @@ def install(args: argparse.Namespace) -> int:
     store = Store.open_or_create(settings.store_path(args.store))
     if store.mixed:
         warn(f"the packages of {store.root} follow several projections; new ones go to {store.layout.projection}")
-    source = read_source(args.mirror)
+    source = read_source(args.mirror, args.unsigned)
     records = _records(store)
     roots = _roots(args, source, records)
     if args.dry_run:

@@ -14,7 +14,7 @@ from typing import Any, Callable, List, Optional
 
 from .. import __version__
 from ..commandline import definitions
-from ..commandline.common import add_json, allow_options_anywhere
+from ..commandline.common import add_json, add_no_check_signature, allow_options_anywhere
 from ..commandline.definitions import Program
 from .output import error
 
@@ -83,6 +83,7 @@ def _install(commands: Any) -> None:
     _store_option(sub)
     sub.add_argument("--image", metavar="TAG", help="the roots of the environment whose image has this tag")
     definitions.add_dry_run(sub)
+    add_no_check_signature(sub)
     add_json(sub)
     sub.add_argument("-j", "--jobs", type=int, help="packages that are extracted at the same time")
     allow_options_anywhere(sub, "specs")

@@ -57,6 +57,15 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
+def add_no_check_signature(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-check-signature",
+        action="store_true",
+        dest="unsigned",
+        help="do not ask for signatures, whatever the policies of oci:trust say",
+    )
+
+
 def messages_apart(json_wanted: bool) -> ContextManager[Any]:
     """Where standard output is a JSON document, what is told on the way goes to standard error."""
     return contextlib.redirect_stdout(sys.stderr) if json_wanted else contextlib.nullcontext()

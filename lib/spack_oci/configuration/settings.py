@@ -45,6 +45,9 @@ class Settings:
     index_repository: str
     #: oci:image as it is in the configuration
     image: Mapping[str, Any]
+    #: oci:signing and oci:trust as they are in the configuration, see :mod:`.trust`
+    signing: Mapping[str, Any]
+    trust: Mapping[str, Any]
 
     @property
     def prefetch_room(self) -> int:
@@ -90,6 +93,8 @@ def settings_of(section: Mapping[str, Any], path: Callable[[str], str]) -> Setti
         max_layers=data["max_layers"],
         index_repository=data["index"]["repository"],
         image=data["image"],
+        signing=data["signing"],
+        trust=data["trust"],
     )
 
 

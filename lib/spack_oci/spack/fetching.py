@@ -18,7 +18,7 @@ from ..descriptor import VerifyingReader
 from ..errors import InvalidContent, SpackOciError
 from ..index.index_cache import IndexCache, refresh_index
 from ..operations.install.fetch import RemotePackage
-from ..operations.install.locate import fetch_package
+from ..operations.install.locate import PackageGuard, fetch_package
 from ..package.record import package_tag
 from ..reference import image_name
 from ..relocate.mapping import Relocation
@@ -114,6 +114,15 @@ def tag_of(spec: "spack.spec.Spec") -> str:
     return package_tag(spec.name, str(spec.version), spec.dag_hash())
 
 
+def guard_of(
+    mirror: "spack.mirrors.mirror.Mirror", unsigned: bool = False, warn: Optional[Callable[[str], None]] = None
+) -> Optional[PackageGuard]:
+    """See :func:`spack_oci.spack.trust.guard_of`; not imported where no policy is."""
+    from . import trust
+
+    return trust.guard_of(mirror, lambda: mirrors.open_store(mirror, mirrors.FETCH), unsigned, warn)
+
+
 def fetch(
     mirror: "spack.mirrors.mirror.Mirror",
     spec: "spack.spec.Spec",
@@ -121,16 +130,18 @@ def fetch(
     cache: Optional[BlobCache] = None,
     progress: Optional[Progress] = None,
     tell: Optional[Callable[[str], Any]] = None,
+    guard: Optional[PackageGuard] = None,
 ) -> FetchedPackage:
     """The package of ``spec`` from ``mirror``, in the blob cache.
 
     ``relocation``: where it will be installed; a package whose strings cannot fit there is not downloaded
-    (PrefixTooLong). ``progress``: told of the bytes that arrive; ``tell``: of where it is found. Raises NotFound only
-    if the mirror says so, and every other error as it is; content that makes the code fail in a way that no check
-    foresaw is an InvalidContent, so that another mirror is asked.
+    (PrefixTooLong). ``progress``: told of the bytes that arrive; ``tell``: of where it is found; ``guard``: of the
+    mirror's policy (:func:`guard_of`): a package that it does not accept is not downloaded (TrustError). Raises
+    NotFound only if the mirror says so, and every other error as it is; content that makes the code fail in a way that
+    no check foresaw is an InvalidContent, so that another mirror is asked.
     """
     try:
-        return _fetch(mirror, spec, relocation, cache, progress, tell)
+        return _fetch(mirror, spec, relocation, cache, progress, tell, guard)
     except (SpackOciError, OSError):
         raise
     except Exception as e:
@@ -147,6 +158,7 @@ def _fetch(
     cache: Optional[BlobCache],
     progress: Optional[Progress],
     tell: Optional[Callable[[str], Any]],
+    guard: Optional[PackageGuard],
 ) -> FetchedPackage:
     confirm_indexes([mirror])
     store = mirrors.open_store(mirror, mirrors.FETCH)
@@ -157,7 +169,7 @@ def _fetch(
             tell(f"Fetching {image_name(store.url, tag_of(spec))}")
         return fetch_into_cache(store, remote.layer, cache, progress, _preflight(remote, spec, relocation))
 
-    remote, _ = fetch_package(store, tag_of(spec), spec.dag_hash(), into_cache, index_cache())
+    remote, _ = fetch_package(store, tag_of(spec), spec.dag_hash(), into_cache, index_cache(), guard)
     return FetchedPackage(remote, store, cache, relocation)
 
 

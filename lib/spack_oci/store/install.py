@@ -23,7 +23,7 @@ from ..errors import DigestMismatch, NotAPackage, NotFound, SpackOciError, Stora
 from ..index.index_cache import IndexCache
 from ..operations.install.execute import InstallItem, InstallLimits, InstallOutcome, install_all
 from ..operations.install.fetch import RemotePackage, find_package
-from ..operations.install.locate import fetch_package
+from ..operations.install.locate import PackageGuard, fetch_package
 from ..package.record import package_tag
 from ..relocate.aliases import Aliases, alias_directory
 from ..relocate.build_info import BUILD_INFO, BuildInfo
@@ -52,6 +52,8 @@ class Source:
     #: called in each process that reads from it
     open: Callable[[], ContentStore]
     indexes: Optional[IndexCache] = None
+    #: of the cache's policy; None: there is none
+    guard: Optional[PackageGuard] = None
 
     def size_of(self, dag_hash: str) -> int:
         """Compressed bytes; 0: not known."""
@@ -176,7 +178,7 @@ class StoreSteps:
                 check_facts(remote.facts, item.dag_hash, self._relocation(node), item.label)
             return fetch_into_cache(store, remote.layer, self._cache, progress)
 
-        return fetch_package(store, tag, item.dag_hash, into_cache, self._source.indexes)[0]
+        return fetch_package(store, tag, item.dag_hash, into_cache, self._source.indexes, self._source.guard)[0]
 
     def extract(self, item: InstallItem, fetched: RemotePackage) -> None:
         started = time.time()
@@ -299,7 +301,10 @@ def keep_environment(store: Store, node: Mapping[str, Any], source: Source) -> N
     if os.path.exists(path) or not os.path.isdir(prefix):
         return
     tag = package_tag(node["name"], node["version"], node["hash"])
-    document = find_package(source.open(), tag, expected_hash=node["hash"]).document
+    remote = find_package(source.open(), tag, expected_hash=node["hash"])
+    if source.guard is not None:
+        source.guard.demand(remote)
+    document = remote.document
     with storage_errors(f"reading {prefix}"), open(os.path.join(prefix, BUILD_INFO), "rb") as file:
         info = BuildInfo.parse(file.read())
     settings, rootfs = document.get("config"), document.get("rootfs")

@@ -18,6 +18,7 @@ ADAPTER = [
 PERMITTED = {
     ("oci.py", "subparsers.required"): "of argparse",
     ("common.py", "parser.parse_known_args"): "of argparse",
+    ("key.py", "actions.required"): "of argparse",
     ("section.py", "module.schema"): "a module that is made here",
     ("section.py", "module.properties"): "a module that is made here",
     ("section.py", "scope.spack_oci"): "a scope that is made here",
@@ -26,6 +27,8 @@ PERMITTED = {
     ("commands/install.py", "spec.package.installed_from_binary_cache"): "data, as Spack's installers set it",
     ("hooks/after_import.py", "spec.loader.exec_module"): "of the import system, which is Python's",
     ("hooks/apply.py", "replaced.__spack_oci_original__"): "a function that is made here",
+    ("hooks/uploader.py", "args.key"): "arguments that it hands on",
+    ("hooks/uploader.py", "args.signed"): "arguments that it hands on",
     ("hooks/notices.py", "status.active_area_rows"): "data, as the method that it stands for sets it",
     ("hooks/notices.py", "status.dirty"): "data, as the method that it stands for sets it",
 }

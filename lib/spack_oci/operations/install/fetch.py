@@ -28,6 +28,8 @@ class RemotePackage:
     url: str = ""
     #: what its pusher told about relocation, see :class:`spack_oci.archive.pack.RelocationSummary`; empty: nothing
     facts: Mapping[str, int] = field(default_factory=dict, repr=False)
+    #: None: the index, which this was found in, does not say
+    config: Optional[Descriptor] = None
 
 
 def find_package(store: ContentReader, tag: str, *, expected_hash: Optional[str] = None) -> RemotePackage:
@@ -44,4 +46,5 @@ def find_package(store: ContentReader, tag: str, *, expected_hash: Optional[str]
         found.document,
         store.url,
         summary_of_annotations(found.annotations),
+        found.config,
     )

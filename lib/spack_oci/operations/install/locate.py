@@ -6,10 +6,10 @@ what ours says may be behind: that Spack may have pushed a package again. Then a
 When the blob that the index names is gone, the tag is read.
 """
 
-from typing import Callable, Optional, Tuple, TypeVar
+from typing import Any, Callable, Optional, Protocol, Tuple, TypeVar
 
 from ...content import ContentReader
-from ...errors import NotFound, StorageError
+from ...errors import BadSignature, NotAPackage, NotFound, StorageError
 from ...index.entry import PackageEntry
 from ...index.index_cache import IndexCache
 from .fetch import RemotePackage, find_package
@@ -46,23 +46,46 @@ def indexed_package(
     return package_of_entry(entry, dag_hash, store.url)
 
 
+class PackageGuard(Protocol):
+    """Who decides whether a package may be used (:class:`~spack_oci.operations.trust.guard.Guard`)."""
+
+    @property
+    def required(self) -> bool:
+        """Whether what is not as it should be stops an install."""
+
+    def proves(self, remote: RemotePackage) -> bool:
+        """Whether a package that the index names may be used, as far as the index can tell."""
+
+    def demand(self, remote: RemotePackage) -> Any:
+        """Raise TrustError if a package that was read from its tag may not be used."""
+
+
 def fetch_package(
     store: ContentReader,
     tag: str,
     dag_hash: str,
     fetch: Callable[[RemotePackage], T],
     index: Optional[IndexCache] = None,
+    guard: Optional[PackageGuard] = None,
 ) -> Tuple[RemotePackage, T]:
     """Call ``fetch`` with the package, as the index has it or, if that is not there any more, as its tag has it.
 
-    ``fetch`` raises NotFound when the layer is not in the store. Raises NotFound when the package is not, and
+    ``fetch`` raises NotFound when the layer is not in the store. ``guard`` is asked before anything is fetched; None:
+    there is no policy. Raises NotFound when the package is not, and
     everything that :func:`~spack_oci.operations.install.fetch.find_package` and ``fetch`` raise.
     """
     remote = indexed_package(index, store, tag, dag_hash)
-    if remote is not None:
+    if remote is not None and (guard is None or guard.proves(remote)):
         try:
             return remote, fetch(remote)
         except NotFound:
             pass
-    remote = find_package(store, tag, expected_hash=dag_hash)
+    try:
+        remote = find_package(store, tag, expected_hash=dag_hash)
+    except NotAPackage as e:
+        if guard is None or not guard.required:
+            raise
+        raise BadSignature(e.message, remedy=e.remedy) from e  # a stop, not a mirror that has nothing
+    if guard is not None:
+        guard.demand(remote)
     return remote, fetch(remote)

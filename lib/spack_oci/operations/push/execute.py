@@ -31,6 +31,7 @@ from ...package.record import Layer, Package
 from ...util.cancellation import Cancelled, Deadline, interrupted_once, next_event
 from ...util.progress import Reporter, Silent, Work
 from ...util.threads import DaemonPool
+from ..trust.write import SignatureWriter
 from .outcome import FAILED, PUSHED, SKIPPED, PackageOutcome, PushResult, outcome_line
 from .packing import LARGE, Packing
 from .plan import PACK, PlannedPackage, PushPlan, PushSettings, plan_push
@@ -115,6 +116,7 @@ class _Push:
             with interrupted_once():
                 if jobs:
                     self._work(jobs)
+                    self._settle_signatures()
                     self._warn_of_short_prefixes()
         finally:
             self._reporter.end()
@@ -179,6 +181,18 @@ class _Push:
     def _make_tagger(self, packages: Sequence[Package]) -> Tagger:
         created = self._settings.created or created_from_environment()
         return Tagger(packages, self._store, self._settings, created=created, force=self._plan.force)
+
+    def _settle_signatures(self) -> None:
+        """See that no other signer has overwritten one."""
+        signed = [o for o in self._outcomes.values() if o.signature is not None]
+        if self._settings.signer is None or not signed:
+            return
+        writer = SignatureWriter(self._store, self._settings.signer)
+        jobs = max(1, self._settings.transfer_jobs)
+        left = writer.settle([o.signature for o in signed if o.signature is not None], jobs)
+        for outcome, signature in zip(signed, left):
+            if isinstance(signature, SpackOciError):
+                self._finish(replace(outcome, status=FAILED, error=signature, signature=None))
 
     def _warn_of_short_prefixes(self) -> None:
         """Once for all packages: only what is in the store counts, and only if something in it cannot grow."""
@@ -263,13 +277,14 @@ class _Push:
         if error is not None:
             self._failed(job, error)
             return
-        package = job.package
+        package, tagged = job.package, future.result()
         self._finish(
             PackageOutcome(
                 package,
                 PUSHED,
                 self._layers[package.dag_hash],
-                future.result(),
+                tagged.manifest,
+                signature=tagged.signature,
                 seconds=job.seconds,
                 read=job.read,
                 sent=job.sent,

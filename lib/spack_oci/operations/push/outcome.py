@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from ...descriptor import Descriptor
 from ...package.record import Layer, Package
+from ..trust.write import Written
 
 PUSHED = "pushed"
 SKIPPED = "skipped"
@@ -30,6 +31,8 @@ class PackageOutcome:
     sent: int = 0
     #: see :class:`spack_oci.archive.pack.RelocationSummary`
     facts: Dict[str, Any] = field(default_factory=dict)
+    #: None: it was not to be signed
+    signature: Optional[Written] = None
 
     def to_dict(self) -> Dict[str, Any]:
         """For ``--json``."""
@@ -44,6 +47,8 @@ class PackageOutcome:
             result["manifest"] = {"digest": self.manifest.digest, "size": self.manifest.size}
         if self.layer:
             result["layer"] = {**self.layer.descriptor.to_dict(), "diffId": self.layer.diff_id}
+        if self.signature:
+            result["signed_by"] = self.signature.key_id
         if self.status == PUSHED:
             result.update(read=self.read, sent=self.sent, seconds=round(self.seconds, 3))
         if self.error is not None:

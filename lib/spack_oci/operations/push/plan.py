@@ -15,6 +15,7 @@ from ...image.manifest import Base
 from ...index.condemned import read_plan
 from ...package.documents import read_package_documents
 from ...package.record import Layer, Package, package_tag
+from ...trust.signers import Signer
 from ...util.processes import available_cores, can_fork, mapped_in_processes
 from ...util.sizes import format_size
 from ...util.threads import DaemonPool
@@ -67,6 +68,8 @@ class PushSettings:
     created: Optional[str] = None
     #: further annotations of every manifest
     annotations: Mapping[str, str] = field(default_factory=dict)
+    #: signs what is pushed; None: nothing is signed
+    signer: Optional[Signer] = None
     #: prefixes shorter than this are warned of (once); 0: never
     short_prefix: int = 0
 

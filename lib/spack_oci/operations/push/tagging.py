@@ -7,16 +7,18 @@ this step in forked processes, while its own threads send layers.
 
 import threading
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Mapping, NamedTuple, Optional, Sequence
 
 from ... import __version__
 from ...content import BytesSource, Presence, RepositoryWriter
 from ...descriptor import Descriptor
 from ...errors import NotFound
-from ...image.manifest import build_package_image
+from ...image.manifest import BuiltImage, build_package_image
 from ...package.record import Layer, Package
 from ...package.relocation_summary import PUSHER, annotations_of_summary
+from ...trust.payload import Subject, repository_of
 from ...util.processes import ProcessPool, available_cores
+from ..trust.write import SignatureWriter, Written
 from .plan import PushSettings, worth_forking
 
 #: they share what their parent had in memory, but each adds some 10 MiB, and asks for tokens of its own
@@ -34,8 +36,17 @@ class TagJob:
     is_new: bool
 
 
+class Tagged(NamedTuple):
+    """``manifest``: of the image that has the tag; ``signature``: None if nothing was to be signed."""
+
+    manifest: Descriptor
+    signature: Optional[Written] = None
+
+
 class Tagger:
-    """Tags ``packages``. Safe to use from many threads."""
+    """Tags ``packages``, and signs them before, if ``settings`` have a signer: what has a tag has its signature too,
+    whenever the push is killed. Safe to use from many threads.
+    """
 
     def __init__(
         self, packages: Sequence[Package], store: RepositoryWriter, settings: PushSettings, *, created: str, force: bool
@@ -46,9 +57,10 @@ class Tagger:
         self._created = created
         self._force = force
         self._making_parts = threading.Lock()
+        self._writer = SignatureWriter(store, settings.signer) if settings.signer is not None else None
 
-    def tag(self, job: TagJob) -> Descriptor:
-        """The manifest's descriptor. Raises what the store raises."""
+    def tag(self, job: TagJob) -> Tagged:
+        """Raises SigningError, and what the store raises."""
         package = self._packages[job.number]
         with self._making_parts:
             package.complete()
@@ -65,20 +77,36 @@ class Tagger:
             created=self._created,
         )
         config = BytesSource(image.config)
+        written = None
+        if self._writer is not None:
+            subject = _subject(self._store.url, package, image, job.layers[-1])
+            written = self._writer.sign(subject, package.label, fresh=job.is_new)
         if self._force and not job.is_new and self._is_tagged(package.tag, image.manifest_descriptor.digest):
             # the same again: what --force is for is to make sure of the blobs
             self._store.put_blob(image.config_descriptor, config)
-            return image.manifest_descriptor
+            return Tagged(image.manifest_descriptor, written)
         # a config names the digest of the layer's content, so where the layer was not, the config is not either
         presence = Presence.EXCLUDED if job.is_new else Presence.POSSIBLE
         self._store.put_blob(image.config_descriptor, config, presence=presence)
-        return self._store.put_manifest(image.manifest, image.media_type, package.tag)
+        return Tagged(self._store.put_manifest(image.manifest, image.media_type, package.tag), written)
 
     def _is_tagged(self, tag: str, digest: str) -> bool:
         try:
             return self._store.resolve(tag).digest == digest
         except NotFound:
             return False
+
+
+def _subject(url: str, package: Package, image: BuiltImage, layer: Layer) -> Subject:
+    return Subject(
+        repository=repository_of(url),
+        manifest=image.manifest_descriptor.digest,
+        dag_hash=package.dag_hash,
+        layer=layer.descriptor.digest,
+        layer_size=layer.descriptor.size,
+        diff_id=layer.diff_id,
+        config=image.config_descriptor.digest,
+    )
 
 
 def tagging_processes(tagger: Tagger, packages: int, settings: PushSettings) -> Optional[ProcessPool]:

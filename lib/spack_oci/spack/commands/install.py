@@ -28,7 +28,7 @@ import spack.util.timer
 from ...archive.unpack.metadata import write_metadata
 from ...archive.unpack.staging import remove_stale, remove_tree
 from ...content import Progress
-from ...errors import ConfigurationError, NotFound, SpackOciError, StorageError
+from ...errors import ConfigurationError, NotFound, SpackOciError, StorageError, TrustError
 from ...operations.install.execute import (
     FAILED,
     INSTALLED,
@@ -55,13 +55,22 @@ _AT_ONCE = 1e-9
 class SpackSteps:
     """What :func:`install_all` does to each package, with Spack's own code wherever Spack has its say."""
 
-    def __init__(self, planned: Plan, explicit: "set[str]", say: Optional[Callable[[str], None]] = None) -> None:
-        """``say``: told where packages are fetched from."""
+    def __init__(
+        self,
+        planned: Plan,
+        explicit: "set[str]",
+        say: Optional[Callable[[str], None]] = None,
+        unsigned: bool = False,
+    ) -> None:
+        """``say``: told where packages are fetched from; ``unsigned``: do not ask for signatures."""
         self._planned = planned
         self._say = say
         self._specs = {spec.dag_hash(): spec for spec in planned.missing}
         self._explicit = explicit
         self._candidates = {h: self._oci_mirrors(spec) for h, spec in self._specs.items()}
+        used = {m.name: m for found in self._candidates.values() for m in found}
+        # here: in threads, Spack's configuration is not asked
+        self._guards = {name: fetching.guard_of(mirror, unsigned) for name, mirror in used.items()}
         self._relocations: Dict[str, Relocation] = {h: install.relocation_of(s) for h, s in self._specs.items()}
 
     def _oci_mirrors(self, spec: "spack.spec.Spec") -> List["spack.mirrors.mirror.Mirror"]:
@@ -94,7 +103,12 @@ class SpackSteps:
         for mirror in self._candidates[item.dag_hash]:
             try:
                 fetched = fetching.fetch(
-                    mirror, spec.build_spec, self._relocations[item.dag_hash], progress=progress, tell=self._say
+                    mirror,
+                    spec.build_spec,
+                    self._relocations[item.dag_hash],
+                    progress=progress,
+                    tell=self._say,
+                    guard=self._guards[mirror.name],
                 )
                 self._planned.origins[item.dag_hash] = mirror.fetch_url
                 return mirror.fetch_url, fetched.remote
@@ -102,7 +116,7 @@ class SpackSteps:
                 failures.insert(0, e)
             except SpackOciError as e:
                 failures.append(e)
-        error = failures[-1]
+        error = next((e for e in failures if isinstance(e, TrustError)), failures[-1])
         if isinstance(error, NotFound):
             names = ", ".join(m.name for m in self._candidates[item.dag_hash])
             raise NotFound(
@@ -169,17 +183,19 @@ def install_closure(
     reporter: Optional[Reporter] = None,
     verbose: bool = False,
     fail_fast: bool = False,
+    unsigned: bool = False,
 ) -> Tuple[Plan, List[InstallOutcome]]:
     """Install what is missing of the closure of ``roots``, and write the views of the active environment.
 
     ``reporter``: told of each package; None: nobody is. ``verbose``: say where packages are fetched from;
-    ``fail_fast``: raise the first failure, when what was complete is registered.
+    ``fail_fast``: raise the first failure, when what was complete is registered; ``unsigned``: do not ask for
+    signatures.
     """
     environment = spack.environment.active_environment()
     explicit = {s.dag_hash() for s in (environment.concrete_roots() if environment else roots)}
     with _locked(plan(roots, wanted)) as planned:
         cache_prefixes.cache_known_prefixes(roots)
-        steps = SpackSteps(planned, explicit, reporter.note if reporter and verbose else None)
+        steps = SpackSteps(planned, explicit, reporter.note if reporter and verbose else None, unsigned)
         if planned.missing:
             cache_prefixes.import_hooks()
             compat.install_sbang()
@@ -245,11 +261,11 @@ def _release(locks: Sequence[Any]) -> None:
 
 
 def fetch_closure(
-    roots: Sequence["spack.spec.Spec"], *, reporter: Optional[Reporter] = None
+    roots: Sequence["spack.spec.Spec"], *, reporter: Optional[Reporter] = None, unsigned: bool = False
 ) -> Tuple[Plan, List[InstallOutcome]]:
     """Fill the blob cache with what is missing of the closure of ``roots``, for an install without a network."""
     planned = plan(roots)
-    steps = SpackSteps(planned, set())
+    steps = SpackSteps(planned, set(), unsigned=unsigned)
     limits = InstallLimits(transfers=settings.read().transfer_jobs)
     return planned, fetch_all(steps.items(planned.sizes), steps, limits, reporter)
 

@@ -212,3 +212,18 @@ def _print_sizes(packages: Sequence[Found], args: argparse.Namespace) -> None:
 def _name(record: CatalogRecord, args: argparse.Namespace) -> str:
     namespace = f"{record.namespace}." if args.namespaces and record.namespace else ""
     return f"{namespace}{record.name}@{record.version}"
+
+
+def tags_of(mirror: "spack.mirrors.mirror.Mirror", constraints: Sequence[str]) -> List[str]:
+    """The tags of all packages that one of the constraints matches. Raises NotFound for one that none matches."""
+    ((_, index),) = indexes([mirror])
+    found: Dict[str, None] = {}
+    for constraint in constraints:
+        packages = matching(mirror, index, [spack.spec.Spec(constraint)], all_architectures=True)
+        if not packages:
+            raise NotFound(
+                f"the index of {mirror.fetch_url} has no package that matches {constraint}",
+                remedy=f"see `spack oci list --allarch {word_for(mirror)}`",
+            )
+        found.update(dict.fromkeys(package.record.tag for package in packages))
+    return list(found)

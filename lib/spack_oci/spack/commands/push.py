@@ -29,6 +29,8 @@ from ...operations.push.outcome import PushResult
 from ...operations.push.plan import PushPlan, PushSettings
 from ...package.record import Layer, Package
 from ...reference import image_name
+from ...trust.payload import repository_of
+from ...trust.signers import Signer
 from ...util.collector import relax_collector
 from ...util.sizes import format_size
 from ...util.text import by_cause, counted, elided
@@ -58,6 +60,8 @@ class Request:
     update_index: bool = False
     compression: Optional[Compression] = None
     image: ImageOptions = field(default_factory=ImageOptions)
+    #: signs what is pushed; None: nothing is signed
+    signer: Optional[Signer] = None
     #: packages that are packed at the same time; None: as oci:jobs:pack says
     jobs: Optional[int] = None
     #: constraints on specs that are left out, besides oci:push:exclude
@@ -185,6 +189,7 @@ def _push_settings(request: Request) -> Iterator[PushSettings]:
             fail_fast=request.fail_fast,
             read_dependencies=request.read_dependencies,
             short_prefix=options.short_prefix,
+            signer=request.signer,
         )
 
 
@@ -274,6 +279,10 @@ def tag_images(
     with _push_settings(request) as push_settings:
         base = images.prepare_base(store, request.image, closure, packages.records_of(closure), request.mirror)
         made = images.push_tags(store, request.image, roots, base, known, push_settings)
+        if request.signer is not None:
+            from .sign import sign_images
+
+            sign_images(store, request.signer, made)
     return [images.image_document(store, tag, image) for tag, image in zip(request.image.tags, made)]
 
 
@@ -309,6 +318,14 @@ class Outcome:
         return bool(self.failures)
 
 
+def pushed_references(outcome: Outcome) -> List[str]:
+    """``HOST/NAME@DIGEST`` of every package and image that was pushed."""
+    repository = repository_of(outcome.request.mirror.push_url)
+    digests = [o.manifest.digest for o in outcome.result.pushed if o.manifest is not None]
+    digests += [image.get("index", image["manifest"])["digest"] for image in outcome.images]
+    return [f"{repository}@{digest}" for digest in dict.fromkeys(digests)]
+
+
 def print_plan(plan: PushPlan) -> None:
     for line in push_plan.lines_of(plan):
         print(line)
@@ -336,6 +353,10 @@ def print_outcome(outcome: Outcome) -> None:
     zstd = sum(o.layer is not None and o.layer.descriptor.media_type == OCI_LAYER_ZSTD for o in result.pushed)
     if zstd:
         tty.info(f"{counted(zstd, 'package')} with zstd: Spack without spack-oci cannot install them")
+    signed = [o for o in result.pushed if o.signature]
+    if signed and outcome.request.signer:
+        public = outcome.request.signer.public
+        tty.info(f"Signed {counted(len(signed), 'package')} with the key {public.name} ({public.short_id})")
     if outcome.index:
         from .. import indexes
 

@@ -23,7 +23,7 @@ import spack.util.timer
 from ...archive.unpack.extraction import PrefixAccess
 from ...archive.unpack.layer import install_layer
 from ...archive.unpack.metadata import SPEC_FILE, write_metadata
-from ...errors import DigestMismatch, NotFound, SpackOciError
+from ...errors import DigestMismatch, NotFound, SpackOciError, TrustError
 from ...operations.install.fetch import find_package
 from ...reference import is_oci_url
 from ...relocate.aliases import ALIAS_DIRECTORY, Aliases, alias_directory, remove_aliases
@@ -44,7 +44,8 @@ def download_tarball(
     """Hook of ``download_tarball``: the package from the first mirror that has it, or None.
 
     Mirrors are asked in Spack's order: those whose index names the package, then all others. Only "not found" is a
-    miss; any other failure is shown with its remedy before the next mirror is asked.
+    miss; any other failure is shown with its remedy before the next mirror is asked. A package that the policy of a
+    mirror refuses, and that no other mirror has, is an error (TrustError).
     """
     asked = fetching.candidates(spec, mirrors_for_spec or [])
     if not any(is_oci_url(m.fetch_url) for m in asked):
@@ -52,12 +53,15 @@ def download_tarball(
     failures: List[SpackOciError] = []
     for mirror in asked:
         if is_oci_url(mirror.fetch_url):
-            found = _try_mirror(mirror, spec, failures)
+            found = _try_mirror(mirror, spec, failures, bool(unsigned))
         else:
             with only(mirror):
                 found = original(spec, unsigned, None)
         if found is not None:
             return found
+    refused = [e for e in failures if isinstance(e, TrustError)]
+    if refused:
+        raise refused[0]  # to build from source would let whoever tampers with a mirror decide about that
     if failures and settings.read().on_error == "fail":
         raise failures[-1]
     return None
@@ -70,10 +74,12 @@ def only(*mirrors: "spack.mirrors.mirror.Mirror") -> Any:
 
 
 def _try_mirror(
-    mirror: "spack.mirrors.mirror.Mirror", spec: "spack.spec.Spec", failures: List[SpackOciError]
+    mirror: "spack.mirrors.mirror.Mirror", spec: "spack.spec.Spec", failures: List[SpackOciError], unsigned: bool
 ) -> Optional[fetching.FetchedPackage]:
+    # not in the try: a policy that cannot be read is no failure of the mirror
+    guard = fetching.guard_of(mirror, unsigned, notices.tell)
     try:
-        return fetching.fetch(mirror, spec, relocation_of(spec))
+        return fetching.fetch(mirror, spec, relocation_of(spec), guard=guard)
     except NotFound:
         return None
     except SpackOciError as e:

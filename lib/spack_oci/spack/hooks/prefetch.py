@@ -93,4 +93,5 @@ def indexed_oci_mirror(spec: "spack.spec.Spec") -> "Optional[spack.mirrors.mirro
 
 def _fetcher(mirror: Any, spec: "spack.spec.Spec", cache: Any) -> Callable[[Progress], Any]:
     relocation = install.relocation_of(spec)
-    return lambda progress: fetching.fetch(mirror, spec.build_spec, relocation, cache, progress)
+    guard = fetching.guard_of(mirror, warn=lambda message: None)  # the installer will ask again, and say it
+    return lambda progress: fetching.fetch(mirror, spec.build_spec, relocation, cache, progress, guard=guard)

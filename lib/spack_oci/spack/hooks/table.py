@@ -131,6 +131,13 @@ HOOKS: Sequence[Hook] = (
         [("mirror",)],
         later=True,
     ),
+    Hook(
+        "sign what spack buildcache push pushes",
+        ["spack.cmd.buildcache:push_fn"],
+        "hooks.uploader:buildcache_push",
+        [("args",)],
+        later=True,
+    ),
     # indexes
     Hook(
         "fetch an index",

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What stands between finding a package and fetching it: the policy of the store that it comes from."""
+
+from typing import Callable, Optional
+
+from ...content import ContentReader
+from ...errors import TrustError
+from ...reference import LayoutDirectory, parse_url
+from ...trust.payload import Subject, repository_of
+from ...trust.policy import Policy
+from ...trust.verify import Acceptance, Claim, verify
+from ..install.fetch import RemotePackage
+from .stored import expected_payloads, stored_signatures
+
+Warn = Callable[[str], None]
+
+
+class Guard:
+    """The packages of one store under one policy. ``warn``: told of what a mode of ``warn`` lets pass."""
+
+    def __init__(self, policy: Policy, store: ContentReader, warn: Warn = lambda message: None) -> None:
+        self.policy = policy
+        self._store = store
+        self._warn = warn
+
+    @property
+    def required(self) -> bool:
+        return self.policy.required
+
+    def proves(self, remote: RemotePackage) -> bool:
+        """Whether the index alone, with what it keeps of signatures, says that a package may be used. No request."""
+        return not self.policy.active
+
+    def demand(self, remote: RemotePackage) -> Optional[Acceptance]:
+        """Raise TrustError if the policy does not accept a package that was read from its tag. One request, and one
+        for each signature that is not ours."""
+        if not self.policy.active:
+            return None
+        try:
+            return self.verify(remote)
+        except TrustError as e:
+            if self.policy.required:
+                raise
+            self._warn(str(e))
+            return None
+
+    def verify(self, remote: RemotePackage) -> Acceptance:
+        """As :meth:`demand`, whatever the mode."""
+        subject = subject_of(remote)
+        signatures = stored_signatures(self._store, remote.manifest.digest, expected_payloads(self.policy, subject))
+        return verify(self.policy, claim_of(remote, subject, read_from_manifest=True), signatures)
+
+
+def subject_of(remote: RemotePackage) -> Subject:
+    return Subject(
+        repository=repository_of(remote.url),
+        manifest=remote.manifest.digest,
+        dag_hash=remote.dag_hash,
+        layer=remote.layer.digest,
+        layer_size=remote.layer.size,
+        diff_id=remote.diff_id,
+        config=remote.config.digest if remote.config else None,
+    )
+
+
+def claim_of(remote: RemotePackage, subject: Subject, read_from_manifest: bool) -> Claim:
+    is_layout = isinstance(parse_url(remote.url), LayoutDirectory)
+    label = f"{remote.tag.removesuffix('.spack').removesuffix(f'-{remote.dag_hash}')}/{remote.dag_hash[:7]}"
+    return Claim(label, None if is_layout else subject.repository, subject, read_from_manifest)

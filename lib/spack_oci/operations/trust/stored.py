@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Read the signatures of a manifest out of a store: bounded, whatever somebody has put there."""
+
+from typing import List, Mapping, Optional
+
+from ...content import ContentReader, read_blob
+from ...errors import BadSignature, ContentError, DigestMismatch, InvalidContent, NotFound
+from ...trust.payload import MAX_PAYLOAD, Subject
+from ...trust.policy import Policy
+from ...trust.signatures import SignatureLayer, payload_descriptor, read_signatures, signature_tag
+from ...trust.verify import Signature
+
+#: payloads that are fetched for one manifest; more are left alone
+MOST_PAYLOADS = 32
+
+
+def stored_signatures(
+    store: ContentReader, digest: str, known: Optional[Mapping[str, bytes]] = None
+) -> List[Signature]:
+    """The signatures of the manifest with ``digest``; none if there are none.
+
+    ``known``: digest -> payload that needs not be fetched (:func:`expected_payloads`); these come first. Raises
+    BadSignature when something is there that cannot be read.
+    """
+    tag = signature_tag(digest)
+    what = f"{tag} of {store.url}"
+    try:
+        _, data = store.get_manifest(tag)
+        layers = read_signatures(data, what)
+    except NotFound:
+        return []
+    except ContentError as e:
+        raise BadSignature(
+            f"the signatures {what} cannot be read: {e.message}", remedy="its owner deletes that tag and signs again"
+        ) from e
+    known = known or {}
+    ours = [Signature(known[layer.payload.digest], layer.value) for layer in layers if layer.payload.digest in known]
+    others = [layer for layer in layers if layer.payload.digest not in known][:MOST_PAYLOADS]
+    return ours + [signature for signature in (_fetch(store, layer) for layer in others) if signature is not None]
+
+
+def _fetch(store: ContentReader, layer: SignatureLayer) -> Optional[Signature]:
+    """None: the payload is not there, or another one. What the registry fails to answer is an error."""
+    try:
+        return Signature(read_blob(store, layer.payload, MAX_PAYLOAD), layer.value)
+    except (NotFound, DigestMismatch, InvalidContent):
+        return None
+
+
+def expected_payloads(policy: Policy, subject: Subject) -> Mapping[str, bytes]:
+    """What the keys of a policy sign when they sign ``subject``, by digest."""
+    payloads = (subject.payload(key.id) for key in policy.keys)
+    return {payload_descriptor(Signature(payload, b"")).digest: payload for payload in payloads}

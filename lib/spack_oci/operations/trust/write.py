@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Put signatures where cosign looks for them, beside those of other signers.
+
+The tag ``sha256-HEX.sig`` is read, changed and written, and read again. A registry has no way to replace a tag only if
+it is still what was read, so of two signers that write at once the last one wins; the other finds out when it reads
+again, and adds its signature once more. :meth:`SignatureWriter.settle` does that last reading, a while after the
+writing, so that who had read before has written by then.
+"""
+
+import random
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from typing import Callable, List, Optional, Sequence, Union
+
+from ...content import BytesSource, Presence, RepositoryWriter, put_bytes
+from ...descriptor import OCI_CONFIG, OCI_MANIFEST
+from ...errors import NotFound, SigningError, SpackOciError
+from ...trust.payload import Subject
+from ...trust.signatures import (
+    CONFIG,
+    add_signatures,
+    holds,
+    payload_descriptor,
+    read_signatures,
+    signature_tag,
+)
+from ...trust.signers import Signer
+from ...trust.verify import Signature
+from ...util.threads import DaemonPool
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How writers that meet get along. Seconds. ``settle``: what no writer takes between its reading and its writing;
+    ``longest``: of the random waits after a collision, which double."""
+
+    settle: float = 0.3
+    shortest: float = 0.05
+    longest: float = 5.0
+    attempts: int = 12
+    sleep: Callable[[float], None] = time.sleep
+    uniform: Callable[[float, float], float] = random.uniform
+
+    def back_off(self, attempt: int) -> None:
+        self.sleep(self.uniform(0.0, min(self.longest, self.shortest * 2.0**attempt)))
+
+
+@dataclass(frozen=True)
+class Written:
+    """A signature that is in the store, by the key with ``key_id``.
+
+    ``digest``: of the signature manifest as it was left; ``is_new``: it was not there before; ``at``: when (monotonic
+    clock).
+    """
+
+    label: str
+    subject: Subject
+    signature: Signature
+    key_id: str
+    digest: str
+    is_new: bool
+    at: float = field(default_factory=time.monotonic, compare=False)
+
+
+class SignatureWriter:
+    """Signs for one store with one key. Safe to use from several threads, and after a fork."""
+
+    def __init__(self, store: RepositoryWriter, signer: Signer, pace: Optional[Pace] = None) -> None:
+        self._store = store
+        self.signer = signer
+        self._pace = pace or Pace()
+        self._config_is_there = False
+        self._lock = threading.Lock()
+
+    def sign(self, subject: Subject, label: str, fresh: bool = False) -> Written:
+        """Sign, unless this key has done so. ``fresh``: the manifest is new, so there is no signature to be kept.
+
+        Raises SigningError, and what the store raises; nothing half-signed is left then.
+        """
+        key_id = self.signer.public.id
+        payload = subject.payload(key_id)
+        tag = signature_tag(subject.manifest)
+        existing = None if fresh else self._read(tag)
+        if existing is not None:
+            known = self._own(existing[1], payload, tag)
+            if known is not None:
+                return Written(label, subject, known, key_id, existing[0], False)
+        signature = Signature(payload, self.signer.sign(payload))
+        presence = Presence.EXCLUDED if fresh else Presence.UNLIKELY
+        self._store.put_blob(payload_descriptor(signature), BytesSource(payload), presence=presence)
+        self._put_config()
+        return Written(label, subject, signature, key_id, self._add(tag, existing, signature), True)
+
+    def settle(self, written: Sequence[Written], jobs: int = 1) -> List[Union[Written, SpackOciError]]:
+        """Make sure that what was written is still there; for each, how it was left, or why it is not there."""
+        new = [w for w in written if w.is_new]
+        if new:
+            left = max(w.at for w in new) + self._pace.settle - time.monotonic()
+            self._pace.sleep(max(0.0, left))
+        with DaemonPool(max(1, min(jobs, len(new))), "settle") as pool:
+            return list(pool.map(self._settle_one, written))
+
+    def _settle_one(self, one: Written) -> Union[Written, SpackOciError]:
+        try:
+            return self._kept(one) if one.is_new else one
+        except SpackOciError as e:
+            return e
+
+    def _kept(self, one: Written) -> Written:
+        tag = signature_tag(one.subject.manifest)
+        digest = one.digest
+        for attempt in range(self._pace.attempts):
+            if self._resolves_to(tag, digest):
+                return replace(one, digest=digest)
+            found = self._read(tag)
+            if found is not None and holds(found[1], [one.signature], tag):
+                return replace(one, digest=found[0])  # somebody added to it
+            self._pace.back_off(attempt)
+            digest = self._add(tag, self._read(tag), one.signature)
+            self._pace.sleep(self._pace.settle)
+        raise SigningError(
+            f"the signature of {one.label} was overwritten by others {self._pace.attempts} times",
+            remedy="sign again with `spack oci sign` when the other signers have ended",
+        )
+
+    def _resolves_to(self, tag: str, digest: str) -> bool:
+        try:
+            return self._store.resolve(tag).digest == digest
+        except NotFound:
+            return False
+
+    def _read(self, tag: str) -> "Optional[tuple[str, bytes]]":
+        try:
+            descriptor, data = self._store.get_manifest(tag)
+        except NotFound:
+            return None
+        return descriptor.digest, data
+
+    def _own(self, manifest: bytes, payload: bytes, tag: str) -> Optional[Signature]:
+        """The signature over ``payload`` by this key that is there. Somebody else may have put a wrong one there."""
+        digest = payload_descriptor(Signature(payload, b"")).digest
+        for layer in read_signatures(manifest, tag):
+            if layer.payload.digest == digest and self.signer.public.verifies(layer.value, payload):
+                return Signature(payload, layer.value)
+        return None
+
+    def _add(self, tag: str, existing: "Optional[tuple[str, bytes]]", signature: Signature) -> str:
+        data = add_signatures(existing[1] if existing else None, [signature], f"{tag} of {self._store.url}")
+        if data is None:
+            assert existing is not None
+            return existing[0]
+        return self._store.put_manifest(data, OCI_MANIFEST, tag).digest
+
+    def _put_config(self) -> None:
+        with self._lock:
+            if not self._config_is_there:
+                put_bytes(self._store, CONFIG, OCI_CONFIG)
+                self._config_is_there = True

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What makes signatures: a private key in a file, or a program of the user's (a token, an agent, a key service).
+
+The encrypted files are cosign's own (``cosign generate-key-pair``, sigstore ``pkg/cryptoutils`` and
+go-securesystemslib ``encrypted``): PEM around JSON, the password through scrypt, PKCS#8 in a NaCl secretbox.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, List, Protocol, Sequence
+
+from ..errors import ConfigurationError, SigningError, StorageError
+from .keys import MAX_KEY_FILE, PublicKey, how_to_install, public_key, require_cryptography
+
+#: what cosign 2 and 3 write, and what cosign 1 wrote
+_MARKS = ("ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY")
+_KDF, _CIPHER = "scrypt", "nacl/secretbox"
+_SALT, _NONCE, _KEY = 32, 24, 32
+#: scrypt's N that cosign has written over the years; r and p were always the same
+_COSTS = (1 << 15, 1 << 16, 1 << 17)
+_COST = 1 << 16
+_R, _P = 8, 1
+#: bytes that scrypt may take: 128 * N * r, and some for itself
+_SCRYPT_MEMORY = 160 << 20
+#: seconds; a program may ask its user to touch a token
+PROGRAM_TIMEOUT = 120.0
+
+#: asked for the password of a file when it turns out to be encrypted
+Password = Callable[[], bytes]
+
+
+class Signer(Protocol):
+    """Safe to use from several threads."""
+
+    @property
+    def public(self) -> PublicKey:
+        """The key that verifies what this makes."""
+
+    def sign(self, data: bytes) -> bytes:
+        """A signature over ``data`` that ``public`` verifies. Raises SigningError."""
+
+
+@dataclass(frozen=True)
+class KeySigner:
+    """A private key in memory."""
+
+    public: PublicKey
+    _key: Any = field(repr=False, compare=False)
+
+    def sign(self, data: bytes) -> bytes:
+        from cryptography.hazmat.primitives.asymmetric import ec, padding
+        from cryptography.hazmat.primitives.hashes import SHA256
+
+        if isinstance(self._key, ec.EllipticCurvePrivateKey):
+            return self._key.sign(data, ec.ECDSA(SHA256()))
+        return self._key.sign(data, padding.PKCS1v15(), SHA256())
+
+
+@dataclass(frozen=True)
+class ProgramSigner:
+    """A program that signs: it gets the SHA-256 digest as 64 hexadecimal digits and a newline on its standard input,
+    and prints the signature (ASN.1 DER for ECDSA), base64. ``argv``: run as it is, without a shell."""
+
+    public: PublicKey
+    argv: Sequence[str]
+
+    def sign(self, data: bytes) -> bytes:
+        program = shutil.which(self.argv[0])
+        if program is None:
+            raise SigningError(f"the signing program {self.argv[0]} is not on PATH", remedy="see oci:signing:program")
+        digest = hashlib.sha256(data).hexdigest()
+        try:
+            done = subprocess.run(
+                [program, *self.argv[1:]],
+                input=f"{digest}\n".encode(),
+                stdout=subprocess.PIPE,
+                timeout=PROGRAM_TIMEOUT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise SigningError(f"the signing program {program} took longer than {PROGRAM_TIMEOUT:.0f} s") from None
+        except OSError as e:
+            raise SigningError(f"cannot run the signing program {program}: {e.strerror}") from e
+        if done.returncode:
+            raise SigningError(f"the signing program {program} failed with exit code {done.returncode}")
+        try:
+            signature = base64.b64decode(b"".join(done.stdout.split()), validate=True)
+        except binascii.Error:
+            raise SigningError(f"the signing program {program} did not print a signature in base64") from None
+        if not self.public.verifies(signature, data):
+            raise SigningError(
+                f"what the signing program {program} printed is no signature by the key {self.public.name}",
+                remedy="see that oci:signing:public_key is that of the program's key, and that it signs the digest",
+            )
+        return signature
+
+
+def signer_of_file(path: str, password: Password) -> KeySigner:
+    """The private key in a file, encrypted as cosign does or not at all. Raises ConfigurationError, StorageError.
+
+    ``password`` is called only for an encrypted key.
+    """
+    try:
+        with open(path, "rb") as f:
+            data = f.read(MAX_KEY_FILE)
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"there is no key {path}", remedy="make one with `spack oci key generate`, or name another"
+        ) from None
+    except OSError as e:
+        raise StorageError.from_os_error(f"reading the key {path}", e) from e
+    return signer_of_pem(data, path, password)
+
+
+def signer_of_pem(data: bytes, origin: str, password: Password) -> KeySigner:
+    """As :func:`signer_of_file`. ``origin``: for messages."""
+    require_cryptography()
+    if not data.strip():
+        raise ConfigurationError(f"the key {origin} is empty", remedy="restore it, or make another one")
+    if b"-----BEGIN PUBLIC KEY-----" in data:
+        raise ConfigurationError(f"the key {origin} is a public key", remedy="signing needs the private one: .key")
+    if any(mark.encode() in data for mark in _MARKS):
+        der = _decrypt(_body(data, origin), password, origin)
+        return _signer(_load(der, origin), origin)
+    return _signer(_load_pem(data, origin), origin)
+
+
+def generate(password: bytes, name: str = "new") -> "tuple[KeySigner, bytes]":
+    """A new ECDSA P-256 key, and its file as ``cosign generate-key-pair`` would write it."""
+    require_cryptography()
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    return KeySigner(public_key(key.public_key(), name), key), _encrypt(der, password)
+
+
+def _signer(key: Any, origin: str) -> KeySigner:
+    name = os.path.basename(origin)
+    public = key.public_key() if hasattr(key, "public_key") else key
+    return KeySigner(public_key(public, name, f"the key {origin}"), key)
+
+
+def _load(der: bytes, origin: str) -> Any:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+    try:
+        return load_der_private_key(der, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as e:
+        raise ConfigurationError(f"the key {origin} holds no private key: {e}") from None
+
+
+def _load_pem(data: bytes, origin: str) -> Any:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        return load_pem_private_key(data, None)
+    except TypeError:
+        raise ConfigurationError(
+            f"the key {origin} is encrypted in a way that cosign does not read",
+            remedy="convert it: `cosign import-key-pair --key FILE`",
+        ) from None
+    except (ValueError, UnsupportedAlgorithm) as e:
+        raise ConfigurationError(
+            f"the key {origin} is no private key in PEM format: {e}",
+            remedy="give one that `spack oci key generate` or `cosign generate-key-pair` wrote",
+        ) from None
+
+
+# cosign's box
+
+
+def _body(data: bytes, origin: str) -> bytes:
+    lines = [line.strip() for line in data.splitlines()]
+    starts = [n for n, line in enumerate(lines) if line.startswith(b"-----BEGIN ENCRYPTED ")]
+    ends = [n for n, line in enumerate(lines) if line.startswith(b"-----END ENCRYPTED ")]
+    try:
+        return base64.b64decode(b"".join(lines[starts[0] + 1 : ends[0]]), validate=True)
+    except (IndexError, binascii.Error):
+        raise _damaged(origin) from None
+
+
+def _damaged(origin: str) -> ConfigurationError:
+    return ConfigurationError(f"the key {origin} is damaged", remedy="restore it from a copy, or make another one")
+
+
+def _encrypt(der: bytes, password: bytes) -> bytes:
+    salt, nonce = secrets.token_bytes(_SALT), secrets.token_bytes(_NONCE)
+    box = _secret_box_class()(_derive(password, salt, _COST))
+    document = {
+        "kdf": {"name": _KDF, "params": {"N": _COST, "r": _R, "p": _P}, "salt": _text(salt)},
+        "cipher": {"name": _CIPHER, "nonce": _text(nonce)},
+        "ciphertext": _text(box.encrypt(der, nonce).ciphertext),
+    }
+    body = base64.b64encode(json.dumps(document, separators=(",", ":")).encode())
+    lines = [body[i : i + 64] for i in range(0, len(body), 64)]
+    mark = _MARKS[0].encode()
+    return b"\n".join([b"-----BEGIN " + mark + b"-----", *lines, b"-----END " + mark + b"-----", b""])
+
+
+def _decrypt(body: bytes, password: Password, origin: str) -> bytes:
+    try:
+        document = json.loads(body)
+        kdf, cipher = document["kdf"], document["cipher"]
+        names = (kdf["name"], cipher["name"])
+        cost = _cost(kdf["params"])
+        salt, nonce, text = (_bytes(v) for v in (kdf["salt"], cipher["nonce"], document["ciphertext"]))
+    except (ValueError, KeyError, TypeError):
+        raise _damaged(origin) from None
+    if names != (_KDF, _CIPHER) or cost is None or len(nonce) != _NONCE:
+        raise ConfigurationError(
+            f"the key {origin} is encrypted in an unknown way: {names[0]}, {names[1]}", remedy="update spack-oci"
+        )
+    open_box = _secret_box_class()
+    from nacl.exceptions import CryptoError
+
+    try:
+        return open_box(_derive(password(), salt, cost)).decrypt(text, nonce)
+    except CryptoError:
+        raise ConfigurationError(
+            f"the password of the key {origin} is wrong",
+            remedy="set COSIGN_PASSWORD, oci:signing:password_file or oci:signing:password_variable",
+        ) from None
+
+
+def _cost(params: Dict[str, Any]) -> Any:
+    """N, or None for numbers that cosign never wrote (and that could take all memory)."""
+    known = type(params["N"]) is int and params["N"] in _COSTS and (params["r"], params["p"]) == (_R, _P)
+    return params["N"] if known else None
+
+
+def _derive(password: bytes, salt: bytes, cost: int) -> bytes:
+    return hashlib.scrypt(password, salt=salt, n=cost, r=_R, p=_P, maxmem=_SCRYPT_MEMORY, dklen=_KEY)
+
+
+def _secret_box_class() -> Any:
+    try:
+        from nacl.secret import SecretBox
+    except ImportError:
+        raise ConfigurationError(
+            "encrypted keys need the Python package pynacl, which is not installed",
+            remedy=how_to_install(),
+        ) from None
+    return SecretBox
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
+def write_pair(path: str, private: bytes, public: bytes) -> "List[str]":
+    """Write ``PATH.key`` (for its owner only) and ``PATH.pub``; a file that is there is never replaced."""
+    names = [f"{path}.key", f"{path}.pub"]
+    for name in names:
+        if os.path.lexists(name):
+            raise ConfigurationError(f"{name} is there already", remedy="remove it, or name another file")
+    for name, data, mode in zip(names, (private, public), (0o600, 0o644)):
+        try:
+            with open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as f:
+                f.write(data)
+        except OSError as e:
+            raise StorageError.from_os_error(f"writing {name}", e) from e
+    return names

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""The real cosign, as an independent signer and verifier."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, List
+
+import pytest
+
+PASSWORD = "a password"
+_OFFLINE = ["--allow-http-registry", "--allow-insecure-registry"]
+
+
+def cosign(*arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+    """Run it; the test is skipped where it is not installed."""
+    if not shutil.which("cosign"):
+        pytest.skip("needs cosign 2 (Debian 13: apt-get install cosign)")
+    environment = {**os.environ, "COSIGN_PASSWORD": PASSWORD}
+    done = subprocess.run(
+        ["cosign", *arguments], env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 0 or not check, f"cosign {' '.join(arguments)}: {done.stderr}"
+    return done
+
+
+def cosign_key(directory: Path, name: str = "cosign") -> Path:
+    """A pair of keys that cosign made; the path without .key and .pub."""
+    cosign("generate-key-pair", "--output-key-prefix", str(directory / name))
+    return directory / name
+
+
+def cosign_sign(key: Path, image: str) -> None:
+    cosign("sign", "--key", f"{key}.key", "--tlog-upload=false", *_OFFLINE, "-y", image)
+
+
+def cosign_verify(key: Path, image: str) -> List[Any]:
+    """The payloads that it accepted."""
+    done = cosign("verify", "--key", f"{key}.pub", "--insecure-ignore-tlog=true", *_OFFLINE, image)
+    return json.loads(done.stdout)

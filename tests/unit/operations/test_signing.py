@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Signatures in a store: nothing is lost when signers meet, and what others put there harms nobody."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from spack_oci.content import put_bytes
+from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, canonical_json, sha256_digest
+from spack_oci.errors import BadSignature, InvalidContent, NotSigned, ServerFailure, SigningError, TrustError
+from spack_oci.operations.install.fetch import find_package
+from spack_oci.operations.install.locate import fetch_package
+from spack_oci.operations.trust.guard import Guard, subject_of
+from spack_oci.operations.trust.sign import sign_packages
+from spack_oci.operations.trust.stored import MOST_PAYLOADS, stored_signatures
+from spack_oci.operations.trust.write import Pace, SignatureWriter
+from spack_oci.trust.policy import Policy
+from spack_oci.trust.signatures import (
+    ANNOTATION,
+    PAYLOAD_TYPE,
+    add_signatures,
+    payload_descriptor,
+    read_signatures,
+    signature_tag,
+)
+from support.memory_store import MemoryStore
+from unit.trust.cases import signature_over, signed, signer, subject
+
+POLICY = Policy("require", (signer("team").public,))
+QUICK = Pace(settle=0.0, shortest=0.0)
+
+
+@pytest.fixture
+def store():
+    return MemoryStore("oci://registry.example/team/cache")
+
+
+def package(store, name="zlib", dag_hash="a" * 32):
+    """Put a package there; its tag."""
+    layer = put_bytes(store, f"layer of {name}".encode(), OCI_LAYER_GZIP)
+    config = {
+        "spec": {"nodes": [{"name": name, "version": "1.3", "hash": dag_hash}]},
+        "rootfs": {"diff_ids": [sha256_digest(name.encode())]},
+        "buildcache_layout_version": 3,
+    }
+    manifest = {"config": put_bytes(store, canonical_json(config), OCI_CONFIG).to_dict(), "layers": [layer.to_dict()]}
+    tag = f"{name}-1.3-{dag_hash}.spack"
+    store.put_manifest(canonical_json(manifest), OCI_MANIFEST, tag)
+    return tag
+
+
+def sign(store, tag, by="team"):
+    (outcome,) = sign_packages(store, [tag], signer(by))
+    assert outcome.error is None, outcome.error
+    return outcome.written
+
+
+def fetched(store, tag, dag_hash="a" * 32, policy=POLICY):
+    """What an install would fetch."""
+    return fetch_package(store, tag, dag_hash, lambda remote: remote.layer.digest, guard=Guard(policy, store))[1]
+
+
+def layers_of(store, written):
+    _, data = store.get_manifest(signature_tag(written.subject.manifest))
+    return read_signatures(data, "x")
+
+
+def put_signatures(store, manifest, signatures):
+    """What somebody else may put there."""
+    for signature in signatures:
+        put_bytes(store, signature.payload, PAYLOAD_TYPE)
+    put_bytes(store, b"{}", OCI_CONFIG)
+    store.put_manifest(add_signatures(None, signatures, "x"), OCI_MANIFEST, signature_tag(manifest))
+
+
+# -- writing ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_signed_package_is_fetched_and_an_unsigned_one_is_not(store):
+    tag = package(store)
+    with pytest.raises(NotSigned, match=r"zlib-1.3/aaaaaaa in registry.example/team/cache is not signed by team"):
+        fetched(store, tag)
+    assert not [v for v, digest in store.log if v == "open_blob" and store.blobs[digest].startswith(b"layer")]
+    sign(store, tag)
+    assert fetched(store, tag)
+
+
+def test_the_same_key_signs_once(store):
+    tag = package(store)
+    assert sign(store, tag).is_new
+    before = store.calls["put_manifest"]
+    assert not sign(store, tag).is_new
+    assert store.calls["put_manifest"] == before
+
+
+def test_another_key_adds(store):
+    tag = package(store)
+    sign(store, tag)
+    written = sign(store, tag, "second")
+    assert len(layers_of(store, written)) == 2
+
+
+def test_a_wrong_signature_in_our_place_is_replaced(store):
+    tag = package(store)
+    subject = subject_of(find_package(store, tag))
+    wrong = signature_over(b"other")
+    fake = type(wrong)(subject.payload(signer("team").public.id), wrong.value)
+    put_signatures(store, subject.manifest, [fake])
+    with pytest.raises(BadSignature):
+        fetched(store, tag)
+    assert sign(store, tag).is_new
+    assert fetched(store, tag)
+
+
+def test_a_signer_that_was_overwritten_signs_again(store):
+    tag = package(store)
+    subject = subject_of(find_package(store, tag))
+    ours, theirs = (SignatureWriter(store, signer(name), QUICK) for name in ("team", "second"))
+    first = ours.sign(subject, tag)
+    second = theirs.sign(subject, tag, fresh=True)  # had read before the first wrote
+    assert len(layers_of(store, first)) == 1
+    (first,) = ours.settle([first])
+    (second,) = theirs.settle([second])
+    assert len(layers_of(store, second)) == 2
+    assert fetched(store, tag)
+
+
+def test_eight_signers_at_once_lose_nothing(store):
+    tags = [package(store, f"p{n}", f"{n}" * 32) for n in range(3)]
+    names = [f"signer{n}" for n in range(8)]
+    for name in names:
+        signer(name)
+
+    def run(name):
+        subjects = [subject_of(find_package(store, tag)) for tag in tags]
+        writer = SignatureWriter(store, signer(name), Pace(settle=0.1, shortest=0.02))
+        return writer.settle([writer.sign(s, name) for s in subjects])
+
+    with ThreadPoolExecutor(8) as pool:
+        written = [w for found in pool.map(run, names) for w in found]
+    assert all(not isinstance(w, Exception) for w in written)
+    for tag in tags:
+        _, data = store.get_manifest(signature_tag(subject_of(find_package(store, tag)).manifest))
+        assert len(read_signatures(data, "x")) == 8
+
+
+def test_a_signature_that_is_always_overwritten_is_an_error(store):
+    tag = package(store)
+    subject = subject_of(find_package(store, tag))
+    writer = SignatureWriter(store, signer("team"), Pace(settle=0.0, shortest=0.0, attempts=3))
+    written = writer.sign(subject, tag)
+
+    def overwrite(reference):
+        if reference == signature_tag(subject.manifest):
+            store.before.pop("resolve")
+            put_signatures(store, subject.manifest, [signed("second")])
+            store.before["resolve"] = overwrite
+
+    store.before["resolve"] = overwrite
+    (left,) = writer.settle([written])
+    assert isinstance(left, SigningError) and "overwritten by others 3 times" in str(left)
+
+
+@pytest.mark.parametrize("verb", ["get_manifest", "put_blob", "put_manifest"])
+def test_a_signer_that_dies_at_any_step_leaves_a_package_that_can_be_signed(store, verb):
+    tag = package(store)
+    sign(store, tag, "second")
+    store.fail(verb, ServerFailure("down"), times=1, when=lambda ref: tag not in ref)
+    (outcome,) = sign_packages(store, [tag], signer("team"))
+    assert isinstance(outcome.error, ServerFailure)
+    assert fetched(store, tag, policy=Policy("require", (signer("second").public,)))
+    written = sign(store, tag)
+    assert len(layers_of(store, written)) == 2
+
+
+def test_one_package_that_fails_does_not_stop_the_others(store):
+    tags = [package(store), package(store, "other", "b" * 32)]
+    outcomes = sign_packages(store, ["absent-1-" + "c" * 32 + ".spack", *tags], signer("team"))
+    assert [o.error is None for o in outcomes] == [False, True, True]
+    assert outcomes[0].to_dict()["status"] == "failed"
+    assert outcomes[1].to_dict()["status"] == "signed"
+
+
+# -- what a registry may do ------------------------------------------------------------------------------------------
+
+
+def test_two_packages_that_were_swapped(store):
+    first, second = package(store), package(store, "other", "b" * 32)
+    for tag in (first, second):
+        sign(store, tag)
+    store.tagged[first], store.tagged[second] = store.tagged[second], store.tagged[first]
+    with pytest.raises(BadSignature, match="another package"):
+        fetched(store, first)
+
+
+def test_a_package_under_the_name_of_another_with_a_config_that_lies(store):
+    """The registry makes a manifest of its own, with the asked hash in its config and the layer of another package."""
+    good, other = package(store), package(store, "other", "b" * 32)
+    sign(store, good)
+    sign(store, other)
+    lie = json.loads(store.get_manifest(good)[1])
+    lie["layers"] = json.loads(store.get_manifest(other)[1])["layers"]
+    descriptor = store.put_manifest(canonical_json(lie), OCI_MANIFEST, good)
+    with pytest.raises(NotSigned):
+        fetched(store, good)
+    signatures = stored_signatures(store, subject_of(find_package(store, other)).manifest)
+    put_signatures(store, descriptor.digest, signatures)
+    with pytest.raises(BadSignature, match="of another manifest"):
+        fetched(store, good)
+
+
+def test_an_old_signature_of_a_package_that_was_pushed_again(store):
+    tag = package(store)
+    old = sign(store, tag)
+    manifest = json.loads(store.get_manifest(tag)[1])
+    manifest["annotations"] = {"new": "yes"}
+    new = store.put_manifest(canonical_json(manifest), OCI_MANIFEST, tag)
+    put_signatures(store, new.digest, [old.signature])
+    with pytest.raises(BadSignature, match="of another manifest"):
+        fetched(store, tag)
+
+
+def test_a_signature_of_another_repository(store):
+    tag = package(store)
+    subject = subject_of(find_package(store, tag))
+    elsewhere = type(subject)(**{**vars(subject), "repository": "registry.example/team/dev"})
+    put_signatures(store, subject.manifest, [signature_over(elsewhere.payload(signer("team").public.id))])
+    with pytest.raises(BadSignature, match=r"of another repository, registry.example/team/dev.*`repositories`"):
+        fetched(store, tag)
+    copy = Policy("require", POLICY.keys, repositories=("registry.example/team/dev",))
+    assert fetched(store, tag, policy=copy)
+
+
+def test_garbage_beside_a_good_signature(store):
+    tag = package(store)
+    written = sign(store, tag)
+    garbage = [signed("stranger", dag_hash=f"{n:032}") for n in range(MOST_PAYLOADS * 2)]
+    put_signatures(store, written.subject.manifest, [*garbage, written.signature])
+    store.reset()
+    assert fetched(store, tag)
+    assert store.calls["open_blob"] <= MOST_PAYLOADS + 1  # and the config
+
+
+def test_ten_thousand_layers(store):
+    tag = package(store)
+    written = sign(store, tag)
+    layer = {"mediaType": PAYLOAD_TYPE, "size": 10, "annotations": {ANNOTATION: "AAAA"}}
+    layers = [{**layer, "digest": sha256_digest(b"%d" % n)} for n in range(10_000)]
+    _, data = store.get_manifest(signature_tag(written.subject.manifest))
+    manifest = json.loads(data)
+    manifest["layers"] = [*layers, *manifest["layers"]]
+    digest = sha256_digest(canonical_json(manifest))
+    store.manifests[digest] = (OCI_MANIFEST, canonical_json(manifest))
+    store.tagged[signature_tag(written.subject.manifest)] = digest
+    assert fetched(store, tag)
+    (outcome,) = sign_packages(store, [tag], signer("second"))
+    assert isinstance(outcome.error, SigningError) and "more than 1000" in str(outcome.error)
+
+
+def test_a_signature_manifest_that_is_too_large(store):
+    tag = package(store)
+    sign(store, tag)
+    store.fail("get_manifest", InvalidContent("it has 104857600 bytes"), when=lambda ref: ref.endswith(".sig"))
+    with pytest.raises(BadSignature, match="cannot be read.*104857600"):
+        fetched(store, tag)
+
+
+def test_a_payload_that_is_missing_or_another(store):
+    tag = package(store)
+    subject = subject_of(find_package(store, tag))
+    other = signature_over(json.dumps({**json.loads(subject.payload("k")), "optional": None}).encode())
+    put_signatures(store, subject.manifest, [other])
+    assert fetched(store, tag)
+    store.blobs[payload_descriptor(other).digest] = b"something else"
+    with pytest.raises(NotSigned):
+        fetched(store, tag)
+    del store.blobs[payload_descriptor(other).digest]
+    with pytest.raises(NotSigned):
+        fetched(store, tag)
+
+
+def test_a_registry_that_fails_is_no_answer(store):
+    tag = package(store)
+    sign(store, tag)
+    store.fail("get_manifest", ServerFailure("down"), when=lambda ref: ref.endswith(".sig"))
+    with pytest.raises(ServerFailure):
+        fetched(store, tag)
+    with pytest.raises(ServerFailure):
+        fetched(store, tag, policy=Policy("warn", POLICY.keys))
+
+
+def test_warn_lets_pass_and_says_it(store):
+    tag = package(store)
+    said = []
+    guard = Guard(Policy("warn", POLICY.keys), store, said.append)
+    fetch_package(store, tag, "a" * 32, lambda remote: None, guard=guard)
+    assert "zlib-1.3/aaaaaaa" in said[0] and "not signed by team" in said[0]
+
+
+def test_off_asks_for_nothing(store):
+    tag = package(store)
+    fetched(store, tag, policy=Policy())
+    assert not [ref for _, ref in store.log if ref.endswith(".sig")]
+
+
+def test_what_is_no_signature_manifest(store):
+    tag = package(store)
+    digest = subject_of(find_package(store, tag)).manifest
+    store.put_manifest(canonical_json({"layers": [], "config": None}), OCI_MANIFEST, signature_tag(digest))
+    with pytest.raises(TrustError):
+        fetched(store, tag)
+
+
+def test_signatures_of_a_layout_name_no_repository():
+    assert subject_of_url("oci+file:///srv/cache") == "oci-layout"
+
+
+def subject_of_url(url):
+    other = MemoryStore(url)
+    tag = package(other)
+    return subject_of(find_package(other, tag)).repository
+
+
+def test_descriptors_of_payloads_are_those_of_cosign():
+    payload = subject().payload("k")
+    assert payload_descriptor(signature_over(payload)) == Descriptor.of(payload, PAYLOAD_TYPE)

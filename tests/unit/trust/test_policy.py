@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""`oci:trust`: the longest match wins, and nothing in it is ignored."""
+
+import pytest
+from spack_oci.errors import ConfigurationError, StorageError
+from spack_oci.trust.policy import trust_of
+from unit.trust.cases import signer
+
+KEYS = {"new": "/etc/new.pub", "old": "/etc/old.pub"}
+FILES = {path: signer(name).public.pem for name, path in KEYS.items()}
+
+
+def read(path):
+    return FILES[path]
+
+
+def trust(policies, keys=KEYS):
+    return trust_of({"keys": keys, "policies": policies}, read)
+
+
+def test_without_a_section_nothing_is_asked():
+    policy = trust_of(None, read).policy_for("oci://registry.example/team/cache")
+    assert (policy.mode, policy.active) == ("off", False)
+
+
+@pytest.mark.parametrize(
+    ("url", "mode"),
+    [
+        ("oci://ghcr.io/my-team", "require"),
+        ("oci://ghcr.io/my-team/cache", "require"),
+        ("oci+http://ghcr.io/my-team/cache", "require"),
+        ("oci://ghcr.io/my-team-two/cache", "warn"),
+        ("oci://ghcr.io/my-team/dev/cache", "off"),
+        ("oci://ghcr.io.example/my-team/cache", "warn"),
+        ("oci+file:///srv/cache", "require"),
+        ("oci+file:///srv/cached", "warn"),
+    ],
+)
+def test_the_longest_match_of_host_and_namespace_wins(url, mode):
+    policies = {
+        "ghcr.io/my-team": {"mode": "require"},
+        "ghcr.io/my-team/dev/": {"mode": "off"},
+        "/srv/cache": {"mode": "require"},
+        "*": {"mode": "warn"},
+    }
+    assert trust(policies).policy_for(url).mode == mode
+
+
+def test_docker_hub_has_two_names():
+    assert trust({"docker.io/me": {"mode": "require"}}).policy_for("oci://index.docker.io/me/cache").required
+
+
+def test_a_policy_without_keys_means_all_of_them():
+    assert [k.name for k in trust({"*": {"mode": "warn"}}).policy_for("oci://h.x/n").keys] == ["new", "old"]
+    one = trust({"*": {"mode": "require", "keys": ["old"]}}).policy_for("oci://h.x/n")
+    assert [k.name for k in one.keys] == ["old"]
+    assert one.describe() == "require old"
+
+
+def test_a_key_may_stand_in_the_configuration_itself():
+    keys = {"inline": signer("new").public.pem.decode()}
+    assert trust({"*": {"mode": "require"}}, keys).keys["inline"].id == signer("new").public.id
+
+
+def test_off_may_be_written_as_yaml_reads_it():
+    assert trust({"*": {"mode": False}}).policy_for("oci://h.x/n").mode == "off"
+
+
+def test_max_age_is_read():
+    ages = {"30d": 2592000, "2w": 1209600, "12h": 43200, "5m": 300, "9s": 9}
+    for text, seconds in ages.items():
+        assert trust({"*": {"mode": "require", "max_age": text}}).policy_for("oci://h.x/n").max_age == seconds
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"key": {}}, "'key', which means nothing: .*did you mean keys"),
+        ({"policies": {"*": {"mode": "requir"}}}, "mode is 'requir'.*did you mean require"),
+        ({"policies": {"*": {}}}, "mode is None"),
+        ({"policies": {"*": {"mode": True}}}, "mode is True"),
+        ({"policies": {"*": {"mode": "warn", "treshold": 2}}}, "'treshold'.*did you mean threshold"),
+        ({"policies": {"*": "require"}}, "not made of names and values"),
+        ({"policies": ["*"]}, "oci:trust:policies is not made"),
+        ({"keys": KEYS, "policies": {"*": {"mode": "warn", "keys": ["nwe"]}}}, "key nwe.*did you mean new"),
+        ({"keys": KEYS, "policies": {"*": {"mode": "warn", "keys": "new"}}}, "is no list"),
+        ({"keys": KEYS, "policies": {"*": {"mode": "warn", "threshold": 0}}}, "threshold is 0"),
+        ({"keys": KEYS, "policies": {"*": {"mode": "warn", "threshold": True}}}, "threshold is True"),
+        ({"keys": KEYS, "policies": {"*": {"mode": "require", "threshold": 3}}}, "3 signatures, but has 2 keys"),
+        ({"keys": KEYS, "policies": {"*": {"mode": "require", "keys": []}}}, "has 0 keys"),
+        ({"policies": {"*": {"mode": "require"}}}, "has 0 keys.*spack oci key add"),
+        ({"policies": {"*": {"mode": "warn", "max_age": "30"}}}, "max_age is '30'"),
+        ({"policies": {"*": {"mode": "warn", "max_age": "a month"}}}, "max_age"),
+        ({"keys": {"x": 7}}, "neither a path nor a key"),
+        ([], "no policies"),
+    ],
+)
+def test_what_has_no_meaning_is_refused(section, message):
+    if section == []:
+        assert not trust_of(section, read).policies  # an empty section, however YAML spells it
+        return
+    with pytest.raises(ConfigurationError, match=message):
+        trust_of(section, read)
+
+
+def test_two_names_for_one_key_are_one_key():
+    keys = {"a": signer("new").public.pem.decode(), "b": signer("new").public.pem.decode()}
+    with pytest.raises(ConfigurationError, match="2 signatures, but has 1 keys"):
+        trust({"*": {"mode": "require", "threshold": 2}}, keys)
+
+
+def test_a_key_file_that_cannot_be_read_stops():
+    def fail(path):
+        raise StorageError(f"reading {path}")
+
+    with pytest.raises(StorageError, match="/etc/new.pub"):
+        trust_of({"keys": KEYS}, fail)
+
+
+def test_signed_true_of_a_mirror_requires_a_signature_by_any_key():
+    policy = trust({"*": {"mode": "warn"}}).policy_for("oci://h.x/n", signed=True)
+    assert policy.required and len(policy.keys) == 2
+    named = trust({"*": {"mode": "require", "keys": ["old"]}}).policy_for("oci://h.x/n", signed=True)
+    assert [k.name for k in named.keys] == ["old"]
+
+
+def test_signed_true_without_keys_stops():
+    with pytest.raises(ConfigurationError, match="no key is known"):
+        trust_of({}, read).policy_for("oci://h.x/n", signed=True)
