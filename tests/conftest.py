@@ -3,6 +3,7 @@
 
 import os
 import signal
+import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -36,6 +37,14 @@ def _is_repetition(item) -> bool:
     """What does not depend on the version of Spack (the mark ``one_spack``) on another one than the newest."""
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     return bool(item.get_closest_marker("one_spack")) and parameters.get("spack_version", "develop") != "develop"
+
+
+@pytest.fixture(autouse=True)
+def hosts_are_unknown():
+    """Another test's registry may have had the same port."""
+    limiter = sys.modules.get("spack_oci.registry.http.limiter")
+    if limiter:
+        limiter.forget_rates()
 
 
 @pytest.hookimpl(hookwrapper=True)

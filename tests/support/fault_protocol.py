@@ -62,6 +62,10 @@ class Handler(BaseHTTPRequestHandler):
         with self.registry.lock:
             self.registry.seen.append((self.command, self.path, dict(self.headers.items())))
         self._fault = self.registry.fault_for(self.command, self.path)
+        if not self.registry.takes_token():
+            self._read_body()
+            after = self.registry.behaviour.retry_after
+            return self._error(429, "TOOMANYREQUESTS", "slow down", {"Retry-After": after} if after else None)
         if self._fault.early:
             self.close_connection = True
             return self._answer(self._fault.status, self._fault.headers, self._fault.body)

@@ -2,6 +2,7 @@
 """What the fault-injecting registry is told to do, what it keeps, and what it has seen."""
 
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
@@ -75,6 +76,9 @@ class Behaviour:
     page_style: str = "link"  # or "last": no Link
     redirect_blobs: str = ""  # base URL of another host that has the blobs
     refuse_head_after_redirect: bool = False
+    rate: float = 0.0  # requests a second, by a token bucket; more are refused with 429
+    burst: int = 1  # size of the bucket
+    retry_after: str = ""  # of the 429
 
 
 @dataclass
@@ -97,6 +101,7 @@ class FaultRegistry:
         self.lock = threading.RLock()
         self.repositories: Dict[str, Repository] = {}
         self.uploads: Dict[str, bytearray] = {}
+        self.bucket = (-1.0, 0.0)  # tokens, when
         self.tokens: Dict[str, Tuple[float, Dict[str, str]]] = {}
         self.log: List[str] = []
         self.server: Any = None
@@ -121,6 +126,18 @@ class FaultRegistry:
             method, path, status = line.split(" ")
             found.append(f"{'token' if path.startswith('/token') else method} {status}")
         return found
+
+    def takes_token(self) -> bool:
+        """Whether the token bucket lets one more request pass."""
+        if not self.behaviour.rate:
+            return True
+        with self.lock:
+            now, (left, at) = time.monotonic(), self.bucket
+            left = (
+                self.behaviour.burst if left < 0 else min(self.behaviour.burst, left + (now - at) * self.behaviour.rate)
+            )
+            self.bucket = (left - 1 if left >= 1 else left, now)
+            return left >= 1
 
     def fault_for(self, method: str, path: str) -> Fault:
         with self.lock:

@@ -116,7 +116,7 @@ class Network:
 
 
 def _retry_policy(own: Mapping[str, Any]) -> RetryPolicy:
-    return RetryPolicy(max_retry_after=float(own["max_retry_after"])) if "max_retry_after" in own else RetryPolicy()
+    return RetryPolicy(**{key: float(own[key]) for key in ("max_retry_after", "patience") if key in own})
 
 
 def for_registry(registries: Mapping[str, Mapping[str, Any]], host: str, repository: str) -> Dict[str, Any]:

@@ -13,6 +13,7 @@ from .auth.tokens import Scopes, TokenCache, repository_scope
 from .http.response import Response
 from .http.response_errors import error_from_response
 from .http.retry import RetryPolicy, send_with_retry
+from .http.throttled import ThrottledTransport
 from .http.transport import Transport
 from .http.urls import absolute_url, host_of, origin_of, without_query
 from .settings import RegistrySettings
@@ -33,8 +34,8 @@ class RegistryClient:
     def __init__(self, repository: Repository, settings: RegistrySettings, transport: Transport) -> None:
         self.repository = repository
         self.settings = settings
-        self.transport = transport
-        self.authorizer = Authorizer(repository, settings, transport, _tokens)
+        self.transport = ThrottledTransport(transport, settings.retry)
+        self.authorizer = Authorizer(repository, settings, self.transport, _tokens)
         self._origin = origin_of(repository.endpoint)
         parts = urllib.parse.urlsplit(repository.endpoint)
         self._home = f"{parts.scheme}://{parts.netloc}/"

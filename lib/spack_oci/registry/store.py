@@ -103,8 +103,7 @@ def _mirror_client(mirror: Mirror, origin: RegistrySettings) -> RegistryClient:
     """A mirror is not waited for: what follows it is tried instead. Credential sources answer for hosts, so it gets
     none that are not for it."""
     settings = mirror.settings or replace(origin, mirrors=())
-    policy = replace(settings.retry, attempts=min(2, settings.retry.attempts), max_retry_after=0.0)
-    settings = replace(settings, retry=policy)
+    settings = replace(settings, retry=settings.retry.never_waiting())
     return RegistryClient(mirror.repository, settings, transport_for(settings))
 
 

@@ -18,6 +18,7 @@ from ..errors import (
     DigestMismatch,
     InvalidContent,
     NotFound,
+    RateLimited,
     ResponseError,
     SpackOciError,
     TimedOut,
@@ -250,8 +251,8 @@ class Uploader:
 
     def _wait_or_raise(self, error: SpackOciError, failures: int) -> None:
         lost = isinstance(error, NotFound) or getattr(error, "status", 0) == 416
-        if failures >= self._policy.attempts:
-            raise error
+        if failures >= self._policy.attempts or isinstance(error, RateLimited):
+            raise error  # the latter was waited for already
         wait = self._retry.backoff(failures) if lost else self._retry.wait_before_retry(error, failures)
         if wait is None:
             raise error

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import spack.config
+import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
 import spack.oci.image
 
@@ -18,10 +19,13 @@ from ..reference import LayoutDirectory, Location, Repository, is_oci_url, parse
 from ..registry import open_repository
 from ..registry.auth.credentials import CredentialSource
 from ..registry.settings import RegistrySettings
+from ..util.notices import send_notices_to
 from . import compat, settings
 from .credentials import host_credentials, mirror_credentials
 
 FETCH, PUSH = "fetch", "push"
+
+send_notices_to(lambda message: tty.warn(message))
 
 #: name of the mirror that exists without being configured
 DEFAULT_NAME = "default"

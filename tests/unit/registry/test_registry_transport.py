@@ -33,6 +33,7 @@ from spack_oci.registry import RegistrySettings, RetryPolicy, open_repository
 from spack_oci.registry.http.tls import tls_context
 from spack_oci.registry.http.transport import RequestsTransport
 from spack_oci.registry.http.transport_errors import transport_error
+from spack_oci.registry.store import transport_for
 from support.fault_registry import Fault, fault_registry
 from urllib3 import exceptions
 
@@ -237,7 +238,7 @@ def test_idle_connection_that_the_server_closed(tls, monkeypatch):
     with fault_registry(tls=tls) as registry, connections_to(registry) as seen:
         store = store_at(registry)
         assert store.has_blob(DIGEST)
-        pool = store.client.transport.session().get_adapter(registry.url).get_connection(registry.url)
+        pool = transport_for(store.settings).session().get_adapter(registry.url).get_connection(registry.url)
         for is_noticed in (True, False):
             if not is_noticed:
                 monkeypatch.setattr("urllib3.connectionpool.is_connection_dropped", lambda connection: False)
@@ -251,7 +252,7 @@ def test_idle_connection_that_the_server_closed(tls, monkeypatch):
 def test_a_fork_while_another_thread_holds_the_locks():
     with fault_registry() as registry:
         store = store_at(registry)
-        with store.client.transport._lock, store.client.authorizer._lock:
+        with transport_for(store.settings)._lock, store.client.authorizer._lock:
             child = os.fork()
             if child == 0:
                 status = 1

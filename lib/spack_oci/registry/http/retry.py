@@ -8,10 +8,12 @@ session.
 
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Callable, Container, FrozenSet, Optional
 
-from ...errors import ConnectionLost, ResponseError, SpackOciError, TimedOut
+from ...errors import ConnectionLost, RateLimited, ResponseError, SpackOciError, TimedOut
+from .limiter import limiter_for
+from .urls import host_of
 
 if TYPE_CHECKING:
     from .response import Response
@@ -23,7 +25,9 @@ class RetryPolicy:
 
     ``attempts``: requests in all, at least 1. The wait before try *n* is ``base * 2**(n-1)`` seconds, at most ``cap``,
     of which a random share of up to ``jitter`` (0 to 1) is taken off, so that many clients do not come back at once.
-    ``max_retry_after``: a ``Retry-After`` up to this many seconds is obeyed; a longer one is raised.
+    ``max_retry_after``: a ``Retry-After`` up to this many seconds is obeyed; a longer one is raised. ``patience``: a
+    request that is refused because there are too many (429) is sent again until the host has served nothing at all for
+    this many seconds of waiting; such tries are not counted. 0: it is not sent again.
     """
 
     attempts: int = 5
@@ -31,6 +35,7 @@ class RetryPolicy:
     cap: float = 30.0
     jitter: float = 0.5
     max_retry_after: float = 120.0
+    patience: float = 120.0
     statuses: FrozenSet[int] = frozenset({408, 429, 500, 502, 503, 504})
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False, compare=False)
 
@@ -53,8 +58,37 @@ class RetryPolicy:
         return isinstance(error, (ConnectionLost, TimedOut))
 
     def once(self) -> "RetryPolicy":
+        """A policy for those who have a better way to go on after a failure than to send the same again."""
+        return replace(self, attempts=1)
+
+    def never_waiting(self) -> "RetryPolicy":
         """A policy for where something better than waiting is left: another mirror."""
-        return RetryPolicy(1, self.base, self.cap, self.jitter, 0.0, self.statuses, self.sleep)
+        return replace(self, attempts=min(2, self.attempts), max_retry_after=0.0, patience=0.0)
+
+
+class _Throttling:
+    """How long one request waits for a host that refuses it with 429, and whether others are served meanwhile.
+
+    The waiting itself is done before the next request, by the host's limiter.
+    """
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
+        self._served = -1
+        self._refusals = 0
+        self._waited = 0.0
+
+    def may_go_on(self, error: ResponseError, served: int) -> bool:
+        """``served``: requests of all threads that the host has served so far."""
+        if served != self._served:
+            self._served, self._refusals, self._waited = served, 0, 0.0
+        self._refusals += 1
+        wait = error.retry_after
+        if wait is None:
+            wait = self._policy.backoff(self._refusals)
+        self._waited += wait
+        limit = max(self._policy.patience, self._policy.max_retry_after)
+        return wait <= self._policy.max_retry_after and self._waited <= limit
 
 
 def send_with_retry(
@@ -66,6 +100,7 @@ def send_with_retry(
     """``send``, again and again as ``policy`` says. Statuses that it does not retry are returned; ``error_of`` makes
     the error of those that it does."""
     tries = 0
+    throttling = _Throttling(policy)
     while True:
         tries += 1
         error: SpackOciError
@@ -74,6 +109,11 @@ def send_with_retry(
             if response.status in accept or response.status not in policy.statuses:
                 return response
             error = error_of(response)
+            if isinstance(error, RateLimited):
+                if not throttling.may_go_on(error, limiter_for(host_of(response.url)).served):
+                    raise error
+                tries -= 1
+                continue
         except (ConnectionLost, TimedOut) as e:
             error = e
         wait = policy.wait_before_retry(error, tries)

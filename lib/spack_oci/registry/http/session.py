@@ -15,7 +15,6 @@ import urllib3.exceptions
 from ..settings import RegistrySettings
 from .connections import StaleConnection, use_our_pools
 from .proxies import proxy_for
-from .tls import tls_context
 from .transport_errors import causes
 
 #: hosts whose connections are kept: a registry, its token server, its storage
@@ -40,14 +39,14 @@ class RegistrySession(requests.Session):
     #: what :meth:`exchange` raises for an exchange without a response
     failures = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
-    def __init__(self, settings: RegistrySettings) -> None:
+    def __init__(self, settings: RegistrySettings, context: ssl.SSLContext) -> None:
         super().__init__()
         self._settings = settings
         self._proxies: Dict[str, Dict[str, str]] = {}
         self.trust_env = False  # would read .netrc, and $REQUESTS_CA_BUNDLE in spite of the settings
         self.headers.clear()
         self.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-        adapter = RegistryAdapter(settings)
+        adapter = RegistryAdapter(settings, context)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
         if not settings.verify_tls:  # the user said so; once is enough
@@ -102,9 +101,9 @@ class RegistrySession(requests.Session):
 class RegistryAdapter(requests.adapters.HTTPAdapter):
     """Connections with our TLS context, also to a proxy, in our pools."""
 
-    def __init__(self, settings: RegistrySettings) -> None:
+    def __init__(self, settings: RegistrySettings, context: ssl.SSLContext) -> None:
         self._settings = settings
-        self._context: ssl.SSLContext = tls_context(settings)
+        self._context = context
         super().__init__(pool_connections=_MAX_HOSTS, pool_maxsize=settings.connections)
         # none, which the argument cannot say: errors as they are, as urllib3 shows the whole URL in its MaxRetryError
         self.max_retries = urllib3.Retry(False)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """One request, one response, with ``requests``. No retries, no redirects, no authorization: they are the client's."""
 
+import contextlib
 import os
+import ssl
 import threading
 import weakref
 from typing import Any, Iterable, Mapping, Optional, Protocol, Set, Union
@@ -9,6 +11,7 @@ from typing import Any, Iterable, Mapping, Optional, Protocol, Set, Union
 from ...errors import ConfigurationError, ConnectionLost, UnexpectedResponse, Unreachable
 from ..settings import RegistrySettings
 from .response import Response
+from .tls import tls_context
 from .transport_errors import transport_error
 from .urls import split_url, without_query
 
@@ -43,6 +46,7 @@ class RequestsTransport:
 
     def __init__(self, settings: RegistrySettings) -> None:
         self._settings = settings
+        self._context: Optional[ssl.SSLContext] = None
         self._reset()
         _transports.add(self)
 
@@ -51,6 +55,17 @@ class RequestsTransport:
         self._session: Any = None
         self._reached: Set[str] = set()
 
+    def prepare(self) -> None:
+        """Load, before a fork, what every child would have to load for itself with its first request."""
+        from . import session  # noqa: F401
+
+        self._tls()
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = tls_context(self._settings)
+        return self._context
+
     def session(self) -> Any:
         """Made with the first request: importing ``requests`` takes 70 ms, which many commands need not pay."""
         if self._session is None:
@@ -58,7 +73,7 @@ class RequestsTransport:
                 if self._session is None:
                     from .session import RegistrySession
 
-                    self._session = RegistrySession(self._settings)
+                    self._session = RegistrySession(self._settings, self._tls())
         return self._session
 
     def send(
@@ -106,5 +121,11 @@ def _after_fork() -> None:
         transport._reset()
 
 
+def _before_fork() -> None:
+    for transport in list(_transports):
+        with contextlib.suppress(ConfigurationError):  # certificates that cannot be read: said with the first request
+            transport.prepare()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Registries that allow only so many requests a second: everybody waits for his turn, and nobody gives up."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from spack_oci.content import BytesSource
+from spack_oci.errors import RateLimited
+from spack_oci.registry import RetryPolicy
+from support.fault_registry import Fault, fault_registry
+from support.registry_cases import SMALL, Sleeps, fetch, keep, layer, store_at
+
+
+@pytest.mark.parametrize("retry_after", ["", "1"])
+def test_a_push_with_many_threads_to_a_throttled_registry(retry_after):
+    """Each blob takes three requests; none fails, and of the time allowed by the registry little is lost."""
+    rate, blobs = 20, [b"blob %d" % n for n in range(30)]
+    with fault_registry(rate=rate, burst=rate, retry_after=retry_after) as registry:
+        store = store_at(registry, retry=RetryPolicy(attempts=2))
+        started = time.monotonic()
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(lambda data: store.put_blob(layer(data), BytesSource(data)), blobs))
+        elapsed = time.monotonic() - started
+        statuses = [line.split()[1] for line in registry.methods()]
+        served, refused = len(statuses) - statuses.count("429"), statuses.count("429")
+    assert served == 3 * len(blobs)
+    assert refused <= 0.12 * len(statuses)
+    assert elapsed <= 1.3 * served / rate + 1
+
+
+def test_refusals_do_not_count_as_tries_while_others_are_served():
+    """By the limit of tries it would give up after two."""
+    with fault_registry(Fault("GET", "/blobs/", status=429, times=6)) as registry:
+        keep(registry, SMALL)
+        store = store_at(registry, retry=RetryPolicy(attempts=2, base=0.01))
+        assert fetch(store, SMALL) == SMALL
+        assert registry.methods() == ["GET 429"] * 6 + ["GET 200"]
+
+
+def test_a_registry_that_serves_nothing_any_more():
+    sleeps = Sleeps()
+    with fault_registry(Fault("GET", "/blobs/", status=429, times=999)) as registry:
+        store = store_at(registry, retry=RetryPolicy(attempts=2, patience=120, sleep=sleeps))
+        with pytest.raises(RateLimited, match="429"):
+            fetch(store, SMALL)
+        assert 5 < len(registry.requests()) < 20
+    assert sum(sleeps) > 30
+
+
+def test_a_mirror_is_not_waited_for():
+    with fault_registry(Fault("GET", "/blobs/", status=429, times=999)) as registry:
+        store = store_at(registry, retry=RetryPolicy(sleep=Sleeps()).never_waiting())
+        with pytest.raises(RateLimited):
+            fetch(store, SMALL)
+        assert registry.methods() == ["GET 429"]

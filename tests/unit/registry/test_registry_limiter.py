@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""The rate that a host allows is found with few refusals, and used nearly in full. On a simulated clock."""
+
+import heapq
+import itertools
+
+import pytest
+from spack_oci.registry.http.limiter import HostLimiter
+from spack_oci.util import notices
+
+LATENCY = 0.02
+
+
+class Simulation:
+    """Workers that send ``total`` requests through a limiter to a token bucket of ``rate``, as fast as they may."""
+
+    def __init__(self, rate, burst, retry_after=None):
+        self.rate, self.burst, self.retry_after = rate, burst, retry_after
+        self.now = 100.0
+        self.limiter = HostLimiter("h.example", memoryview(bytearray(8 * 16)).cast("d"), lambda: self.now)
+        self.tokens, self.filled = float(burst), self.now
+        self.served = self.refused = 0
+        self.events, self.number = [], itertools.count()
+        self.queue, self.is_somebody_waiting = [], False
+
+    def at(self, when, *event):
+        heapq.heappush(self.events, (when, next(self.number), *event))
+
+    def run(self, total, workers=8):
+        left = total
+        for _ in range(workers):
+            self.at(self.now, "next")
+        while self.events:
+            self.now, _, what, *rest = heapq.heappop(self.events)
+            if what == "next" and left:
+                left -= 1
+                self.wish()
+            elif what == "again":
+                self.wish()
+            elif what == "sent":
+                self.sent()
+            elif what == "served":
+                self.served += 1
+                self.limiter.end_served()
+                self.at(self.now, "next")
+            elif what == "refused":
+                self.refused += 1
+                self.limiter.end_refused(rest[0], self.retry_after, 0.4)
+                self.at(self.now, "again")
+        return self.now - 100.0
+
+    def wish(self):
+        if self.limiter._in_flight > self.limiter._most_at_once():
+            self.at(self.now + LATENCY, "again")
+        elif self.is_somebody_waiting:
+            self.queue.append(None)
+        else:
+            self.begin()
+
+    def begin(self):
+        self.is_somebody_waiting = True
+        waits = [0.0]
+        self.limiter.begin(waits.append)
+        self.at(self.now + waits[-1], "sent")
+
+    def sent(self):
+        self.tokens = min(self.burst, self.tokens + (self.now - self.filled) * self.rate)
+        self.filled = self.now
+        if self.tokens >= 1:
+            self.tokens -= 1
+            self.at(self.now + LATENCY, "served")
+        else:
+            self.at(self.now + LATENCY, "refused", self.now)
+        self.is_somebody_waiting = False
+        if self.queue:
+            self.queue.pop()
+            self.begin()
+
+
+@pytest.mark.parametrize("retry_after", [None, 1.0])
+@pytest.mark.parametrize("rate, burst, total", [(3, 3, 65), (10, 10, 150), (10, 100, 500), (50, 50, 1500)])
+def test_a_token_bucket_is_used_nearly_in_full_with_few_refusals(rate, burst, total, retry_after):
+    simulation = Simulation(rate, burst, retry_after)
+    seconds = simulation.run(total)
+    assert simulation.served == total
+    assert seconds <= 1.3 * total / rate
+    assert simulation.refused <= 0.1 * (simulation.served + simulation.refused)
+
+
+def test_a_host_that_refuses_nothing_is_not_slowed_down():
+    simulation = Simulation(1e6, 1e6)
+    assert simulation.run(1000) <= 1.1 * 1000 / 8 * LATENCY + 8 * LATENCY
+    assert simulation.limiter.rate == 0
+
+
+def test_a_failure_now_and_then_is_forgotten_soon():
+    """503 for a moment says nothing about a rate."""
+    simulation = Simulation(1e6, 1e6)
+    simulation.limiter.end_refused(simulation.limiter.begin(lambda seconds: None), None, 0.4)
+    assert simulation.run(100, workers=1) <= 3 + 100 * LATENCY
+    assert simulation.limiter.rate == 0
+
+
+def test_the_user_is_told_the_rate_once(monkeypatch):
+    told = []
+    monkeypatch.setattr(notices, "_receive", told.append)
+    notices.forget_notices()
+    simulation = Simulation(3, 3)
+    simulation.run(100)
+    assert told == ["the registry h.example allows about 3 requests a second"]
