@@ -2,7 +2,7 @@
 """How each registry is talked to: ``oci:registries``, and what holds for all of them."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..errors import ConfigurationError
@@ -116,7 +116,8 @@ class Network:
 
 
 def _retry_policy(own: Mapping[str, Any]) -> RetryPolicy:
-    return RetryPolicy(**{key: float(own[key]) for key in ("max_retry_after", "patience") if key in own})
+    times = {key: float(own[key]) for key in ("max_retry_after", "patience") if key in own}
+    return replace(RetryPolicy(), **times)  # type: ignore[arg-type]
 
 
 def for_registry(registries: Mapping[str, Mapping[str, Any]], host: str, repository: str) -> Dict[str, Any]:
