@@ -111,7 +111,6 @@ def push(args: argparse.Namespace) -> int:
             allow_missing=args.allow_missing,
             compression=Compression.parse(args.compression) if args.compression else None,
             image=image_options(args, args.tags),
-            progress=not args.json,
             signer=_signer(args),
         )
         result = push.plan(request) if args.dry_run else push.run(request)

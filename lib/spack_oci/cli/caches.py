@@ -3,6 +3,7 @@
 
 import functools
 import os
+import sys
 import tempfile
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
@@ -15,8 +16,9 @@ from ..operations.trust.guard import Guard
 from ..reference import LayoutDirectory, Location, parse_url
 from ..store.install import Source
 from ..util.files import storage_errors
+from ..util.progress import reporter_for
 from . import settings
-from .output import warn
+from .output import info, warn
 
 
 def location_of(word: str) -> Location:
@@ -74,7 +76,10 @@ def open_index(word: str) -> ContentStore:
 
 def index_settings(word: str) -> UpdateSettings:
     """How the index of a cache is written."""
-    return UpdateSettings(jobs=settings.read().transfer_jobs, warn=warn, index_store=open_index(word))
+    shown = reporter_for(sys.stdout, info, warn)
+    return UpdateSettings(
+        jobs=settings.read().transfer_jobs, warn=shown.warn, reporter=shown, index_store=open_index(word)
+    )
 
 
 def index_cache() -> IndexCache:

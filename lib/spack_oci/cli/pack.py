@@ -3,6 +3,7 @@
 
 import argparse
 import os
+import sys
 import tempfile
 from typing import Any
 
@@ -17,8 +18,9 @@ from ..operations.lifecycle.copy import CopyPlan, CopyResult, Selection, compare
 from ..reference import LayoutDirectory
 from ..store.database import Records
 from ..util.files import storage_errors
+from ..util.progress import reporter_for
 from ..util.sizes import format_size
-from ..util.text import counted, elided
+from ..util.text import by_cause, counted, elided
 from . import settings
 from .caches import open_cache, read_source
 from .output import error, info, warn
@@ -66,8 +68,9 @@ def _copy(args: argparse.Namespace, roots: "frozenset[str]", directory: str) -> 
         return plan, CopyResult()
     target = open_layout(location, create=True)
     jobs = settings.read().transfer_jobs
-    index_settings = UpdateSettings(jobs=jobs, warn=warn)
-    return plan, execute_copy(source, target, both.found, plan, index_settings, jobs=jobs)
+    shown = reporter_for(sys.stdout, info, warn)
+    index_settings = UpdateSettings(jobs=jobs, warn=shown.warn, reporter=shown)
+    return plan, execute_copy(source, target, both.found, plan, index_settings, jobs=jobs, reporter=shown)
 
 
 def _tell(args: argparse.Namespace, plan: CopyPlan, result: CopyResult, destination: str) -> int:
@@ -78,8 +81,9 @@ def _tell(args: argparse.Namespace, plan: CopyPlan, result: CopyResult, destinat
         print("\n".join(plan.packages))
         info(f"{counted(len(plan.packages), 'package')} ({format_size(plan.size)}) would be packed")
         return 0
-    for tag, failure in result.failed.items():
-        error(f"{tag}: {failure}")
+    if result.failed:
+        causes = by_cause(list(result.failed.items()))
+        error("\n    ".join([f"{counted(len(result.failed), 'tag')} not packed:", *causes]))
     there = f", {len(plan.present)} were there" if plan.present else ""
     info(f"Packed {counted(len(result.copied), 'package')} into {destination}{there}")
     info(f"there: `spack-oci install {destination} SPEC --store DIR`")

@@ -21,7 +21,7 @@ from ..operations.push.plan import PushPlan, PushSettings, plan_push
 from ..store.packages import StorePackage, StorePackages, environments_lost
 from ..store.store import Store, installed_nodes
 from ..util.collector import relax_collector
-from ..util.progress import Silent, reporter_for
+from ..util.progress import reporter_for
 from ..util.sizes import format_size
 from ..util.text import by_cause, counted, elided
 from . import settings
@@ -106,7 +106,7 @@ def _push(args: argparse.Namespace, packages: Sequence[StorePackage], how: PushS
             "their recipes set variables that only Spack can compute; the images have the directories of their "
             f"prefixes on PATH and the like: {elided([p.label for p in lost])}"
         )
-    reporter = Silent() if args.json else reporter_for(sys.stdout, info, warn)
+    reporter = reporter_for(sys.stdout, info, warn)
     return execute_push(planned, store, settings=replace(how), reporter=reporter)
 
 

@@ -8,12 +8,13 @@ from the one to the other, each once. Foreign layers (``urls``) stay where their
 
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from ..content import BlobReader, BlobWriter, ContentReader, Progress, read_blob
+from ..content import BlobReader, BlobWriter, ContentReader, read_blob
 from ..content.platform import Platform, select
 from ..content.transfer import BlobMover, TransferCounts
 from ..descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
 from ..errors import ImageError, NotFound, ResponseError, TransportError
 from ..reference import ImageReference, Repository
+from ..util.progress import Reporter, Silent, Work
 from ..util.schemas import validate
 from ..util.threads import DaemonPool
 from .manifest import Base, is_foreign
@@ -130,13 +131,20 @@ def copy_layers(
     target: BlobWriter,
     *,
     jobs: int = 4,
-    progress: Optional[Progress] = None,
+    reporter: Optional[Reporter] = None,
 ) -> TransferCounts:
     """Bring the layers of ``base`` into ``target``: nothing if they are there, mounted if possible, else streamed."""
-    mover = BlobMover(source, target, progress)
+    shown = reporter or Silent()
+    mover = BlobMover(source, target, shown.moved)
 
     def bring(entry: Mapping[str, Any]) -> TransferCounts:
         descriptor = Descriptor.from_dict(entry)
+        try:
+            return bring_blob(entry, descriptor)
+        finally:
+            shown.finished(descriptor.digest)
+
+    def bring_blob(entry: Mapping[str, Any], descriptor: Descriptor) -> TransferCounts:
         if is_foreign(descriptor.media_type) and entry.get("urls"):
             return TransferCounts(foreign=1)
         try:
@@ -148,5 +156,9 @@ def copy_layers(
     entries = list({entry["digest"]: entry for entry in base.layers}.values())
     if not entries:
         return TransferCounts()
-    with DaemonPool(min(jobs, len(entries)), "base-layer") as pool:
-        return sum(pool.map(bring, entries), TransferCounts())
+    shown.begin(Work(len(entries), "layers of the base image", sum(entry["size"] for entry in entries), "copied"))
+    try:
+        with DaemonPool(min(jobs, len(entries)), "base-layer") as pool:
+            return sum(pool.map(bring, entries), TransferCounts())
+    finally:
+        shown.end()

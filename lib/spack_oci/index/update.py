@@ -46,7 +46,21 @@ import random
 import re
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    TypeVar,
+)
 
 from ..content import RepositoryWriter
 from ..descriptor import Descriptor
@@ -60,6 +74,7 @@ from ..errors import (
     SpackOciError,
 )
 from ..package.record import is_package_tag
+from ..util.progress import Reporter, Silent, Work
 from ..util.text import counted, elided
 from .condemned import condemned_among
 from .entry import PackageEntry
@@ -79,6 +94,7 @@ from .publish import (
 from .read_package import IndexedPackage
 from .read_tags import ListedButMissing, read_digests, read_packages
 
+T = TypeVar("T")
 Warn = Callable[[str], None]
 #: reads nodes as Spack does; raises NotAPackage that names one that Spack cannot read
 CheckNodes = Callable[[Sequence[Node]], None]
@@ -119,6 +135,8 @@ class UpdateSettings:
     backoff: Backoff = field(default_factory=Backoff)
     #: asked of nodes that the index does not have yet
     check_nodes: CheckNodes = lambda nodes: None
+    #: told of tags that are read or compared
+    reporter: Reporter = field(default_factory=Silent)
     #: where the index is, if not in the repository of the packages
     index_store: Optional[RepositoryWriter] = None
 
@@ -241,6 +259,7 @@ class _Writer:
         self._own = {package.entry.tag: package for package in own}
         self._settings = settings
         self._warn = settings.warn
+        self._reporter = settings.reporter
         self._backoff = settings.backoff
         self._jobs = max(1, settings.jobs)
         #: everything that was learnt, from any index that was seen and from tags: nothing is read twice
@@ -387,9 +406,18 @@ class _Writer:
     def _find_changed(self, look: _Look) -> None:
         known = sorted((look.packages.tags.keys() & look.tags) - self._expected.keys())
         self._compared = len(known)
-        for tag, digest in read_digests(self._store, known, self._jobs):
+        for tag, digest in self._shown("tags compared", known, read_digests(self._store, known, self._jobs)):
             if digest != look.packages.manifest_of(tag):
                 self._read_again(tag)
+
+    def _shown(self, unit: str, tags: Sequence[str], reading: Iterator[Tuple[str, T]]) -> Iterator[Tuple[str, T]]:
+        self._reporter.begin(Work(len(tags), unit))
+        try:
+            for tag, outcome in reading:
+                self._reporter.finished(tag)
+                yield tag, outcome
+        finally:
+            self._reporter.end()
 
     def _read_again(self, tag: str) -> None:
         self._changed.add(tag)
@@ -423,7 +451,8 @@ class _Writer:
 
     def _read(self, tags: List[str], look: _Look) -> None:
         contradictions: Dict[str, SpackOciError] = {}
-        for tag, outcome in read_packages(self._store, tags, self._jobs, self._known, self._backoff.wait):
+        reading = read_packages(self._store, tags, self._jobs, self._known, self._backoff.wait)
+        for tag, outcome in self._shown("tags read", tags, reading):
             if isinstance(outcome, ListedButMissing):
                 contradictions[tag] = outcome
             elif isinstance(outcome, IndexedPackage):

@@ -22,6 +22,7 @@ from ..util.threads import DaemonPool
 from . import compat, mirrors, settings
 from .fetching import index_cache
 from .node_reader import check_nodes
+from .output import reporter
 
 
 def update(
@@ -40,9 +41,11 @@ def update(
 
 
 def update_settings(mirror: "spack.mirrors.mirror.Mirror") -> UpdateSettings:
+    shown = reporter()
     return UpdateSettings(
         jobs=settings.read().transfer_jobs,
-        warn=tty.warn,
+        warn=shown.warn,
+        reporter=shown,
         check_nodes=check_nodes,
         index_store=mirrors.open_index_store(mirror, mirrors.PUSH),
     )

@@ -10,5 +10,5 @@ from ..util.progress import Reporter, reporter_for
 
 
 def reporter(info: Callable[[str], None] = tty.info) -> Reporter:
-    """For long work: a live display on a terminal, lines that ``info`` prints in a log."""
+    """For long work: a live display on a terminal, lines that ``info`` prints in a log, nothing with ``--json``."""
     return reporter_for(sys.stdout, info, tty.warn)

@@ -46,7 +46,10 @@ class Reporter(Protocol):
 
 
 class Silent:
-    """Says nothing."""
+    """Says nothing, except warnings to whom they are for."""
+
+    def __init__(self, warning: Callable[[str], None] = lambda message: None) -> None:
+        self._warning = warning
 
     def begin(self, work: Work) -> None: ...
 
@@ -58,7 +61,8 @@ class Silent:
 
     def note(self, line: str) -> None: ...
 
-    def warn(self, message: str) -> None: ...
+    def warn(self, message: str) -> None:
+        self._warning(message)
 
     def end(self) -> None: ...
 
@@ -150,22 +154,39 @@ class PlainLines:
 
 
 class LiveDisplay(PlainLines):
-    """For a terminal: lines of finished parts, and below them one line that is rewritten, with the parts at work."""
+    """For a terminal: the lines of a log, and below them one line that is rewritten, with the parts at work."""
 
     INTERVAL = 0.1
 
-    def __init__(self, stream: Optional[TextIO] = None, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(self._print, self._print, clock)
+    def __init__(
+        self,
+        stream: Optional[TextIO] = None,
+        info: Optional[Callable[[str], None]] = None,
+        warning: Optional[Callable[[str], None]] = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``stream``: the terminal; ``info`` and ``warning`` print to it, too."""
         self._stream = stream or sys.stdout
+        super().__init__(self._above(info or self._print), self._above(warning or self._print), clock)
 
     def end(self) -> None:
         with self._lock:
-            self._stream.write("\r\033[K")
-            self._stream.flush()
+            self._clear()
 
     def _print(self, line: str) -> None:
-        self._stream.write(f"\r\033[K{line}\n")
-        self._show(self._status(self._clock()))
+        self._stream.write(f"{line}\n")
+
+    def _above(self, say: Callable[[str], None]) -> Callable[[str], None]:
+        def above(line: str) -> None:
+            self._clear()
+            say(line)
+            self._show(self._status(self._clock()))
+
+        return above
+
+    def _clear(self) -> None:
+        self._stream.write("\r\033[K")
+        self._stream.flush()
 
     def _show(self, status: str) -> None:
         line = status + "".join(f"  {name}" for name in self._active[:4])
@@ -174,5 +195,8 @@ class LiveDisplay(PlainLines):
 
 
 def reporter_for(stream: TextIO, info: Callable[[str], None], warning: Callable[[str], None]) -> Reporter:
-    """A live display if ``stream`` is a terminal, else lines."""
-    return LiveDisplay(stream) if stream.isatty() else PlainLines(info, warning)
+    """A live display if ``stream``, of the standard output, is a terminal, else lines; only warnings where the standard
+    output was given to standard error, because it is kept for a JSON document."""
+    if stream is sys.stderr:
+        return Silent(warning)
+    return LiveDisplay(stream, info, warning) if stream.isatty() else PlainLines(info, warning)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What long work shows of itself: lines in a log, a line that is rewritten on a terminal."""
 
+import contextlib
 import io
+import sys
 
 import pytest
 from spack_oci.util.progress import LiveDisplay, PlainLines, Silent, Work, reporter_for
@@ -31,7 +33,7 @@ def shown(stream):
 
 def test_the_live_line_has_parts_bytes_rate_and_remaining_time(monkeypatch, stream, clock):
     monkeypatch.setenv("COLUMNS", "200")
-    reporter = LiveDisplay(stream, clock)
+    reporter = LiveDisplay(stream, clock=clock)
     reporter.begin(Work(4, "packages", 100_000_000, "read"))
     reporter.started("zlib")
     clock.now += 10
@@ -48,7 +50,7 @@ def test_the_live_line_has_parts_bytes_rate_and_remaining_time(monkeypatch, stre
 
 def test_what_is_only_sent_has_its_own_rate(monkeypatch, stream, clock):
     monkeypatch.setenv("COLUMNS", "200")
-    reporter = LiveDisplay(stream, clock)
+    reporter = LiveDisplay(stream, clock=clock)
     reporter.begin(Work(2))
     clock.now += 2
     reporter.moved(sent=4_000_000)
@@ -58,7 +60,7 @@ def test_what_is_only_sent_has_its_own_rate(monkeypatch, stream, clock):
 @pytest.mark.parametrize("columns", [20, 40, 80, 140])
 def test_the_live_line_never_wraps(monkeypatch, stream, clock, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
-    reporter = LiveDisplay(stream, clock)
+    reporter = LiveDisplay(stream, clock=clock)
     reporter.begin(Work(400, "packages", 100_000_000_000, "fetched"))
     for number in range(10):
         reporter.started(f"a-package-with-a-long-name-{number}")
@@ -98,6 +100,27 @@ class Terminal(io.StringIO):
 def test_the_display_is_for_terminals_alone(stream):
     assert type(reporter_for(Terminal(), print, print)) is LiveDisplay
     assert type(reporter_for(stream, print, print)) is PlainLines
+
+
+def test_nothing_is_shown_where_the_output_is_a_document(monkeypatch):
+    warnings = []
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with contextlib.redirect_stdout(sys.stderr):
+        reporter = reporter_for(sys.stdout, print, warnings.append)
+    reporter.begin(Work(1))
+    reporter.finished("a", "line")
+    reporter.warn("careful")
+    assert sys.stderr.getvalue() == "" and warnings == ["careful"]
+
+
+def test_lines_and_warnings_are_printed_as_anywhere_else(stream, clock):
+    said = []
+    reporter = LiveDisplay(stream, said.append, lambda line: said.append(f"Warning: {line}"), clock)
+    reporter.begin(Work(1))
+    reporter.finished("a", "done")
+    reporter.note("noted")
+    reporter.warn("careful")
+    assert said == ["done", "noted", "Warning: careful"] and shown(stream) == "1/1 packages"
 
 
 def test_silence(capfd):

@@ -33,6 +33,7 @@ from ...image.runtime import RuntimeSettings, image_settings
 from ...package.documents import read_package_documents
 from ...package.record import Layer, Package, package_tag
 from ...util.order import dependencies_first
+from ...util.progress import Reporter, Silent, Work
 from ...util.threads import DaemonPool
 from .checks import check_environment, check_image_tag, check_roots
 
@@ -87,6 +88,7 @@ class ImageSettings:
     stage: Optional[str] = None
     cache: Optional[BlobCache] = None
     jobs: int = 4
+    reporter: Reporter = field(default_factory=Silent)
 
 
 @dataclass(frozen=True)
@@ -326,18 +328,33 @@ class _LayerMaker:
         self._request = request
         self._cache = settings.cache
         self._jobs = max(1, settings.jobs)
+        self._reporter = settings.reporter
         self._stage = stage
         self._lock = threading.Lock()
         self.sent = 0
 
     def layers_of(self, groups: Sequence[Group]) -> List[Layer]:
+        self._reporter.begin(Work(len(groups), "layers of the image"))
+        try:
+            return self._layers_of(groups)
+        finally:
+            self._reporter.end()
+
+    def _layers_of(self, groups: Sequence[Group]) -> List[Layer]:
         if self._request.files and self._request.squash:
             return [self._with_files(group) for group in groups]
         with DaemonPool(self._jobs, "image") as pool:
-            layers = list(pool.map(self._layer_of, groups))
+            layers = list(pool.map(self._told_of, groups))
         if self._request.files_layers:
             layers.append(self._write("files", self._files_layer))
         return layers
+
+    def _told_of(self, group: Group) -> Layer:
+        name = group[-1].name
+        self._reporter.started(name)
+        layer = self._layer_of(group)
+        self._reporter.finished(name)
+        return layer
 
     def _with_files(self, group: Group) -> Layer:
         """The squashed image's layer: the packages, then the files that no package has."""
@@ -400,7 +417,7 @@ class _LayerMaker:
         return layer
 
     def _send(self, descriptor: Descriptor, source: Any) -> None:
-        if self._store.put_blob(descriptor, source):
+        if self._store.put_blob(descriptor, source, lambda count: self._reporter.moved(sent=count)):
             with self._lock:
                 self.sent += descriptor.size
 

@@ -10,7 +10,7 @@ and does what is left.
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Optional, Set, Tuple
 
-from ...content import ContentStore, Progress
+from ...content import ContentStore
 from ...content.copy import Copied, GraphCopy
 from ...content.interfaces import RepositoryReader
 from ...content.platform import Platform
@@ -19,6 +19,7 @@ from ...index.model import PackageIndex
 from ...index.nodes import node_of_entry
 from ...index.read_package import IndexedPackage
 from ...index.update import IndexUpdate, UpdateSettings, merge_pushed, update_index
+from ...util.progress import Reporter, Silent, Work
 from .contents import ALL_TYPES, LINK_RUN, Contents, closure, read_contents
 
 
@@ -235,7 +236,8 @@ def _surplus(both: Comparison) -> Set[str]:
     return set(both.there.packages - both.found.packages) | set(both.there.images - both.found.images)
 
 
-Finished = Callable[[str, Optional[SpackOciError]], None]
+#: (tag, what became of it)
+Finished = Callable[[str, str], None]
 
 
 def execute_copy(
@@ -246,29 +248,41 @@ def execute_copy(
     index_settings: Optional[UpdateSettings] = None,
     *,
     jobs: int = 8,
-    progress: Optional[Progress] = None,
-    finished: Finished = lambda tag, error: None,
+    reporter: Optional[Reporter] = None,
 ) -> CopyResult:
-    """Do what ``plan`` says.
-
-    ``found``: what the source has; ``progress``: bytes that were sent; ``finished``: each tag as it is done.
+    """Do what ``plan`` says. ``found``: what the source has; ``reporter``: told of each tag and of what is sent.
 
     Index: packages whose entries the source knows are merged without reading one of them again.
     """
     result = CopyResult()
-    with GraphCopy(source, destination, jobs=jobs, progress=progress) as copier:
-        for tags, referrers in (((*plan.packages, *plan.images), True), (plan.attached, False)):
-            for tag, outcome in copier.copy_all(tags, platform=plan.platform, referrers=referrers):
-                if isinstance(outcome, SpackOciError):
-                    result.failed[tag] = outcome
-                    finished(tag, outcome)
-                else:
-                    result.copied[tag] = outcome
-                    finished(tag, None)
-    for tag in plan.delete:
-        _delete(destination, tag, found.packages | found.images, result, finished)
+    shown = reporter or Silent()
+    total = len(plan.packages) + len(plan.images) + len(plan.attached) + len(plan.delete)
+    shown.begin(Work(total, "tags", plan.size, "copied"))
+
+    def finished(tag: str, action: str) -> None:
+        done = len(result.copied) + len(result.deleted) + len(result.failed)
+        shown.finished(tag, f"[{done:{len(str(total))}}/{total}] {action} {tag}")
+
+    try:
+        with GraphCopy(source, destination, jobs=jobs, progress=shown.moved) as copier:
+            _copy_tags(copier, plan, result, finished)
+        for tag in plan.delete:
+            _delete(destination, tag, found.packages | found.images, result, finished)
+    finally:
+        shown.end()
     result.index = _update_index(destination, found.index, plan, result, index_settings)
     return result
+
+
+def _copy_tags(copier: GraphCopy, plan: CopyPlan, result: CopyResult, finished: Finished) -> None:
+    for tags, referrers in (((*plan.packages, *plan.images), True), (plan.attached, False)):
+        for tag, outcome in copier.copy_all(tags, platform=plan.platform, referrers=referrers):
+            if isinstance(outcome, SpackOciError):
+                result.failed[tag] = outcome
+                finished(tag, "Failed to copy")
+            else:
+                result.copied[tag] = outcome
+                finished(tag, "Copied")
 
 
 def _delete(store: ContentStore, tag: str, kept: FrozenSet[str], result: CopyResult, finished: Finished) -> None:
@@ -278,10 +292,10 @@ def _delete(store: ContentStore, tag: str, kept: FrozenSet[str], result: CopyRes
         pass
     except SpackOciError as e:
         result.failed[tag] = e
-        finished(tag, e)
+        finished(tag, "Failed to remove")
         return
     result.deleted.append(tag)
-    finished(tag, None)
+    finished(tag, "Removed")
 
 
 def _delete_tag(store: ContentStore, tag: str, kept: FrozenSet[str]) -> None:

@@ -11,13 +11,14 @@ import spack.mirrors.mirror
 from ...content import ContentStore, MissingStore
 from ...content.interfaces import RepositoryReader
 from ...content.platform import Platform
-from ...errors import NotFound, SpackOciError
+from ...errors import NotFound
 from ...operations.lifecycle.contents import ALL_TYPES, LINK_RUN, Contents
 from ...operations.lifecycle.copy import CopyPlan, CopyResult, Selection, compare, execute_copy, plan_copy
 from ...operations.lifecycle.lock_files import hashes_of_lock_file
 from ...util.sizes import format_size
-from ...util.text import counted, elided
+from ...util.text import by_cause, counted, elided
 from .. import indexes, mirror_arguments, mirrors
+from ..output import reporter
 from .select import hashes_matching
 
 
@@ -88,21 +89,12 @@ def _tell_of_missing(planned: CopyPlan) -> None:
 
 def execute(request: Request, jobs: int, *, quiet: bool) -> CopyResult:
     planned = request.plan
-    total = len(planned.packages) + len(planned.images) + len(planned.attached) + len(planned.delete)
-    done = 0
-
-    def finished(tag: str, error: Optional[SpackOciError]) -> None:
-        nonlocal done
-        done += 1
-        if error is not None:
-            tty.error(f"{tag}: {error}")
-        elif not quiet:
-            tty.info(f"[{done}/{total}] {'Removed' if tag in planned.delete else 'Copied'} {tag}")
-
     _tell_of_missing(planned)
     store = mirrors.open_store(request.destination, mirrors.PUSH, create=True)
     settings = indexes.update_settings(request.destination)
-    result = execute_copy(request.source, store, request.found, planned, settings, jobs=jobs, finished=finished)
+    result = execute_copy(request.source, store, request.found, planned, settings, jobs=jobs, reporter=reporter())
+    if result.failed:
+        tty.error(f"{counted(len(result.failed), 'tag')} not copied:", *by_cause(list(result.failed.items())))
     if not quiet:
         sent = f", {format_size(result.bytes_sent)} sent" if result.bytes_sent else ""
         mounted = f", {counted(result.mounted, 'blob')} mounted" if result.mounted else ""

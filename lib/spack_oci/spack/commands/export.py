@@ -84,7 +84,9 @@ def export(
         checks.check_image_tag(tag)
         request = images.image_request(wanted, roots, base, push_settings.compression)
         plan = image_engine.plan_image(layout, request, result.layers, images.base_facts(settings.read()))
-        image_settings = image_engine.ImageSettings(push_settings.stage, push_settings.cache, push_settings.packers)
+        image_settings = image_engine.ImageSettings(
+            push_settings.stage, push_settings.cache, push_settings.packers, reporter()
+        )
         image = image_engine.push_environment_image(layout, plan, tag, settings=image_settings)
         _write(destination, layout, tag, request.title)
     return Exported(destination, tag, image)

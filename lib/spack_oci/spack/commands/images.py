@@ -29,6 +29,7 @@ from ...util.sizes import format_size
 from ...util.text import counted, elided
 from .. import mirrors, packages, settings
 from ..credentials import mirror_credentials
+from ..output import reporter
 from ..provenance import provenance
 from .image_options import ImageOptions
 
@@ -107,7 +108,7 @@ def _credentials_of_registry(mirror: "spack.mirrors.mirror.Mirror", host: str) -
 
 
 def _copy_base(source: ContentStore, base: Base, store: ContentStore) -> None:
-    moved = copy_layers(base, source, store, jobs=settings.read().transfer_jobs)
+    moved = copy_layers(base, source, store, jobs=settings.read().transfer_jobs, reporter=reporter())
     if moved.sent or moved.mounted:
         tty.info(
             f"Base image {base.name}: {counted(len(base.layers), 'layer')}, "
@@ -222,7 +223,7 @@ def push_tags(
     """Give the image of ``roots`` every tag that was asked for."""
     request = image_request(wanted, roots, base, push_settings.compression)
     plan = engine.plan_image(store, request, known, base_facts(settings.read()))
-    image_settings = engine.ImageSettings(push_settings.stage, push_settings.cache, push_settings.packers)
+    image_settings = engine.ImageSettings(push_settings.stage, push_settings.cache, push_settings.packers, reporter())
     result = []
     for tag in wanted.tags:
         image = engine.push_environment_image(store, plan, tag, settings=image_settings, multi_arch=wanted.multi_arch)

@@ -70,8 +70,6 @@ class Request:
     not_in: "Optional[spack.mirrors.mirror.Mirror]" = None
     #: what was asked for and is not installed is no failure
     allow_missing: bool = False
-    #: tell of each package
-    progress: bool = True
 
 
 @dataclass
@@ -261,7 +259,7 @@ def push_specs(store: ContentStore, request: Request, specs: Sequence["spack.spe
             push_settings = replace(
                 push_settings, base=images.prepare_base(store, request.image, specs, to_push, request.mirror)
             )
-        result = execute_push(plan, store, settings=push_settings, reporter=reporter() if request.progress else None)
+        result = execute_push(plan, store, settings=push_settings, reporter=reporter())
         if plan.condemned or plan.force:
             reprieve(store, [outcome.package.tag for outcome in result.pushed])
     for outcome in result.pushed:
