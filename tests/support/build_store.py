@@ -25,9 +25,9 @@ from typing import Any, Dict, List
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "lib"))
 
+from spack_oci.archive.unpack.install_manifest import update_manifest  # noqa: E402
 from spack_oci.store.layout import make_directory  # noqa: E402
 from spack_oci.store.machine import this_machine  # noqa: E402
-from spack_oci.store.manifest import write_manifest  # noqa: E402
 from spack_oci.store.packages import StorePackages  # noqa: E402
 from spack_oci.store.sbang import shorten_first_lines  # noqa: E402
 from spack_oci.store.store import Store  # noqa: E402
@@ -205,7 +205,7 @@ class Builder:
         with open(path, "w", encoding="utf-8") as file:
             json.dump(document, file)
         shorten_first_lines(prefix, self.store.layout.sbang_path)
-        write_manifest(prefix)
+        update_manifest(prefix)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from .. import __version__
 from ..commandline import definitions
 from ..commandline.common import add_json, add_no_check_signature, allow_options_anywhere
 from ..commandline.definitions import Program
+from ..commandline.image_options import add_base_image, add_image_options
 from .output import error
 
 CACHE_HELP = "URL (oci://, oci+http://, oci+file://), or path of a directory or bundle"
@@ -58,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
         _update_index,
         _push,
         _pack,
+        _export,
     ):
         add(commands)
     return top
@@ -239,6 +241,33 @@ def _pack(commands: Any) -> None:
     add_json(sub)
     allow_options_anywhere(sub, "specs")
     sub.set_defaults(run=_call("pack"))
+
+
+def _export(commands: Any) -> None:
+    sub = commands.add_parser(
+        "export",
+        help="make an image of packages of a cache",
+        description="Make an image of packages with all that they need to run, composed of the layers that the cache "
+        "has: as a tag in the cache itself, an OCI layout directory, an OCI archive, or an archive for `docker load`.",
+        **PROGRAM.examples(
+            "export CACHE tag:tools htop sqlite --base-image debian:12   # podman run ghcr.io/org/cache:tools",
+            "export CACHE tools.tar htop                                 # an OCI archive",
+            "export CACHE docker-archive:tools.tar:v1 htop sqlite        # docker load < tools.tar",
+        ),
+    )
+    sub.add_argument("mirror", metavar="CACHE", help=CACHE_HELP)
+    sub.add_argument("destination", metavar="DEST", help="tag:NAME, or [oci:|oci-archive:|docker-archive:]PATH[:TAG]")
+    sub.add_argument("specs", metavar="SPEC", nargs="+", help=f"{_SPEC_HELP}; or the path of a spack.lock")
+    sub.add_argument(
+        "--format",
+        choices=["oci", "oci-archive", "docker-archive"],
+        help="default: what DEST begins with, else an OCI archive for *.tar and a layout directory for the rest",
+    )
+    add_base_image(sub)
+    add_image_options(sub, multi_arch=False)
+    add_json(sub)
+    allow_options_anywhere(sub, "specs")
+    sub.set_defaults(run=_call("export"))
 
 
 def main(arguments: Optional[List[str]] = None) -> int:

@@ -8,6 +8,8 @@ from spack_repo.ocitest.build_systems.native import NativePackage, write
 class OciFiles(NativePackage):
     """What a file system can hold: links of every kind, odd names, odd modes, nothing at all."""
 
+    homepage = "https://example.com"
+
     version("1.0")
 
     depends_on("oci-leaf")

@@ -49,6 +49,8 @@ const char *leaf_build_info(void);
 class OciLeaf(NativePackage):
     """The end of the chain: a shared library, a static archive, a data file, a pkg-config file."""
 
+    homepage = "https://example.com"
+
     license("Apache-2.0 OR MIT", when="@2.0")
     license("BSD-3-Clause", when="@1.0")
 
