@@ -49,7 +49,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--only-concrete", action="store_true", help="in an environment: do not concretize what is not concrete yet"
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="print where each package is fetched from")
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        dest="install_verbose",  # the other name is that of an option of Spack itself, which resets it
+        help="print where each package is fetched from",
+    )
     accepted = parser.add_argument_group("accepted as in `spack install`, without effect")
     accepted.add_argument("--use-cache", "--cache-only", action="store_true", help="packages come from caches only")
     accepted.add_argument("--show-log-on-error", action="store_true", help="there are no logs of builds")
@@ -87,7 +93,7 @@ def install(args: argparse.Namespace) -> int:
         wanted,
         jobs=args.concurrent_packages or args.jobs,
         reporter=None if args.json else reporter(print),
-        verbose=args.verbose,
+        verbose=args.install_verbose,
         fail_fast=args.fail_fast,
         unsigned=args.unsigned,
     )

@@ -40,6 +40,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         metavar="KEY",
         help="sign what is pushed with the private key in a file (default: what oci:signing names, if it names one)",
     )
+    signing.add_argument("-k", "--key", metavar="KEY", dest="sign", help="as --sign KEY")
+    signing.add_argument("--signed", action="store_const", const="", dest="sign", help="as --sign")
     signing.add_argument("-u", "--unsigned", action="store_true", help="do not sign, though oci:signing names a key")
     parser.add_argument(
         "--digests",

@@ -6,6 +6,7 @@ import os
 import re
 from typing import List, Optional, Sequence, Tuple
 
+import spack.error
 import spack.mirrors.mirror
 import spack.repo
 import spack.store
@@ -117,7 +118,11 @@ def _is_plain_name(word: str) -> bool:
 
 
 def _is_package(name: str) -> bool:
-    return spack.repo.PATH.exists(name) or bool(spack.store.STORE.db.query(name, installed=InstallRecordStatus.ANY))
+    try:
+        known = spack.repo.PATH.exists(name)
+    except spack.error.SpackError:  # of a name with dots, which would be a namespace
+        return False
+    return known or bool(spack.store.STORE.db.query(name, installed=InstallRecordStatus.ANY))
 
 
 def split_tag(words: Sequence[str], command: str) -> Tuple[Optional[str], List[str]]:

@@ -67,7 +67,7 @@ def is_embedded_default(mirror: "spack.mirrors.mirror.Mirror") -> bool:
 
 def _can_be_pushed_to(mirror: "spack.mirrors.mirror.Mirror") -> bool:
     """As far as this can be known without asking a registry: a layout must be writable, or one that can be made."""
-    location = parse_url(mirror.push_url)
+    location = location_of(mirror, PUSH)
     if isinstance(location, Repository):
         return True
     path = location.path

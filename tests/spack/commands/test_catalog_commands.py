@@ -51,7 +51,9 @@ def test_constraints_choose(spack):
     by_hash = listed(spack, "/" + listed(spack, "oci-app")[0]["hash"][:7])
     assert [r["name"] for r in by_hash] == ["oci-app"]
     assert "oci-app" in {r["name"] for r in listed(spack, "^oci-leaf")}
-    assert listed(spack, "oci-app platform=darwin") == []
+    nothing = spack.run("oci", "list", "--json", "cache", "oci-app platform=darwin", check=False)
+    assert nothing.returncode == 1 and json.loads(nothing.stdout)["packages"] == []
+    assert "No package matches oci-app platform=darwin" in nothing.stderr
 
 
 def test_shown_like_find(spack):

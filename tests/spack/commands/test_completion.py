@@ -65,13 +65,16 @@ def test_fish(bare_spack):
 
 def test_man_pages(bare_spack, tmp_path):
     """One for each sub-command, with its options; what takes man pages finds nothing odd in them."""
-    bare_spack.run("oci", "completion", "man", "--output", tmp_path)
-    pages = {page.name: page.read_text() for page in tmp_path.iterdir()}
+    directory = tmp_path / "man1"
+    bare_spack.run("oci", "completion", "man", "--output", directory)
+    pages = {page.name: page.read_text() for page in directory.iterdir()}
     assert {"spack-oci.1", "spack-oci-push.1", "spack-oci-update-index.1"} <= set(pages)
     assert r"\-\-compression ALGORITHM[:LEVEL]" in pages["spack-oci-push.1"]
     assert all(page.startswith('.TH "SPACK-OCI') and ".SH SYNOPSIS" in page for page in pages.values())
     if shutil.which("mandoc"):
-        done = subprocess.run(["mandoc", "-T", "lint", "-W", "error", *sorted(tmp_path.iterdir())], capture_output=True)
+        done = subprocess.run(
+            ["mandoc", "-T", "lint", "-W", "error", *sorted(directory.iterdir())], capture_output=True
+        )
         assert done.returncode == 0, done.stdout
 
 

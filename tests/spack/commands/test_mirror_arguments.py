@@ -19,7 +19,7 @@ def said_by(done):
         (["list", "ghcr.io/foo/bar"], "did you mean `oci://ghcr.io/foo/bar`?"),
         (["push", "ghcr.io/foo/bar", "oci-app"], "did you mean `oci://ghcr.io/foo/bar`?"),
         (["update-index", "localhost:5000/x"], "did you mean `oci+http://localhost:5000/x`?"),
-        (["push", "cache/", "oci-app"], "did you mean `./cache`?"),
+        (["push", "nodir/", "oci-app"], "did you mean `./nodir`?"),
         (["doctor", "oci:/x"], "did you mean `oci://x`?"),
         (["push", "cahce", "oci-app"], "did you mean `cache`?"),
         (["update-index", "cahce"], "did you mean `cache`?"),

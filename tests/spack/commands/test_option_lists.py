@@ -48,7 +48,7 @@ def test_every_command_that_a_message_names_exists(bare_spack):
     """In messages, remedies, help texts and documents."""
     from support.spack_instance import REPOSITORY
 
-    commands = set(re.findall(r"^  ([a-z-]+)", bare_spack.run("oci", "--help").stdout, re.MULTILINE))
+    commands = set(re.findall(r"^    ([a-z-]+)", bare_spack.run("oci", "--help").stdout, re.MULTILINE))
     assert {"push", "doctor"} <= commands
     places = ("lib/**/*.py", "cmd/**/*.py", "docs/*.md", "README.md", "config_schema/*.json")
     for path in (path for place in places for path in REPOSITORY.glob(place)):

@@ -38,7 +38,8 @@ complete -c spack -n '__fish_spack_using_command_pos 0 ' -f -a oci -d 'OCI regis
 class _Bash(BashCompletionWriter):
     def positionals(self, positionals: Sequence[str]) -> str:
         """The function of Spack's script that completes them, by the name that the help shows."""
-        name = positionals[0].strip("[").lower()
+        first = positionals[0]
+        name = (first if isinstance(first, str) else first[0]).strip("[").lower()  # the parts of a metavariable
         return super().positionals([name.replace("registry", "mirror")])
 
 

@@ -11,7 +11,6 @@ import spack.mirrors.mirror
 from ... import __version__
 from ...configuration.checks import check_cache, check_codecs, print_reports
 from ...errors import SpackOciError
-from ...reference import parse_url
 from ...registry.probe import FAIL, OK, SKIP, WARN, Check
 from .. import hooks, mirror_arguments, mirrors, plugin
 from ..credentials import mirror_credentials
@@ -98,7 +97,7 @@ def _differ(mirror: "spack.mirrors.mirror.Mirror") -> bool:
 def _check_url(mirror: "spack.mirrors.mirror.Mirror", direction: str, push: Optional[bool]) -> List[Check]:
     """``push``: see probe_repository."""
     try:
-        location = parse_url(mirror.get_url(direction))
+        location = mirrors.location_of(mirror, direction)
     except SpackOciError as e:
         return [Check("url", FAIL, str(e))]
     return check_cache(

@@ -75,7 +75,7 @@ class SpackSteps:
 
     def _oci_mirrors(self, spec: "spack.spec.Spec") -> List["spack.mirrors.mirror.Mirror"]:
         found = [m for m in fetching.candidates(spec.build_spec, []) if mirrors.is_oci_mirror(m)]
-        if not mirrors.in_use(mirrors.FETCH):
+        if not mirrors.configured(mirrors.FETCH):
             found = [mirrors.embedded_default()]
         if not found:
             raise ConfigurationError(
