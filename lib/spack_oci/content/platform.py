@@ -92,8 +92,8 @@ def variants_of(architecture: str) -> Sequence[str]:
     return _VARIANTS.get(architecture, ())
 
 
-def select(candidates: Sequence[Tuple[Platform, Any]], wanted: Platform, what: str) -> Any:
-    """The value whose platform serves ``wanted`` best, the first of equals; ``what``: the index, for the error.
+def select(candidates: Sequence[Tuple[Platform, Any]], wanted: Platform, label: str) -> Any:
+    """The value whose platform serves ``wanted`` best, the first of equals; ``label``: the index, for the error.
 
     Raises :class:`ImageError` that lists what there is.
     """
@@ -103,5 +103,5 @@ def select(candidates: Sequence[Tuple[Platform, Any]], wanted: Platform, what: s
         return max(fitting, key=lambda pair: pair[0])[1]
     there = ", ".join(sorted({str(platform) for platform, _ in candidates})) or "no platform at all"
     raise ImageError(
-        f"{what} has no image for {wanted}, only for {there}", remedy="choose a base image of the packages' platform"
+        f"{label} has no image for {wanted}, only for {there}", remedy="choose a base image of the packages' platform"
     )

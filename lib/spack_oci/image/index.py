@@ -162,7 +162,7 @@ def _entries_of_tag(store: RepositoryWriter, tag: str, mine: Platform) -> Entrie
     return {platform: Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)}
 
 
-def _entries_of_index(document: Mapping[str, Any], what: str) -> List[Tuple[Platform, Descriptor]]:
+def _entries_of_index(document: Mapping[str, Any], label: str) -> List[Tuple[Platform, Descriptor]]:
     found = []
     for entry in document["manifests"]:
         descriptor = Descriptor.from_dict(entry)
@@ -170,7 +170,7 @@ def _entries_of_index(document: Mapping[str, Any], what: str) -> List[Tuple[Plat
         if platform is None:
             # a builder's attestation, for example: it belongs to an image by digest, which stays as it is
             raise ImageError(
-                f"{what} is an index with an entry that is no platform's image ({descriptor.digest})",
+                f"{label} is an index with an entry that is no platform's image ({descriptor.digest})",
                 remedy="choose another tag: this one was made by another tool, and merging would lose a part of it",
             )
         found.append((platform, Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)))

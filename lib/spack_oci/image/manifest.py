@@ -279,20 +279,20 @@ def _known_time(created: Optional[str]) -> Optional[str]:
 
 
 def _check_base(base: Base, platform: Tuple[str, str]) -> None:
-    what = base.name or "the base image"
+    label = base.name or "the base image"
     if len(base.layers) != len(base.diff_ids):
         raise ImageError(
-            f"{what} is damaged: {len(base.layers)} layers, but {len(base.diff_ids)} diff IDs in its config",
+            f"{label} is damaged: {len(base.layers)} layers, but {len(base.diff_ids)} diff IDs in its config",
             remedy="pull and push it anew with a container tool, or choose another base image",
         )
     for diff_id in base.diff_ids:
         try:
             check_digest(diff_id)
         except InvalidReference as e:
-            raise ImageError(f"{what} is damaged: {e.message}") from e
+            raise ImageError(f"{label} is damaged: {e.message}") from e
     if base.platform and base.platform != tuple(platform):
         raise ImageError(
-            f"{what} is for {'/'.join(base.platform)}, the packages are for {'/'.join(platform)}",
+            f"{label} is for {'/'.join(base.platform)}, the packages are for {'/'.join(platform)}",
             remedy="choose a base image of the packages' platform",
         )
 

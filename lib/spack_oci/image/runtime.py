@@ -79,7 +79,7 @@ class RuntimeSettings:
         )
 
 
-def _words(what: str, value: Union[str, Sequence[str], None]) -> Words:
+def _words(label: str, value: Union[str, Sequence[str], None]) -> Words:
     if value is None:
         return None
     if isinstance(value, str):
@@ -87,22 +87,23 @@ def _words(what: str, value: Union[str, Sequence[str], None]) -> Words:
             value = json.loads(value) if value.lstrip().startswith("[") else shlex.split(value)
         except ValueError as e:
             raise ConfigurationError(
-                f"cannot read the {what} {value!r}: {e}", remedy='write words, or a JSON list such as ["/bin/sh", "-c"]'
+                f"cannot read the {label} {value!r}: {e}",
+                remedy='write words, or a JSON list such as ["/bin/sh", "-c"]',
             ) from e
     words = tuple(value)
     if not all(isinstance(word, str) for word in words):
-        raise ConfigurationError(f"the {what} {value!r} is not a list of strings")
+        raise ConfigurationError(f"the {label} {value!r} is not a list of strings")
     return words
 
 
-def _pairs(what: str, value: Union[Sequence[str], Mapping[str, Any]]) -> Dict[str, str]:
+def _pairs(label: str, value: Union[Sequence[str], Mapping[str, Any]]) -> Dict[str, str]:
     if isinstance(value, Mapping):
         return {str(key): _text(item) for key, item in value.items()}
     result = {}
     for entry in value:
         name, equals, text = entry.partition("=")
         if not name or not equals:
-            raise ConfigurationError(f"not a {what}: {entry!r}", remedy="write NAME=VALUE")
+            raise ConfigurationError(f"not a {label}: {entry!r}", remedy="write NAME=VALUE")
         result[name] = text
     return result
 
@@ -134,9 +135,9 @@ def _user(value: Union[str, int, None]) -> Optional[str]:
     return user
 
 
-def _absolute(what: str, path: str) -> str:
+def _absolute(label: str, path: str) -> str:
     if not path.startswith("/"):
-        raise ConfigurationError(f"the {what} {path!r} is not absolute", remedy="it is a path in the container")
+        raise ConfigurationError(f"the {label} {path!r} is not absolute", remedy="it is a path in the container")
     return path
 
 

@@ -32,7 +32,7 @@ def visit_members(
     was read to its end, and so its digest was checked. Raises :class:`CorruptArchive`, and
     :class:`~spack_oci.errors.DigestMismatch` with the last byte.
     """
-    what = f"layer {descriptor.digest} of {store.url}"
+    label = f"layer {descriptor.digest} of {store.url}"
     with store.open_blob(descriptor) as blob:
         try:
             stream = open_decompressor(descriptor.media_type, cast(BinaryIO, blob))
@@ -41,7 +41,7 @@ def visit_members(
                     if visit(member, lambda member=member: _content(archive, member)):  # type: ignore[misc]
                         return False
         except (tarfile.TarError, CorruptArchive) as e:
-            raise CorruptArchive(f"{what} cannot be read: {e}", remedy="choose another base image") from e
+            raise CorruptArchive(f"{label} cannot be read: {e}", remedy="choose another base image") from e
         while blob.read(_CHUNK):
             pass  # padding behind the archive
     return True
