@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""What is to be known of the layers of a base image: its C library, and its directories.
+"""What is to be known of the layers of a base image: its C library, its shared libraries, and its directories.
 
 A layer is read once, to its end, which checks its digest; what it has is kept under that digest. A large layer whose
 glibc alone is asked for is read up to that, and what was found is used, but not kept: its digest is not known.
 """
 
+import os
 import tarfile
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterable, List, Optional, Set
@@ -28,15 +29,18 @@ class _Facts:
 
     libcs: Set[Libc] = field(default_factory=set)
     directories: Dict[str, Optional[Directory]] = field(default_factory=dict)
+    #: names of files and links that may be shared libraries
+    libraries: Set[str] = field(default_factory=set)
 
     def to_json(self) -> Dict[str, Any]:
         libcs = sorted([libc.name, *libc.version] for libc in self.libcs)
-        return {"libcs": libcs, "directories": self.directories}
+        return {"libcs": libcs, "directories": self.directories, "libraries": sorted(self.libraries)}
 
     @classmethod
     def from_json(cls, document: Dict[str, Any]) -> "_Facts":
         directories = {path: Directory(*found) if found else None for path, found in document["directories"].items()}
-        return cls({Libc(libc[0], tuple(libc[1:])) for libc in document["libcs"]}, directories)
+        libcs = {Libc(libc[0], tuple(libc[1:])) for libc in document["libcs"]}
+        return cls(libcs, directories, set(document["libraries"]))
 
 
 def libcs_of_base(store: BlobReader, base: Base, cache: Optional[Results] = None) -> List[Libc]:
@@ -50,6 +54,19 @@ def libcs_of_base(store: BlobReader, base: Base, cache: Optional[Results] = None
         if libcs:
             return sorted(libcs, key=lambda libc: (libc.name, libc.version))
     return []
+
+
+def libraries_of_base(store: BlobReader, base: Base, cache: Optional[Results] = None) -> Optional[Set[str]]:
+    """Names of the shared libraries of a base image; None if that is not known: large layers are not read for it.
+
+    Raises as :func:`libcs_of_base`.
+    """
+    found: Set[str] = set()
+    for descriptor in layers_from_top(base):
+        if descriptor.size > _LARGE and (cache is None or cache.get(_key(descriptor)) is None):
+            return None
+        found |= _facts(store, base, descriptor, cache, whole=True).libraries
+    return found
 
 
 def directories_of_base(
@@ -74,7 +91,7 @@ def directories_of_base(
 
 def _facts(store: BlobReader, base: Base, descriptor: Descriptor, cache: Optional[Results], *, whole: bool) -> _Facts:
     """``whole``: the C library alone is not enough."""
-    key = f"layer-{descriptor.digest}"
+    key = _key(descriptor)
     known = cache.get(key) if cache is not None else None
     if known is not None:
         return _Facts.from_json(known)
@@ -85,7 +102,9 @@ def _facts(store: BlobReader, base: Base, descriptor: Descriptor, cache: Optiona
         if member.isdir():
             directory = Directory(member.mode & 0o7777, member.uid, member.gid)
             facts.directories[_absolute(member.name)] = directory if directory != Directory() else None
-        elif member.isreg() and is_libc_file(member.name):
+        elif ".so" in os.path.basename(member.name):
+            facts.libraries.add(os.path.basename(member.name))
+        if member.isreg() and is_libc_file(member.name):
             libc = libc_in(member.name, content())
             facts.libcs.update([libc] if libc else [])
             return enough_with_glibc and libc is not None and libc.name == GLIBC
@@ -98,6 +117,11 @@ def _facts(store: BlobReader, base: Base, descriptor: Descriptor, cache: Optiona
     if checked and cache is not None:
         cache[key] = facts.to_json()
     return facts
+
+
+def _key(descriptor: Descriptor) -> str:
+    """The number changes with what is known of a layer."""
+    return f"layer-2-{descriptor.digest}"
 
 
 def _absolute(name: str) -> str:

@@ -11,6 +11,7 @@ from typing import Dict, Iterator, Mapping, Optional, Sequence
 
 from ..errors import StorageError
 from .files import FileEntry
+from .prefix_needs import WHITEOUT
 
 #: where an environment's default view is in its image
 VIEW = "/view"
@@ -65,6 +66,8 @@ def _files(root: str) -> Iterator[str]:
             names.remove(_METADATA)
         for name in sorted(files + [n for n in names if os.path.islink(os.path.join(directory, n))]):
             path = os.path.join(directory, name)
+            if name.startswith(WHITEOUT):  # which the user has left out of the packages
+                continue
             if stat.S_ISREG(os.lstat(path).st_mode) or os.path.islink(path):
                 yield path
 

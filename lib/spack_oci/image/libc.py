@@ -6,14 +6,11 @@ exact than the version it was built with, since a program that uses nothing new 
 musl promise that newer versions run what older ones did, not the other way round; neither runs the other's programs.
 """
 
-import os
 import re
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from ..errors import ImageError, StorageError
-from ..formats.magic import ELF
-from .results import Results
+from ..errors import ImageError
 
 GLIBC, MUSL = "glibc", "musl"
 
@@ -95,65 +92,15 @@ def is_libc_file(name: str) -> bool:
     return bool(_GLIBC_FILE.match(name) or _MUSL_FILE.match(name))
 
 
-def need_of_prefix(prefix: str) -> Optional[Need]:
-    """The newest C library that an ELF file below ``prefix`` asks for; None if no file uses one (scripts, static)."""
-    needs: List[Need] = []
-    try:
-        for path in _regular_files(prefix):
-            with open(path, "rb") as f:
-                if f.read(4) == ELF:
-                    libc = _need_of_elf(f)
-                    if libc:
-                        needs.append(Need(libc, os.path.relpath(path, prefix)))
-    except OSError as e:
-        raise StorageError.from_os_error(f"reading the C library that {prefix} needs", e) from e
-    # the file that is named does not depend on the order of the directory
-    return max(needs, key=lambda need: (need.libc.version, need.file), default=None)
+def libc_of_elf(elf: Any) -> Optional[Libc]:
+    """The C library that a program or library (an ``ELFFile``) asks for at least; None if it uses none.
 
-
-def cached_need(key: str, prefix: str, cache: Optional[Results]) -> Optional[Need]:
-    """:func:`need_of_prefix`, remembered under ``key``, which has to change when the prefix does."""
-    found = cache.get(key) if cache is not None else None
-    if found is None:
-        need = need_of_prefix(prefix)
-        found = {"libc": [need.libc.name, *need.libc.version], "file": need.file} if need else {}
-        if cache is not None:
-            cache[key] = found
-    return Need(Libc(found["libc"][0], tuple(found["libc"][1:])), found["file"]) if found else None
-
-
-def _regular_files(prefix: str) -> Iterable[str]:
-    """Every file once, however many hard links it has; files too small for an ELF header are left out."""
-    seen = set()
-    pending = [prefix]
-    while pending:
-        with os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                elif entry.is_file(follow_symlinks=False):
-                    status = entry.stat(follow_symlinks=False)
-                    identity = (status.st_dev, status.st_ino)
-                    if status.st_size >= 52 and (status.st_nlink == 1 or identity not in seen):
-                        seen.add(identity)
-                        yield entry.path
-
-
-def _need_of_elf(stream: BinaryIO) -> Optional[Libc]:
-    # imported here: every push imports this module, and few look at a C library
-    from elftools.common.exceptions import ELFError
-    from elftools.elf.elffile import ELFFile
-
-    stream.seek(0)
-    try:
-        elf = ELFFile(stream)
-        versions = _glibc_versions(elf)
-        if versions:
-            return Libc(GLIBC, max(versions))
-        return Libc(MUSL) if _uses_musl(elf) else None
-    except (ELFError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
-        # a fuzzer's corpus, a truncated test file: what the loader cannot read needs no C library either
-        return None
+    Raises whatever pyelftools raises for a file that is damaged.
+    """
+    versions = _glibc_versions(elf)
+    if versions:
+        return Libc(GLIBC, max(versions))
+    return Libc(MUSL) if _uses_musl(elf) else None
 
 
 def _glibc_versions(elf: Any) -> List[Tuple[int, ...]]:

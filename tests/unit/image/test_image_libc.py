@@ -14,10 +14,11 @@ import zstandard
 from spack_oci import descriptor as d
 from spack_oci.content import put_bytes
 from spack_oci.errors import CorruptArchive, DigestMismatch, ImageError
-from spack_oci.image import base_layers
+from spack_oci.image import base_layers, prefix_needs
 from spack_oci.image import libc as lc
 from spack_oci.image.base_layers import libcs_of_base
 from spack_oci.image.manifest import Base
+from spack_oci.image.prefix_needs import cached_needs, needs_of_prefix
 from support.memory_store import MemoryStore
 
 BANNER = b"\x7fELF..\0GNU C Library (Debian GLIBC 2.36-9+deb12u10) stable release version 2.36.\nCopyright\0"
@@ -170,13 +171,13 @@ def compile_elf(path, source: str, *flags: str) -> None:
 @needs_gcc
 def test_the_need_of_a_prefix_is_the_newest_symbol_version(tmp_path):
     prefix = str(tmp_path)
-    assert lc.need_of_prefix(prefix) is None
+    assert needs_of_prefix(prefix).libc is None
     (tmp_path / "script").write_text("#!/bin/sh\n" * 20)
     (tmp_path / "truncated").write_bytes(b"\x7fELF" + b"\xff" * 60)
     os.symlink("/lib/x86_64-linux-gnu/libc.so.6", tmp_path / "link")
-    assert lc.need_of_prefix(prefix) is None
+    assert needs_of_prefix(prefix).libc is None
     compile_elf(f"{prefix}/lib/none.so", "int f(void) { return 1; }", "-shared", "-nostdlib")
-    assert lc.need_of_prefix(prefix) is None
+    assert needs_of_prefix(prefix).libc is None
     # two versions of one glibc, as its linker would bind them: written with a stub that defines the versions
     versions = "GLIBC_2.2.5 { global: old; local: *; }; GLIBC_2.34 { global: new; } GLIBC_2.2.5;"
     (tmp_path / "stub.map").write_text(versions)
@@ -190,15 +191,15 @@ def test_the_need_of_a_prefix_is_the_newest_symbol_version(tmp_path):
         f"-Wl,--version-script={tmp_path}/stub.map",
     )
     compile_elf(f"{prefix}/lib/old.so", "void old(void); void f(void) { old(); }", "-shared", "-nostdlib", stub)
-    assert lc.need_of_prefix(prefix) == lc.Need(lc.Libc("glibc", (2, 2)), "lib/old.so")
+    assert needs_of_prefix(prefix).libc == lc.Need(lc.Libc("glibc", (2, 2)), "lib/old.so")
     compile_elf(f"{prefix}/bin/new", "void new(void); void _start(void) { new(); }", "-nostdlib", stub)
-    assert lc.need_of_prefix(prefix) == lc.Need(lc.Libc("glibc", (2, 34)), "bin/new")
+    assert needs_of_prefix(prefix).libc == lc.Need(lc.Libc("glibc", (2, 34)), "bin/new")
 
 
 @needs_gcc
 def test_a_feature_of_the_loader_counts_as_its_version(tmp_path):
     compile_elf(f"{tmp_path}/bin/hello", "int main(void) { return 0; }")
-    plain = lc.need_of_prefix(str(tmp_path))
+    plain = needs_of_prefix(str(tmp_path)).libc
     assert plain is not None and plain.libc.name == "glibc"
     done = subprocess.run(
         ["gcc", "-x", "c", "-", "-o", f"{tmp_path}/bin/relr", "-Wl,-z,pack-relative-relocs"],
@@ -207,7 +208,7 @@ def test_a_feature_of_the_loader_counts_as_its_version(tmp_path):
     )
     if done.returncode or b"unrecognized" in done.stderr or b"ignored" in done.stderr:
         pytest.skip("this linker does not pack relocations")
-    need = lc.need_of_prefix(str(tmp_path))
+    need = needs_of_prefix(str(tmp_path)).libc
     assert need.libc.version >= (2, 36) and need.file == "bin/relr"
 
 
@@ -216,10 +217,10 @@ def test_programs_for_musl(tmp_path):
     stub = f"{tmp_path}/stub/libc.so"
     compile_elf(stub, "void f(void) {}", "-shared", "-nostdlib", "-Wl,-soname,libc.so")
     compile_elf(f"{tmp_path}/prefix/lib/x.so", "void f(void); void g(void) { f(); }", "-shared", "-nostdlib", stub)
-    assert lc.need_of_prefix(f"{tmp_path}/prefix") == lc.Need(lc.Libc("musl"), "lib/x.so")
+    assert needs_of_prefix(f"{tmp_path}/prefix").libc == lc.Need(lc.Libc("musl"), "lib/x.so")
     loader = "-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1"
     compile_elf(f"{tmp_path}/other/bin/x", "void f(void); void _start(void) { f(); }", "-nostdlib", loader, stub)
-    assert lc.need_of_prefix(f"{tmp_path}/other") == lc.Need(lc.Libc("musl"), "bin/x")
+    assert needs_of_prefix(f"{tmp_path}/other").libc == lc.Need(lc.Libc("musl"), "bin/x")
 
 
 @needs_gcc
@@ -227,16 +228,16 @@ def test_hard_links_are_read_once_and_results_are_remembered(tmp_path, monkeypat
     compile_elf(f"{tmp_path}/bin/hello", "int main(void) { return 0; }")
     os.link(f"{tmp_path}/bin/hello", f"{tmp_path}/bin/hello2")
     read = []
-    original = lc._need_of_elf
-    monkeypatch.setattr(lc, "_need_of_elf", lambda f: read.append(f.name) or original(f))
+    original = prefix_needs._read_elf
+    monkeypatch.setattr(prefix_needs, "_read_elf", lambda f: read.append(f.name) or original(f))
     cache = {}
-    need = lc.cached_need("need-x", str(tmp_path), cache)
+    need = cached_needs("need-x", str(tmp_path), cache)
     assert len(read) == 1
-    assert lc.cached_need("need-x", str(tmp_path), cache) == need and len(read) == 1
-    assert lc.cached_need("need-y", str(tmp_path / "bin"), None).libc == need.libc
+    assert cached_needs("need-x", str(tmp_path), cache) == need and len(read) == 1
+    assert cached_needs("need-y", str(tmp_path / "bin"), None).libc.libc == need.libc.libc
     os.makedirs(tmp_path / "empty")
-    assert lc.cached_need("need-z", str(tmp_path / "empty"), cache) is None
-    assert lc.cached_need("need-z", "/does/not/exist", cache) is None
+    assert cached_needs("need-z", str(tmp_path / "empty"), cache).libc is None
+    assert cached_needs("need-z", "/does/not/exist", cache).libc is None
 
 
 def need(version: str, file: str = "bin/x", name: str = "glibc") -> lc.Need:

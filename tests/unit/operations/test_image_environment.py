@@ -28,10 +28,10 @@ from spack_oci.operations.images.checks import check_image_tag
 from spack_oci.operations.images.environment_image import (
     ImageRequest,
     ImageSettings,
-    check_base_libc,
     plan_image,
     push_environment_image,
 )
+from spack_oci.operations.images.package_checks import check_base_libc
 from spack_oci.reference import LayoutDirectory
 from support import image_spec
 from support.image_packages import make_packages, push_all, together

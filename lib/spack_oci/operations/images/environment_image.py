@@ -19,14 +19,13 @@ from ...content.blob_cache import BlobCache, CachedBlob, KnownLayer, LayerKey
 from ...content.platform import Platform
 from ...descriptor import Descriptor
 from ...errors import ContentError, ImageError, NotFound, StorageError
-from ...image.base_layers import directories_of_base, libcs_of_base
+from ...image.base_layers import directories_of_base
 from ...image.compose import LayerSource, compose_layers
 from ...image.directories import PLAIN, Directories, parents
 from ...image.exclusions import Exclusions
 from ...image.files import FileEntry, files_layer, filter_layer
 from ...image.index import push_platform
 from ...image.layers import DEFAULT_MAX_LAYERS, VOLATILITY, Group, Member, Strategy, layers_left, plan_layers
-from ...image.libc import Libc, cached_need, check_libc
 from ...image.manifest import EMPTY_BASE, Base, BuiltImage, about_image, build_image
 from ...image.results import Results
 from ...image.runtime import RuntimeSettings, image_settings
@@ -438,33 +437,3 @@ class _LayerMaker:
         if path is not None:
             return CachedBlob(path, descriptor).open()
         return self._store.open_blob(descriptor)  # type: ignore[return-value]  # it has what is needed of a file
-
-
-def check_base_libc(
-    store: ContentReader, base: Base, packages: Sequence[Package], *, cache: Optional[Results] = None, jobs: int = 4
-) -> None:
-    """Raise :class:`ImageError` if one of ``packages`` (installed here) would not run on ``base``.
-
-    ``store`` has the base's layers; what was read is kept in ``cache`` (an :class:`~..image.results.ResultDirectory`).
-    """
-    if not base.layers:
-        return
-    available = libcs_of_base(store, base, cache) + _libcs_among(packages)
-    with DaemonPool(max(1, jobs), "libc") as pool:
-        needs = list(pool.map(lambda p: cached_need(f"need-{p.dag_hash}-{_state(p)}", p.prefix, cache), packages))
-    check_libc(base.name, available, {package.label: need for package, need in zip(packages, needs)})
-
-
-def _libcs_among(packages: Sequence[Package]) -> List[Libc]:
-    """C libraries that Spack itself has built: programs that use them find them by RPATH and PT_INTERP."""
-    labels = {label for package in packages for _, label in package.runtime}
-    names = [label.partition("@")[::2] for label in sorted(labels)]
-    return [Libc.parse(name, rest.partition("/")[0]) for name, rest in names if name in ("glibc", "musl")]
-
-
-def _state(package: Package) -> str:
-    """Changes when the package was installed again."""
-    try:
-        return str(os.stat(package.prefix).st_mtime_ns)
-    except OSError as e:
-        raise StorageError.from_os_error(f"reading {package.label}", e) from e

@@ -3,7 +3,7 @@
 
 import os
 from dataclasses import replace
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 import spack.environment
 import spack.llnl.util.tty as tty
@@ -19,7 +19,7 @@ from ...image.contents import VIEW, lock_entry, path_entries, sbang_entries, vie
 from ...image.manifest import EMPTY_BASE, Base
 from ...image.results import ResultDirectory
 from ...layout import open_layout
-from ...operations.images import checks
+from ...operations.images import checks, package_checks
 from ...operations.images import environment_image as engine
 from ...operations.push.execute import PushSettings, created_from_environment
 from ...package.record import Layer, Package
@@ -55,6 +55,8 @@ def _microarchitecture_level(spec: "spack.spec.Spec") -> Optional[str]:
 
 #: (store, base image, platform) -> what was made of it in this process
 _prepared: Dict[Tuple[str, str, Platform], Base] = {}
+#: the same, of those that were warned of
+_warned: Set[Tuple[str, str, Platform]] = set()
 
 
 def prepare_base(
@@ -75,7 +77,13 @@ def prepare_base(
     base = _prepared.get(key) or resolve_base(source, parse_image_reference(wanted.base_image), key[2])
     if not wanted.skip_libc_check:
         configured = settings.read()
-        engine.check_base_libc(source, base, records, cache=base_facts(configured), jobs=configured.pack_jobs)
+        kept, jobs = base_facts(configured), configured.pack_jobs
+        package_checks.check_base_libc(source, base, records, cache=kept, jobs=jobs)
+        if key not in _warned:
+            warning = package_checks.warning_of_libraries(source, base, records, cache=kept, jobs=jobs)
+            if warning:
+                tty.warn(warning)
+                _warned.add(key)
     if key not in _prepared:
         _copy_base(source, base, store)
         _prepared[key] = base
@@ -197,6 +205,11 @@ def checked(wanted: ImageOptions, roots: Sequence["spack.spec.Spec"]) -> ImageOp
     records = packages.records_of(roots)
     packages.prepare_environments(records)
     checks.check_environment(records, packages.run_environment(records), wanted.runtime)
+    installed, _ = packages.partition_installed(packages.runtime_closure(*roots))
+    configured = settings.read()
+    package_checks.check_whiteouts(
+        packages.records_of(installed), wanted.exclusions, cache=base_facts(configured), jobs=configured.pack_jobs
+    )
     return replace(wanted, checked=True)
 
 
