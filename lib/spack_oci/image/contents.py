@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""What an image holds besides packages: sbang, which no package has; an environment's view, as links; its lock file.
+"""What an image holds besides packages: sbang, which no package has; an environment's view, as links; its lock file;
+without a base, what container tools expect of a root file system.
 
 A view is a directory that merges the prefixes of an environment. In the image it is mounted at ``/view``; the links in
 it lead to the prefixes, whose paths are the same in the image as on this machine.
@@ -10,6 +11,7 @@ import stat
 from typing import Dict, Iterator, Mapping, Optional, Sequence
 
 from ..errors import StorageError
+from .directories import SHARED, Directories, Directory
 from .files import FileEntry
 from .prefix_needs import WHITEOUT
 
@@ -17,6 +19,27 @@ from .prefix_needs import WHITEOUT
 VIEW = "/view"
 #: what the image says about how it was made
 LOCK_FILE = "/opt/spack-environment/spack.lock"
+
+#: what an image without a base has of a root file system. HPC's container tools (Charliecloud, Sarus, Enroot and
+#: Apptainer) run images from trees that they cannot write to: they mount the host's files and directories over these
+CONTAINER_FILES: Mapping[str, FileEntry] = {
+    "/etc/group": FileEntry(b"root:x:0:\nnogroup:x:65534:\n"),
+    "/etc/hosts": FileEntry(b"127.0.0.1 localhost\n::1 localhost\n"),
+    "/etc/passwd": FileEntry(
+        b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+    ),
+    "/etc/resolv.conf": FileEntry(b""),
+}
+MOUNT_POINTS: Directories = {
+    **SHARED,
+    "/dev": Directory(),
+    "/home": Directory(),
+    "/mnt": Directory(),
+    "/proc": Directory(),
+    "/root": Directory(0o700),
+    "/run": Directory(),
+    "/sys": Directory(),
+}
 
 #: of a view: Spack's own notes on what is linked from where on this machine
 _METADATA = ".spack"

@@ -89,10 +89,9 @@ def test_the_image_has_the_closure_of_its_roots(tmp_path):
     image = push_environment_image(store, plan, "latest")
     manifest, config = pushed(store)
     assert "spec" not in config and "buildcache_layout_version" not in config
-    assert {layer["digest"] for layer in manifest["layers"]} == {
-        result.layers[packages[n].dag_hash].descriptor.digest for n in GRAPH
-    }
-    assert image.sent == 0, "the layers are those of the packages"
+    *own, last = manifest["layers"]
+    assert {layer["digest"] for layer in own} == {result.layers[packages[n].dag_hash].descriptor.digest for n in GRAPH}
+    assert image.sent == last["size"], "the other layers are those of the packages"
     assert image.manifest.digest == store.resolve("latest").digest
     tree = file_system(store, manifest)
     for name in GRAPH:
@@ -102,6 +101,35 @@ def test_the_image_has_the_closure_of_its_roots(tmp_path):
     assert config["config"]["Labels"]["org.opencontainers.image.title"] == "my-env"
     assert manifest["annotations"]["org.opencontainers.image.title"] == "my-env"
     assert image.size == sum(layer["size"] for layer in manifest["layers"])
+
+
+@pytest.mark.parametrize("squash", [False, True])
+def test_an_image_without_base_has_what_container_tools_mount_over(tmp_path, squash):
+    """Charliecloud, for one, runs an image from a directory that it cannot write to."""
+    store, packages, result = prepare(tmp_path)
+    lock = {"/opt/lock": FileEntry(b"{}"), "/etc/hosts": FileEntry(b"own")}
+    plan = plan_image(store, request(packages, "git", files=lock, squash=squash), result.layers)
+    push_environment_image(store, plan, "latest")
+    manifest, _ = pushed(store)
+    tree = file_system(store, manifest)
+    assert tree["/etc/passwd"].startswith(b"root:x:0:0:") and tree["/etc/group"].startswith(b"root:x:0:")
+    assert tree["/etc/hosts"] == b"own" and tree["/etc/resolv.conf"] == b""
+    assert {"/dev", "/proc", "/sys", "/run", "/home", "/mnt", "/root", "/tmp", "/var/tmp"} <= set(tree)
+    modes = {}
+    for layer in manifest["layers"]:
+        with (
+            store.open_blob(d.Descriptor.from_dict(layer)) as blob,
+            tarfile.open(fileobj=io.BytesIO(open_decompressor(layer["mediaType"], blob).read())) as archive,
+        ):
+            modes.update({"/" + member.name.rstrip("/"): member.mode for member in archive})
+    assert (modes["/tmp"], modes["/root"], modes["/proc"]) == (0o1777, 0o700, 0o755)
+
+
+def test_an_image_with_a_base_has_the_root_file_system_of_its_base(tmp_path):
+    store, packages, result = prepare(tmp_path)
+    base = base_with(store, b"GNU C Library version 2.99")
+    plan = plan_image(store, request(packages, "git", base=base), result.layers)
+    assert plan.request.files == {}
 
 
 def test_layers_are_read_from_the_tags_when_nothing_was_pushed(tmp_path):
@@ -211,7 +239,7 @@ def test_squash_and_leaving_files_out(tmp_path):
     plan = plan_image(store, request(packages, "git", exclusions=exclusions), result.layers)
     push_environment_image(store, plan, "less")
     manifest, _ = pushed(store, "less")
-    assert len(manifest["layers"]) == 4
+    assert len(manifest["layers"]) == 5
     assert not [path for path in file_system(store, manifest) if path.endswith((".h", ".a"))]
     package_manifest, _ = pushed(store, packages["git"].tag)
     assert [path for path in file_system(store, package_manifest) if path.endswith(".h")]
@@ -389,10 +417,10 @@ def test_the_tag_is_checked_before_anything_is_stored(tmp_path):
 
 def test_the_plan_as_data(tmp_path):
     store, packages, result = prepare(tmp_path)
-    plan = plan_image(store, request(packages, "git", max_layers=2), result.layers)
+    plan = plan_image(store, request(packages, "git", max_layers=3), result.layers)
     document = json.loads(json.dumps(plan.to_dict()))
     assert document["platform"] == "linux/amd64" and len(document["layers"]) == 2
-    assert document == plan_image(store, request(packages, "git", max_layers=2)).to_dict()
+    assert document == plan_image(store, request(packages, "git", max_layers=3)).to_dict()
 
 
 # libc of a push

@@ -21,6 +21,7 @@ from ...descriptor import Descriptor
 from ...errors import ContentError, ImageError, NotFound, StorageError
 from ...image.base_layers import directories_of_base
 from ...image.compose import LayerSource, compose_layers
+from ...image.contents import CONTAINER_FILES, MOUNT_POINTS
 from ...image.directories import PLAIN, Directories, parents
 from ...image.exclusions import Exclusions
 from ...image.files import FileEntry, files_layer, filter_layer
@@ -37,7 +38,7 @@ from ...util.threads import DaemonPool
 from .checks import check_environment, check_image_tag, check_roots
 
 #: in the image's history, of the layer with what is in no package
-_FILES_LABEL = "sbang, and the view and lock file of the environment"
+_FILES_LABEL = "what is in no package: sbang, view and lock file of the environment, /etc"
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,9 @@ def plan_image(
     members = _members(store, request.roots, known or {})
     above = parents([*request.files, *(member.prefix for member in members)])
     request = replace(request, directories=directories_of_base(store, request.base, above, cache))
+    if not request.base.layers:
+        files, directories = {**CONTAINER_FILES, **request.files}, {**MOUNT_POINTS, **request.directories}
+        request = replace(request, files=files, directories=directories)
     limit = layers_left(request.max_layers, len(request.base.layers), request.files_layers)
     return ImagePlan(request, platform, plan_layers(members, 1 if request.squash else limit, request.strategy))
 
