@@ -10,7 +10,8 @@ from ..errors import ConfigurationError, SpackOciError, StorageError
 from ..store.activation import SHELLS, Changes, Merged, environment, merge, script, shell_of
 from ..store.database import Records
 from ..store.default_environment import default_changes
-from ..store.install import kept_environment, label
+from ..store.install import kept_environment
+from ..store.source import label
 from ..store.store import Store
 from ..util.files import atomic_write
 from . import settings

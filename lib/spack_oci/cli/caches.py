@@ -5,20 +5,22 @@ import functools
 import os
 import sys
 import tempfile
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
 
-from ..configuration.trust import policy_of
 from ..content import ContentStore
+from ..descriptor import parse_json
 from ..errors import ConfigurationError, NotFound
 from ..index.index_cache import CachedIndex, IndexCache, load_index
-from ..index.update import UpdateSettings
-from ..operations.trust.guard import Guard
 from ..reference import LayoutDirectory, Location, parse_url
-from ..store.install import Source
+from ..store.source import Source
 from ..util.files import storage_errors
 from ..util.progress import reporter_for
 from . import settings
 from .output import info, warn
+
+if TYPE_CHECKING:
+    from ..index.update import UpdateSettings
+    from ..operations.trust.guard import Guard
 
 
 def location_of(word: str) -> Location:
@@ -74,8 +76,10 @@ def open_index(word: str) -> ContentStore:
     return _opened(os.getpid(), settings.read().index_location(location_of(word)), False)
 
 
-def index_settings(word: str) -> UpdateSettings:
+def index_settings(word: str) -> "UpdateSettings":
     """How the index of a cache is written."""
+    from ..index.update import UpdateSettings
+
     shown = reporter_for(sys.stdout, info, warn)
     return UpdateSettings(
         jobs=settings.read().transfer_jobs, warn=shown.warn, reporter=shown, index_store=open_index(word)
@@ -101,12 +105,17 @@ def read_index(word: str) -> CachedIndex:
     return found
 
 
-def guard_of(word: str, unsigned: bool = False) -> Optional[Guard]:
+def guard_of(word: str, unsigned: bool = False) -> Optional["Guard"]:
     """Who decides about the packages of a cache by the policies of the settings; None: there is none for it.
 
     ``unsigned``: --no-check-signature was given.
     """
     options, store = settings.read(), open_cache(word)
+    if not options.trust.get("policies"):
+        return None
+    from ..configuration.trust import policy_of
+    from ..operations.trust.guard import Guard
+
     policy = policy_of(options.trust, store.url, settings.absolute)
     if not policy.active:
         return None
@@ -118,10 +127,13 @@ def guard_of(word: str, unsigned: bool = False) -> Optional[Guard]:
 
 def read_source(word: str, unsigned: bool = False) -> Source:
     """The packages of a cache. ``unsigned``: see :func:`guard_of`."""
-    from ..descriptor import parse_json
+    return source_of(word, read_index(word), unsigned)
 
+
+def source_of(word: str, index: CachedIndex, unsigned: bool = False) -> Source:
+    """The same, of an index that was read."""
     url = open_cache(word).url
-    installs = parse_json(read_index(word).index.data, "the index")["database"]["installs"]
+    installs = parse_json(index.index.data, "the index")["database"]["installs"]
     graph: Dict[str, Mapping[str, Any]] = {h: {"hash": h, **install["spec"]} for h, install in installs.items()}
     available = {h for h, install in installs.items() if install.get("in_buildcache")}
     return Source(url, graph, available, functools.partial(open_cache, word), index_cache(), guard_of(word, unsigned))

@@ -32,9 +32,9 @@ from ..operations.images.environment_image import (
 from ..reference import LayoutDirectory, Repository, parse_image_reference
 from ..store.cached_packages import CachedPackage, cached_package, merged_environment
 from ..store.database import Records
-from ..store.install import Source
 from ..store.machine import libc_of
 from ..store.sbang import SBANG
+from ..store.source import Source
 from ..util.sizes import format_size
 from ..util.text import counted, elided
 from . import settings

@@ -10,8 +10,9 @@ from ..commandline.common import print_json
 from ..errors import ConfigurationError, NotAStore
 from ..operations.install.execute import FAILED, INSTALLED, InstallLimits, InstallOutcome, failures_of
 from ..store.database import Records
-from ..store.install import InstallPlan, Source, install_roots, label, plan
+from ..store.install import InstallPlan, install_roots, plan
 from ..store.layout import DATABASE_DIRECTORY
+from ..store.source import Source, label
 from ..store.store import Store
 from ..util.progress import reporter_for
 from ..util.sizes import format_size

@@ -10,13 +10,14 @@ from ..operations import catalog
 from ..operations.catalog import CatalogRecord
 from ..package.record import package_tag
 from ..store.constraints import FLAGS, Constraint, Graph, parse_specs
-from ..store.install import label
+from ..store.machine import this_system
 from ..store.selection import Candidates, matching
+from ..store.source import Source, label
 from ..store.versions import Version
 from ..util.sizes import format_size
 from ..util.text import counted, elided, table
 from . import settings
-from .caches import looks_like_cache, open_cache, read_index, read_source
+from .caches import looks_like_cache, open_cache, read_index, read_source, source_of
 from .output import info
 
 
@@ -30,9 +31,10 @@ def list_packages(args: argparse.Namespace) -> int:
 
 
 def _list_cache(cache: str, words: Sequence[str], args: argparse.Namespace) -> int:
-    found = catalog.records(read_index(cache).index)
+    index = read_index(cache)
+    found = catalog.records(index.index)
     if words or not args.allarch:
-        found = {h: found[h] for h in _chosen(cache, words, args.allarch)}
+        found = {h: found[h] for h in _chosen(source_of(cache, index), words, args.allarch)}
     url = open_cache(cache).url
     if args.json:
         print_json([{**record.to_dict(), "url": url} for record in found.values()])
@@ -48,16 +50,12 @@ def _list_cache(cache: str, words: Sequence[str], args: argparse.Namespace) -> i
     return 0
 
 
-def _chosen(cache: str, words: Sequence[str], all_architectures: bool) -> List[str]:
+def _chosen(source: Source, words: Sequence[str], all_architectures: bool) -> List[str]:
     """Hashes, in the order of the catalog: name, version, hash."""
-    source = read_source(cache)
     nodes = [source.graph[h] for h in source.available]
     if not all_architectures:
         # what Spack calls the same: platform and operating system; targets are left to the installation
-        from ..store.machine import this_machine
-
-        machine = this_machine()
-        here = machine.platform, machine.os
+        here = this_system()
         nodes = [n for n in nodes if (n["arch"]["platform"], n["arch"]["platform_os"]) == here]
     constraints = parse_specs(" ".join(words)) if words else []
     chosen = [n for n in nodes if not constraints or any(c.matches(n, source.graph) for c in constraints)]

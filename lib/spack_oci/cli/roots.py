@@ -8,9 +8,9 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 from ..errors import ConfigurationError, NotFound
 from ..store.constraints import Constraint, Graph, parse_specs
 from ..store.database import Records
-from ..store.install import Source, label
 from ..store.machine import this_machine
 from ..store.selection import Candidates, choose, matching
+from ..store.source import Source, label
 
 
 def split(words: Sequence[str]) -> Tuple[List[str], List[Constraint]]:

@@ -14,12 +14,14 @@ import functools
 import json
 import os
 import tempfile
-from typing import Any, Dict, Optional
+from typing import TYPE_CHECKING, Any, Dict, Optional
 
-from ..configuration.registries import Network
 from ..configuration.settings import Settings, settings_of
 from ..errors import ConfigurationError, StorageError
 from ..util.resources import SECTION, read_schema
+
+if TYPE_CHECKING:
+    from ..configuration.registries import Network
 
 
 def _home() -> Optional[str]:
@@ -99,7 +101,9 @@ def _section() -> Dict[str, Any]:
     return dict(section)
 
 
-def network() -> Network:
+def network() -> "Network":
     """``SSL_CERT_FILE`` and ``REQUESTS_CA_BUNDLE`` name certificates, as elsewhere."""
+    from ..configuration.registries import Network
+
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
     return Network(read(), absolute, ca_bundle=bundle if bundle and os.path.exists(bundle) else None)

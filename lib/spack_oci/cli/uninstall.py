@@ -5,8 +5,8 @@ import argparse
 from typing import Any, List, Mapping, Sequence
 
 from ..commandline.common import print_json
-from ..store.install import label
 from ..store.remove import finish_removals, in_order_of_removal, remove_packages, with_dependents
+from ..store.source import label
 from ..store.store import Store
 from ..util.text import counted
 from . import settings

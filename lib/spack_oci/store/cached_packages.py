@@ -11,8 +11,8 @@ from ..package.documents import read_package_documents
 from ..package.record import Package, package_tag
 from .constraints import Graph, target_name
 from .default_environment import NodeGraph
-from .install import label
 from .packages import format_node
+from .source import label
 from .targets import family
 
 #: a directory of the environment in an image: prefix, and what is below it

@@ -11,19 +11,18 @@ import json
 import os
 import time
 from dataclasses import dataclass, field, replace
-from typing import AbstractSet, Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import AbstractSet, Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ..archive.unpack.install_manifest import update_manifest
 from ..archive.unpack.layer import install_layer
 from ..archive.unpack.staging import remove_stale, remove_tree
-from ..content import ContentStore, Progress
+from ..content import Progress
 from ..content.blob_cache import BlobCache
 from ..content.cached_fetch import fetch_into_cache, open_cached
 from ..errors import DigestMismatch, NotAPackage, NotFound, SpackOciError, StorageError
-from ..index.index_cache import IndexCache
 from ..operations.install.execute import InstallItem, InstallLimits, InstallOutcome, install_all
 from ..operations.install.fetch import RemotePackage, find_package
-from ..operations.install.locate import PackageGuard, fetch_package
+from ..operations.install.locate import fetch_package
 from ..package.record import package_tag
 from ..relocate.aliases import Aliases, alias_directory
 from ..relocate.build_info import BUILD_INFO, BuildInfo
@@ -38,30 +37,8 @@ from .layout import make_directory, metadata_path
 from .machine import runtime_nodes
 from .sbang import shorten_first_lines
 from .selection import closure
+from .source import Source, label
 from .store import Store
-
-
-@dataclass(frozen=True)
-class Source:
-    """A cache whose index was read."""
-
-    url: str
-    graph: Graph
-    #: DAG hashes of the packages that it has
-    available: AbstractSet[str]
-    #: called in each process that reads from it
-    open: Callable[[], ContentStore]
-    indexes: Optional[IndexCache] = None
-    #: of the cache's policy; None: there is none
-    guard: Optional[PackageGuard] = None
-
-    def size_of(self, dag_hash: str) -> int:
-        """Compressed bytes; 0: not known."""
-        if self.indexes is not None:
-            with contextlib.suppress(StorageError):
-                entry = self.indexes.lookup(self.url, dag_hash)
-                return entry.layer.size if entry is not None else 0
-        return 0
 
 
 @dataclass
@@ -79,11 +56,6 @@ class InstallPlan:
     @property
     def size(self) -> int:
         return sum(self.sizes.values())
-
-
-def label(node: Mapping[str, Any]) -> str:
-    """As Spack prints a package: ``zlib@1.3.1/abcdefg``."""
-    return f"{node['name']}@{node['version']}/{node['hash'][:7]}"
 
 
 def plan(store: Store, records: Records, roots: Sequence[Mapping[str, Any]], source: Source) -> InstallPlan:

@@ -77,8 +77,12 @@ def runtime_nodes(node: Mapping[str, Any], graph: Graph) -> List[Mapping[str, An
 
 @cache
 def this_machine() -> Machine:
-    platform = "darwin" if sys.platform == "darwin" else "linux"
-    return Machine(platform, _operating_system(), host_target(), _host_libc())
+    return Machine(*this_system(), host_target(), _host_libc())
+
+
+def this_system() -> Tuple[str, str]:
+    """(platform, operating system): what is known without asking the processor."""
+    return "darwin" if sys.platform == "darwin" else "linux", _operating_system()
 
 
 def _operating_system() -> str:

@@ -16,8 +16,8 @@ from ..package.record import Package
 from .constraints import FLAGS, Graph, target_name
 from .database import Records
 from .default_environment import NodeGraph, apply_default_environment
-from .install import label
 from .recipe import Recipe, recipe_of
+from .source import label
 from .store import Store
 from .targets import family
 

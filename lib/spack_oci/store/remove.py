@@ -14,8 +14,9 @@ from ..errors import StoreError
 from ..relocate.aliases import ALIAS_DIRECTORY, remove_aliases
 from ..util.files import atomic_write, storage_errors
 from .database import Records
-from .install import environment_path, label
+from .install import environment_path
 from .layout import make_directory
+from .source import label
 from .store import Store
 
 
