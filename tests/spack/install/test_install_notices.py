@@ -58,6 +58,16 @@ def test_it_stops_with_the_reason_where_that_is_asked_for(spack):
     assert not re.search(r"\bstaging\b|Executing phase", done.stdout + done.stderr)
 
 
+def test_with_cache_only_the_reason_is_the_last_word(spack):
+    """And not Spack's "No binary found", as a failure is no missing package."""
+    if "--cache-only" not in spack.cache_only:
+        pytest.skip("the new installer of Spack 1.1 has no --cache-only")
+    done = spack.install_from_cache("oci-leaf@1.0", check=False)
+    said = words(done.stdout + done.stderr)
+    assert done.returncode != 0 and "401" in said
+    assert "No binary found" not in said and "no binary available" not in said, said
+
+
 def on_a_terminal(spack, *arguments, **environment):
     """What a user of a terminal sees, as one stream."""
     pid, terminal = pty.fork()

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What `spack install` gets from us: a package's layer, and its extraction into the prefix."""
 
+import contextlib
 import os
 import sys
-from typing import Any, Callable, Dict, Iterable, List, Optional
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
 
 import spack.binary_distribution
 import spack.config
@@ -62,9 +63,24 @@ def download_tarball(
     refused = [e for e in failures if isinstance(e, TrustError)]
     if refused:
         raise refused[0]  # to build from source would let whoever tampers with a mirror decide about that
-    if failures and settings.read().on_error == "fail":
-        raise failures[-1]
+    if failures and (_cache_only or settings.read().on_error == "fail"):
+        raise failures[-1]  # with --cache-only, Spack would say that there is no binary
     return None
+
+
+#: nothing may be built from source in this install
+_cache_only = False
+
+
+@contextlib.contextmanager
+def cache_only(wanted: bool) -> Iterator[None]:
+    """Around an install. Child processes are forked in it, or take the failure for a missing binary, as Spack does."""
+    global _cache_only
+    before, _cache_only = _cache_only, wanted
+    try:
+        yield
+    finally:
+        _cache_only = before
 
 
 def only(*mirrors: "spack.mirrors.mirror.Mirror") -> Any:

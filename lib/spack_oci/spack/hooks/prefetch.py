@@ -20,7 +20,7 @@ from . import autopush, cache_prefixes, install, notices
 
 def run_installer(original: Callable, self: Any) -> Any:
     """Hook of ``PackageInstaller.install``, of both installers."""
-    with autopush.failures_told_at_the_end(), _prefetching_for(self):
+    with autopush.failures_told_at_the_end(), install.cache_only(_is_cache_only(self)), _prefetching_for(self):
         try:
             return original(self)
         finally:
@@ -46,6 +46,16 @@ def _prefetching_for(installer: Any) -> Iterator[None]:
     with Prefetch(prefetch_items(missing), limits):
         cache_prefixes.import_hooks()
         yield
+
+
+def _is_cache_only(installer: Any) -> bool:
+    """Whether `--cache-only` or the like was given, for roots and dependencies."""
+    requests = getattr(installer, "build_requests", None)
+    if requests is None:  # the new installer; that of 1.1 has no such option
+        policies = [getattr(installer, name, "auto") for name in ("root_policy", "dependencies_policy")]
+        return policies == ["cache_only"] * 2
+    options = ("package_cache_only", "dependencies_cache_only")
+    return bool(requests) and all(r.install_args.get(option) for r in requests for option in options)
 
 
 def specs_to_install(installer: Any) -> "List[spack.spec.Spec]":

@@ -42,6 +42,17 @@ class Hook:
         return self.since <= version and (self.until is None or version <= self.until)
 
 
+def _command(name: str, function: str, since: Tuple[int, int] = (1, 0)) -> Hook:
+    return Hook(
+        f"name the command for OCI mirrors in spack buildcache {name}",
+        [f"spack.cmd.buildcache:{function}_fn"],
+        f"hooks.buildcache_commands:{function}",
+        [("args",)],
+        since=since,
+        later=True,
+    )
+
+
 def _section(purpose: str, *targets: str, kind: str = EXTENSION, replacement: str = "section:schema_entry") -> Hook:
     return Hook(purpose, targets, replacement, kind=kind, always=True, required=True)
 
@@ -250,6 +261,20 @@ HOOKS: Sequence[Hook] = (
         ["spack.hooks.module_file_generation:post_uninstall"],
         "hooks.install:after_uninstall",
         [("spec",)],
+        later=True,
+    ),
+    # commands
+    _command("check", "check"),
+    _command("download", "download"),
+    _command("sync", "sync"),
+    _command("prune", "prune"),
+    _command("migrate", "migrate"),
+    _command("check-index", "check_index", since=(1, 3)),
+    Hook(
+        "clean what is cached of OCI mirrors",
+        ["spack.cmd.clean:clean"],
+        "hooks.buildcache_commands:clean",
+        [("parser", "args")],
         later=True,
     ),
     Hook(
