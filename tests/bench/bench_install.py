@@ -12,6 +12,8 @@ with that round trip time and bandwidth in front of the registry. Over a link, b
 pushed has the same for all; with ``--compression`` (e.g. zstd:9) there is a second comparison, in which vanilla Spack
 installs what vanilla Spack pushed, and ours what ours pushed with that compression.
 
+`spack-oci install` is a whole command without Spack, its start included; it takes the specs by their hashes.
+
 Printed for each way to install: seconds of the whole command, its CPU seconds (which a busy machine does not change),
 fetch + extract + relocate (what Spack's own timers say, summed over packages; classic installer only), peak memory of
 the largest process; and ratios to vanilla Spack with the same installer.
@@ -77,6 +79,7 @@ WAYS = (
     Way("vanilla classic", False, "old", "vanilla classic", INSTALL),
     Way("ours classic", True, "old", "vanilla classic", INSTALL, 2.0),
     Way("spack oci install", True, "old", "vanilla classic", ("oci", "install"), 3.0),
+    Way("spack-oci install", True, "none", "vanilla classic", ("install",), 6.0),
     Way("vanilla new", False, "new", "vanilla new", NEW),
     Way("ours new", True, "new", "vanilla new", NEW, 1.5),
 )
@@ -124,6 +127,24 @@ class Bench:
             raise SystemExit(f"{' '.join(command)} failed:\n{output[-5000:]}")
         return output
 
+    def run_without_spack(self, *arguments: str) -> str:
+        """`spack-oci`, with the same directory for blobs and indexes as ours."""
+        environment = {**self.environment, "SPACK_OCI_CACHE": str(self.work / "oci")}
+        command = [str(self.pythons[True]), "-m", "spack_oci", *arguments]
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        output = process.stdout.read()
+        _, status, self.usage = os.wait4(process.pid, 0)
+        if status:
+            raise SystemExit(f"{' '.join(command)} failed:\n{output[-5000:]}")
+        return output
+
     def roots(self) -> List[str]:
         """Installed packages that no other one needs."""
         code = (
@@ -152,7 +173,10 @@ class Bench:
         for directory in (self.tree, self.work / "sources", self.work / "oci" / "blobs", self.work / "stage"):
             shutil.rmtree(directory, ignore_errors=True)
         started = time.perf_counter()
-        self.run(way.ours, way.installer, *way.command, *specs, tree=self.tree)
+        if way.installer == "none":
+            self.run_without_spack(*way.command, self.url, *specs, "--store", str(self.tree))
+        else:
+            self.run(way.ours, way.installer, *way.command, *specs, tree=self.tree)
         way.wall.append(time.perf_counter() - started)
         way.cpu.append(self.usage.ru_utime + self.usage.ru_stime)
         way.peak.append(self.usage.ru_maxrss / 1024)
@@ -212,9 +236,14 @@ def main() -> int:
         if args.compression:
             chosen += [way.from_own_cache() for way in chosen]
         ways = {way.name: way for way in chosen}
+        if not args.spack and "spack-oci install" in ways:  # of small packages, Spack's start is a larger part
+            ways["spack-oci install"].target = 10.0
         set_targets(ways, over_link=bool(args.rate))
         for way in chosen:  # indexes, caches of the package repositories and byte code are made once, for all
             bench = benches[way.cache]
+            if way.installer == "none":
+                bench.run_without_spack("list", bench.url)
+                continue
             bench.run(way.ours, way.installer, "buildcache", "list", tree=bench.tree)
             bench.warm_up(way.ours, way.installer, specs, bench.tree)
         for _ in range(args.rounds):

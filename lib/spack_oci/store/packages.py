@@ -22,7 +22,7 @@ from .store import Store
 from .targets import family
 
 #: annotation of a package whose image does not have the run environment that its recipe sets
-ENVIRONMENT = "dev.spack-oci.environment"
+ENVIRONMENT = "org.spack-oci.environment"
 PREFIX_INSPECTIONS = "prefix inspections"
 
 #: what Spack writes as ``buildcache_layout_version`` of an OCI cache since 1.2; older ones accept it

@@ -114,8 +114,8 @@ def test_the_manifest_says_where_a_recipe_adds_to_the_environment_what_is_not_kn
     done = client.run("push", "--update-index", root, cache, "oci-app")
     assert "oci-app@1.0" in done.stderr and "only Spack can compute" in done.stderr
     told = {name: client.json("show", cache, name)["annotations"] for name in ("oci-app", "oci-middle")}
-    assert told["oci-app"]["dev.spack-oci.environment"] == "prefix inspections"
-    assert "dev.spack-oci.environment" not in told["oci-middle"]
+    assert told["oci-app"]["org.spack-oci.environment"] == "prefix inspections"
+    assert "org.spack-oci.environment" not in told["oci-middle"]
 
 
 @pytest.mark.one_spack
