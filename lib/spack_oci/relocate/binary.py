@@ -5,7 +5,7 @@ A string that nothing fits in is a failure only if the running program can see i
 loaded, which is debug information, it is buried.
 """
 
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from typing import Callable, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..formats import elf
 from .cstring import SUFFIX_SAFETY, OtherNames, Patch, Unplaced, bury, relocate_strings
@@ -99,6 +99,7 @@ def _field_changes(paths: elf.ElfPaths, mapping: PrefixMap, other_names: OtherNa
             continue
         entries = [field.value] if name == INTERPRETER else [entry for entry in field.value.split(b":") if entry]
         found = [mapping.match(entry) for entry in entries]
+        changes.unplaced.extend(_lost(field.offset, entries, found, mapping))
         if all(mapped is None or mapped.new == mapped.old for mapped in found):
             continue
         value = _fitting_value(entries, found, len(field.value), other_names)
@@ -110,6 +111,17 @@ def _field_changes(paths: elf.ElfPaths, mapping: PrefixMap, other_names: OtherNa
         else:
             changes.patches.append(Patch(field.offset, value.ljust(len(field.value), b"\0")))
     return changes
+
+
+def _lost(
+    offset: int, entries: List[bytes], found: List[Optional[PathMapping]], mapping: PrefixMap
+) -> Iterator[Unplaced]:
+    """The entries in the prefix of a package that the build info names and nobody here knows: not a dead path, as those
+    of build dependencies are, but something that the file is linked with."""
+    for entry, mapped in zip(entries, found):
+        prefix = mapping.unknown_at(entry)
+        if mapped is not None and mapped.dag_hash is None and prefix is not None:
+            yield Unplaced(offset, mapped, False, became=mapped.new + prefix[len(mapped.old) :])
 
 
 def _direct_value(entries: List[bytes], mappings: List[Optional[PathMapping]]) -> bytes:

@@ -33,6 +33,8 @@ class Unplaced(NamedTuple):
     too_long: bool
     #: set if a tool can make room in the file
     growth: Optional[Growth] = None
+    #: set if the path is in the old prefix of a package that is not known here: what that became, perhaps nothing
+    became: Optional[bytes] = None
 
 
 class Strings(NamedTuple):

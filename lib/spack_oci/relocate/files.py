@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Callable, List, Optional, Set
 
-from ..errors import PrefixTooLong
+from ..errors import PrefixTooLong, RelocationError
 from ..formats.file_kinds import BINARY, GZIP, OPAQUE, PYC, STRINGS, TEXT
 from .aliases import SHORTEST, Aliases
 from .binary import apply, relocate_at, relocate_bytes
@@ -120,6 +120,14 @@ class FileRelocator:
 
     def _check(self, path: str, unplaced: List[Unplaced]) -> List[Growth]:
         """What a tool has to make room for; PrefixTooLong if there is no such tool, or anything else does not fit."""
+        for entry in unplaced:
+            if entry.became is not None and not os.path.isdir(entry.became):
+                raise RelocationError(
+                    f"relocating {path} of {self._label}: it was linked with a package that is not among its "
+                    f"dependencies here; {os.fsdecode(entry.became)} is not there",
+                    remedy="install the package with the dependencies that it was built with, without a splice",
+                )
+        unplaced = [entry for entry in unplaced if entry.became is None]
         growths = [u.growth for u in unplaced if u.growth is not None]
         if len(growths) == len(unplaced) and (not growths or find_patchelf()):
             return growths

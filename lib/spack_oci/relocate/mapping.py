@@ -50,6 +50,8 @@ class PrefixMap:
     """
 
     mappings: Tuple[PathMapping, ...]
+    #: old prefixes of packages that are not known here, below an old path of ``mappings``
+    unknown: Tuple[bytes, ...] = ()
     #: the few shortest old paths, which all others begin with: what is searched for
     anchors: Tuple[bytes, ...] = field(init=False)
     #: length of the longest old path
@@ -87,6 +89,10 @@ class PrefixMap:
             old = self._shorter[old]
         return None if old is None else self._by_old[old]
 
+    def unknown_at(self, path: bytes) -> Optional[bytes]:
+        """The old prefix of a package that is not known here, if ``path`` is in it."""
+        return next((old for old in self.unknown if path == old or path.startswith(old + b"/")), None)
+
     def find(self, data: View) -> Iterator[Tuple[int, PathMapping]]:
         """Every offset in ``data`` at which an old path begins, from the left, and the longest one there.
 
@@ -122,7 +128,11 @@ def build_mapping(build_info: BuildInfo, relocation: Relocation) -> PrefixMap:
             add(build_info.hash_to_prefix[dag_hash], new, dag_hash)
     # a store may well be in /sw
     add(build_info.store_root, relocation.store_root, None, components=1)
-    return PrefixMap(tuple(sorted(mappings.values(), key=lambda mapped: -len(mapped.old))))
+    unknown = {
+        _encode(old) for dag_hash, old in build_info.hash_to_prefix.items() if dag_hash not in relocation.new_prefixes
+    }
+    known = {mapped.old for mapped in mappings.values()}
+    return PrefixMap(tuple(sorted(mappings.values(), key=lambda mapped: -len(mapped.old))), tuple(unknown - known))
 
 
 def _check_old_path(path: str, components: int) -> None:

@@ -8,9 +8,14 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spack_oci.errors import RelocationError
 from spack_oci.formats import elf
+from spack_oci.relocate.aliases import Aliases
 from spack_oci.relocate.binary import apply, relocate_at, relocate_bytes
-from spack_oci.relocate.mapping import PathMapping, PrefixMap
+from spack_oci.relocate.build_info import BuildInfo
+from spack_oci.relocate.files import FileRelocator
+from spack_oci.relocate.mapping import PathMapping, PrefixMap, Relocation, build_mapping
+from support.layers import NO_LIMIT
 
 HASH = "abcdefghijklmnopqrstuvwxyz234567"
 OLD = f"/old/store/linux/zlib-1.3-{HASH}"
@@ -235,3 +240,19 @@ def test_a_run_path_takes_the_room_it_has_and_no_byte_more(build, longer):
         assert [u.mapped.old.decode() for u in changes.unplaced] == [OTHER]
     else:
         assert witness(apply(data, changes.patches))[0] == f"/short/x/lib:{new}/lib" and not changes.unplaced
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_run_path_into_a_package_that_is_not_known_here_is_an_error_unless_it_leads_somewhere(build, tmp_path, there):
+    """Dropping it would give a program that does not start; a build dependency's is dead and may go."""
+    data = build(f"-Wl,-rpath,{OLD}/lib64:{OTHER}/lib:/old/store/build-tool/lib")
+    info = BuildInfo({"own": OLD, "lost": OTHER}, "/old/store")
+    here = Relocation({"own": "/n/own"}, str(tmp_path), "")
+    relocator = FileRelocator(build_mapping(info, here), "tool@1", Aliases(here), NO_LIMIT)
+    if there:
+        (tmp_path / OTHER[len("/old/store/") :]).mkdir(parents=True)
+    try:
+        relocator.in_memory("bin/tool", "binary", data)
+        assert there
+    except RelocationError as e:
+        assert not there and "bin/tool of tool@1" in str(e) and OTHER[len("/old/store/") :] in str(e)

@@ -2,12 +2,15 @@
 """What `spack install` gets from us: a package's layer, and its extraction into the prefix."""
 
 import contextlib
+import inspect
 import os
+import re
 import sys
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import spack.binary_distribution
 import spack.config
+import spack.database
 import spack.deptypes as dt
 import spack.hash_types
 import spack.hooks.sbang
@@ -24,7 +27,7 @@ import spack.util.timer
 from ...archive.unpack.extraction import PrefixAccess
 from ...archive.unpack.layer import install_layer
 from ...archive.unpack.metadata import SPEC_FILE, write_metadata
-from ...errors import DigestMismatch, NotFound, SpackOciError, TrustError
+from ...errors import ConfigurationError, DigestMismatch, NotFound, SpackOciError, TrustError
 from ...operations.install.fetch import find_package
 from ...reference import is_oci_url
 from ...relocate.aliases import ALIAS_DIRECTORY, Aliases, alias_directory, remove_aliases
@@ -34,6 +37,9 @@ from .. import compat, fetching, packages, settings
 from ..mirrors import FETCH, open_store
 from . import database, install_manifest, notices, permissions
 from .permissions import group_id
+
+#: in the source of Spack's ``Database._add``, see :func:`_check_can_be_registered`
+_ENDLESS = re.compile(r"if spec\.spliced:\s+self\._add\(spec\.build_spec\b")
 
 
 def download_tarball(
@@ -144,6 +150,7 @@ def install_fetched(
         # a spliced package was fetched as the one that was built
         known = None if spec.spliced else fetched.relocation
         relocation = known or relocation_of(spec)
+    _check_can_be_registered(spec)
     make_parents(str(spec.prefix))
     try:
         _extract(spec, fetched, replace, relocation)
@@ -152,6 +159,22 @@ def install_fetched(
         fetched.drop()
         _extract(spec, fetched, replace, relocation)
     _renew_alias(spec, relocation)
+
+
+def _check_can_be_registered(spec: "spack.spec.Spec") -> None:
+    """Raise ConfigurationError for a spec that Spack's database would follow without end: nothing is installed then.
+
+    Seen in Spack 1.2.0.dev0: ``_add`` goes on to ``build_spec`` as long as any dependency was spliced, also where
+    ``build_spec`` is the spec itself.
+    """
+    built = spec
+    while built.spliced and built.build_spec is not built:
+        built = built.build_spec
+    if built.spliced and _ENDLESS.search(inspect.getsource(spack.database.Database._add)):
+        raise ConfigurationError(
+            f"this Spack cannot register {packages.label(spec)}: it was built with dependencies that were spliced",
+            remedy="use Spack 1.1, or splice only what was built with packages as they were built themselves",
+        )
 
 
 def _renew_alias(spec: "spack.spec.Spec", relocation: Relocation) -> None:
@@ -230,17 +253,28 @@ def make_parents(prefix: str) -> None:
 def relocation_of(spec: "spack.spec.Spec") -> Relocation:
     """Where the packages that ``spec`` refers to are here, under the hashes that it was built with."""
     new_prefixes: Dict[str, str] = {}
+    earlier: List[Tuple[str, str]] = []
     spliced = spec.build_spec is not spec
     built_with = {id(s) for s in spec.build_spec.traverse(deptype=dt.ALL & ~dt.BUILD)} if spliced else set()
     for node in spack.binary_distribution.specs_to_relocate(spec):
         replaced = _replaced_by_splice(node, spec) if spliced and id(node) not in built_with else node
         new_prefixes[replaced.dag_hash()] = str(node.prefix)
+        earlier += [(dag_hash, str(node.prefix)) for dag_hash in _hashes_of_builds(replaced)]
+    # the spec that was built may have spliced dependencies itself: the build info has one of these hashes
+    new_prefixes = {**dict(earlier), **new_prefixes}
     return Relocation(
         new_prefixes=new_prefixes,
         store_root=str(spack.store.STORE.layout.root),
         sbang_path=spack.hooks.sbang.sbang_install_path(),
         alias_root=settings.read().alias_root,
     )
+
+
+def _hashes_of_builds(spec: "spack.spec.Spec") -> Iterator[str]:
+    """Of the spec that it was built as, of the one that that was built as, and so on."""
+    while spec.build_spec is not spec:
+        spec = spec.build_spec
+        yield spec.dag_hash()
 
 
 def _replaced_by_splice(node: "spack.spec.Spec", spec: "spack.spec.Spec") -> "spack.spec.Spec":
