@@ -247,6 +247,9 @@ class SigningError(SpackOciError):
 
 
 class StorageError(SpackOciError):
+    #: of the system's error, if it was made of one; it survives the way from another process
+    errno: Optional[int] = None
+
     @classmethod
     def from_os_error(cls, doing: str, error: OSError) -> "StorageError":
         """``doing``: e.g. ``"extracting zlib@1.3.1 to /opt/..."``."""
@@ -258,4 +261,6 @@ class StorageError(SpackOciError):
             errno.EPERM: "you may not write there; check the permissions or choose another directory",
         }.get(error.errno or 0, "")
         where = f" ({error.filename})" if error.filename else ""
-        return cls(f"{doing}: {error.strerror or error}{where}", remedy=remedy)
+        result = cls(f"{doing}: {error.strerror or error}{where}", remedy=remedy)
+        result.errno = error.errno
+        return result

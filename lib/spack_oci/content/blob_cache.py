@@ -28,16 +28,20 @@ import stat
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Tuple, Union
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Tuple, TypeVar, Union
 
 from ..descriptor import Descriptor, VerifyingReader, check_digest, hasher_for
-from ..errors import DigestMismatch, InvalidContent, InvalidReference
-from ..util.files import atomic_write, storage_errors
+from ..errors import DigestMismatch, InvalidContent, InvalidReference, StorageError
+from ..util.files import atomic_write, existing_directory, is_full, storage_errors
+
+T = TypeVar("T")
 
 #: bytes
 DEFAULT_MAX_SIZE = 10 << 30
 
 _COPY = 1 << 20
+#: how often blobs may make room for one thing
+_ROOM_ATTEMPTS = 3
 #: nanoseconds; a temporary file that was written to more recently is not taken for a left-over
 _FRESH = 3600 * 10**9
 
@@ -88,6 +92,19 @@ class _Unseekable(VerifyingReader):
 
     def seekable(self) -> bool:
         return False
+
+
+def with_room(cache: Optional["BlobCache"], path: str, size: int, action: Callable[[], T], keep: str = "") -> T:
+    """``action()``, which writes some ``size`` bytes at ``path``. While its file system is full (or the user's quota),
+    blobs of the cache but ``keep`` make room, if they are on the same one; raises what it raises when none is left."""
+    for _ in range(_ROOM_ATTEMPTS):
+        try:
+            return action()
+        except (OSError, StorageError) as e:
+            if cache is None or not is_full(e) or not cache.free(size, existing_directory(path), keep):
+                raise
+            size *= 4  # nobody knows how large it is going to be
+    return action()
 
 
 class BlobCache:

@@ -7,14 +7,16 @@ import io
 import os
 import secrets
 import time
-from typing import Any, BinaryIO, Callable, Iterator, Optional, Tuple
+from typing import Any, BinaryIO, Callable, Iterator, Optional, Tuple, TypeVar
 
 from ..descriptor import Descriptor, VerifyingReader
-from ..errors import StorageError
-from ..util.files import PART, is_full, storage_errors
+from ..errors import DigestMismatch, StorageError
+from ..util.files import PART, storage_errors
 from ..util.sizes import format_size
-from .blob_cache import BlobCache
+from .blob_cache import BlobCache, with_room
 from .interfaces import BlobReader, Progress, SavesBlobs
+
+T = TypeVar("T")
 
 _READ = 1 << 20
 #: seconds after which a download that nothing was written to was left by a process that is gone, where there are no
@@ -79,13 +81,7 @@ def fetch_into_cache(
     with storage_errors(action), _only_one(cache, descriptor) as path:
         if cache.get(descriptor.digest) is not None:
             return False
-        try:
-            _download(store, descriptor, path, progress, peek)
-        except OSError as e:
-            if not is_full(e):
-                raise
-            cache.free(descriptor.size, cache.root)
-            _download(store, descriptor, path, None, peek)
+        with_room(cache, path, descriptor.size, lambda: _download(store, descriptor, path, progress, peek))
         cache.add(descriptor.digest, path)
         return True
 
@@ -144,6 +140,28 @@ def _remove_abandoned(path: str, age: float) -> None:
     with contextlib.suppress(OSError):
         if os.stat(path).st_mtime <= time.time() - age:
             os.unlink(path)
+
+
+def use_cached(
+    store: BlobReader, descriptor: Descriptor, cache: BlobCache, use: Callable[[VerifyingReader], T], path: str
+) -> T:
+    """``use`` of a blob in the cache, where it is put if it is not there, to make something at ``path``.
+
+    A damaged entry of the cache is fetched again, and on a full file system other entries make room.
+    """
+
+    def once() -> T:
+        with open_cached(store, descriptor, cache) as reader:
+            return use(reader)
+
+    def twice() -> T:
+        try:
+            return once()
+        except DigestMismatch:
+            cache.drop(descriptor.digest)
+            return once()
+
+    return with_room(cache, path, 4 * descriptor.size, twice, keep=cache.path(descriptor.digest))
 
 
 def open_cached(store: BlobReader, descriptor: Descriptor, cache: BlobCache) -> VerifyingReader:

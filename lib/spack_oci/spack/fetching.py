@@ -4,16 +4,16 @@
 import contextlib
 import os
 import time
-from typing import Any, Callable, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, List, Optional, Sequence, Set, Tuple, TypeVar
 
 import spack.mirrors.mirror
 import spack.spec
 
 from ..archive.unpack.leading import old_prefix_in
-from ..archive.unpack.limits import check_space
+from ..archive.unpack.limits import announced, check_space
 from ..content import ContentStore, Progress
-from ..content.blob_cache import BlobCache
-from ..content.cached_fetch import fetch_into_cache, open_cached
+from ..content.blob_cache import BlobCache, with_room
+from ..content.cached_fetch import fetch_into_cache, use_cached
 from ..descriptor import VerifyingReader
 from ..errors import InvalidContent, SpackOciError
 from ..index.index_cache import IndexCache, refresh_index
@@ -23,8 +23,11 @@ from ..package.record import package_tag
 from ..reference import image_name
 from ..relocate.mapping import Relocation
 from ..relocate.preflight import check_facts, check_lengths
+from ..util.cancellation import Cancelled
 from ..util.threads import DaemonPool
 from . import compat, mirrors, packages, settings
+
+T = TypeVar("T")
 
 
 class FetchedPackage:
@@ -43,13 +46,9 @@ class FetchedPackage:
     def save_filename(self) -> str:
         return self._cache.path(self.remote.layer.digest)
 
-    def open(self) -> VerifyingReader:
-        """The layer; fetched again if another process made room in the cache meanwhile."""
-        return open_cached(self._store, self.remote.layer, self._cache)
-
-    def drop(self) -> None:
-        """The entry of the cache is damaged."""
-        self._cache.drop(self.remote.layer.digest)
+    def use(self, use: Callable[[VerifyingReader], T], path: str) -> T:
+        """Make something of the layer at ``path``; see :func:`.use_cached`."""
+        return use_cached(self._store, self.remote.layer, self._cache, use, path)
 
     def destroy(self) -> None:
         """The cache has its own rules for what goes."""
@@ -142,7 +141,7 @@ def fetch(
     """
     try:
         return _fetch(mirror, spec, relocation, cache, progress, tell, guard)
-    except (SpackOciError, OSError):
+    except (SpackOciError, OSError, Cancelled):
         raise
     except Exception as e:
         raise InvalidContent(
@@ -167,14 +166,15 @@ def _fetch(
     def into_cache(remote: RemotePackage) -> bool:
         if tell is not None:
             tell(f"Fetching {image_name(store.url, tag_of(spec))}")
-        return fetch_into_cache(store, remote.layer, cache, progress, _preflight(remote, spec, relocation))
+        peek = _preflight(remote, spec, relocation, cache)
+        return fetch_into_cache(store, remote.layer, cache, progress, peek)
 
     remote, _ = fetch_package(store, tag_of(spec), spec.dag_hash(), into_cache, index_cache(), guard)
     return FetchedPackage(remote, store, cache, relocation)
 
 
 def _preflight(
-    remote: RemotePackage, spec: "spack.spec.Spec", relocation: Optional[Relocation]
+    remote: RemotePackage, spec: "spack.spec.Spec", relocation: Optional[Relocation], cache: BlobCache
 ) -> Optional[Callable[[bytes], None]]:
     """Raise PrefixTooLong or StorageError if the package is known not to fit; else, what to ask the first bytes of the
     download.
@@ -182,7 +182,8 @@ def _preflight(
     if relocation is None:
         return None
     label, dag_hash = packages.label(spec), spec.dag_hash()
-    check_space(relocation.new_prefixes.get(dag_hash) or str(spec.prefix), remote.facts, label)
+    prefix = relocation.new_prefixes.get(dag_hash) or str(spec.prefix)
+    with_room(cache, prefix, announced(remote.facts), lambda: check_space(prefix, remote.facts, label))
     if remote.facts:
         check_facts(remote.facts, dag_hash, relocation, label)
         return None

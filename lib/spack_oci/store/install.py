@@ -18,8 +18,8 @@ from ..archive.unpack.layer import install_layer
 from ..archive.unpack.staging import remove_stale, remove_tree
 from ..content import Progress
 from ..content.blob_cache import BlobCache
-from ..content.cached_fetch import fetch_into_cache, open_cached
-from ..errors import DigestMismatch, NotAPackage, NotFound, SpackOciError, StorageError
+from ..content.cached_fetch import fetch_into_cache, use_cached
+from ..errors import NotAPackage, NotFound, SpackOciError, StorageError
 from ..operations.install.execute import InstallItem, InstallLimits, InstallOutcome, install_all
 from ..operations.install.fetch import RemotePackage, find_package
 from ..operations.install.locate import fetch_package
@@ -157,20 +157,16 @@ class StoreSteps:
         with storage_errors(f"making {os.path.dirname(item.prefix)}"):
             make_directory(os.path.dirname(item.prefix))
         relocation = self._relocation(self._nodes[item.dag_hash])
-        try:
-            self._extract(item, fetched, relocation)
-        except DigestMismatch:
-            self._cache.drop(fetched.layer.digest)
-            self._extract(item, fetched, relocation)
+        self._extract(item, fetched, relocation)
         if os.path.isdir(alias_directory(relocation)):
             # binaries of other packages may name this one by an alias that went with its uninstall
             Aliases(relocation).make(item.dag_hash, item.prefix, len(item.dag_hash))
         self._write_times(item, time.time() - started)
 
     def _extract(self, item: InstallItem, fetched: RemotePackage, relocation: Relocation) -> None:
-        with open_cached(self._source.open(), fetched.layer, self._cache) as layer:
+        def install(layer: Any) -> None:
             install_layer(
-                layer,  # type: ignore[arg-type]
+                layer,
                 fetched.layer.media_type,
                 item.prefix,
                 relocation,
@@ -180,6 +176,8 @@ class StoreSteps:
                 # what is there and not in the database was left by an install that was killed
                 replace=os.path.lexists(item.prefix),
             )
+
+        use_cached(self._source.open(), fetched.layer, self._cache, install, item.prefix)
 
     def _write_times(self, item: InstallItem, seconds: float) -> None:
         """``.spack/install_times.json``, as Spack has it."""

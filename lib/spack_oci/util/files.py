@@ -28,7 +28,7 @@ def storage_errors(action: str) -> Iterator[None]:
 def is_full(error: Optional[BaseException]) -> bool:
     """The disk, or the user's quota; also of an error that was made of the system's."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, (OSError, StorageError)) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
         error = error.__cause__
     return False
@@ -36,17 +36,19 @@ def is_full(error: Optional[BaseException]) -> bool:
 
 def room_at(path: str) -> str:
     """``"3.1 MB free of 10.0 GB"`` on the file system of ``path``, which needs not exist itself."""
-    while True:
-        try:
-            found = os.statvfs(path)
-            return (
-                f"{format_size(found.f_bavail * found.f_frsize)} free of {format_size(found.f_blocks * found.f_frsize)}"
-            )
-        except OSError:
-            parent = os.path.dirname(path)
-            if parent == path:
-                return "unknown room"
-            path = parent
+    try:
+        found = os.statvfs(existing_directory(path))
+    except OSError:
+        return "unknown room"
+    free, size = (format_size(blocks * found.f_frsize) for blocks in (found.f_bavail, found.f_blocks))
+    return f"{free} free of {size}"
+
+
+def existing_directory(path: str) -> str:
+    """``path`` if it is a directory, else the nearest one above it that there is."""
+    while not os.path.isdir(path) and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+    return path
 
 
 @contextlib.contextmanager

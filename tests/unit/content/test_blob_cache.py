@@ -3,6 +3,7 @@ import errno
 import fcntl
 import io
 import os
+import pickle
 import random
 import stat
 import subprocess
@@ -12,8 +13,8 @@ import time
 
 import pytest
 from spack_oci.content import cached_fetch, put_bytes
-from spack_oci.content.blob_cache import BlobCache, CachedBlob, KnownLayer, LayerKey
-from spack_oci.content.cached_fetch import fetch_into_cache
+from spack_oci.content.blob_cache import BlobCache, CachedBlob, KnownLayer, LayerKey, with_room
+from spack_oci.content.cached_fetch import fetch_into_cache, use_cached
 from spack_oci.descriptor import OCI_LAYER_GZIP, Descriptor, sha256_digest
 from spack_oci.errors import DigestMismatch, StorageError
 from support.memory_store import MemoryStore
@@ -282,6 +283,67 @@ def test_a_disk_that_stays_full_is_named_with_path_and_sizes(cache, monkeypatch)
     for said in ("3.0 kB", "No space left on device", cache.root, " free of ", "free some space"):
         assert said in message
     assert os.listdir(os.path.join(cache.root, "fetching")) == []
+
+
+class FullTree:
+    """What writes elsewhere on the same file system, which is full until so many blobs are gone."""
+
+    def __init__(self, cache, left, error):
+        self.cache, self.left, self.error, self.tries = cache, left, error, 0
+
+    def __call__(self, layer=None):
+        self.tries += 1
+        data = layer.read() if layer else b""
+        if self.cache.usage()[0] > self.left:
+            raise self.error
+        return data
+
+
+def pickled(error):
+    return pickle.loads(pickle.dumps(error))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "full"),
+        StorageError.from_os_error("extracting", OSError(errno.EDQUOT, "quota")),
+        pickled(StorageError.from_os_error("packing, in another process", OSError(errno.ENOSPC, "full"))),
+    ],
+)
+def test_room_for_what_is_written_elsewhere(cache, tmp_path, error):
+    """An install tree or a stage on the same disk: the blob that is being extracted goes last."""
+    old, young = put(cache, b"o" * 300, used=1000), put(cache, b"y" * 300, used=2000)
+    store = MemoryStore()
+    layer = put_bytes(store, b"layer", OCI_LAYER_GZIP)
+    extract = FullTree(cache, 1, error)
+    assert use_cached(store, layer, cache, extract, str(tmp_path / "tree" / "prefix")) == b"layer"
+    assert extract.tries == 3 and not cache.get(old) and not cache.get(young) and cache.get(layer.digest)
+
+
+def test_when_no_blob_is_left_that_could_go_the_failure_is_told(cache, tmp_path):
+    put(cache, b"old")
+    extract = FullTree(cache, 0, OSError(errno.ENOSPC, "full"))
+    store = MemoryStore()
+    with pytest.raises(OSError, match="full"):
+        use_cached(store, put_bytes(store, b"layer", OCI_LAYER_GZIP), cache, extract, str(tmp_path))
+    assert cache.usage() == (1, 5)
+
+
+def test_another_failure_costs_no_blob(cache, tmp_path):
+    old = put(cache, b"old")
+    with pytest.raises(OSError, match="broken"):
+        with_room(cache, str(tmp_path), 10, FullTree(cache, 0, OSError(errno.EIO, "broken")))
+    assert cache.get(old)
+
+
+def test_a_damaged_blob_is_fetched_once_more(cache, tmp_path):
+    store = MemoryStore()
+    layer = put_bytes(store, b"layer", OCI_LAYER_GZIP)
+    fetch_into_cache(store, layer, cache)
+    with open(cache.path(layer.digest), "wb") as file:
+        file.write(b"LAYER")
+    assert use_cached(store, layer, cache, lambda reader: reader.read(), str(tmp_path)) == b"layer"
 
 
 def test_room_is_not_made_for_another_file_system(cache, tmp_path, monkeypatch):

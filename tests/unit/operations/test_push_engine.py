@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 import contextlib
+import errno
 import gzip
 import io
 import json
@@ -17,10 +18,11 @@ import pytest
 from spack_oci.archive.codec import Compression
 from spack_oci.content import Presence, read_blob
 from spack_oci.content.blob_cache import BlobCache
-from spack_oci.descriptor import OCI_LAYER_ZSTD
+from spack_oci.descriptor import OCI_LAYER_ZSTD, sha256_digest
 from spack_oci.errors import DigestMismatch, Forbidden, PrefixChanged, ServerFailure, StorageError
 from spack_oci.layout import open_layout
 from spack_oci.operations.push import execute as engine
+from spack_oci.operations.push import packing
 from spack_oci.operations.push.execute import PushSettings, execute_push, plan_push
 from spack_oci.operations.push.outcome import FAILED, PUSHED, SKIPPED
 from spack_oci.reference import LayoutDirectory
@@ -260,6 +262,20 @@ def test_a_cache_that_cannot_be_written_is_only_a_warning(packages, tmp_path):
     result = push(store, packages, settings, reporter=Recorder())
     assert len(result.pushed) == 3 and warnings
     assert os.listdir(settings.stage) == []
+
+
+def test_on_a_full_disk_cached_blobs_make_room_for_packing(packages, settings, monkeypatch):
+    """A temporary directory on the disk of the blob cache."""
+    old = settings.cache.add(sha256_digest(b"old"), io.BytesIO(b"old"))
+    real = packing.pack_prefix
+
+    def full(prefix, **options):
+        if os.path.exists(old):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(prefix, **options)
+
+    monkeypatch.setattr(packing, "pack_prefix", full)
+    assert len(push(MemoryStore(), packages, settings).pushed) == 3
 
 
 def test_nothing_is_left_in_the_stage(packages, settings):

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """How much a layer may unpack to: as much as its pusher has announced, if there is space; else a bound for bombs."""
 
+import errno
 import os
 from typing import Any, Mapping
 
 from ...errors import StorageError
+from ...util.files import existing_directory
 from ...util.sizes import format_size
 
 #: of the relocation summary that a push leaves with a package: bytes of its tarball without compression
@@ -29,9 +31,7 @@ def announced(summary: Mapping[str, Any]) -> int:
 def check_space(prefix: str, summary: Mapping[str, Any], label: str) -> None:
     """Raise StorageError if the announced size of a package is more than what is free where ``prefix`` will be."""
     needed = announced(summary)
-    directory = os.path.dirname(prefix)
-    while not os.path.isdir(directory) and directory != os.path.dirname(directory):
-        directory = os.path.dirname(directory)
+    directory = existing_directory(os.path.dirname(prefix))
     try:
         found = os.statvfs(directory)
     except OSError as e:
@@ -42,4 +42,4 @@ def check_space(prefix: str, summary: Mapping[str, Any], label: str) -> None:
             f"installing {label} into {prefix} needs {format_size(needed)}; "
             f"{format_size(free)} are free in {directory}",
             remedy="free some space on that file system, or choose another install tree",
-        )
+        ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -22,7 +22,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 from ...archive.pack import PackedLayer
 from ...content import BlobSource, ChecksBlobs, FileSource, Presence, RepositoryWriter
-from ...content.blob_cache import CachedBlob, KnownLayer
+from ...content.blob_cache import CachedBlob, KnownLayer, with_room
 from ...content.cancellable import CancellableSource
 from ...descriptor import Descriptor
 from ...errors import DigestMismatch, SpackOciError, StorageError
@@ -147,6 +147,7 @@ class _Push:
         try:
             self._make_stage(stage)
             sizes = [job.plan.size for job in jobs if job.plan.action == PACK]
+            self._stage = stage
             self._packing = Packing(self._settings, stage, sizes, self._stop.is_set)
             try:
                 self._work_in_pools(jobs)
@@ -357,7 +358,12 @@ class _Push:
             job.read += count
             self._reporter.moved(count)
 
-        packed, job.path = self._packing.pack(job.package, job.plan.size, moved)
+        packed, job.path = with_room(
+            self._settings.cache,
+            self._stage,
+            job.plan.size,
+            lambda: self._packing.pack(job.package, job.plan.size, moved),
+        )
         job.layer = _known(packed)
         job.temporary = True
 

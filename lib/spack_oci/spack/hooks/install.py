@@ -24,10 +24,10 @@ import spack.store
 import spack.util.executable
 import spack.util.timer
 
-from ...archive.unpack.extraction import PrefixAccess
+from ...archive.unpack.extraction import InstallSummary, PrefixAccess
 from ...archive.unpack.layer import install_layer
 from ...archive.unpack.metadata import SPEC_FILE, write_metadata
-from ...errors import ConfigurationError, DigestMismatch, NotFound, SpackOciError, TrustError
+from ...errors import ConfigurationError, NotFound, SpackOciError, TrustError
 from ...operations.install.fetch import find_package
 from ...reference import is_oci_url
 from ...relocate.aliases import ALIAS_DIRECTORY, Aliases, alias_directory, remove_aliases
@@ -152,12 +152,7 @@ def install_fetched(
         relocation = known or relocation_of(spec)
     _check_can_be_registered(spec)
     make_parents(str(spec.prefix))
-    try:
-        _extract(spec, fetched, replace, relocation)
-    except DigestMismatch as e:
-        tty.debug(f"fetching {packages.label(spec)} again: {e}")
-        fetched.drop()
-        _extract(spec, fetched, replace, relocation)
+    _extract(spec, fetched, replace, relocation)
     _renew_alias(spec, relocation)
 
 
@@ -193,9 +188,10 @@ def after_uninstall(original: Callable, spec: "spack.spec.Spec") -> None:
 def _extract(spec: "spack.spec.Spec", fetched: fetching.FetchedPackage, replace: bool, relocation: Relocation) -> None:
     remote = fetched.remote
     macho = _macho_relocator(spec)
-    with fetched.open() as layer:
-        summary = install_layer(
-            layer,  # type: ignore[arg-type]
+
+    def install(layer: Any) -> InstallSummary:
+        return install_layer(
+            layer,
             remote.layer.media_type,
             str(spec.prefix),
             relocation,
@@ -208,6 +204,8 @@ def _extract(spec: "spack.spec.Spec", fetched: fetching.FetchedPackage, replace:
             macho=macho,
             before_rename=lambda directory, _: _write_spliced_metadata(spec, directory) if spec.spliced else None,
         )
+
+    summary = fetched.use(install, str(spec.prefix))
     if macho is not None:
         _sign(os.path.join(summary.prefix, name) for name in summary.relocated.binaries)
 
