@@ -74,7 +74,7 @@ def list_keys(args: argparse.Namespace) -> int:
 
     found = trust.trust()
     if args.json:
-        print_json([command.document(key) for key in found.keys.values()])
+        print_json({"keys": [command.document(key) for key in found.keys.values()]})
     else:
         for line in command.rows(found):
             print(line)

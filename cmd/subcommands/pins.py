@@ -58,7 +58,7 @@ def list_pins(args: argparse.Namespace) -> int:
 
     found = command.find_pins(args.mirror)
     if args.json:
-        print_json([pin.to_dict() for pin in found])
+        print_json({"pins": [pin.to_dict() for pin in found]})
     else:
         command.print_pins(found)
     return 0

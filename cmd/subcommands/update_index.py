@@ -22,7 +22,7 @@ def update_index(args: argparse.Namespace) -> int:
             tty.info(note)
         update = indexes.update(mirror, full=args.full, compare_digests=not args.new_only, create=args.create)
     if args.json:
-        print_json(indexes.update_document(update))
+        print_json({"mirror": mirror.push_url, **indexes.update_document(update)})
     else:
         indexes.print_update(mirror, update)
     return 1 if args.strict and (update.unreadable or update.kept) else 0

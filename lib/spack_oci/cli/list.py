@@ -37,7 +37,7 @@ def _list_cache(cache: str, words: Sequence[str], args: argparse.Namespace) -> i
         found = {h: found[h] for h in _chosen(source_of(cache, index), words, args.allarch)}
     url = open_cache(cache).url
     if args.json:
-        print_json([{**record.to_dict(), "url": url} for record in found.values()])
+        print_json([{**record.to_dict(), "mirror": url} for record in found.values()])
         return 0
     if args.sizes:
         rows = [(r.name, r.version, r.hash[:7], format_size(r.size) if r.size else "?") for r in found.values()]

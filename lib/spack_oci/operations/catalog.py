@@ -155,7 +155,7 @@ class PackageDescription:
     def to_dict(self) -> Dict[str, Any]:
         return {
             **self.record.to_dict(),
-            "url": self.url,
+            "mirror": self.url,
             "manifest": self.manifest.to_dict(),
             "config": self.config.to_dict(),
             "layers": [

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_spack
+
 
 @pytest.fixture
 def cache(new_cache):

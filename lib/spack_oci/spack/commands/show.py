@@ -34,7 +34,7 @@ def show(mirror_name: Optional[str], word: str, as_json: bool) -> int:
     tag = word if is_package_tag(word) else _tag_of(mirror, word)
     found = catalog.describe(store, tag)
     if as_json:
-        print_json({**found.to_dict(), "mirror": found.url, "image": image_name(store.url, tag)})
+        print_json({**found.to_dict(), "image": image_name(store.url, tag)})
     else:
         print("\n".join(catalog.lines_of(found)))
     return 0

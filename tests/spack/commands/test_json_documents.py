@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What `--json` prints is as `config_schema/commands` says, with a version; messages go to standard error."""
+
+import json
+
+import jsonschema
+import pytest
+from spack_oci.util.resources import read_schema
+
+pytestmark = pytest.mark.one_spack
+
+
+@pytest.fixture
+def spack(source, new_cache):
+    instance = source()
+    instance.use(new_cache("layout"))
+    return instance
+
+
+def document(spack, schema, *words):
+    found = json.loads(spack.run("oci", *words, "--json").stdout)
+    jsonschema.Draft202012Validator(read_schema(f"commands/{schema}")).validate(found)
+    return found
+
+
+def test_documents_of_a_mirror(spack, tmp_path):
+    planned = document(spack, "push-plan", "push", "--dry-run", "--tag", "tools", "cache", "oci-app")
+    assert planned["pack"] == 4 and planned["images"][0]["packages"]
+    pushed = document(spack, "push", "push", "--update-index", "--tag", "tools", "cache", "oci-app")
+    assert pushed["pushed"] == 4 and pushed["index"]["added"] == 4 and pushed["images"]
+    assert document(spack, "push", "push", "cache", "oci-app")["skipped"] == 4
+    listed = document(spack, "list", "list", "cache")
+    mirrors = {pushed["mirror"], *listed["mirrors"], *(p["mirror"] for p in listed["packages"])}
+    assert len(mirrors) == 1 and len(listed["packages"]) == 4
+    assert document(spack, "images", "list", "--images", "cache")["images"][0]["tag"] == "tools"
+    assert document(spack, "show", "show", "cache", "oci-leaf")["mirror"] in mirrors
+    assert document(spack, "show-image", "show", "cache", "tools")["mirror"] in mirrors
+    assert document(spack, "update-index", "update-index", "cache")["mirror"] in mirrors
+    document(spack, "doctor", "doctor", "cache")
+    document(spack, "export", "export", str(tmp_path / "image"), "oci-leaf@2.0")
+    document(spack, "clean", "clean")
+
+
+def test_documents_of_installs(spack, destination):
+    spack.run("oci", "push", "--update-index", "cache", "oci-app")
+    consumer = destination()
+    consumer.write_config("mirrors", json.loads((spack.scope / "mirrors.yaml").read_text())["mirrors"])
+    words = ("--reuse", "oci-app")
+    planned = document(consumer, "install-plan", "install", "--dry-run", *words)
+    assert {p["name"] for p in planned["install"]} == {"oci-app", "oci-middle", "oci-leaf"}
+    document(consumer, "install", "fetch", *words)
+    done = document(consumer, "install", "install", *words)
+    assert {p["status"] for p in done["packages"]} == {"installed"} and all(p["mirror"] for p in done["packages"])
