@@ -9,7 +9,7 @@ import argparse
 import io
 import os
 import re
-from typing import Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 from spack.cmd.commands import BashCompletionWriter, FishCompletionWriter
 
@@ -36,11 +36,12 @@ complete -c spack -n '__fish_spack_using_command_pos 0 ' -f -a oci -d 'OCI regis
 
 
 class _Bash(BashCompletionWriter):
-    def positionals(self, positionals: Sequence[str]) -> str:
+    def positionals(self, positionals: Sequence[Any]) -> str:
         """The function of Spack's script that completes them, by the name that the help shows."""
-        first = positionals[0]
-        name = (first if isinstance(first, str) else first[0]).strip("[").lower()  # the parts of a metavariable
-        return super().positionals([name.replace("registry", "mirror")])
+        first = positionals[0]  # a name; since 1.2, with choices, number and help
+        name, rest = (first, ()) if isinstance(first, str) else (first[0], first[1:])
+        known = name.strip("[").lower().replace("registry", "mirror")
+        return super().positionals([(known, *rest) if rest else known])
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
