@@ -9,7 +9,7 @@ JOBS ?= 2
 PARALLEL = -n $(JOBS) --dist loadscope
 BENCHES = $(wildcard tests/bench/bench_*.py)
 
-.PHONY: help demo demo-registry test test-all test-without-spack test-lowest unit registry store spack bench lint clean
+.PHONY: help demo demo-registry test test-all test-without-spack test-lowest unit registry store spack bench fuzz lint clean
 
 help:
 	@echo "make demo           push, list and install real packages with a real Spack (without, if none can be had), in .demo"
@@ -21,6 +21,7 @@ help:
 	@echo "make test-without-spack   the demo and the tests of stores, with no way to get a Spack"
 	@echo "make unit | registry | store | spack   one layer of the tests; ARGS is passed to pytest, JOBS is how many processes"
 	@echo "make bench          measure against Spack's own code"
+	@echo "make fuzz           damaged inputs for every parser, MINUTES=60 of them each; ARGS=elf for one of them"
 	@echo "make lint           ruff and mypy"
 	@echo "make clean          remove everything that these made"
 
@@ -59,6 +60,10 @@ unit registry store spack: $(VENV)/installed
 
 bench: $(VENV)/installed
 	@status=0; for bench in $(BENCHES); do echo "== $$bench"; $(VENV)/bin/python $$bench || status=1; done; exit $$status
+
+MINUTES ?= 1
+fuzz: $(VENV)/installed
+	$(VENV)/bin/python tests/fuzz/run.py --minutes $(MINUTES) $(ARGS)
 
 lint: $(VENV)/installed
 	$(VENV)/bin/python -m pip install --quiet 'ruff>=0.17,<0.18' 'mypy>=1.11' types-requests types-jsonschema

@@ -173,6 +173,7 @@ class StoreSteps:
                 dag_hash=item.dag_hash,
                 label=item.label,
                 compressed_size=fetched.layer.size,
+                announced=fetched.facts,
                 # what is there and not in the database was left by an install that was killed
                 replace=os.path.lexists(item.prefix),
             )
