@@ -6,6 +6,7 @@ the timeout of a server that has stopped answering. What runs here may be abando
 """
 
 import contextlib
+import functools
 import queue
 import threading
 from concurrent.futures import Executor, Future
@@ -33,7 +34,9 @@ class DaemonPool(Executor):
         #: submitted and not yet finished
         self._busy = 0
 
-    def submit(self, function: Callable[..., Any], /, *arguments: Any, **_: Any) -> "Future[Any]":
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> "Future[Any]":
+        if options:
+            function = functools.partial(function, **options)
         future: Future[Any] = Future()
         with self._guard:
             self._busy += 1

@@ -56,3 +56,8 @@ def test_interrupt_while_a_thread_is_started(started, monkeypatch):
     release.set()
     assert blocked.result()
     assert pool.end(10)
+
+
+def test_named_arguments_arrive():
+    with DaemonPool(1, "test") as pool:
+        assert pool.submit(dict, [("a", 1)], b=2).result() == {"a": 1, "b": 2}
