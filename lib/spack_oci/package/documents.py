@@ -78,7 +78,7 @@ def read_package_documents(store: ContentReader, tag: str, *, expected_hash: Opt
         dag_hash=_check_package(document, label, expected_hash),
         manifest=descriptor,
         config=config,
-        layers=tuple(_layers(layers, document)),
+        layers=tuple(labelled_layers(layers, document)),
         annotations={k: v for k, v in (manifest.get("annotations") or {}).items() if isinstance(v, str)},
         document=document,
     )
@@ -112,7 +112,9 @@ def _check_package(document: Mapping[str, Any], label: str, expected_hash: Optio
     return dag_hash
 
 
-def _layers(descriptors: Sequence[Descriptor], document: Mapping[str, Any]) -> List[Layer]:
+def labelled_layers(descriptors: Sequence[Descriptor], document: Mapping[str, Any]) -> List[Layer]:
+    """The layers of an image with what its config (``document``) tells of them: diff IDs, and what the history says
+    that they are (a comment, or the command that made it). Empty where it tells nothing."""
     rootfs = document.get("rootfs") or {}
     diff_ids = [_digest_or_nothing(diff_id) for diff_id in rootfs.get("diff_ids") or ()]
     if len(diff_ids) != len(descriptors):

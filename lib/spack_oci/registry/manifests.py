@@ -324,8 +324,11 @@ def fallback_tag(digest: str) -> str:
 
 def descriptors_of(index: Dict[str, Any]) -> List[Descriptor]:
     """The valid descriptors of an index; one that is damaged does not hide the others."""
+    entries = index.get("manifests") or []
+    if not isinstance(entries, list):
+        raise InvalidContent("an index has manifests that are no list")
     found = []
-    for entry in index.get("manifests") or []:
+    for entry in entries:
         try:
             found.append(Descriptor.from_dict(entry))
         except (InvalidContent, InvalidReference):

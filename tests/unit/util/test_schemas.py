@@ -99,7 +99,7 @@ DOCUMENTS = {
             "buildcache_layout_version": 2,
             "rootfs": {"diff_ids": []},
             "history": [],
-            "config": {},
+            "config": {"Env": ["PATH=/bin"]},
         },
         [("spec",), ("spec", "nodes"), ("spec", "nodes", 0)],
     ),

@@ -10,6 +10,7 @@ from ...content import ContentReader, read_blob
 from ...content.interfaces import TagLister
 from ...descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
 from ...index.publish import DATABASE_TAG, DOCUMENT_TAG
+from ...package.documents import labelled_layers
 from ...package.record import Layer, is_package_tag
 from ...util.schemas import validate
 from ...util.sizes import format_size
@@ -90,16 +91,12 @@ def _platform_image(store: ContentReader, descriptor: Descriptor, manifest: Mapp
     layers = [Descriptor.from_dict(layer) for layer in manifest["layers"]]
     config = parse_json(read_blob(store, config_descriptor), f"the config of {label}")
     validate(config, "image-config", f"the config of {label}")
-    history = [e for e in config.get("history") or () if isinstance(e, dict) and not e.get("empty_layer")]
-    labels = [str(entry.get("comment") or entry.get("created_by") or "") for entry in history]
-    if len(labels) != len(layers):
-        labels = [""] * len(layers)
     parts = [config.get("os") or "unknown", config.get("architecture") or "unknown", config.get("variant") or ""]
     return PlatformImage(
         platform="/".join(part for part in parts if part),
         manifest=descriptor,
         config=config_descriptor,
-        layers=tuple(Layer(layer, "", label) for layer, label in zip(layers, labels)),
+        layers=tuple(labelled_layers(layers, config)),
         settings=config.get("config") or {},
     )
 
