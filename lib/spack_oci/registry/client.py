@@ -15,7 +15,7 @@ from .http.response_errors import error_from_response
 from .http.retry import RetryPolicy, send_with_retry
 from .http.throttled import ThrottledTransport
 from .http.transport import Transport
-from .http.urls import absolute_url, host_of, origin_of, without_query
+from .http.urls import absolute_url, host_of, origin_of, set_command, without_query
 from .settings import RegistrySettings
 
 MAX_REDIRECTS = 5
@@ -184,8 +184,8 @@ class RegistryClient:
                 f"log in with `spack oci login {host}`, or give the mirror credentials with `spack mirror set`"
             )
         elif isinstance(error, ResponseError) and (error.retry_after or 0) > self.settings.retry.max_retry_after:
-            error.remedy = (
-                f"try again then, or allow longer waits: oci:registries:{self.repository.host}:max_retry_after"
+            error.remedy = "try again then, or allow longer waits: " + set_command(
+                self.repository.host, f"max_retry_after:{error.retry_after:.0f}"
             )
         elif isinstance(error, Unauthorized):
             error.remedy = "the credentials were not accepted, or do not allow this: check them, or log in again"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, FrozenSet, List, Optional
 
 from ..descriptor import Descriptor, parse_json, sha256_digest
-from ..errors import Forbidden, InvalidContent, InvalidReference, NotFound, SpackOciError, Unauthorized
+from ..errors import Forbidden, InvalidContent, InvalidReference, NotFound, SpackOciError, TransportError, Unauthorized
 from .auth.tokens import scope_parts
 from .http.fields import parse_date, parse_upload_range
 from .http.proxies import proxy_for
@@ -66,7 +66,12 @@ def probe_repository(store: RegistryStore, push: Optional[bool] = None) -> List[
     if push is None:
         push = store.client.authorizer.credentials is not None
     sample, allowed = _Sample(store), _Allowed()
-    checks.append(_guarded("clock", lambda: _clock(store)))
+    try:  # the first request
+        checks.append(_clock(store))
+    except TransportError as e:  # it is down: all the others would say the same
+        return [*(c for c in checks if c.name != "network"), Check("network", FAIL, str(e))]
+    except SpackOciError as e:
+        checks.append(Check("clock", FAIL, str(e)))
     checks.append(_guarded("tags", lambda: _tags(sample, allowed)))
     checks.append(credentials)
     tried = _uploads(store, push, allowed)

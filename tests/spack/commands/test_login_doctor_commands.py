@@ -150,7 +150,21 @@ def test_doctor_of_urls(spack, tmp_path):
 
 def test_doctor_unreachable(spack):
     spack.run("mirror", "add", "gone", "oci+http://127.0.0.1:1/a/b")
-    assert checks_of(spack, "gone", fails=True)["gone"]["tags"]["status"] == "fail"
+    found = checks_of(spack, "gone", fails=True)["gone"]
+    assert found["network"]["status"] == "fail" and "Connection refused" in found["network"]["detail"]
+    assert set(found) == {"url", "network"}, "said once"
+
+
+def test_doctor_checks_each_direction_with_its_own_credentials(spack, guarded):
+    """A mirror whose `push:` alone has credentials; and one whose variable for that is not set."""
+    url, pair = guarded.mirror_url("team/push"), {"id": USER, "secret_variable": "PUSH_SECRET"}
+    spack.mirrors(both={"fetch": url, "push": {"url": url, "access_pair": pair}, "signed": False})
+    found = checks_of(spack, "both", fails=True)["both"]
+    assert "PUSH_SECRET, which is not set" in found["push: credentials"]["detail"]
+    spack.environment["PUSH_SECRET"] = PASSWORD
+    found = checks_of(spack, "both", fails=True)["both"]
+    assert "anonymous" in found["credentials"]["detail"] and found["tags"]["status"] == "fail"
+    assert found["push: push"]["status"] == "ok" and "$PUSH_SECRET" in found["push: credentials"]["detail"]
 
 
 def test_pull_mirrors_of_the_configuration(spack):

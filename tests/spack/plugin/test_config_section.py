@@ -81,6 +81,17 @@ def test_an_environment_sets_it(spack, environment):
     assert section(spack, "-e", directory)["compression"]["algorithm"] == "gzip", "the defaults are below it"
 
 
+def test_the_defaults_are_below_every_scope_of_a_site(spack):
+    """Those of the system and of Spack's site, which lie below the user's."""
+    system = spack.home / "system"
+    system.mkdir()
+    (system / "oci.yaml").write_text("oci:\n  jobs:\n    transfer: 6\n")
+    spack.environment["SPACK_SYSTEM_CONFIG_PATH"] = str(system)
+    assert section(spack)["jobs"]["transfer"] == 6
+    spack.run("config", "add", "oci:jobs:transfer:3")
+    assert section(spack)["jobs"]["transfer"] == 3
+
+
 def test_a_scope_given_by_directory_sets_it(spack):
     """`spack -C DIR`: above the user's scope."""
     spack.run("config", "add", "oci:jobs:transfer:3")

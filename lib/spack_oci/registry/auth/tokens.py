@@ -16,7 +16,7 @@ from ..http.response import Response
 from ..http.response_errors import error_from_response
 from ..http.retry import RetryPolicy, send_with_retry
 from ..http.transport import Transport
-from ..http.urls import host_of, split_url, without_query
+from ..http.urls import host_of, set_command, split_url, without_query
 from ..settings import RegistrySettings
 from .credentials import Credentials
 
@@ -103,7 +103,7 @@ def check_realm(realm: str, registry_url: str, allow_http: bool) -> None:
     raise Unauthorized(
         f"{host_of(registry_url)} sends to the token server {shown!r}, which is not https: nothing was sent there",
         status=401,
-        remedy=f"if you trust it, allow it with oci:registries:{host_of(realm) or 'HOST'}:insecure_http:true",
+        remedy=f"if you trust it, allow it: {set_command(host_of(realm) or 'HOST', 'insecure_http:true')}",
     )
 
 

@@ -52,3 +52,9 @@ def origin_of(url: str) -> Tuple[str, str, Optional[int]]:
     """Scheme, host name and port: credentials for one origin do not go to another (RFC 6454)."""
     parts = split_url(url)
     return parts.scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(parts.scheme)
+
+
+def set_command(host: str, setting: str) -> str:
+    """The command that sets ``KEY:VALUE`` for a registry, to be pasted; a host with a port is quoted for Spack."""
+    key = f"'{host}'" if ":" in host else host
+    return f'`spack config add "oci:registries:{key}:{setting}"`'
