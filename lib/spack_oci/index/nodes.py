@@ -36,8 +36,8 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
 _STANDARD_VERSION = r"[A-Za-z0-9_.-]+"
 #: ``spack.version.Version``: REF=VERSION and git.REF are versions of git repositories
 _VERSION = re.compile(rf"(?:{_STANDARD_VERSION}|(?:git\.)?[^\s=,:@%]+={_STANDARD_VERSION}|git\.[^\s=,:@%]+)\Z")
-#: what Spack 1.0 keeps of the compiler of an older spec: NAME@=VERSION
-_COMPILER = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_-]*(?:@=?{_STANDARD_VERSION})?\Z")
+#: what Spack 1.0 keeps of the compiler of an older spec, NAME@=VERSION; each part ends with a character of a word
+_COMPILER = re.compile(r"\w(?:[\w-]*\w)?(?:@=?\w(?:[\w.-]*\w)?)?\Z", re.ASCII)
 
 
 class Node(NamedTuple):
@@ -163,7 +163,10 @@ def _check_relations(node: Mapping[str, Any]) -> None:
         raise _Malformed("an abstract spec")
     if "compiler" in node and "annotations" not in node:  # an error of Spack's reader
         raise _Malformed("a compiler and no annotations")
-    for name, value in node.get("parameters", {}).items():
+    parameters = node.get("parameters", {})
+    if node.get("patches") and not isinstance(parameters.get("patches", []), list):  # Spack adds the one to the other
+        raise _Malformed("no valid patches")
+    for name, value in parameters.items():
         if not (_is_strings(value) if name in COMPILER_FLAGS else _is_variant(value)):
             raise _Malformed(f"no valid value of {_shown(name)}: {_shown(value)}")
 
