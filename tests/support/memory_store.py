@@ -29,6 +29,8 @@ class MemoryStore:
         self.before: Dict[str, Callable[[str], None]] = {}
         self.shared = shared if shared is not None else {}
         self.closed = False
+        #: bytes that were read by ranges
+        self.ranged = 0
         self._failures: List[dict] = []
         self._lock = threading.RLock()
 
@@ -115,6 +117,11 @@ class MemoryStore:
             return VerifyingReader(io.BytesIO(self.blobs[descriptor.digest]), descriptor, self.url)
         except KeyError:
             raise NotFound(f"{self.url} has no blob {descriptor.digest}") from None
+
+    def read_range(self, descriptor: Descriptor, start: int, stop: int) -> bytes:
+        self._called("read_range", descriptor.digest)
+        self.ranged += stop - start
+        return self.blobs[descriptor.digest][start:stop]
 
     def put_blob(
         self,

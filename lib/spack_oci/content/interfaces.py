@@ -171,6 +171,14 @@ class ChecksBlobs(Protocol):
         """Whether the blob is there and undamaged."""
 
 
+@runtime_checkable
+class ReadsRanges(Protocol):
+    """A store that reads a part of a blob."""
+
+    def read_range(self, descriptor: Descriptor, start: int, stop: int) -> bytes:
+        """The bytes from ``start`` up to ``stop``, which the caller verifies. Raises NotFound, UnexpectedResponse."""
+
+
 @dataclass(frozen=True)
 class MissingStore:
     """The :class:`RepositoryReader` of a repository that does not exist yet: for the plan of its first push."""

@@ -60,7 +60,8 @@ def checked_database_of_lines(lines: Iterable[bytes], digest: str, label: str) -
         nonlocal check
         if check is None:
             check = _RecordCheck(header.database_version, label)
-        check.add(line.dag_hash, line.record, _SURROGATE.search(line.record_data) is not None)
+        record = {"spec": line.spec}
+        check.add(line.dag_hash, record, _SURROGATE.search(line.spec_data) is not None)
 
     data = database_from_lines(lines, digest, see)
     return check_database(data, label) if check is not None and check.left_out() else CheckedDatabase(data, {})

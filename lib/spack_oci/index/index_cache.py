@@ -5,6 +5,7 @@
 
     DIR/KEY/meta.json             what is kept (members of KnownIndex), the names of the files, when it was confirmed
     DIR/KEY/DIGEST.zst            our document, as it was fetched
+    DIR/KEY/DIGEST.table          the table of its frames
     DIR/KEY/DIGEST.json           Spack's database, if our document does not give it
     DIR/KEY/DIGEST.entries        a line for each package, {"hash":...,"package":{...}}: found without parsing the rest
 
@@ -26,9 +27,10 @@ from ..errors import InvalidContent, NotFound, SpackOciError, StorageError
 from ..util.files import atomic_write, storage_errors
 from ..util.threads import DaemonPool
 from .entry import PackageEntry
-from .lines import database_from_lines, decompress, entry_lines
+from .frames import decompress
+from .lines import database_from_lines, entry_lines
 from .publish import DOCUMENT_TAG
-from .read import IndexDocument, KnownIndex, NotModified, fetch_index
+from .read import IndexDocument, KnownIndex, NotModified, OldDocument, fetch_index
 
 _META = "meta.json"
 
@@ -72,7 +74,13 @@ class IndexCache:
             else:
                 data = database_from_lines(decompress(document or b""), meta["digest"])
             index = IndexDocument(
-                data, meta["digest"], meta["manifest"], meta["source"], document, is_named=meta["is_named"]
+                data,
+                meta["digest"],
+                meta["manifest"],
+                meta["source"],
+                document,
+                is_named=meta["is_named"],
+                table=self._read(url, meta["table"]) if meta["table"] else b"",
             )
             return CachedIndex(index, max(0.0, self._now() - meta["checked"]))
         except (FileNotFoundError, KeyError, TypeError, ValueError, InvalidContent):
@@ -89,6 +97,14 @@ class IndexCache:
             return None
         return KnownIndex(digest, manifest, document, meta.get("is_named") is True, source)
 
+    def old_document(self, url: str) -> Optional[OldDocument]:
+        """For a fetch of what changed since; None: nothing that can be read."""
+        meta = self._meta(url) or {}
+        try:
+            return OldDocument(self._read(url, meta["document"]), self._read(url, meta["table"]))
+        except (OSError, KeyError, TypeError, ValueError):
+            return None
+
     def age(self, url: str) -> float:
         """Seconds since what is kept was fetched or confirmed; infinite if nothing is."""
         checked = (self._meta(url) or {}).get("checked")
@@ -104,6 +120,7 @@ class IndexCache:
         # of all that is kept: the documents of two indexes with one database may differ
         stem = hashlib.sha256(f"{known.digest} {known.document}".encode()).hexdigest()[:16]
         document = f"{stem}.zst" if index.document is not None else ""
+        table = f"{stem}.table" if index.table else ""
         # ours gives the database, unless it is older, or has packages that Spack could not read
         database = "" if index.source == DOCUMENT_TAG and not index.left_out else f"{stem}.json"
         entries = f"{stem}.entries"
@@ -117,6 +134,7 @@ class IndexCache:
             "source": index.source,
             "checked": self._now(),
             "document": document,
+            "table": table,
             "database": database,
             "entries": entries,
         }
@@ -124,11 +142,13 @@ class IndexCache:
             os.makedirs(self._path(url), exist_ok=True)
             if document:
                 self._write(url, document, index.document or b"")
+            if table:
+                self._write(url, table, index.table)
             if database:
                 self._write(url, database, index.data)
             self._write(url, entries, packages)
             self._write(url, _META, canonical_json(meta))
-            self._remove_others(url, {document, database, entries, _META})
+            self._remove_others(url, {document, table, database, entries, _META})
 
     def confirm(self, url: str) -> None:
         """The registry has just said that what is kept is current."""
@@ -200,7 +220,7 @@ def refresh_index(cache: IndexCache, url: str, store: ContentReader) -> Union[In
     Raises NotFound when the mirror has no index, after which nothing is kept; and what :func:`fetch_index` raises.
     """
     try:
-        found = fetch_index(store, cache.known(url))
+        found = fetch_index(store, cache.known(url), lambda: cache.old_document(url))
     except NotFound:
         cache.drop(url)
         raise
@@ -226,7 +246,7 @@ def load_index(
         if kept is not None:
             return kept
     try:
-        found = fetch_index(open_store(), known)
+        found = fetch_index(open_store(), known, lambda: cache.old_document(url))
         if isinstance(found, NotModified):
             kept = cache.load(url)
             if kept is not None:

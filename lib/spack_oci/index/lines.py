@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Our index document as bytes: one zstd frame of lines, a JSON object each, read with bounded memory.
+"""The lines of our index document, a JSON object each.
 
-The first line is a header; every other has the members ``hash``, ``record`` (of Spack's database) and, for packages of
-the build cache, ``package``, in this order and without white space (``config_schema/index.json``). Lines are parsed,
-never searched: what a node holds is foreign.
+The first line is a header; every other has the members ``hash``, ``spec`` (the node) and, for packages of the build
+cache, ``package``, in this order and without white space (``config_schema/index.json``). Lines are parsed, never
+searched: what a node holds is foreign. What follows from other lines (how many nodes depend on one) is not written, so
+that a new package changes no other line.
+
+Documents of version 1 have, instead of ``spec``, the record of Spack's database; they are read, not written.
 """
 
 import hashlib
-import io
 import json
-from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..descriptor import canonical_json, check_digest, parse_json
 from ..errors import InvalidContent, InvalidReference
@@ -17,18 +19,12 @@ from .entry import PackageEntry
 from .nodes import MAX_NODE_SIZE
 
 FORMAT = "spack-oci.index"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_VERSIONS = (1, 2)
 LABEL = "the package index"
 
 #: bytes; a node, its package entry, and what stands around them
 MAX_LINE_SIZE = MAX_NODE_SIZE + (64 << 10)
-#: bytes of an uncompressed document or database: ten times what 100,000 packages have
-MAX_DATABASE_SIZE = 4 << 30
-#: a compressed document may become this many times larger (real ones: 10 to 40 times), or have the small size below
-_MAX_EXPANSION = 500
-_SMALL = 64 << 20
-_LEVEL = 6
-
 DATABASE_END = b"}}}"
 
 _decode = json.JSONDecoder().raw_decode
@@ -63,9 +59,9 @@ class Line(NamedTuple):
     """A node of our document."""
 
     dag_hash: str
-    #: the record of Spack's database, as its bytes and parsed
-    record_data: bytes
-    record: Mapping[str, Any]
+    #: the node, as its bytes and parsed
+    spec_data: bytes
+    spec: Mapping[str, Any]
     #: of :class:`PackageEntry`, not yet checked; None: a dependency that is not in the build cache
     package: Optional[Mapping[str, Any]]
 
@@ -75,9 +71,25 @@ def database_start(version: str) -> bytes:
     return b'{"database":{"version":%s,"installs":{' % canonical_json(version)
 
 
-def node_line(dag_hash: str, record: bytes, package: Optional[bytes]) -> bytes:
+def database_records(nodes: Sequence[Tuple[str, bytes, bool]], counts: Mapping[str, int]) -> Iterator[bytes]:
+    """The pieces of Spack's database between start and end. ``nodes``: (DAG hash, node, is it in the build cache),
+    sorted; ``counts``: how many edges lead to each.
+    """
+    separator = b""
+    for dag_hash, spec, in_buildcache in nodes:
+        yield b'%s"%s":{"spec":%s,"ref_count":%d,"in_buildcache":%s}' % (
+            separator,
+            dag_hash.encode(),
+            spec,
+            counts.get(dag_hash, 0),
+            b"true" if in_buildcache else b"false",
+        )
+        separator = b","
+
+
+def node_line(dag_hash: str, spec: bytes, package: Optional[bytes]) -> bytes:
     rest = b"" if package is None else b',"package":' + package
-    return b'{"hash":"%s","record":%s%s}\n' % (dag_hash.encode(), record, rest)
+    return b'{"hash":"%s","spec":%s%s}\n' % (dag_hash.encode(), spec, rest)
 
 
 def parse_line(line: bytes) -> Line:
@@ -86,17 +98,24 @@ def parse_line(line: bytes) -> Line:
         text = line.decode("utf-8")
         _skip(text, 0, '{"hash":"')
         end = text.index('"', 9)
-        record, stop = _decode(text, _skip(text, end, '","record":'))
-        record_data = text[end + len('","record":') : stop]
+        if text.startswith('","record":{"spec":', end):
+            start = end + len('","record":{"spec":')
+            spec, stop = _decode(text, start)
+            _, after = _decode(text, end + len('","record":'))
+        else:
+            start = _skip(text, end, '","spec":')
+            spec, stop = _decode(text, start)
+            after = stop
+        spec_data, stop = text[start:stop], after
         package = None
         if text.startswith(',"package":', stop):
             package, stop = _decode(text, stop + len(',"package":'))
         _skip(text, stop, "}\n")
-        if stop + 2 != len(text) or not isinstance(record, dict) or not isinstance(package, (dict, type(None))):
+        if stop + 2 != len(text) or not isinstance(spec, dict) or not isinstance(package, (dict, type(None))):
             raise ValueError("it has other members")
     except (ValueError, RecursionError) as e:
         raise InvalidContent(f"{LABEL} has a line that cannot be read: {ascii(e)[:100]}") from None
-    return Line(text[9:end], record_data.encode("utf-8"), record, package)
+    return Line(text[9:end], spec_data.encode("utf-8"), spec, package)
 
 
 def _skip(text: str, at: int, expected: str) -> int:
@@ -110,9 +129,9 @@ def parse_header(line: bytes) -> Header:
     data = parse_json(line, LABEL)
     if data.get("format") != FORMAT:
         raise InvalidContent(f"{LABEL} has the format {ascii(data.get('format'))[:40]}, not {FORMAT}")
-    if data.get("version") != FORMAT_VERSION:
+    if data.get("version") not in _VERSIONS:
         raise InvalidContent(
-            f"{LABEL} has the format version {ascii(data.get('version'))[:40]}, only {FORMAT_VERSION} is known",
+            f"{LABEL} has the format version {ascii(data.get('version'))[:40]}, the newest known is {FORMAT_VERSION}",
             remedy="update spack-oci: a newer one wrote it",
         )
     try:
@@ -157,21 +176,30 @@ def database_from_lines(
     Raises InvalidContent when the document gives another database than the one with ``digest``.
     """
     header, rest = read_lines(lines)
-    pieces = [database_start(header.database_version)]
-    size = len(pieces[0]) + len(DATABASE_END)
-    separator = b""
+    nodes: List[Tuple[str, bytes, bool]] = []
+    counts: Dict[str, int] = {}
+    size = 0
     for line in map(parse_line, rest):
         see(header, line)
-        pieces += separator, b'"%s":' % line.dag_hash.encode(), line.record_data
-        size += sum(map(len, pieces[-3:]))
-        separator = b","
+        nodes.append((line.dag_hash, line.spec_data, line.package is not None))
+        size += len(line.spec_data)
+        for dag_hash in _edges(line.spec):
+            counts[dag_hash] = counts.get(dag_hash, 0) + 1
         if size > header.database_size:
             break
-    pieces.append(DATABASE_END)
+    pieces = [database_start(header.database_version), *database_records(nodes, counts), DATABASE_END]
     data = b"".join(pieces)
     if digest != "sha256:" + hashlib.sha256(data).hexdigest():
         raise InvalidContent(f"{LABEL} does not give the database {digest} that it announces")
     return data
+
+
+def _edges(spec: Mapping[str, Any]) -> Iterator[str]:
+    """The hashes of a node's dependencies, as far as it is one."""
+    edges = spec.get("dependencies")
+    for edge in edges if isinstance(edges, list) else ():
+        if isinstance(edge, dict) and isinstance(edge.get("hash"), str):
+            yield edge["hash"]
 
 
 def entry_lines(lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -196,37 +224,3 @@ def entries_from_lines(lines: Iterable[bytes], hashes: Optional[Set[str]] = None
         if found.package is not None:
             result[found.dag_hash] = PackageEntry.from_dict(found.package)
     return result
-
-
-def compress(lines: Iterable[bytes]) -> bytes:
-    """One zstd frame. The same lines give the same bytes (with the same libzstd: no threads, no dictionary)."""
-    import zstandard  # not at the top: most of Spack's processes never read an index
-
-    target = io.BytesIO()
-    with zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).stream_writer(target, closefd=False) as writer:
-        for line in lines:
-            writer.write(line)
-    return target.getvalue()
-
-
-def decompress(data: bytes) -> Iterator[bytes]:
-    """The lines of our document, one at a time. Raises InvalidContent, also when a line or the whole is too long."""
-    import zstandard
-
-    limit = min(MAX_DATABASE_SIZE, max(_SMALL, _MAX_EXPANSION * len(data)))
-    try:
-        with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)) as reader:
-            buffered = io.BufferedReader(reader, 1 << 17)  # type: ignore[arg-type]
-            size = 0
-            while True:
-                line = buffered.readline(MAX_LINE_SIZE + 1)
-                if not line:
-                    return
-                size += len(line)
-                if len(line) > MAX_LINE_SIZE:
-                    raise InvalidContent(f"{LABEL} has a line of more than {MAX_LINE_SIZE} bytes")
-                if size > limit:
-                    raise InvalidContent(f"{LABEL} is larger than {limit} bytes")
-                yield line
-    except zstandard.ZstdError as e:
-        raise InvalidContent(f"{LABEL} is not zstd: {e}") from None

@@ -8,10 +8,10 @@ Spack's database (what ``index.spack`` holds)::
 A record with ``in_buildcache: false`` is a dependency of a package that is not itself in the cache. ``ref_count`` is
 the number of edges that lead to the node.
 
-Our own document (``config_schema/index.json``) is a sequence of JSON objects, a line each, compressed with zstd. The
-first says what it is and which database it corresponds to; the others are the nodes, sorted by hash, with what is known
-of their packages. Reading and writing take the memory of one line at a time. The record of Spack's database is in each
-line byte for byte, so that a client downloads the small document and gives Spack's own code the database.
+Our own document (``config_schema/index.json``) is a sequence of JSON objects, a line each, compressed with zstd
+(:mod:`.frames`). The first says what it is and which database it corresponds to; the others are the nodes, sorted by
+hash, with what is known of their packages. A client downloads the small document and gives Spack's own code the
+database that follows from it.
 
 Both depend on the packages alone, not on who wrote them or when: a build cache with the same content has the same
 index.
@@ -23,7 +23,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Set, 
 from ..descriptor import canonical_json, parse_json
 from ..errors import InvalidContent, NotAPackage
 from .entry import PackageEntry
-from .lines import DATABASE_END, LABEL, Header, database_start, node_line, parse_line, read_lines
+from .lines import DATABASE_END, LABEL, Header, database_records, database_start, node_line, parse_line, read_lines
 from .nodes import DATABASE_VERSION, SPECFILE_VERSION, Node, cycle_in, node_of_entry
 
 
@@ -209,24 +209,13 @@ class PackageIndex:
     def database(self) -> Iterator[bytes]:
         """The bytes of Spack's database, in pieces."""
         yield database_start(DATABASE_VERSION)
-        separator = b""
-        for dag_hash, record in self._spack_records():
-            yield b'%s"%s":%s' % (separator, dag_hash.encode(), record)
-            separator = b","
-        yield DATABASE_END
-
-    def _spack_records(self) -> Iterator[Tuple[str, bytes]]:
-        counts: Dict[str, int] = dict.fromkeys(self._records, 0)
+        counts: Dict[str, int] = {}
         for record in self._records.values():
             for dag_hash in record.dependencies:
-                counts[dag_hash] += 1
-        for dag_hash in sorted(self._records):
-            record = self._records[dag_hash]
-            in_buildcache = b"false" if record.package is None else b"true"
-            yield (
-                dag_hash,
-                b'{"spec":%s,"ref_count":%d,"in_buildcache":%s}' % (record.spec, counts[dag_hash], in_buildcache),
-            )
+                counts[dag_hash] = counts.get(dag_hash, 0) + 1
+        nodes = [(h, self._records[h].spec, self._records[h].package is not None) for h in sorted(self._records)]
+        yield from database_records(nodes, counts)
+        yield DATABASE_END
 
     # Our own document
 
@@ -239,8 +228,9 @@ class PackageIndex:
             size += len(piece)
         digest = "sha256:" + hasher.hexdigest()
         yield Header(len(self.tags), len(self._records), DATABASE_VERSION, digest, size).to_line()
-        for dag_hash, record in self._spack_records():
-            yield node_line(dag_hash, record, self._records[dag_hash].package)
+        for dag_hash in sorted(self._records):
+            record = self._records[dag_hash]
+            yield node_line(dag_hash, record.spec, record.package)
 
     @classmethod
     def from_lines(cls, lines: Iterable[bytes]) -> "PackageIndex":
@@ -260,8 +250,8 @@ class PackageIndex:
     def _add_line(self, data: bytes) -> None:
         line = parse_line(data)
         try:
-            node = node_of_entry(line.dag_hash, line.record["spec"])
-        except (KeyError, NotAPackage) as e:
+            node = node_of_entry(line.dag_hash, line.spec)
+        except NotAPackage as e:
             raise InvalidContent(f"{LABEL} has a node that is malformed: {e}") from None
         if line.package is None:
             self._records[node.dag_hash] = self._record(node, None)

@@ -29,7 +29,8 @@ COMPILER_FLAGS = ("cflags", "cppflags", "cxxflags", "fflags", "ldflags", "ldlibs
 _DEPENDENCY_TYPES = {"build": 1, "link": 2, "run": 4, "test": 8}
 _LINK_OR_RUN = 2 | 4
 
-#: base32 of a SHA-1
+#: base32 of a SHA-1, the alphabet in the order in which hashes are sorted
+HASH_ALPHABET = "234567abcdefghijklmnopqrstuvwxyz"
 _HASH = re.compile(r"[a-z2-7]{32}\Z")
 #: names of packages, namespaces, platforms, operating systems, targets
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")

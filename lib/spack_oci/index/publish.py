@@ -3,7 +3,7 @@
 
 ``index.spack`` is what every Spack reads: an image manifest whose one "layer" is the JSON of a database. It has the
 media type of a tarball because Spack's reader asks for that. ``spack-oci.index`` is ours: an artifact manifest
-(image-spec, guidelines for artifact usage) whose layer is our document.
+(image-spec, guidelines for artifact usage) whose layers are our document and the table of its frames.
 
 Each names the other. Annotations of ours name the manifest of ``index.spack`` and the database in it, so that a reader
 knows whether ours is current. An annotation of ``index.spack`` names our document: Spack's database does not say which
@@ -30,7 +30,7 @@ from ..descriptor import (
 )
 from ..errors import IndexUpdateError, InvalidContent, ResponseError
 from ..util.schemas import validate
-from .lines import MAX_DATABASE_SIZE, compress
+from .frames import MAX_DATABASE_SIZE, compress, table_of
 from .model import PackageIndex
 
 #: Spack's index
@@ -39,7 +39,10 @@ DATABASE_TAG = "index.spack"
 DOCUMENT_TAG = "spack-oci.index"
 
 ARTIFACT_TYPE = "application/vnd.spack-oci.index.v1"
-DOCUMENT_TYPE = "application/vnd.spack-oci.index.v1.jsonl+zstd"
+DOCUMENT_TYPE = "application/vnd.spack-oci.index.v2.jsonl+zstd"
+TABLE_TYPE = "application/vnd.spack-oci.index.v2.frames"
+#: read, not written: one frame, no table
+_OLDER_TYPE = "application/vnd.spack-oci.index.v1.jsonl+zstd"
 
 NAMED_MANIFEST = "org.spack-oci.index.spack"
 NAMED_DATABASE = "org.spack-oci.index.database"
@@ -48,6 +51,7 @@ NAMED_DOCUMENT = "org.spack-oci.index.document"
 PACKAGES = "org.spack-oci.index.packages"
 
 MAX_DOCUMENT_SIZE = 1 << 30
+MAX_TABLE_SIZE = 32 << 20
 _EMPTY = b"{}"
 
 #: distribution-spec has no code for it; ECR says TAG_INVALID, others only say so in words
@@ -65,6 +69,8 @@ class DocumentManifest(NamedTuple):
     named_database: str
     #: ``index.spack`` names our document too: it changes whenever ours does
     is_named: bool
+    #: the table of the document's frames; None in an older index
+    table: Optional[Descriptor]
 
 
 class Published(NamedTuple):
@@ -83,11 +89,13 @@ def publish(store: RepositoryWriter, index: PackageIndex) -> Published:
     """
     config = put_bytes(store, _EMPTY, OCI_CONFIG)
     database = put_bytes(store, b"".join(index.database()), OCI_LAYER_GZIP)
-    document = put_bytes(store, compress(index.lines()), DOCUMENT_TYPE)
+    frames = compress(index.lines())
+    document = put_bytes(store, b"".join(frames), DOCUMENT_TYPE)
+    table = put_bytes(store, table_of(frames), TABLE_TYPE)
     with _immutable_tags_named(store):
         data = database_manifest_bytes(config, database, document)
         database_manifest = store.put_manifest(data, OCI_MANIFEST, DATABASE_TAG)
-        data = document_manifest_bytes(document, database_manifest.digest, database.digest, len(index))
+        data = document_manifest_bytes(document, table, database_manifest.digest, database.digest, len(index))
         document_manifest = store.put_manifest(data, OCI_MANIFEST, DOCUMENT_TAG)
     return Published(database_manifest, document_manifest, database, document)
 
@@ -119,14 +127,16 @@ def database_manifest_bytes(config: Descriptor, database: Descriptor, document: 
     )
 
 
-def document_manifest_bytes(document: Descriptor, named_manifest: str, named_database: str, packages: int) -> bytes:
+def document_manifest_bytes(
+    document: Descriptor, table: Optional[Descriptor], named_manifest: str, named_database: str, packages: int
+) -> bytes:
     return canonical_json(
         {
             "mediaType": OCI_MANIFEST,
             "schemaVersion": 2,
             "artifactType": ARTIFACT_TYPE,
             "config": Descriptor.of(_EMPTY, OCI_EMPTY).to_dict(),
-            "layers": [document.to_dict()],
+            "layers": [layer.to_dict() for layer in (document, table) if layer is not None],
             "annotations": {
                 NAMED_DATABASE: named_database,
                 NAMED_DOCUMENT: document.digest,
@@ -143,15 +153,16 @@ def read_document_manifest(store: ManifestReader) -> DocumentManifest:
     label = f"{DOCUMENT_TAG} of {store.url}"
     manifest = validate(parse_json(data, label), "index-manifest", label)
     annotations = manifest["annotations"]
-    document = Descriptor.from_dict(manifest["layers"][0])
+    document, *others = (Descriptor.from_dict(layer) for layer in manifest["layers"])
     found = DocumentManifest(
         descriptor,
         document,
         annotations[NAMED_MANIFEST],
         annotations[NAMED_DATABASE],
         annotations.get(NAMED_DOCUMENT) == document.digest,
+        next((other for other in others if other.media_type == TABLE_TYPE), None),
     )
-    if document.media_type != DOCUMENT_TYPE:
+    if document.media_type not in (DOCUMENT_TYPE, _OLDER_TYPE):
         raise InvalidContent(f"{label} has the media type {ascii(document.media_type)[:80]}, not {DOCUMENT_TYPE}")
     return found
 

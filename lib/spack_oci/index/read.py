@@ -2,17 +2,20 @@
 """Reading the index of a build cache: ours when it is current, else Spack's."""
 
 from dataclasses import dataclass, field
-from typing import Dict, Iterable, Mapping, NamedTuple, Optional, Union
+from typing import Callable, Dict, Iterable, Mapping, NamedTuple, Optional, Union
 
-from ..content import ContentReader
+from ..content import ContentReader, ReadsRanges, read_blob
 from ..descriptor import Descriptor, sha256_digest
-from ..errors import DigestMismatch, InvalidContent, NotFound
+from ..errors import DigestMismatch, InvalidContent, NotFound, UnexpectedResponse
+from ..util.threads import DaemonPool
 from .database import check_database, checked_database_of_lines
 from .entry import PackageEntry
-from .lines import decompress, entries_from_lines
+from .frames import assemble, decompress, missing_spans, read_table
+from .lines import entries_from_lines
 from .publish import (
     DATABASE_TAG,
     DOCUMENT_TAG,
+    MAX_TABLE_SIZE,
     DocumentManifest,
     is_current,
     read_database,
@@ -54,6 +57,8 @@ class IndexDocument:
     fallback: str = ""
     #: whether ``manifest`` changes whenever our document does
     is_named: bool = True
+    #: the table of the document's frames; empty: none
+    table: bytes = field(default=b"", repr=False)
     #: label of a package that is not in ``data`` because Spack could not read it -> why
     left_out: Mapping[str, str] = field(default_factory=dict)
 
@@ -74,12 +79,24 @@ class NotModified:
     digest: str
 
 
-def fetch_index(store: ContentReader, known: Optional[KnownIndex] = None) -> Union[IndexDocument, NotModified]:
+class OldDocument(NamedTuple):
+    """A document of ours that the caller has, as it was stored, and the table of its frames."""
+
+    document: bytes
+    table: bytes
+
+
+def fetch_index(
+    store: ContentReader,
+    known: Optional[KnownIndex] = None,
+    old_document: Callable[[], Optional[OldDocument]] = lambda: None,
+) -> Union[IndexDocument, NotModified]:
     """The index of a build cache, as the JSON that Spack's database code reads.
 
-    ``known``: what the caller has; an unchanged index costs one HEAD request then. Ours is taken when it was published
-    together with the ``index.spack`` that is there: it is a tenth of the size and gives the same bytes. When it is
-    stale, damaged or absent, Spack's is.
+    ``known``: what the caller has; an unchanged index costs one HEAD request then. ``old_document``: gives the document
+    of it, so that only the frames are downloaded that changed, where the store reads ranges. Ours is taken when it was
+    published together with the ``index.spack`` that is there: it is a tenth of the size and gives the same bytes. When
+    it is stale, damaged or absent, Spack's is.
 
     Raises NotFound when there is no index, InvalidContent when there is one that cannot be read.
     """
@@ -104,7 +121,7 @@ def fetch_index(store: ContentReader, known: Optional[KnownIndex] = None) -> Uni
         if known is not None and (known.digest, known.document) == (ours.named_database, ours.document.digest):
             return NotModified(known.digest)
         try:
-            return _fetch_document(store, ours)
+            return _fetch_document(store, ours, old_document)
         except (NotFound, InvalidContent, DigestMismatch) as e:
             if current is None:
                 raise
@@ -113,8 +130,13 @@ def fetch_index(store: ContentReader, known: Optional[KnownIndex] = None) -> Uni
     return _fetch_database(store, current, ours, known, reason)
 
 
-def _fetch_document(store: ContentReader, ours: DocumentManifest) -> IndexDocument:
-    document = read_document(store, ours)
+def _fetch_document(
+    store: ContentReader, ours: DocumentManifest, old_document: Callable[[], Optional[OldDocument]]
+) -> IndexDocument:
+    table = read_blob(store, ours.table, MAX_TABLE_SIZE) if ours.table is not None else b""
+    document = _assembled(store, ours.document, table, old_document())
+    if document is None:
+        document = read_document(store, ours)
     label = f"{DOCUMENT_TAG} of {store.url}"
     checked = checked_database_of_lines(decompress(document), ours.named_database, label)
     return IndexDocument(
@@ -124,8 +146,34 @@ def _fetch_document(store: ContentReader, ours: DocumentManifest) -> IndexDocume
         DOCUMENT_TAG,
         document,
         is_named=ours.is_named,
+        table=table,
         left_out=checked.left_out,
     )
+
+
+def _assembled(store: ContentReader, document: Descriptor, table: bytes, old: Optional[OldDocument]) -> Optional[bytes]:
+    """The document out of an old one and the frames that changed; None if that is not possible or not worth it."""
+    if old is None or not table or not old.table or not isinstance(store, ReadsRanges):
+        return None
+    reader: ReadsRanges = store
+    try:
+        frames, old_frames = read_table(table, document.size), read_table(old.table, len(old.document))
+        spans = missing_spans(old_frames, frames)
+        if sum(stop - start for start, stop in spans) > document.size * _WORTH_RANGES or len(spans) > _MAX_SPANS:
+            return None
+        with DaemonPool(min(_RANGES, max(1, len(spans))), "index") as pool:
+            pieces = dict(zip(spans, pool.map(lambda span: reader.read_range(document, *span), spans)))
+        found = assemble(old.document, old_frames, frames, lambda start, stop: pieces[start, stop])
+    except (InvalidContent, UnexpectedResponse):
+        return None
+    return found if sha256_digest(found) == document.digest else None
+
+
+#: more than this part of a document is not worth the requests, nor are more requests
+_WORTH_RANGES = 0.5
+_MAX_SPANS = 200
+#: at the same time
+_RANGES = 8
 
 
 def _fetch_database(

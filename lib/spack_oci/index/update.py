@@ -78,7 +78,7 @@ from ..util.progress import Reporter, Silent, Work
 from ..util.text import counted, elided
 from .condemned import condemned_among
 from .entry import PackageEntry
-from .lines import decompress
+from .frames import decompress
 from .model import PackageIndex
 from .nodes import Node
 from .publish import (

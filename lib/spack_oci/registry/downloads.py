@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Optional, Sequence, Tuple
 
 from ..content import Progress
 from ..descriptor import Descriptor, VerifyingReader
-from ..errors import DigestMismatch
+from ..errors import DigestMismatch, UnexpectedResponse
 from ..util.threads import DaemonPool
 from .client import RegistryClient
 from .settings import MIB
@@ -57,6 +57,22 @@ class Downloader:
         stream: Any = ResumingStream(clients, descriptor)
         with VerifyingReader(stream, descriptor, self._source) as reader:
             return reader.read()
+
+    def read_range(self, descriptor: Descriptor, start: int, stop: int) -> bytes:
+        """A part of a blob, not verified. A registry that ignores ranges is an UnexpectedResponse."""
+        stream = ResumingStream(self._clients, descriptor, (start, stop))
+        try:
+            buffer, position = memoryview(bytearray(stop - start)), 0
+            while position < len(buffer):
+                count = stream.readinto(buffer[position:])
+                if not count:
+                    raise UnexpectedResponse(f"{self._source} sent {position} bytes of {len(buffer)}")
+                position += count
+            return bytes(buffer)
+        except RangesIgnored as e:
+            raise UnexpectedResponse(f"{self._source} ignores ranges") from e
+        finally:
+            stream.close()
 
     def save(self, descriptor: Descriptor, target: BinaryIO, progress: Optional[Progress] = None) -> None:
         """Write a blob into ``target`` (seekable, empty); content that is damaged is fetched once more.

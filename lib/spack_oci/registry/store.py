@@ -62,6 +62,9 @@ class RegistryStore:
     def open_blob(self, descriptor: Descriptor) -> VerifyingReader:
         return self._downloads.open(descriptor)
 
+    def read_range(self, descriptor: Descriptor, start: int, stop: int) -> bytes:
+        return self._downloads.read_range(descriptor, start, stop)
+
     def save_blob(self, descriptor: Descriptor, target: BinaryIO, progress: Optional[Progress] = None) -> None:
         """Write a blob into an empty, seekable file; content that arrives damaged is fetched once more."""
         self._downloads.save(descriptor, target, progress)

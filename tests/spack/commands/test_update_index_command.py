@@ -6,7 +6,7 @@ import json
 import pytest
 from spack_oci.content import put_bytes
 from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST
-from spack_oci.index.lines import compress, decompress
+from spack_oci.index.frames import compress, decompress
 from spack_oci.index.publish import DOCUMENT_TYPE, document_manifest_bytes
 from spack_oci.index.read import fetch_index
 from spack_oci.reference import parse_url
@@ -110,8 +110,8 @@ def test_bad_entry_of_one_mirror_does_not_fail_an_install(cache, consumer, new_c
     found = fetch_index(store)
     lines = [line.replace(old, new) for line in decompress(found.document)]
     assert b"".join(lines) != b"".join(decompress(found.document))
-    changed = put_bytes(store, compress(lines), DOCUMENT_TYPE)
-    data = document_manifest_bytes(changed, found.manifest, found.digest, 1)
+    changed = put_bytes(store, b"".join(compress(lines)), DOCUMENT_TYPE)
+    data = document_manifest_bytes(changed, None, found.manifest, found.digest, 1)
     store.put_manifest(data, OCI_MANIFEST, "spack-oci.index")
     consumer.mirrors(bad=bad.mirror, cache=cache.mirror)
     if way == "oci install":

@@ -70,7 +70,7 @@ def test_changed_index_replaces_the_kept_one(cache, store, clock, tmp_path):
     clock.time += 601
     assert load(cache, store).index.data == fetch_index(store).data
     (directory,) = (tmp_path / "indexes").iterdir()
-    assert len(list(directory.iterdir())) == 3
+    assert len(list(directory.iterdir())) == 4
 
 
 @pytest.mark.parametrize("error", [Unreachable("no route"), ServerFailure("503")])

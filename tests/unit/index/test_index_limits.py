@@ -9,13 +9,14 @@ import zstandard
 from spack_oci.content import put_bytes
 from spack_oci.descriptor import OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, sha256_digest
 from spack_oci.errors import InvalidContent
-from spack_oci.index import lines as lines_module
+from spack_oci.index import frames as frames_module
 from spack_oci.index.entry import PackageEntry
+from spack_oci.index.frames import compress, decompress
 from spack_oci.index.index_cache import IndexCache
-from spack_oci.index.lines import compress, database_from_lines, decompress, entries_from_lines, entry_lines
+from spack_oci.index.lines import database_from_lines, entries_from_lines, entry_lines
 from spack_oci.index.model import PackageIndex
 from spack_oci.index.nodes import nodes_of_document
-from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG, document_manifest_bytes
+from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG, DOCUMENT_TYPE, document_manifest_bytes
 from spack_oci.index.read import fetch_index
 from spack_oci.index.update import update_index
 from support.cache_builder import QUICK, document, node, push_package
@@ -50,8 +51,8 @@ def test_endless_line_is_refused_with_bounded_memory():
 
 
 def test_endless_lines_are_refused_with_bounded_memory(monkeypatch):
-    monkeypatch.setattr(lines_module, "_SMALL", 1 << 20)
-    monkeypatch.setattr(lines_module, "_MAX_EXPANSION", 10)
+    monkeypatch.setattr(frames_module, "_SMALL", 1 << 20)
+    monkeypatch.setattr(frames_module, "_MAX_EXPANSION", 10)
     data = compressed(b"{}\n" * (1 << 18), 64)
     assert peak_of(lambda: pytest.raises(InvalidContent, sum, map(len, decompress(data)))) < 16 << 20
 
@@ -130,10 +131,8 @@ def test_entry_of_another_type_is_as_good_as_none_for_an_install(tmp_path):
     update_index(store, QUICK)
     found = fetch_index(store)
     text = b"".join(decompress(found.document)).replace(b'"signed":false', b'"prefix_length":"5","signed":false')
-    document_ = put_bytes(
-        store, compress(text.splitlines(keepends=True)), "application/vnd.spack-oci.index.v1.jsonl+zstd"
-    )
-    manifest = document_manifest_bytes(document_, store.resolve(DATABASE_TAG).digest, found.digest, 1)
+    document_ = put_bytes(store, b"".join(compress(text.splitlines(keepends=True))), DOCUMENT_TYPE)
+    manifest = document_manifest_bytes(document_, None, store.resolve(DATABASE_TAG).digest, found.digest, 1)
     store.put_manifest(manifest, OCI_MANIFEST, DOCUMENT_TAG)
     again = fetch_index(store)
     assert json.loads(again.data) == json.loads(found.data)

@@ -151,7 +151,7 @@ def test_index_that_does_not_name_its_document_is_followed_nevertheless(store, i
     plain = store.put_manifest(data.replace(b'"org.spack-oci.index.document":', b'"x":'), OCI_MANIFEST, DATABASE_TAG)
 
     def publish_as_before(document):
-        data = document_manifest_bytes(document, plain.digest, ours.named_database, 2)
+        data = document_manifest_bytes(document, None, plain.digest, ours.named_database, 2)
         data = data.replace(b'"org.spack-oci.index.document":', b'"x":')
         store.put_manifest(data, OCI_MANIFEST, DOCUMENT_TAG)
 

@@ -8,7 +8,7 @@ from typing import AbstractSet, Any, Dict, FrozenSet, Iterable, List, Mapping, O
 from ...content.interfaces import RepositoryReader
 from ...errors import ConfigurationError, DigestMismatch, InvalidContent, NotFound
 from ...index.condemned import PLAN_TAG
-from ...index.lines import decompress
+from ...index.frames import decompress
 from ...index.model import PackageIndex
 from ...index.publish import (
     DATABASE_TAG,
