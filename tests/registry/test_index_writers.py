@@ -13,6 +13,7 @@ import time
 import pytest
 from spack_oci.content import put_bytes
 from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST
+from spack_oci.index.index_cache import IndexCache, refresh_index
 from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG
 from spack_oci.index.read import fetch_index
 from spack_oci.index.read_package import read_package
@@ -227,6 +228,29 @@ def test_exactly_a_page_of_tags_is_not_listed_for_ever(registry, monkeypatch):
     for number in range(3):
         push_package(store, [node(f"p{number}")])
     assert len(list(store.tags())) == 3
+
+
+def test_client_downloads_what_changed_of_an_index(new_url, tmp_path, monkeypatch):
+    url = new_url("ranges")
+    store = open_store(url)
+    for number in range(60):
+        push_package(store, chain(f"p{number}", 3))
+    update_index(store)
+    indexes = IndexCache(str(tmp_path / "indexes"))
+    whole = refresh_index(indexes, url, store)
+    push_package(store, [node("new")])
+    update_index(store)
+    read = []
+    read_range = type(store).read_range
+
+    def counted(self, descriptor, start, stop):
+        read.append(stop - start)
+        return read_range(self, descriptor, start, stop)
+
+    monkeypatch.setattr(type(store), "read_range", counted)
+    changed = refresh_index(indexes, url, open_store(url))
+    assert changed.document == fetch_index(store).document != whole.document
+    assert 0 < sum(read) < len(changed.document) / 3
 
 
 def test_requests_of_an_incremental_update(registry):

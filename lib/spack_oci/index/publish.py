@@ -17,7 +17,7 @@ another manifest than the one that is there, and readers take ``index.spack``.
 import contextlib
 from typing import Iterator, NamedTuple, Optional, Tuple
 
-from ..content import ContentReader, RepositoryWriter, put_bytes, read_blob
+from ..content import BytesSource, ContentReader, Presence, RepositoryWriter, put_bytes, read_blob
 from ..content.interfaces import BlobReader, ManifestReader
 from ..descriptor import (
     OCI_CONFIG,
@@ -88,16 +88,23 @@ def publish(store: RepositoryWriter, index: PackageIndex) -> Published:
     Raises IndexUpdateError where the tags of a repository cannot be moved, and the errors of the store.
     """
     config = put_bytes(store, _EMPTY, OCI_CONFIG)
-    database = put_bytes(store, b"".join(index.database()), OCI_LAYER_GZIP)
+    database = _put_new(store, b"".join(index.database()), OCI_LAYER_GZIP)
     frames = compress(index.lines())
-    document = put_bytes(store, b"".join(frames), DOCUMENT_TYPE)
-    table = put_bytes(store, table_of(frames), TABLE_TYPE)
+    document = _put_new(store, b"".join(frames), DOCUMENT_TYPE)
+    table = _put_new(store, table_of(frames), TABLE_TYPE)
     with _immutable_tags_named(store):
         data = database_manifest_bytes(config, database, document)
         database_manifest = store.put_manifest(data, OCI_MANIFEST, DATABASE_TAG)
         data = document_manifest_bytes(document, table, database_manifest.digest, database.digest, len(index))
         document_manifest = store.put_manifest(data, OCI_MANIFEST, DOCUMENT_TAG)
     return Published(database_manifest, document_manifest, database, document)
+
+
+def _put_new(store: RepositoryWriter, data: bytes, media_type: str) -> Descriptor:
+    """What was not there before, most likely."""
+    descriptor = Descriptor.of(data, media_type)
+    store.put_blob(descriptor, BytesSource(data), presence=Presence.UNLIKELY)
+    return descriptor
 
 
 @contextlib.contextmanager
