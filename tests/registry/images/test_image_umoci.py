@@ -25,6 +25,7 @@ def test_layers_that_umoci_inserted_are_read(tmp_path):
     (root / "lib/libc.so.6").write_bytes(b"\x7fELF GNU C Library (X) stable release version 2.36.\n")
     (root / "tmp").mkdir()
     (root / "tmp").chmod(0o1777)
+    (root / "zz").write_bytes(b"the last member has content, and its padding is missing")
     layout = str(tmp_path / "layout")
     image = f"{layout}:base"
     for words in (
