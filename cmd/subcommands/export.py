@@ -55,4 +55,8 @@ def export(args: argparse.Namespace) -> int:
             f"Wrote {destination.path} ({destination.format}, tag {done.tag}): {counted(members, 'package')} in "
             f"{counted(done.image.plan.layer_count, 'layer')}, {format_size(done.image.size)}"
         )
+        if destination.format == "docker-archive":
+            tty.info(f"`docker load < {done.destination.path}` makes the image {done.name}")
+        else:
+            tty.info(f"Container tools name it {done.name}")
     return 0

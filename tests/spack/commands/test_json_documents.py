@@ -37,7 +37,10 @@ def test_documents_of_a_mirror(spack, tmp_path):
     assert document(spack, "show-image", "show", "cache", "tools")["mirror"] in mirrors
     assert document(spack, "update-index", "update-index", "cache")["mirror"] in mirrors
     document(spack, "doctor", "doctor", "cache")
-    document(spack, "export", "export", str(tmp_path / "image"), "oci-leaf@2.0")
+    exported = document(spack, "export", "export", str(tmp_path / "image"), "oci-leaf@2.0")
+    assert exported["image"] == f"oci:{tmp_path / 'image'}:latest"
+    said = spack.run("oci", "export", f"docker-archive:{tmp_path / 'image.tar'}:v1", "oci-leaf@2.0").stdout
+    assert "Packed oci-leaf@2.0" in said and "Pushed" not in said and "makes the image oci-leaf:v1" in said
     document(spack, "clean", "clean")
 
 

@@ -7,6 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
+import spack.llnl.util.tty as tty
 import spack.spec
 import spack.stage
 
@@ -39,12 +40,15 @@ class Exported:
     destination: files.Destination
     tag: str
     image: image_engine.PushedImage
+    #: how container tools name it: ``docker run NAME`` after `docker load`, ``podman pull NAME``
+    name: str
 
     def to_dict(self) -> Dict[str, Any]:
         return {
             "format": self.destination.format,
             "path": self.destination.path,
             "tag": self.tag,
+            "image": self.name,
             "manifest": self.image.manifest.to_dict(),
             "size": self.image.size,
             **self.image.plan.to_dict(),
@@ -76,7 +80,7 @@ def export(
             engine.plan_push(layers, records, settings=push_settings),
             layers,
             settings=push_settings,
-            reporter=reporter(),
+            reporter=reporter(_tell_packed),
         )
         if result.failed:
             raise result.failed[0].error or ConfigurationError("a package could not be packed")
@@ -89,7 +93,19 @@ def export(
         )
         image = image_engine.push_environment_image(layout, plan, tag, settings=image_settings)
         _write(destination, layout, tag, request.title)
-    return Exported(destination, tag, image)
+        name = _name(destination, tag, request.title)
+    return Exported(destination, tag, image, name)
+
+
+def _tell_packed(line: str) -> None:
+    """Nothing is pushed here; the engine says so of every layer that it has written."""
+    tty.info(line.replace("Pushed ", "Packed ", 1))
+
+
+def _name(destination: files.Destination, tag: str, title: str) -> str:
+    if destination.format == files.DOCKER_ARCHIVE:
+        return f"{_repository_name(title)}:{tag}"
+    return f"{'oci' if destination.format == files.LAYOUT else 'oci-archive'}:{destination.path}:{tag}"
 
 
 @contextlib.contextmanager
