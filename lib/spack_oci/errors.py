@@ -10,6 +10,7 @@
     │   ├── NothingFits             nothing matches, or nothing that matches runs on this machine
     │   └── Ambiguous               several match, and nothing says which
     ├── ConfigurationError          a setting that is missing or wrong (a variable that is not set, ...)
+    │   └── CredentialsUnavailable  the user's credential files name some that cannot be had: anonymous requests go on
     ├── ContentError                content is not there, or is not what it should be
     │   ├── NotFound                the only "miss": a 404, or no such file in a layout
     │   ├── DigestMismatch          the bytes are not the ones that the descriptor names (digest or size)
@@ -90,6 +91,10 @@ class Ambiguous(SelectionError):
 
 
 class ConfigurationError(SpackOciError):
+    pass
+
+
+class CredentialsUnavailable(ConfigurationError):
     pass
 
 

@@ -73,6 +73,9 @@ class Handler(BaseHTTPRequestHandler):
         if limit and self._left > limit:
             self._read_body()
             return self._error(413, "SIZE_INVALID", "request entity too large")
+        if self._fault.raw or self._fault.repeat:
+            self._read_body()
+            return self._send_raw()
         if self._fault.status:
             self._read_body()
             return self._answer(self._fault.status, self._fault.headers, self._fault.body)
@@ -172,6 +175,14 @@ class Handler(BaseHTTPRequestHandler):
             raise Cut()
         time.sleep(0.05)  # a reset discards what the client has not read yet
         self._reset()
+
+    def _send_raw(self) -> None:
+        self.close_connection = True
+        self._record()
+        self.wfile.write(self._fault.raw)
+        while self._fault.repeat:
+            self.wfile.write(self._fault.repeat * 100)
+        self.wfile.flush()
 
     def _dribble(self, body: bytes) -> None:
         """Byte after byte, status line included."""

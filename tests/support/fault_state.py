@@ -17,8 +17,8 @@ class Fault:
     has none, of the answer's, this many bytes pass before the connection is reset. ``truncate``: so many bytes of the
     answer, then an orderly close. ``corrupt``: a byte of the answer's body is another. ``ignore_range``: the whole
     content although a part was asked for. ``wrong_range``: a part other than the one asked for. ``dribble``: seconds
-    between the bytes of the answer, after the first ``dribble_after``. ``endless``: a body that never ends. ``skip``:
-    requests to let pass first.
+    between the bytes of the answer, after the first ``dribble_after``. ``endless``: a body that never ends. ``raw``:
+    the answer, head and all; after it ``repeat``, for ever. ``skip``: requests to let pass first.
     """
 
     method: str
@@ -37,6 +37,8 @@ class Fault:
     dribble: float = 0.0
     dribble_after: int = 0
     endless: bool = False
+    raw: bytes = b""
+    repeat: bytes = b""
 
     def applies_to(self, method: str, path: str) -> bool:
         if self.method not in (method, "*") or self.path not in path or self.times < 1:

@@ -10,7 +10,7 @@ from ..errors import ResponseError, SpackOciError, Unauthorized, UnexpectedRespo
 from ..reference import Repository
 from .auth.authorizer import NO_AUTH, AuthHeader, Authorizer
 from .auth.tokens import Scopes, TokenCache, repository_scope
-from .http.response import Response
+from .http.response import Response, decoded
 from .http.response_errors import error_from_response
 from .http.retry import RetryPolicy, send_with_retry
 from .http.throttled import ThrottledTransport
@@ -75,14 +75,14 @@ class RegistryClient:
     def read(
         self, url: str, *, action: str, scopes: Scopes, headers: Mapping[str, str], limit: int
     ) -> Tuple[Response, bytes]:
-        """GET a document whole: one that breaks off is asked for again. InvalidContent beyond ``limit`` bytes."""
+        """GET a whole document: one that breaks off is asked for again. InvalidContent beyond ``limit`` bytes."""
         body = b""
 
         def send() -> Response:
             nonlocal body
             response = self._authorized("GET", url, scopes, headers, None, None)
             if response.status == 200:
-                body = response.read_all(limit)
+                body = decoded(response, limit)
             return response
 
         response = send_with_retry(send, self.settings.retry, lambda refused: self._error(refused, action), (200,))
@@ -163,6 +163,13 @@ class RegistryClient:
         url = absolute_url(response.url, value)
         parts = urllib.parse.urlsplit(url)
         own = urllib.parse.urlsplit(self.repository.endpoint)
+        if parts.scheme == "https" and own.scheme == "http" and parts.netloc == own.netloc:
+            raise UnexpectedResponse(
+                f"{self.repository} is spoken to over http, and sends uploads to {without_query(url)}",
+                status=response.status,
+                remedy="use https (oci://) if that is how it is reached; else it does not know its own address: what "
+                "stands before it has to send X-Forwarded-Proto, or the address has to be set in its configuration",
+            )
         if parts.scheme == "http" and own.scheme == "https":
             if parts.hostname != own.hostname:
                 raise UnexpectedResponse(
@@ -180,7 +187,8 @@ class RegistryClient:
         is_anonymous = identity and self.authorizer.credentials is None
         if is_anonymous and isinstance(error, ResponseError):
             host = self.repository.host
-            error.remedy = (
+            problem = next((p for p in self.authorizer.problems if p.remedy), None)
+            error.remedy = (problem and problem.remedy) or (
                 f"log in with `spack oci login {host}`, or give the mirror credentials with `spack mirror set`"
             )
         elif isinstance(error, ResponseError) and (error.retry_after or 0) > self.settings.retry.max_retry_after:

@@ -19,6 +19,7 @@ from ..descriptor import (
 )
 from ..errors import DigestMismatch, InvalidContent, InvalidReference, NotFound, ResponseError, UnexpectedResponse
 from ..reference import check_tag
+from ..util.schemas import validate
 from .client import RegistryClient
 from .downloads import digest_with
 from .existence import head_or_first_byte
@@ -32,6 +33,10 @@ ACCEPT = ", ".join(MANIFEST_TYPES + INDEX_TYPES)
 MAX_LISTING_SIZE = 64 << 20
 #: tags asked for at once
 PAGE_SIZE = 1000
+#: of one repository; more are no listing but an attempt to keep us busy (ECR allows 100,000 images)
+MAX_TAGS = 5_000_000
+#: and so many pages: 2,000,000 tags where a page has 100
+MAX_PAGES = 20_000
 #: pages in a row that bring nothing new before the listing is called endless
 MAX_PAGES_WITHOUT_NEWS = 3
 
@@ -64,7 +69,7 @@ class Manifests:
         digest = response.field("Docker-Content-Digest") or (reference if ":" in reference else "")
         size = parse_number(response.field("Content-Length"))
         media_type = parse_media_type(response.field("Content-Type"))
-        incomplete = not is_digest(digest) or not size or not media_type
+        incomplete = not is_digest(digest) or not size or not media_type or response.field("Content-Encoding")
         if response.method != "HEAD" or incomplete:
             return self.get(reference)[0]
         if ":" in reference and digest != reference:
@@ -172,7 +177,7 @@ class Manifests:
             for page in pages(self._client, url, action):
                 if page.get("mediaType") != OCI_INDEX and "manifests" not in page:
                     return None
-                found.update((d.digest, d) for d in descriptors_of(page))
+                found.update((d.digest, d) for d in descriptors_of(page, action))
                 counter.count(len(found))
         except NotFound:
             return None
@@ -188,7 +193,7 @@ class Manifests:
             _, data = self.get(tag)
         except NotFound:
             return []
-        return descriptors_of(parse_json(data, self._called(tag)))
+        return descriptors_of(parse_json(data, self._called(tag)), self._called(tag))
 
     def _add_to_fallback(self, descriptor: Descriptor, data: bytes) -> None:
         """distribution-spec, "Pushing Manifests with Subject": without the API, the client keeps the list itself.
@@ -229,10 +234,12 @@ class Manifests:
         counter = _PageCounter(action)
         try:
             for page in pages(self._client, url, action, _next_after_last):
-                for tag in page.get("tags") or []:
+                for tag in validate(page, "tag-list", action).get("tags") or []:
                     if isinstance(tag, str) and tag not in seen:
                         seen.add(tag)
                         yield tag
+                if len(seen) > MAX_TAGS:
+                    raise InvalidContent(f"{action}: there are more than {MAX_TAGS}")
                 counter.count(len(seen))
         except NotFound:
             return
@@ -265,6 +272,8 @@ def pages(client: RegistryClient, url: str, action: str, next_of: Any = None) ->
         if current in visited:
             raise UnexpectedResponse(f"{action}: the pages go round in circles")
         visited.add(current)
+        if len(visited) > MAX_PAGES:
+            raise UnexpectedResponse(f"{action}: there are more than {MAX_PAGES} pages")
         response, data = client.read(
             current,
             action=action,
@@ -295,7 +304,7 @@ def _next_after_last(url: str, document: Dict[str, Any]) -> Optional[str]:
 
     A registry that ignores ``last`` (docker-registry 2.8) answers with all of them again: they were all.
     """
-    tags = document.get("tags") or []
+    tags = document.get("tags") or []  # validated already
     if len(tags) != PAGE_SIZE or not isinstance(tags[-1], str):
         return None
     parts = urllib.parse.urlsplit(url)
@@ -322,16 +331,16 @@ def fallback_tag(digest: str) -> str:
     return digest.replace(":", "-", 1)
 
 
-def descriptors_of(index: Dict[str, Any]) -> List[Descriptor]:
+def descriptors_of(index: Dict[str, Any], label: str) -> List[Descriptor]:
     """The valid descriptors of an index; one that is damaged does not hide the others."""
-    entries = index.get("manifests") or []
+    entries = validate({**index, "manifests": None}, "referrers", label) and index.get("manifests") or []
     if not isinstance(entries, list):
-        raise InvalidContent("an index has manifests that are no list")
+        raise InvalidContent(f"{label} is not valid: manifests is no list")
     found = []
     for entry in entries:
         try:
             found.append(Descriptor.from_dict(entry))
-        except (InvalidContent, InvalidReference):
+        except (InvalidContent, InvalidReference, TypeError, AttributeError):
             continue
     return found
 

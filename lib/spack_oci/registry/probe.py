@@ -157,6 +157,9 @@ def _clock(store: RegistryStore) -> Check:
 
 def _credentials(store: RegistryStore) -> Check:
     found = store.client.authorizer.credentials
+    problems = store.client.authorizer.problems
+    if found is None and problems:
+        return Check("credentials", WARN, f"none, requests are anonymous: {'; '.join(map(str, problems))}")
     if found is None:
         asked = ", ".join(s.describe() for s in store.settings.credentials) or "no place to look"
         return Check("credentials", OK, f"none, requests are anonymous (looked in: {asked})")

@@ -144,15 +144,26 @@ class Uploader:
 
     def start(self, digest: str) -> Optional[UploadSession]:
         """Open an upload. None: the registry found that it has the blob (201)."""
-        response = self._client.call(
-            "POST",
-            f"{self._client.repository.endpoint}/blobs/uploads/",
-            action=f"opening an upload of {digest} to {self._client.repository}",
-            scopes=self._client.scopes("pull", "push"),
-            accept=(201, 202),
-            headers={"Content-Length": "0"},
-        ).without_body()
+        response = self._open(digest)
         return self._session(response) if response.status == 202 else None
+
+    def _open(self, digest: str) -> Response:
+        """The response to the POST that opens an upload."""
+        try:
+            return self._client.call(
+                "POST",
+                f"{self._client.repository.endpoint}/blobs/uploads/",
+                action=f"opening an upload of {digest} to {self._client.repository}",
+                scopes=self._client.scopes("pull", "push"),
+                accept=(201, 202),
+                headers={"Content-Length": "0"},
+            ).without_body()
+        except NotFound as e:
+            e.remedy = (
+                f"{self._client.repository} does not exist, and this registry does not create it with the first push "
+                "(ECR does not): create it there first; or the address is not that of a registry"
+            )
+            raise
 
     def cancel(self, session: UploadSession) -> bool:
         """Throw an upload away. False: the registry does not know how; it will forget it by itself."""

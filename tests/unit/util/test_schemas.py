@@ -103,6 +103,18 @@ DOCUMENTS = {
         },
         [("spec",), ("spec", "nodes"), ("spec", "nodes", 0)],
     ),
+    "token": ({"token": "a", "access_token": "b", "scope": "c"}, []),
+    "tag-list": ({"name": "a/b", "tags": []}, []),
+    "docker-config": (
+        {
+            "auths": {
+                "host": {"auth": "a", "username": "b", "password": "c", "identitytoken": "d", "registrytoken": "e"}
+            },
+            "credHelpers": {"host": "a"},
+            "credsStore": "b",
+        },
+        [],
+    ),
 }
 _WRONG = [5, -1, 1.5, True, "secret", [], ["secret"], {}, {"secret": "secret"}, [[]], "\u00b2", "9" * 5000]
 

@@ -3,10 +3,11 @@
 
 import threading
 from dataclasses import dataclass
-from typing import Iterable, Optional, Sequence, Set
+from typing import Iterable, List, Optional, Sequence, Set
 
-from ...errors import ConfigurationError
+from ...errors import ConfigurationError, CredentialsUnavailable
 from ...reference import Repository
+from ...util.notices import notice
 from ..http.transport import Transport
 from ..http.urls import host_of
 from ..settings import RegistrySettings
@@ -52,6 +53,8 @@ class Authorizer:
         self._looked_up = False
         self._found: Optional[Credentials] = None
         self._shown: Set[str] = set()
+        #: credentials that stand in the user's files and cannot be had
+        self.problems: Sequence[CredentialsUnavailable] = ()
         self.after_fork()
 
     def after_fork(self) -> None:
@@ -61,8 +64,13 @@ class Authorizer:
     def credentials(self) -> Optional[Credentials]:
         with self._lock:
             if not self._looked_up:
-                self._found = find_credentials(self._settings.credentials, self._repository.host, self._repository.name)
+                host = self._repository.host
+                problems: List[CredentialsUnavailable] = []
+                self._found = find_credentials(self._settings.credentials, host, self._repository.name, problems)
+                self.problems = problems
                 self._looked_up = True
+                for problem in problems if self._found is None else ():
+                    notice(f"{problem.message}; {host} is asked anonymously")
         return self._found
 
     @property
@@ -73,6 +81,8 @@ class Authorizer:
     def identity(self) -> str:
         """For errors: who asked."""
         credentials = self.credentials
+        if credentials is None and self.problems:
+            return f"anonymous: {'; '.join(problem.message for problem in self.problems)}"
         if credentials is None:
             return f"anonymous: no credentials for {self._repository.host} were found"
         return f"made with the credentials from {credentials.origin}"

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Iterable, List, Mapping, Optional, Protocol, Sequence, Tuple
 
-from ...errors import ConfigurationError
+from ...errors import ConfigurationError, CredentialsUnavailable
 
 #: the names under which Docker Hub is known; credentials for one are credentials for all
 HUB_HOSTS = ("docker.io", "index.docker.io", "registry-1.docker.io")
@@ -49,7 +49,7 @@ class CredentialSource(Protocol):
         """The credentials for ``HOST[:PORT]`` and a repository name (may be empty), or None if this source has none.
 
         Raises ConfigurationError when it should have some and cannot give them: a variable that is not set, a helper
-        that fails, a file that cannot be read.
+        that fails, a file that cannot be read; CredentialsUnavailable if nobody named this source for this registry.
         """
 
     def describe(self) -> str:
@@ -143,10 +143,25 @@ class VariableCredentials:
         return self.origin
 
 
-def find_credentials(sources: Sequence[CredentialSource], host: str, repository: str) -> Optional[Credentials]:
-    """The first answer of ``sources``."""
+def find_credentials(
+    sources: Sequence[CredentialSource],
+    host: str,
+    repository: str,
+    problems: Optional[List[CredentialsUnavailable]] = None,
+) -> Optional[Credentials]:
+    """The first answer of ``sources``.
+
+    ``problems``: is given what stands in the user's files and cannot be had, and the next source is asked; None: that
+    is raised.
+    """
     for source in sources:
-        found = source.find(host, repository)
+        try:
+            found = source.find(host, repository)
+        except CredentialsUnavailable as e:
+            if problems is None:
+                raise
+            problems.append(e)
+            continue
         if found is not None:
             return found if found.origin else _with_origin(found, source.describe())
     return None

@@ -7,15 +7,16 @@
 """
 
 import base64
-import binascii
+import contextlib
+import fcntl
 import json
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional
 
-from ...errors import ConfigurationError, StorageError
-from ...util.files import atomic_write
+from ...errors import ConfigurationError, CredentialsUnavailable, InvalidContent
+from ...util.files import atomic_write, storage_errors, sync_directory
+from ...util.schemas import validate
 from .credentials import Credentials, lookup_keys, matching_key
 from .helper import HUB_KEY, Helper, server_url
 
@@ -35,6 +36,14 @@ class DockerConfig:
     def find(self, host: str, repository: str) -> Optional[Credentials]:
         if self.scope and matching_key([self.scope], host, repository) is None:
             return None
+        try:
+            return self._find(host, repository)
+        except ConfigurationError as e:
+            if self.scope:
+                raise
+            raise CredentialsUnavailable(e.message, remedy=e.remedy) from None
+
+    def _find(self, host: str, repository: str) -> Optional[Credentials]:
         document = self.load()
         auths = {normalized(key): entry for key, entry in _section(document, "auths").items()}
         helpers = {normalized(key): name for key, name in _section(document, "credHelpers").items()}
@@ -49,7 +58,11 @@ class DockerConfig:
     ) -> Optional[Credentials]:
         helper = _helper_of(key, auths, helpers, store)
         if isinstance(helper, str) and helper:
-            found = Helper(helper, self.env).get(key)
+            try:
+                found = Helper(helper, self.env).get(key)
+            except ConfigurationError as e:
+                e.message += f" (it is named in {self.describe()})"
+                raise
             if found is not None:
                 return _from(found, f"{helper_name(helper)}, named in {self.describe()}")
         if key in auths:
@@ -57,14 +70,19 @@ class DockerConfig:
         return None
 
     def _from_entry(self, key: str, entry: Any) -> Optional[Credentials]:
-        if not isinstance(entry, dict):
-            raise ConfigurationError(f"{self.path}: the entry for {key} is not an object")
+        entry = entry or {}
         user, password = entry.get("username") or "", entry.get("password") or ""
         if entry.get("auth"):
             try:
-                user, _, password = base64.b64decode(entry["auth"]).decode("utf-8").partition(":")
-            except (ValueError, TypeError, binascii.Error):
-                raise ConfigurationError(f"{self.path}: the entry for {key} is not base64") from None
+                decoded = base64.b64decode("".join(entry["auth"].split()), validate=True).decode("utf-8")
+            except ValueError:  # also of the decoder and of base64
+                decoded = ""
+            user, colon, password = decoded.partition(":")
+            if not colon:
+                raise ConfigurationError(
+                    f"{self.path}: the entry for {key} is not user and password in base64",
+                    remedy=f"log in again with `spack oci login {key}`, or remove the entry",
+                )
         found = Credentials(
             user,
             password.rstrip("\0"),  # Docker's own decoder accepts padding with NUL
@@ -95,7 +113,10 @@ class DockerConfig:
         if not isinstance(document, dict):
             # the cause would quote the file
             raise ConfigurationError(f"{self.path} is not a JSON object, or too large", remedy="repair it") from None
-        return document
+        try:
+            return validate(document, "docker-config", self.path)
+        except InvalidContent as e:
+            raise ConfigurationError(e.message, remedy="repair it") from None
 
     def helper_for(self, key: str) -> Optional[Helper]:
         """The helper in which credentials for ``HOST[/PATH]`` belong, if one is configured."""
@@ -111,15 +132,22 @@ class DockerConfig:
         entry = {"auth": base64.b64encode(pair).decode("ascii")}
         if credentials.identity_token:
             entry["identitytoken"] = credentials.identity_token
-        document = self.load()
-        document.setdefault("auths", {})[file_key(key)] = entry
-        self._write(document)
+        with storage_errors(f"writing credentials to {self.path}"):
+            os.makedirs(os.path.dirname(self._target()), exist_ok=True, mode=0o700)
+        with self._locked():
+            document = self.load()
+            document["auths"] = {**_section(document, "auths"), file_key(key): entry}
+            self._write(document)
 
     def refer_to(self, helper: Helper, key: str) -> None:
         """Write down, as Docker does, that the credentials for ``key`` are in a helper, in place of any secret here.
 
         Helpers are asked for a host anyway, but for a ``HOST/PATH`` only where a file says that they have it.
         """
+        with self._locked():
+            self._refer_to(helper, key)
+
+    def _refer_to(self, helper: Helper, key: str) -> None:
         document = self.load()
         auths = _section(document, "auths")
         if "/" not in key and not _matching(auths, key):
@@ -133,6 +161,10 @@ class DockerConfig:
 
     def erase(self, key: str, helper: Optional[Helper] = None) -> bool:
         """False: there was no secret. ``helper``: what :meth:`refer_to` wrote about this one goes as well."""
+        with self._locked():
+            return self._erase(key, helper)
+
+    def _erase(self, key: str, helper: Optional[Helper]) -> bool:
         document = self.load()
         auths, helpers = _section(document, "auths"), _section(document, "credHelpers")
         matching = _matching(auths, key)
@@ -144,14 +176,33 @@ class DockerConfig:
             self._write(document)
         return any(secrets)
 
-    def _write(self, document: Mapping[str, Any]) -> None:
-        target = Path(os.path.realpath(self.path))  # the file may be a link into a user's dot files
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Logins at the same time write one after the other. The directory is what is locked: no file is left behind.
+        On file systems without locks, this is as good as what other tools do, which have none."""
         try:
-            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with atomic_write(str(target), mode=0o600, sync=True) as f:
-                f.write(json.dumps(document, indent="\t").encode("utf-8") + b"\n")
-        except OSError as e:
-            raise StorageError.from_os_error(f"writing credentials to {self.path}", e) from e
+            descriptor = os.open(os.path.dirname(self._target()), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:  # no directory: nothing in it can be lost
+            yield
+            return
+        try:
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _target(self) -> str:
+        """The file may be a link into a user's dot files."""
+        return os.path.realpath(self.path)
+
+    def _write(self, document: Mapping[str, Any]) -> None:
+        target = self._target()
+        with storage_errors(f"writing credentials to {self.path}"):
+            os.makedirs(os.path.dirname(target), exist_ok=True, mode=0o700)
+            with atomic_write(target, mode=0o600, exact=True, sync=True) as file:
+                file.write(json.dumps(document, indent="\t").encode() + b"\n")
+            sync_directory(os.path.dirname(target))
 
 
 def default_sources(env: Optional[Mapping[str, str]] = None) -> List[DockerConfig]:

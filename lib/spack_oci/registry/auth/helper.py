@@ -12,7 +12,7 @@ from ...errors import ConfigurationError
 from .credentials import HUB_HOSTS, Credentials, matching_key
 
 #: seconds; a helper may ask the user to unlock a key chain
-TIMEOUT = 120.0
+TIMEOUT = 60.0
 #: the user name with which helpers mark an identity token
 TOKEN_USER = "<token>"
 HUB_KEY = "https://index.docker.io/v1/"
@@ -42,7 +42,9 @@ class Helper:
         try:
             document = json.loads(said)
             user, secret = document["Username"], document["Secret"]
-        except (ValueError, KeyError, TypeError):
+            if not (isinstance(user, str) and isinstance(secret, str)):
+                raise TypeError
+        except (ValueError, KeyError, TypeError, RecursionError):
             # the cause would show what the helper said, secret and all
             raise ConfigurationError(f"the credential helper {self.program} gave no credentials for {key}") from None
         if not secret:

@@ -12,6 +12,7 @@ from typing import Callable, Dict, FrozenSet, Hashable, Optional, Sequence, Tupl
 
 from ...descriptor import parse_json
 from ...errors import InvalidContent, Unauthorized, UnexpectedResponse
+from ...util.schemas import validate
 from ..http.response import Response
 from ..http.response_errors import error_from_response
 from ..http.retry import RetryPolicy, send_with_retry
@@ -21,7 +22,7 @@ from ..settings import RegistrySettings
 from .credentials import Credentials
 
 #: bytes; the largest tokens seen in the wild have some 16 KiB
-MAX_TOKEN_ANSWER = 256 << 10
+MAX_TOKEN_RESPONSE = 256 << 10
 #: seconds; what the specification says when the server says nothing
 DEFAULT_LIFETIME = 60.0
 CLIENT_ID = "spack-oci"
@@ -100,6 +101,13 @@ def check_realm(realm: str, registry_url: str, allow_http: bool) -> None:
     same_host = registry.scheme == "http" and registry.hostname == parts.hostname
     if parts.scheme == "http" and parts.hostname and "@" not in parts.netloc and (allow_http or same_host):
         return
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise Unauthorized(
+            f"{host_of(registry_url)} sends to the token server {shown!r}, which is no address of one: "
+            "nothing was sent there",
+            status=401,
+            remedy="the registry is not set up correctly (`realm`): tell its owner",
+        )
     raise Unauthorized(
         f"{host_of(registry_url)} sends to the token server {shown!r}, which is not https: nothing was sent there",
         status=401,
@@ -118,9 +126,8 @@ class TokenServer:
     def fetch(self, request: TokenRequest) -> Token:
         asked = time.monotonic()
         response = self._ask(request)
-        document = parse_json(
-            response.read_all(MAX_TOKEN_ANSWER), f"the response of the token server of {request.host}"
-        )
+        label = f"the response of the token server of {request.host}"
+        document = validate(parse_json(response.read_all(MAX_TOKEN_RESPONSE), label), "token", label)
         value = document.get("token") or document.get("access_token")
         if not isinstance(value, str) or not value or not value.isascii() or any(c.isspace() for c in value):
             raise InvalidContent(f"the token server of {request.host}, {without_query(request.realm)}, sent no token")

@@ -2,6 +2,7 @@
 """A response as the rest of the registry client sees it."""
 
 import http.client
+import zlib
 from typing import Any, Callable, List, TypeVar
 
 from ...errors import InvalidContent, TransportError
@@ -14,6 +15,26 @@ _DRAIN_LIMIT = 64 << 10
 _READ_SIZE = 1 << 20
 
 _Received = TypeVar("_Received", int, bytes)
+
+
+def decoded(response: "Response", limit: int) -> bytes:
+    """The whole body of a document. Some proxies compress it although we ask for it as it is: digests and sizes are of
+    what it was. InvalidContent if it has more than ``limit`` bytes, or an encoding that is not known."""
+    body = response.read_all(limit)
+    encoding = response.field("Content-Encoding").lower()
+    if encoding in ("", "identity"):
+        return body
+    label = f"{without_query(response.url)} (Content-Encoding {encoding})"
+    if encoding not in ("gzip", "x-gzip"):
+        raise InvalidContent(f"{label} cannot be read", remedy="let what stands before the registry send it as it is")
+    decoder = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        result = decoder.decompress(body, limit + 1)
+    except zlib.error as e:
+        raise InvalidContent(f"{label} cannot be read: {e}") from e
+    if len(result) > limit or not decoder.eof:
+        raise InvalidContent(f"{label} has more than {limit} bytes, or breaks off")
+    return result
 
 
 class Response:
@@ -32,7 +53,9 @@ class Response:
 
     def field(self, name: str) -> str:
         """The value of a header field, empty if there is none; of several fields of that name, joined with commas."""
-        return (self._raw.headers.get(name) or "").strip(" \t")
+        value = (self._raw.headers.get(name) or "").strip(" \t")
+        # an error may show it, and a terminal would obey what is in it
+        return value if value.isprintable() else "".join(c if c.isprintable() else "?" for c in value)
 
     def fields(self, name: str) -> List[str]:
         return [value.strip(" \t") for value in self._raw.headers.getlist(name)]

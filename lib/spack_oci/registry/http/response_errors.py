@@ -12,21 +12,30 @@ from .response import Response
 _BODY_LIMIT = 64 << 10
 #: characters of it that are shown
 _SHOWN = 200
+#: of a page of a proxy: bytes that tell it, and characters of a name
+_PAGE_START = 200
+_SHOWN_NAME = 40
+_PROXIES = ("nginx", "cloudflare", "Apache", "HAProxy", "Envoy", "Traefik", "Varnish", "CloudFront")
+_TOO_LARGE = (
+    "a request may not have so many bytes there, not even in pieces: raise the limit of the proxy before the registry "
+    "(nginx: client_max_body_size 0; Cloudflare: 100 MB for most plans), or go around it"
+)
 
 
 def error_from_response(
     response: Response, action: str, identity: str = "", secrets: Iterable[str] = ()
 ) -> SpackOciError:
-    """The error for an response that is not what the caller can use. Reads (a bounded part of) its body.
+    """The error for a response that is not what the caller can use. Reads (a bounded part of) its body.
 
     ``action``: e.g. ``"pushing sha256:... to oci://..."``; ``identity``: who asked, e.g. ``"anonymous"``;
     ``secrets``: what is not shown should the server repeat it.
     """
-    codes, text = parse_error_body(response.start_of_body(_BODY_LIMIT), secrets)
+    body = response.start_of_body(_BODY_LIMIT)
+    codes, text = parse_error_body(body, secrets)
     response.discard()
     status = response.status
     said = f"{status}" + (f" ({text})" if text else "")
-    message = f"{action}: the registry answered {said}"
+    message = f"{action}: {_sender(response, body)} answered {said}"
     if status == 404:
         return NotFound(message)
     if status in (401, 403, 429) and identity:
@@ -38,8 +47,21 @@ def error_from_response(
     wait = retry_after(response)
     if wait is not None:
         message += f"; it asks to wait {wait:.0f} s"
+    if status == 413:
+        return UnexpectedResponse(message, status=status, codes=codes, remedy=_TOO_LARGE)
     kind = RateLimited if status == 429 else ServerFailure if status >= 500 else UnexpectedResponse
     return kind(message, status=status, codes=codes, retry_after=wait)
+
+
+def _sender(response: Response, body: bytes) -> str:
+    """A registry says what is wrong in JSON; what stands before it has pages for people, with its name."""
+    start = body[:_PAGE_START].lstrip().lower()
+    if not start.startswith((b"<html", b"<!doctype")):
+        return "the registry"
+    page = body.lower()
+    name = next((name for name in _PROXIES if name.lower().encode() in page), "")
+    name = name or response.field("Server").partition("/")[0][:_SHOWN_NAME]
+    return f"a proxy before the registry{f' ({name})' if name else ''}"
 
 
 def retry_after(response: Response) -> Optional[float]:
@@ -49,12 +71,19 @@ def retry_after(response: Response) -> Optional[float]:
 
 def parse_error_body(body: bytes, secrets: Iterable[str] = ()) -> Tuple[List[str], str]:
     """The codes and one line of text of a distribution-spec error document; of anything else, nothing."""
-    for secret in secrets:
-        body = body.replace(secret.encode("utf-8"), b"***")
     try:
         errors = json.loads(body)["errors"]
         found = [(str(e.get("code", "")), str(e.get("message") or "")) for e in errors if isinstance(e, dict)]
     except (ValueError, KeyError, TypeError, RecursionError):
         return [], ""
+    codes = [_presentable(code, secrets) for code, _ in found if code]
     text = "; ".join(f"{code}: {message}" if message else code for code, message in found)
-    return [code for code, _ in found if code], " ".join(text.split())[:_SHOWN]
+    return codes, _presentable(text, secrets)[:_SHOWN]
+
+
+def _presentable(text: str, secrets: Iterable[str]) -> str:
+    """On one line, without secrets, however the document had written them (``\\u0061``, ``\\/``), and without what a
+    terminal would obey."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return " ".join("".join(c if c.isprintable() or c.isspace() else "?" for c in text).split())
