@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """A base image, found and brought to a store in one call."""
 
-from spack_oci.image.base import copy_layers, resolve_base
+from spack_oci.image.base.resolve import copy_layers, resolve_base
 
 
 def prepare_base(source, reference, target, platform, **options):

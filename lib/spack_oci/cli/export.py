@@ -11,12 +11,12 @@ from ..configuration.settings import blob_cache
 from ..content import ContentStore
 from ..content.copy import GraphCopy
 from ..errors import ConfigurationError, ImageError, StorageError
-from ..image.base import copy_layers, resolve_base
+from ..image.base.resolve import copy_layers, resolve_base
 from ..image.exclusions import BUILD_INFO, Exclusions
 from ..image.files import FileEntry
 from ..image.layers import strategy_named
-from ..image.libc import Need, check_libc
 from ..image.manifest import EMPTY_BASE, Base
+from ..image.needs.libc import Need, check_libc
 from ..image.results import ResultDirectory
 from ..image.runtime import RuntimeSettings
 from ..layout import open_layout
@@ -135,7 +135,7 @@ def _sbang_paths(packages: Sequence[CachedPackage]) -> List[str]:
 
 def _base(args: argparse.Namespace, store: ContentStore, source: Source, packages: Sequence[CachedPackage]) -> Base:
     """The base image, its C library checked against what the packages were built with, its layers in ``store``."""
-    from ..image.base_layers import libcs_of_base
+    from ..image.base.layers import libcs_of_base
 
     name = args.base_image or settings.read().base_image
     if not name:

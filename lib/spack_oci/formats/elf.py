@@ -3,7 +3,7 @@
 
 This reader is for the thousands of files of an install and a push: it reads the headers and two strings, so that a
 library of 100 MB costs as little as a small one (0.1 ms, where pyelftools takes 1 to 35 ms). Whoever reads few files
-uses pyelftools, as ``image/libc.py`` does; tests compare the two. A file that is no program or shared library, or
+uses pyelftools, as ``image/needs/`` does; tests compare the two. A file that is no program or shared library, or
 that is damaged, has no such fields, and all of it may be loaded. Source: System V ABI, chapters 4 and 5.
 """
 

@@ -13,7 +13,7 @@ from typing import Dict, Iterator, Mapping, Optional, Sequence
 from ..errors import StorageError
 from .directories import SHARED, Directories, Directory
 from .files import FileEntry
-from .prefix_needs import WHITEOUT
+from .needs.prefix import WHITEOUT
 
 #: where an environment's default view is in its image
 VIEW = "/view"

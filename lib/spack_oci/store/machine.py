@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, List, Mapping, Optional, Tuple
 
-from ..image.libc import GLIBC, MUSL, Libc
+from ..image.needs.libc import GLIBC, MUSL, Libc
 from .constraints import Graph, target_name
 from .database import runtime_edges
 from .targets import family, host_target, runs_on

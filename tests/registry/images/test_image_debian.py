@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from spack_oci.content.platform import Platform
 from spack_oci.errors import ImageError
-from spack_oci.image.base_layers import libcs_of_base
+from spack_oci.image.base.layers import libcs_of_base
 from spack_oci.operations.images.package_checks import check_base_libc
 from spack_oci.reference import parse_image_reference, parse_url
 from spack_oci.registry.store import open_repository

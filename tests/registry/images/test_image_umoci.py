@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 from spack_oci.content.platform import Platform
-from spack_oci.image.base import resolve_base
-from spack_oci.image.base_layers import directories_of_base, libcs_of_base, libraries_of_base
+from spack_oci.image.base.layers import directories_of_base, libcs_of_base, libraries_of_base
+from spack_oci.image.base.resolve import resolve_base
 from spack_oci.layout import open_layout
 from spack_oci.reference import LayoutDirectory, parse_image_reference
 

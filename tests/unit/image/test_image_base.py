@@ -9,7 +9,7 @@ from spack_oci import descriptor as d
 from spack_oci.content import put_bytes
 from spack_oci.content.platform import Platform, select
 from spack_oci.errors import DigestMismatch, Forbidden, ImageError, InvalidContent, InvalidReference
-from spack_oci.image import base as b
+from spack_oci.image.base import resolve as b
 from spack_oci.reference import parse_image_reference
 from support.base_images import prepare_base
 from support.memory_store import MemoryStore

@@ -9,8 +9,8 @@ import pytest
 from spack_oci import descriptor as d
 from spack_oci.content import put_bytes
 from spack_oci.errors import CorruptArchive
-from spack_oci.image import base_layers
-from spack_oci.image.base_layers import directories_of_base, libcs_of_base, libraries_of_base
+from spack_oci.image.base import layers as base_layers
+from spack_oci.image.base.layers import directories_of_base, libcs_of_base, libraries_of_base
 from spack_oci.image.manifest import Base
 from support.memory_store import MemoryStore
 

@@ -14,11 +14,12 @@ import zstandard
 from spack_oci import descriptor as d
 from spack_oci.content import put_bytes
 from spack_oci.errors import CorruptArchive, DigestMismatch, ImageError
-from spack_oci.image import base_layers, prefix_needs
-from spack_oci.image import libc as lc
-from spack_oci.image.base_layers import libcs_of_base
+from spack_oci.image.base import layers as base_layers
+from spack_oci.image.base.layers import libcs_of_base
 from spack_oci.image.manifest import Base
-from spack_oci.image.prefix_needs import cached_needs, needs_of_prefix
+from spack_oci.image.needs import libc as lc
+from spack_oci.image.needs import prefix as prefix_needs
+from spack_oci.image.needs.prefix import cached_needs, needs_of_prefix
 from support.memory_store import MemoryStore
 
 BANNER = b"\x7fELF..\0GNU C Library (Debian GLIBC 2.36-9+deb12u10) stable release version 2.36.\nCopyright\0"

@@ -10,7 +10,7 @@ from spack_oci.content.copy import GraphCopy
 from spack_oci.content.platform import Platform
 from spack_oci.descriptor import OCI_INDEX, OCI_MANIFEST, Descriptor
 from spack_oci.errors import NotFound, SpackOciError
-from spack_oci.image.base import resolve_base
+from spack_oci.image.base.resolve import resolve_base
 from spack_oci.image.index import push_platform
 from spack_oci.index.read_package import read_package
 from spack_oci.layout import open_layout

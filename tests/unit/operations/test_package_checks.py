@@ -12,11 +12,11 @@ import pytest
 from spack_oci import descriptor as d
 from spack_oci.content import put_bytes
 from spack_oci.errors import ImageError
-from spack_oci.image import base_layers
+from spack_oci.image.base import layers as base_layers
 from spack_oci.image.exclusions import Exclusions
-from spack_oci.image.libraries import missing_libraries
 from spack_oci.image.manifest import EMPTY_BASE, Base
-from spack_oci.image.prefix_needs import PrefixNeeds, needs_of_prefix
+from spack_oci.image.needs.libraries import missing_libraries
+from spack_oci.image.needs.prefix import PrefixNeeds, needs_of_prefix
 from spack_oci.image.results import ResultDirectory
 from spack_oci.operations.images.package_checks import check_whiteouts, warning_of_libraries
 from support.memory_store import MemoryStore

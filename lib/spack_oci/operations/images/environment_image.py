@@ -19,7 +19,7 @@ from ...content.blob_cache import BlobCache, CachedBlob, KnownLayer, LayerKey
 from ...content.platform import Platform
 from ...descriptor import Descriptor
 from ...errors import ContentError, ImageError, NotFound, StorageError
-from ...image.base_layers import directories_of_base
+from ...image.base.layers import directories_of_base
 from ...image.compose import LayerSource, compose_layers
 from ...image.contents import CONTAINER_FILES, MOUNT_POINTS
 from ...image.directories import PLAIN, Directories, parents
@@ -269,8 +269,8 @@ def push_environment_image(
 ) -> PushedImage:
     """Make the layers of ``plan`` that are not there, then the image, and give it ``tag``.
 
-    The layers of the base image are in ``store`` (:func:`spack_oci.image.base.copy_layers`). ``tag`` None: the image
-    has its digest only. ``multi_arch``: the tag becomes an index, or gains a platform.
+    The layers of the base image are in ``store`` (:func:`~spack_oci.image.base.resolve.copy_layers`). ``tag`` None: the
+    image has its digest only. ``multi_arch``: the tag becomes an index, or gains a platform.
     """
     if tag is not None:
         check_image_tag(tag)

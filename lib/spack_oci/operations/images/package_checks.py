@@ -6,12 +6,12 @@ from typing import Dict, List, Optional, Sequence
 
 from ...content import BlobReader
 from ...errors import ImageError, StorageError
-from ...image.base_layers import libcs_of_base, libraries_of_base
+from ...image.base.layers import libcs_of_base, libraries_of_base
 from ...image.exclusions import Exclusions
-from ...image.libc import Libc, check_libc
-from ...image.libraries import libraries_warning, missing_libraries
 from ...image.manifest import Base
-from ...image.prefix_needs import WHITEOUT, PrefixNeeds, cached_needs
+from ...image.needs.libc import Libc, check_libc
+from ...image.needs.libraries import libraries_warning, missing_libraries
+from ...image.needs.prefix import WHITEOUT, PrefixNeeds, cached_needs
 from ...image.results import Results
 from ...package.record import Package
 from ...util.threads import DaemonPool

@@ -14,7 +14,7 @@ from ...archive.codec import Compression
 from ...content import ContentStore
 from ...content.platform import Platform
 from ...errors import ImageError, StorageError
-from ...image.base import copy_layers, resolve_base
+from ...image.base.resolve import copy_layers, resolve_base
 from ...image.contents import VIEW, lock_entry, path_entries, sbang_entries, view_entries
 from ...image.manifest import EMPTY_BASE, Base
 from ...image.results import ResultDirectory

@@ -8,16 +8,16 @@ from the one to the other, each once. Foreign layers (``urls``) stay where their
 
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from ..content import BlobReader, BlobWriter, ContentReader, read_blob
-from ..content.platform import Platform, select
-from ..content.transfer import BlobMover, TransferCounts
-from ..descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
-from ..errors import ImageError, NotFound, ResponseError, TransportError
-from ..reference import ImageReference, Repository
-from ..util.progress import Reporter, Silent, Work
-from ..util.schemas import validate
-from ..util.threads import DaemonPool
-from .manifest import Base, is_foreign
+from ...content import BlobReader, BlobWriter, ContentReader, read_blob
+from ...content.platform import Platform, select
+from ...content.transfer import BlobMover, TransferCounts
+from ...descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
+from ...errors import ImageError, NotFound, ResponseError, TransportError
+from ...reference import ImageReference, Repository
+from ...util.progress import Reporter, Silent, Work
+from ...util.schemas import validate
+from ...util.threads import DaemonPool
+from ..manifest import Base, is_foreign
 
 #: indexes may hold indexes; deeper than this nobody goes
 _MAX_DEPTH = 3

@@ -5,11 +5,11 @@ import tarfile
 from functools import partial
 from typing import BinaryIO, Callable, Iterator, List, Tuple, cast
 
-from ..archive.codec import Decompressor, open_decompressor
-from ..content import BlobReader
-from ..descriptor import Descriptor
-from ..errors import CorruptArchive
-from .manifest import Base, is_foreign
+from ...archive.codec import Decompressor, open_decompressor
+from ...content import BlobReader
+from ...descriptor import Descriptor
+from ...errors import CorruptArchive
+from ..manifest import Base, is_foreign
 
 #: a member that is asked for is read whole; no C library is this large
 MAX_MEMBER_SIZE = 64 << 20

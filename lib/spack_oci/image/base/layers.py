@@ -10,13 +10,13 @@ import tarfile
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterable, List, Optional, Set
 
-from ..content import BlobReader
-from ..descriptor import Descriptor
-from ..errors import ImageError, NotFound
-from .directories import SHARED, Directories, Directory
-from .libc import GLIBC, Libc, is_libc_file, libc_in
-from .manifest import Base
-from .results import Results
+from ...content import BlobReader
+from ...descriptor import Descriptor
+from ...errors import ImageError, NotFound
+from ..directories import SHARED, Directories, Directory
+from ..manifest import Base
+from ..needs.libc import GLIBC, Libc, is_libc_file, libc_in
+from ..results import Results
 from .tarball import layers_from_top, visit_members
 
 #: layers with more compressed bytes are not read to their end for the C library alone; Debian's has 50 to 100 MB

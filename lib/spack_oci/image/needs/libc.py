@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from ..errors import ImageError
+from ...errors import ImageError
 
 GLIBC, MUSL = "glibc", "musl"
 

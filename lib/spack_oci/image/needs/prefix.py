@@ -8,10 +8,10 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Dict, FrozenSet, Iterable, List, Mapping, Optional, Tuple
 
-from ..errors import StorageError
-from ..formats.magic import ELF
+from ...errors import StorageError
+from ...formats.magic import ELF
+from ..results import Results
 from .libc import Libc, Need, libc_of_elf
-from .results import Results
 
 #: an image's layer says with a file of this name that one of the layers below it has is gone (image-spec, layer.md)
 WHITEOUT = ".wh."

@@ -10,7 +10,7 @@ import glob
 import os
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
-from .prefix_needs import PrefixNeeds
+from .prefix import PrefixNeeds
 
 #: lists of files of the packages of this machine, where it is one of Debian's kind
 _DPKG = "/var/lib/dpkg/info"
