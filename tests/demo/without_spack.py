@@ -62,7 +62,7 @@ def tell(python: Path, registry_url: Optional[str], reason: str) -> None:
         client.show("list", "--store", root)
         client.show("run", "--store", root, "oci-app", "--", "hello")
         client.show("run", "--store", root, "--", "greet-long")
-        prefixes = {p["name"]: Path(p["prefix"]) for p in client.json("list", "--store", root)}
+        prefixes = {p["name"]: Path(p["prefix"]) for p in client.json("list", "--store", root)["packages"]}
         check_prefixes(prefixes, root, foreign=[tree])
 
     title("What happened")
@@ -88,7 +88,7 @@ class _Client:
         if output.strip() and not quiet:
             say(indented(output))
 
-    def json(self, *words: object) -> list:
+    def json(self, *words: object) -> dict:
         return json.loads(self._run([*map(str, words), "--json"]))
 
     def _run(self, arguments: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ def image_of(directory, tag):
 
 
 def test_an_image_in_the_cache_is_made_of_the_layers_that_are_there(client, own_cache, built):
-    layers = {r["name"]: r["layer"] for r in client.json("list", "--allarch", own_cache)}
+    layers = {r["name"]: r["layer"] for r in client.packages("--allarch", own_cache)}
     made = client.json("export", own_cache, "tag:tools", "oci-stack", "--entrypoint", "greet")
     manifest, config = image_of(own_cache, "tools")
     assert made["image"].endswith(":tools")

@@ -47,13 +47,13 @@ def test_a_package_runs_from_another_tree_with_all_that_it_needs(client, cache, 
 
 def test_only_what_was_asked_for_is_explicit_and_only_what_is_run_is_there(client, cache, store):
     client.run("install", cache, "oci-stack", "--store", store)
-    explicit = {p["name"]: p["explicit"] for p in client.json("list", "--store", store)}
+    explicit = {p["name"]: p["explicit"] for p in client.packages("--store", store)}
     assert explicit == {
         **{"oci-stack": True, "oci-app": False, "oci-files": False, "oci-leaf": False},
         **{"oci-middle": False, "oci-script": False},
     }
     client.run("install", cache, "oci-app", "--store", store)
-    assert {p["name"] for p in client.json("list", "--store", store) if p["explicit"]} == {"oci-stack", "oci-app"}
+    assert {p["name"] for p in client.packages("--store", store) if p["explicit"]} == {"oci-stack", "oci-app"}
 
 
 def test_a_second_install_has_nothing_to_do(client, cache, store):
@@ -249,7 +249,7 @@ def test_a_cache_that_lacks_a_dependency_is_named_before_anything_is_done(client
 def test_packages_that_cannot_be_had_do_not_stop_others_but_their_dependents(client, cache, store, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(cache, broken)
-    (entry,) = [r for r in client.json("list", "--allarch", broken) if r["name"] == "oci-files"]
+    (entry,) = [r for r in client.packages("--allarch", broken) if r["name"] == "oci-files"]
     blob = broken / "blobs" / "sha256" / entry["layer"].partition(":")[2]
     blob.chmod(0o644)
     blob.write_bytes(blob.read_bytes()[:-1] + b"x")
@@ -280,7 +280,7 @@ def test_an_install_that_is_killed_is_finished_by_the_next(client, cache, store)
 def test_two_installs_at_once_lose_nothing(client, cache, store):
     both = [client.popen("install", cache, name, "--store", store) for name in ("oci-stack", "oci-private", "oci-app")]
     assert [(p.communicate(timeout=120), p.returncode)[1] for p in both] == [0, 0, 0]
-    found = {p["name"]: p["explicit"] for p in client.json("list", "--store", store)}
+    found = {p["name"]: p["explicit"] for p in client.packages("--store", store)}
     assert {n for n, explicit in found.items() if explicit} == {"oci-stack", "oci-private", "oci-app"}
     assert len(found) == 7
 
@@ -402,5 +402,5 @@ def test_a_bundle_that_is_cut_or_hostile_is_refused(client, cache, store, tmp_pa
 def test_a_directory_is_packed_into_again_and_grows(client, cache, tmp_path):
     client.run("pack", cache, tmp_path / "usb", "oci-leaf@1.0")
     client.run("pack", cache, tmp_path / "usb", "oci-app")
-    names = {f"{p['name']}@{p['version']}" for p in client.json("list", "--allarch", tmp_path / "usb")}
+    names = {f"{p['name']}@{p['version']}" for p in client.packages("--allarch", tmp_path / "usb")}
     assert names == {"oci-leaf@1.0", "oci-leaf@2.0", "oci-middle@1.0", "oci-app@1.0"}

@@ -71,9 +71,13 @@ class Client:
     def json(self, *arguments: Any, **more: Any) -> Any:
         return json.loads(self.run(*arguments, "--json", **more).stdout)
 
+    def packages(self, *arguments: Any, **more: Any) -> Any:
+        """What `list` has for these arguments."""
+        return self.json("list", *arguments, **more)["packages"]
+
     def names(self, store: Path) -> "set[str]":
         """NAME@VERSION of what is installed in a store."""
-        return {f"{p['name']}@{p['version']}" for p in self.json("list", "--store", store)}
+        return {f"{p['name']}@{p['version']}" for p in self.packages("--store", store)}
 
 
 def build_store(path: Path, *packages: str) -> Path:

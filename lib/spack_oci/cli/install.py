@@ -55,7 +55,7 @@ def install(args: argparse.Namespace) -> int:
     if skipped:
         warn(skipped)
     if args.json:
-        print_json(_outcome_document(planned, outcomes))
+        print_json(_outcome_document(planned, outcomes, source.url))
     else:
         _print_outcome(store, planned, outcomes)
     return 0 if all(o.status == INSTALLED for o in outcomes) else 1
@@ -113,7 +113,7 @@ def _print_plan(planned: InstallPlan, as_json: bool) -> int:
     return 0
 
 
-def _outcome_document(planned: InstallPlan, outcomes: Sequence[InstallOutcome]) -> Dict[str, Any]:
+def _outcome_document(planned: InstallPlan, outcomes: Sequence[InstallOutcome], url: str) -> Dict[str, Any]:
     by_hash = {node["hash"]: node for node in planned.missing}
     return {
         "packages": [
@@ -121,6 +121,7 @@ def _outcome_document(planned: InstallPlan, outcomes: Sequence[InstallOutcome]) 
                 **_names(by_hash[o.item.dag_hash]),
                 "prefix": o.item.prefix,
                 "status": o.status,
+                "mirror": url,
                 **({"error": str(o.error)} if o.error else {}),
             }
             for o in outcomes

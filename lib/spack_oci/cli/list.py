@@ -9,7 +9,9 @@ from ..errors import ConfigurationError
 from ..operations import catalog
 from ..operations.catalog import CatalogRecord
 from ..package.record import package_tag
+from ..reference import image_name
 from ..store.constraints import FLAGS, Constraint, Graph, parse_specs
+from ..store.format import format_node
 from ..store.machine import this_system
 from ..store.selection import Candidates, matching
 from ..store.source import Source, label
@@ -36,9 +38,11 @@ def _list_cache(cache: str, words: Sequence[str], args: argparse.Namespace) -> i
     if words or not args.allarch:
         found = {h: found[h] for h in _chosen(source_of(cache, index), words, args.allarch)}
     url = open_cache(cache).url
+    status = 1 if words and not found else 0
     if args.json:
-        print_json([{**record.to_dict(), "mirror": url} for record in found.values()])
-        return 0
+        nodes = source_of(cache, index).graph
+        print_json({"mirrors": [url], "packages": [_document(record, nodes[h], url) for h, record in found.items()]})
+        return status
     if args.sizes:
         rows = [(r.name, r.version, r.hash[:7], format_size(r.size) if r.size else "?") for r in found.values()]
         print("\n".join(table(rows)))
@@ -47,7 +51,12 @@ def _list_cache(cache: str, words: Sequence[str], args: argparse.Namespace) -> i
     info(f"{counted(len(found), 'cached package')} in {url}")
     if not found and not args.allarch:
         info("No package matches for this platform and operating system; --allarch searches all.")
-    return 0
+    return status
+
+
+def _document(record: CatalogRecord, node: Mapping[str, Any], url: str) -> Dict[str, Any]:
+    """As that of `spack oci list`."""
+    return {**record.to_dict(), "spec": format_node(node), "mirror": url, "image": image_name(url, record.tag)}
 
 
 def _chosen(source: Source, words: Sequence[str], all_architectures: bool) -> List[str]:
@@ -94,7 +103,8 @@ def _list_store(words: Sequence[str], args: argparse.Namespace) -> int:
     nodes = [n for n in nodes if not constraints or any(c.matches(n, records.nodes) for c in constraints)]
     nodes.sort(key=lambda n: (n["name"], Version.parse(n["version"]), n["hash"]))
     if args.json:
-        print_json([_installed_document(n, records.by_hash[n["hash"]]) for n in nodes])
+        packages = [_installed_document(n, records.by_hash[n["hash"]]) for n in nodes]
+        print_json({"store": store.root, "packages": packages})
         return 0
     listed = [_record_of(node) for node in nodes]
     explicit = sum(bool(records.by_hash[n["hash"]].get("explicit")) for n in nodes)
@@ -119,20 +129,21 @@ def _installed_document(node: Mapping[str, Any], record: Mapping[str, Any]) -> D
     known = _record_of(node)
     return {
         **{key: getattr(known, key) for key in ("name", "version", "hash", "arch", "namespace", "variants")},
+        "spec": format_node(node),
         "prefix": record["path"],
         "explicit": bool(record.get("explicit")),
     }
 
 
 def show(args: argparse.Namespace) -> int:
-    """All that the tag of one package tells."""
-    words = " ".join(args.spec)
-    tag = words if words.endswith(".spack") else _tag_of(args.mirror, words)
-    found = catalog.describe(open_cache(args.mirror), tag)
+    """All that a cache has of one package or image."""
+    from ..operations import show as operation
+
+    shown = operation.show(open_cache(args.mirror), " ".join(args.spec), lambda spec: _tag_of(args.mirror, spec))
     if args.json:
-        print_json(found.to_dict())
+        print_json(shown.document)
     else:
-        print("\n".join(catalog.lines_of(found)))
+        print("\n".join(shown.lines))
     return 0
 
 
@@ -155,7 +166,7 @@ def search(args: argparse.Namespace) -> int:
     source = read_source(args.mirror)
     found = sorted(_versions(source.graph, source.available, args.word.lower()).items())
     if args.json:
-        print_json([{"name": name, "versions": versions} for name, versions in found])
+        print_json({"mirror": source.url, "names": [{"name": name, "versions": versions} for name, versions in found]})
         return 0
     print("\n".join(table([(name, elided(versions, 8)) for name, versions in found])))
     info(f"{counted(len(found), 'name')} with {args.word!r} in {source.url}")

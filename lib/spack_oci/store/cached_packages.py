@@ -11,7 +11,7 @@ from ..package.documents import read_package_documents
 from ..package.record import Package, package_tag
 from .constraints import Graph, target_name
 from .default_environment import NodeGraph
-from .packages import format_node
+from .format import format_node
 from .source import label
 from .targets import family
 

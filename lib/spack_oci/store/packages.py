@@ -7,15 +7,15 @@ Where it does, what Spack's default prefix inspections find takes its place, and
 """
 
 import os
-import re
 from functools import cached_property, partial
 from typing import Any, Dict, Iterable, List, Mapping, Sequence, Set, Tuple
 
 from ..content.platform import go_architecture
 from ..package.record import Package
-from .constraints import FLAGS, Graph, target_name
+from .constraints import Graph, target_name
 from .database import Records
 from .default_environment import NodeGraph, apply_default_environment
+from .format import format_node
 from .recipe import Recipe, recipe_of
 from .source import label
 from .store import Store
@@ -27,8 +27,6 @@ PREFIX_INSPECTIONS = "prefix inspections"
 
 #: what Spack writes as ``buildcache_layout_version`` of an OCI cache since 1.2; older ones accept it
 _LAYOUT_VERSION = 2
-#: values that need no quotes in a spec (Spack's NO_QUOTES_NEEDED)
-_PLAIN = re.compile(r"[a-zA-Z0-9,/_.\-\[\]]+\Z")
 
 
 class StorePackages:
@@ -166,36 +164,6 @@ def _referred(node: Mapping[str, Any], graph: Graph) -> List[str]:
         if "run" in edge["parameters"]["deptypes"] and edge["hash"] in graph:
             found.setdefault(edge["hash"])
     return [h for h in found if not graph[h].get("external")]
-
-
-def format_node(node: Mapping[str, Any]) -> str:
-    """A spec on one line, as ``Spec.format()`` has it since 1.1."""
-    version = node["version"]
-    exact = "" if "=" in version[1:] or version.startswith("git.") else "="
-    text = f"{node['name']}@{exact}{version}"
-    parameters = node.get("parameters", {})
-    flags = [(name, parameters[name]) for name in sorted(FLAGS & set(parameters)) if parameters[name]]
-    text += "".join(f" {name}={_quoted(' '.join(values))}" for name, values in flags) + (" " if flags else "")
-    variants = sorted((name, value) for name, value in parameters.items() if name not in FLAGS)
-    text += "".join(f"{'+' if value else '~'}{name}" for name, value in variants if isinstance(value, bool))
-    text += "".join(f" {_variant(name, value)}" for name, value in variants if not isinstance(value, bool))
-    arch = node["arch"]
-    return f"{text} platform={arch['platform']} os={arch['platform_os']} target={target_name(node)}"
-
-
-def _variant(name: str, value: Any) -> str:
-    if not isinstance(value, list):
-        return f"{name}={_quoted(str(value))}"
-    values = [one[:7] for one in value] if name == "patches" else value
-    return f"{name}:={_quoted(','.join(values) if values else '*')}"
-
-
-def _quoted(value: str) -> str:
-    if _PLAIN.match(value):
-        return value
-    import json
-
-    return json.dumps(value) if "'" in value else f"'{value}'"
 
 
 def environments_lost(packages: Iterable[StorePackage]) -> List[StorePackage]:

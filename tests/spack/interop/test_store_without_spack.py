@@ -58,7 +58,7 @@ def test_spack_oci_installs_into_and_removes_from_a_tree_that_spack_made(client,
     spack = destination(ours=False)
     spack.run("install", "oci-leaf")
     client.run("install", cache, "oci-app", "--store", spack.tree)
-    explicit = {p["name"]: p["explicit"] for p in client.json("list", "--store", spack.tree)}
+    explicit = {p["name"]: p["explicit"] for p in client.packages("--store", spack.tree)}
     assert explicit["oci-leaf"] and explicit["oci-app"] and not explicit["oci-middle"]
     assert (
         f"leaf: {spack.prefix('oci-leaf')}" in client.run("run", "--store", spack.tree, "oci-app", "--", "hello").stdout
@@ -101,7 +101,7 @@ def test_a_push_without_spack_is_the_same_byte_for_byte(client, built, source, t
     root = built.script("import spack.store; print(spack.store.STORE.root)").strip()
     env = {"SPACK_ROOT": str(built.checkout)}
     client.run("push", "--update-index", root, ours, *names, env=env)
-    digests = [{r["tag"]: r["digest"] for r in client.json("list", "--allarch", c)} for c in (ours, theirs)]
+    digests = [{r["tag"]: r["digest"] for r in client.packages("--allarch", c)} for c in (ours, theirs)]
     assert digests[0] == digests[1] and len(digests[0]) == 3
     assert _blobs(ours) == _blobs(theirs)
 

@@ -8,12 +8,8 @@ import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
 import spack.spec
 
-from ...content import ContentStore
 from ...errors import ConfigurationError, NotFound
-from ...operations import catalog
-from ...operations.images.described import describe_image, lines_of_image
-from ...package.record import is_package_tag
-from ...reference import image_name
+from ...operations import show as operation
 from ...util.documents import print_json
 from ...util.text import counted
 from .. import mirror_arguments, mirrors
@@ -28,43 +24,11 @@ def show(mirror_name: Optional[str], word: str, as_json: bool) -> int:
     mirror, note = mirror_arguments.find(mirror_name, mirrors.FETCH)
     if note and sys.stdout.isatty():
         tty.info(note)
-    store = mirrors.open_store(mirror, mirrors.FETCH)
-    if not is_package_tag(word) and _is_tag(store, word):
-        return _show_image(store, word, as_json)
-    tag = word if is_package_tag(word) else _tag_of(mirror, word)
-    found = catalog.describe(store, tag)
+    shown = operation.show(mirrors.open_store(mirror, mirrors.FETCH), word, lambda spec: _tag_of(mirror, spec))
     if as_json:
-        print_json({**found.to_dict(), "image": image_name(store.url, tag)})
+        print_json(shown.document)
     else:
-        print("\n".join(catalog.lines_of(found)))
-    return 0
-
-
-def _is_tag(store: ContentStore, word: str) -> bool:
-    if any(c in word for c in "@+~^%/ ="):  # a spec, which is no tag
-        return False
-    try:
-        store.resolve(word)
-    except NotFound:
-        return False
-    return True
-
-
-def _show_image(store: ContentStore, tag: str, as_json: bool) -> int:
-    found = describe_image(store, tag)
-    if as_json:
-        print_json(
-            {
-                "mirror": store.url,
-                "tag": tag,
-                "image": image_name(store.url, tag),
-                "platforms": [one.to_dict() for one in found],
-            }
-        )
-        return 0
-    print(image_name(store.url, tag))
-    for one in found:
-        print("\n".join(lines_of_image(one)))
+        print("\n".join(shown.lines))
     return 0
 
 

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""The program itself: what it costs to start, what it says of itself, and that both programs have the same words."""
+
+import argparse
+import re
+import subprocess
+import sys
+
+import pytest
+from spack_oci.cli.main import main, parser
+from spack_oci.commandline import definitions
+from spack_oci.commandline.definitions import Program
+from support.spack_instance import REPOSITORY
+
+#: what takes long to import, and a command that only prints has no use for
+HEAVY = {"requests", "urllib3", "zstandard", "elftools", "jsonschema", "isal", "ssl", "archspec", "cryptography"}
+
+
+def imported_by(*arguments):
+    code = (
+        "import sys; from spack_oci.cli.main import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "print(*sorted({m.partition('.')[0] for m in sys.modules}), file=sys.stderr)"
+    )
+    env = {"PYTHONPATH": str(REPOSITORY / "lib"), "PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
+    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], env=env, capture_output=True, text=True)
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def test_help_imports_nothing_that_takes_long():
+    assert not imported_by("--help") & HEAVY
+    assert not imported_by("install", "--help") & HEAVY
+
+
+def test_listing_a_store_or_a_directory_needs_no_network_and_asks_no_processor(cache):
+    assert not imported_by("list", cache) & {"requests", "urllib3", "ssl", "elftools", "archspec", "cryptography"}
+
+
+def commands():
+    return parser()._subparsers._group_actions[0].choices
+
+
+def test_every_command_has_help_with_examples():
+    for name, sub in commands().items():
+        text = sub.format_help()
+        assert re.search(rf"spack-oci {name} |spack-oci (install|update-index)", text) or name in ("rebuild-index",), (
+            name
+        )
+        assert len(sub.description) > 20
+
+
+@pytest.mark.parametrize("add", ["add_login", "add_logout", "add_clean", "add_doctor"])
+def test_what_both_programs_have_has_one_definition(add):
+    """The same words and options, with the name of the program in the examples."""
+    found = []
+    for program in (Program("spack oci", "MIRROR", "mine", "help"), Program("spack-oci", "CACHE", "URL", "help")):
+        subparsers = argparse.ArgumentParser().add_subparsers()
+        made = getattr(definitions, add)(subparsers, program)
+        found.append({option for action in made._actions for option in action.option_strings})
+        assert f"{program.name} {add[4:]}" in made.format_help()
+    assert found[0] == found[1]
+
+
+def test_a_word_that_is_no_command_is_refused(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["instal"])
+    assert caught.value.code == 2 and "instal" in capsys.readouterr().err
+
+
+def test_it_says_its_version(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out.startswith("spack-oci ")
