@@ -114,8 +114,9 @@ def test_credentials_that_are_not_set(spack, new_cache):
 
 
 @contextlib.contextmanager
-def server_that_says(status: int, code: str):
-    """A registry that knows us and answers everything with this; yields its host."""
+def server_that_says(status: int, code: str, reads: bool = False):
+    """A registry that knows us and answers everything with this; yields its host. ``reads``: it may be read from, and
+    is empty."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -124,7 +125,7 @@ def server_that_says(status: int, code: str):
             length = int(self.headers.get("Content-Length") or 0)
             self.rfile.read(length)
             body = json.dumps({"errors": [{"code": code, "message": "for a test"}]}).encode()
-            self.send_response(status)
+            self.send_response(404 if reads and self.command in ("GET", "HEAD") else status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -159,6 +160,27 @@ def test_403(spack, command):
     assert "403" in anonymous and "DENIED" in anonymous and "log in" in anonymous
     assert "403" in known and "mirror cache" in known and "secret-of-bob" not in known
     assert "do not allow this" in known or "lack" in known
+
+
+@pytest.mark.parametrize("status, code, said", [(403, "DENIED", "log in"), (405, "UNSUPPORTED", "read-only")])
+def test_one_cause_is_said_once(spack, status, code, said):
+    """Whatever the number of packages."""
+    with server_that_says(status, code, reads=True) as host:
+        spack.use(http_cache(host, "some/cache"))
+        done = spack.run("oci", "push", "cache", "oci-stack", check=False)
+    assert done.returncode == 1
+    everything = done.stdout + done.stderr
+    assert everything.count(str(status)) == everything.count(said) == 1, everything
+    assert re.search(r"[789] packages not pushed:", done.stderr) and "more): " in done.stderr
+
+
+def test_one_cause_of_packages_that_cannot_be_had_is_said_once(destination):
+    spack = destination()
+    spack.use(Cache("http", UNREACHABLE, {"url": UNREACHABLE, "signed": False}))
+    done = spack.run("oci", "fetch", "oci-stack", check=False)
+    assert done.returncode == 1
+    assert re.search(r"[6789] packages not fetched:", done.stderr)
+    assert (done.stdout + done.stderr).count("GET http") == 1, done.stderr
 
 
 @pytest.mark.parametrize("failure", ["unreachable", "403"])

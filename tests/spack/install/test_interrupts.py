@@ -124,6 +124,42 @@ def test_install(installer, source, proxy, cache, destination, built):
         assert not [name for name in os.listdir(directory) if name.startswith(".")], "left by the first run"
 
 
+@pytest.mark.parametrize("command", ["install", "fetch"])
+def test_bulk(command, source, proxy, cache, destination, built):
+    """It does not wait for a server that has stopped answering; what was told to be installed is, all else is gone."""
+    pusher = source()
+    pusher.use(cache)
+    pusher.run("oci", "push", "--update-index", "cache", "oci-stack")
+
+    spack = destination()
+    spack.use(cache)
+    assert "oci-stack" in spack.run("buildcache", "list", "--allarch").stdout
+    spack.write_config("oci", {"jobs": {"transfer": 2}})
+    proxy.hold(r"GET .*/blobs/", number=4)
+    with spack.popen("oci", command, "oci-stack") as process:
+        if not proxy.reached.wait(REACHED):
+            os.killpg(process.pid, signal.SIGKILL)
+            pytest.fail(f"{process.communicate()}")
+        time.sleep(0.5)
+        started = time.monotonic()
+        for _ in range(3):  # the first ends it, the others are those of an impatient user
+            os.killpg(process.pid, signal.SIGINT)
+            time.sleep(0.2)
+        out, err = process.communicate(timeout=ENDED)
+        seconds = time.monotonic() - started
+    assert process.returncode != 0 and "Traceback" not in err, err
+    assert seconds < 3 if os.getloadavg()[0] < os.cpu_count() else seconds < 15, err
+    told = {line.split()[1] for line in out.splitlines() if line.startswith("[+]")}
+    installed = {str(prefix) for prefix in (spack.prefix(node["name"]) for node in spack.installed().values())}
+    assert told <= installed
+    there = {str(path.parent) for path in spack.tree.glob("*/oci-*/.spack")}
+    assert there <= installed and not list(spack.tree.glob("*/.*.oci-*"))
+    proxy.pass_everything()
+
+    spack.run("oci", "install", "oci-stack")
+    check_stack(spack, foreign=[built.tree])
+
+
 def test_update_index(source, proxy, cache):
     """The old index or the new one, and never none."""
     spack = source()

@@ -22,6 +22,9 @@ _TOO_LARGE = (
 )
 
 
+_READ_ONLY = "it does not do this: it may be read-only for now, or a mirror of another registry that takes no pushes"
+
+
 def error_from_response(
     response: Response, action: str, identity: str = "", secrets: Iterable[str] = ()
 ) -> SpackOciError:
@@ -44,6 +47,8 @@ def error_from_response(
         return Unauthorized(message, status=status, codes=codes)
     if status == 403:
         return Forbidden(message, status=status, codes=codes)
+    if status == 405:
+        return UnexpectedResponse(message, status=status, codes=codes, remedy=_READ_ONLY)
     wait = retry_after(response)
     if wait is not None:
         message += f"; it asks to wait {wait:.0f} s"
