@@ -374,9 +374,9 @@ class _Verbatim:
 class Decompressor:
     """The uncompressed bytes of a stream. Damage (also: cut short, garbage behind the end) raises CorruptArchive."""
 
-    def __init__(self, reader: Any, what: str, damage: Tuple[Type[BaseException], ...]) -> None:
+    def __init__(self, reader: Any, algorithm: str, damage: Tuple[Type[BaseException], ...]) -> None:
         self._reader = reader
-        self._what = what
+        self._algorithm = algorithm
         self._damage = damage
 
     def read(self, size: int = -1) -> bytes:
@@ -384,14 +384,14 @@ class Decompressor:
         try:
             return self._reader.read(size)
         except self._damage as e:
-            raise CorruptArchive(f"the {self._what} stream of a layer is damaged: {e}") from e
+            raise CorruptArchive(f"the {self._algorithm} stream of a layer is damaged: {e}") from e
 
     def readinto(self, buffer: Any) -> int:
         """As :meth:`read`, into ``buffer``; returns the number of bytes."""
         try:
             return self._reader.readinto(buffer)
         except self._damage as e:
-            raise CorruptArchive(f"the {self._what} stream of a layer is damaged: {e}") from e
+            raise CorruptArchive(f"the {self._algorithm} stream of a layer is damaged: {e}") from e
 
     def close(self) -> None:
         """Does not close the source."""

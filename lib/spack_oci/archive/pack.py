@@ -69,7 +69,7 @@ class PackedLayer:
     relocate_textfiles: Sequence[str] = field(default=(), repr=False)
     relocate_binaries: Sequence[str] = field(default=(), repr=False)
     relocate_links: Sequence[str] = field(default=(), repr=False)
-    facts: RelocationSummary = field(default_factory=lambda: RelocationSummary(0))
+    summary: RelocationSummary = field(default_factory=lambda: RelocationSummary(0))
 
 
 def pack_prefix(
@@ -100,7 +100,7 @@ def pack_prefix(
     except BaseException:
         compressor.abort()
         raise
-    packer.facts.unpacked_size = stream.size
+    packer.summary.unpacked_size = stream.size
     return PackedLayer(
         Descriptor(compression.media_type, f"sha256:{output.hasher.hexdigest()}", output.size),
         stream.diff_id,
@@ -109,7 +109,7 @@ def pack_prefix(
         tuple(packer.textfiles),
         tuple(packer.binaries),
         tuple(packer.links),
-        packer.facts,
+        packer.summary,
     )
 
 
@@ -144,7 +144,7 @@ class _Packer:
         self.textfiles: List[str] = []
         self.binaries: List[str] = []
         self.links: List[str] = []
-        self.facts = RelocationSummary(len(prefix))
+        self.summary = RelocationSummary(len(prefix))
         self._prefix = prefix
         self._name = prefix.lstrip(b"/")
         self._search = PrefixSearch(old_prefixes)
@@ -268,28 +268,28 @@ class _Packer:
             raise PrefixChanged(f"packing {os.fsdecode(entry.path)}: it shrank while it was read")
 
     def _note(self, entry: Entry, scan: FileScan, descriptor: int) -> None:
-        """Add a file that holds an old prefix to its list, and to the facts."""
+        """Add a file that holds an old prefix to its list, and to the summary."""
         if scan.kind == TEXT:
             self.textfiles.append(os.fsdecode(entry.relative))
         elif scan.kind == OTHER:
-            self.facts.unknown_files += 1
+            self.summary.unknown_files += 1
         elif scan.kind == BINARY:
             self.binaries.append(os.fsdecode(entry.relative))
             self._count_strings(scan.hits, lambda offset, length: os.pread(descriptor, length, offset))
 
     def _count_strings(self, hits: Sequence[int], read_at: Callable[[int, int], bytes]) -> None:
-        facts = self.facts
-        facts.binaries += 1
-        facts.strings += len(hits)
+        summary = self.summary
+        summary.binaries += 1
+        summary.strings += len(hits)
         paths = read_paths(read_at)
         fixed = [at for at in hits if paths.is_fixed(at)]
-        facts.fixed_strings += len(fixed)
+        summary.fixed_strings += len(fixed)
         for at in fixed:
             text = read_at(at, _LONGEST_PREFIX)
             # the longest that matches is the one that a reader replaces
             length = max((len(prefix) for prefix in self._packages if text.startswith(prefix)), default=0)
             if length:
-                facts.shortest_fixed = min(facts.shortest_fixed or length, length)
+                summary.shortest_fixed = min(summary.shortest_fixed or length, length)
 
     def _add_build_info(self) -> None:
         document = {

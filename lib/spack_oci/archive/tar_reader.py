@@ -196,16 +196,16 @@ def _verify_checksum(block: bytes, field: bytes) -> None:
             raise CorruptArchive("a header in a tarball has a wrong checksum")
 
 
-def _number(field: bytes, what: str) -> int:
+def _number(field: bytes, name: str) -> int:
     if field[0] & 0x80:  # GNU: base 256; negative numbers (0xff) make no sense in any field that is read here
         if field[0] != 0x80:
-            raise CorruptArchive(f"a header in a tarball has a negative {what}")
+            raise CorruptArchive(f"a header in a tarball has a negative {name}")
         return int.from_bytes(field[1:], "big")
     digits = field.partition(b"\0")[0].strip(b" ")
     if not digits:
         return 0
     if not digits.isdigit() or b"8" in digits or b"9" in digits:
-        raise CorruptArchive(f"a header in a tarball has no valid {what}: {field!r}")
+        raise CorruptArchive(f"a header in a tarball has no valid {name}: {field!r}")
     return int(digits, 8)
 
 

@@ -63,13 +63,14 @@ class LayerKey:
 class KnownLayer:
     """A layer that a prefix was packed to; the blob itself may be gone.
 
-    ``facts``: of its relocation; ``origins``: mirror URLs that it was sent to, from which it may be mounted.
+    ``relocation_summary``: see ``package/relocation_summary.py``; ``origins``: mirror URLs that it was sent to, from
+    which it may be mounted.
     """
 
     descriptor: Descriptor
     diff_id: str
     tar_size: int
-    facts: Dict[str, Any]
+    relocation_summary: Dict[str, Any]
     origins: Tuple[str, ...] = ()
 
 
@@ -178,7 +179,7 @@ class BlobCache:
             "descriptor": layer.descriptor.to_dict(),
             "diff_id": layer.diff_id,
             "tar_size": layer.tar_size,
-            "facts": layer.facts,
+            "facts": layer.relocation_summary,
             "origins": list(layer.origins),
         }
         with storage_errors("writing to the blob cache"):

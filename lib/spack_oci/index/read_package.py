@@ -66,19 +66,19 @@ def package_from_push(
     descriptor: Descriptor,
     spec_document: Mapping[str, Any],
     layer: Layer,
-    facts: Mapping[str, Any],
+    relocation_summary: Mapping[str, Any],
     signed: bool = False,
 ) -> IndexedPackage:
     """Of a package that this process has pushed: no request. Raises NotAPackage."""
     # Spack's dictionaries hold tuples and ordered types of its own; what is read back from JSON does not
     nodes = nodes_of_document(json.loads(json.dumps(spec_document)), tag)
-    others = {name: int(value) for name, value in facts.items() if name != "prefix_length"}
+    others = {name: int(value) for name, value in relocation_summary.items() if name != "prefix_length"}
     entry = PackageEntry(
         tag=tag,
         manifest=descriptor,
         layer=Descriptor(layer.descriptor.media_type, layer.descriptor.digest, layer.descriptor.size),
         diff_id=layer.diff_id,
-        prefix_length=facts.get("prefix_length"),
+        prefix_length=relocation_summary.get("prefix_length"),
         relocation=others,
         pusher=f"spack-oci {__version__}",
         signed=signed,

@@ -254,14 +254,14 @@ def _spec_line(record: CatalogRecord) -> str:
 def _relocation(record: CatalogRecord) -> str:
     if record.prefix_length is None:
         return "a prefix of unknown length"
-    facts = record.relocation
+    summary = record.relocation
     text = f"a prefix of {record.prefix_length} characters"
-    if "strings" in facts:
-        text += f"; {counted(facts['strings'], 'string')} in {counted(facts.get('binaries', 0), 'binary file')}"
-    if "fixed_strings" in facts:
-        text += f", {facts['fixed_strings'] or 'none'} of which cannot grow"
-    if facts.get("unknown_files"):
-        text += f"; {counted(facts['unknown_files'], 'other file')} with it"
+    if "strings" in summary:
+        text += f"; {counted(summary['strings'], 'string')} in {counted(summary.get('binaries', 0), 'binary file')}"
+    if "fixed_strings" in summary:
+        text += f", {summary['fixed_strings'] or 'none'} of which cannot grow"
+    if summary.get("unknown_files"):
+        text += f"; {counted(summary['unknown_files'], 'other file')} with it"
     return text
 
 

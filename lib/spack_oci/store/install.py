@@ -27,7 +27,7 @@ from ..package.record import package_tag
 from ..relocate.aliases import Aliases, alias_directory
 from ..relocate.build_info import BUILD_INFO, BuildInfo
 from ..relocate.mapping import Relocation
-from ..relocate.preflight import check_facts
+from ..relocate.preflight import check_summary
 from ..util.files import atomic_write, storage_errors
 from ..util.progress import Reporter
 from .activation import Change, Changes, PathsHere, changes_of_image
@@ -146,8 +146,8 @@ class StoreSteps:
         store = self._source.open()
 
         def into_cache(remote: RemotePackage) -> bool:
-            if remote.facts:
-                check_facts(remote.facts, item.dag_hash, self._relocation(node), item.label)
+            if remote.relocation_summary:
+                check_summary(remote.relocation_summary, item.dag_hash, self._relocation(node), item.label)
             return fetch_into_cache(store, remote.layer, self._cache, progress)
 
         return fetch_package(store, tag, item.dag_hash, into_cache, self._source.indexes, self._source.guard)[0]
@@ -173,7 +173,7 @@ class StoreSteps:
                 dag_hash=item.dag_hash,
                 label=item.label,
                 compressed_size=fetched.layer.size,
-                announced=fetched.facts,
+                announced=fetched.relocation_summary,
                 # what is there and not in the database was left by an install that was killed
                 replace=os.path.lexists(item.prefix),
             )

@@ -143,10 +143,10 @@ def test_relocation_lists(root):
     assert document["relocate_links"] == ["lib/absolute"]
     assert document["relocate_textfiles"] == list(layer.relocate_textfiles)
     assert document["hash_to_prefix"] == {"abcdef": str(prefix)}
-    assert layer.facts.prefix_length == len(str(prefix))
-    assert layer.facts.unknown_files == 1
-    assert layer.facts.unpacked_size == layer.tar_size
-    assert (layer.facts.binaries, layer.facts.strings) == (1, 1)
+    assert layer.summary.prefix_length == len(str(prefix))
+    assert layer.summary.unknown_files == 1
+    assert layer.summary.unpacked_size == layer.tar_size
+    assert (layer.summary.binaries, layer.summary.strings) == (1, 1)
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "gzip:6"])
@@ -365,16 +365,16 @@ class TestFacts:
         return prefix
 
     def test_what_cannot_grow(self, root, program):
-        facts = packed(program, root)[0].facts
-        assert facts.binaries == 1
+        summary = packed(program, root)[0].summary
+        assert summary.binaries == 1
         # the two strings; neither the RPATH nor the source's directory in the debug information
-        assert facts.fixed_strings == 2
-        assert facts.strings > facts.fixed_strings + 1
+        assert summary.fixed_strings == 2
+        assert summary.strings > summary.fixed_strings + 1
         # of the two, only the first is a package's
-        assert facts.shortest_fixed == len(str(program))
-        assert facts.prefix_length == len(str(program))
+        assert summary.shortest_fixed == len(str(program))
+        assert summary.prefix_length == len(str(program))
 
     def test_a_damaged_binary_counts_as_fixed(self, root):
         prefix = make_prefix(root)
-        facts = packed(prefix, root)[0].facts
-        assert (facts.fixed_strings, facts.shortest_fixed) == (1, 0)
+        summary = packed(prefix, root)[0].summary
+        assert (summary.fixed_strings, summary.shortest_fixed) == (1, 0)

@@ -76,7 +76,7 @@ def test_everything_that_a_prefix_can_hold(store):
         .symlink("absolute", "/usr/bin/env")
         .hard_link("bin/same", "bin/run")
     )
-    facts = install(layer, store)
+    summary = install(layer, store)
     found = tree(new_prefix(store))
     del found[".spack/binary_distribution"], found[".spack/spec.json"]
     assert found == {
@@ -100,7 +100,7 @@ def test_everything_that_a_prefix_can_hold(store):
     }
     prefix = new_prefix(store)
     assert os.stat(f"{prefix}/bin/run").st_ino == os.stat(f"{prefix}/bin/same").st_ino
-    assert (facts.files, facts.old_prefix, leftovers(store)) == (12, OLD_PREFIX, [])
+    assert (summary.files, summary.old_prefix, leftovers(store)) == (12, OLD_PREFIX, [])
 
 
 def test_the_umask_does_not_matter_and_times_are_those_of_the_tarball(store):
@@ -128,7 +128,7 @@ def test_text_links_and_strings_are_relocated_on_their_way(store):
         .file(".spack/log", f"built in {OLD_PREFIX}")
         .symlink("other", OTHER_OLD_PREFIX + "/lib")
     )
-    facts = install(layer, store)
+    summary = install(layer, store)
     prefix = new_prefix(store)
     where = relocation(store)
     other = list(where.new_prefixes.values())[1]
@@ -137,7 +137,7 @@ def test_text_links_and_strings_are_relocated_on_their_way(store):
     assert found["bin/script"] == ("-rwxr-xr-x", f"#!/bin/sh {store}/bin/sbang\n".encode())
     assert found["other"][1] == other + "/lib"
     assert OLD_PREFIX in found[".spack/log"][1].decode(), "as in Spack, .spack is left as it is"
-    assert facts.relocated.text_files == ["x.pc", "bin/script"] and facts.relocated.links == ["other"]
+    assert summary.relocated.text_files == ["x.pc", "bin/script"] and summary.relocated.links == ["other"]
 
 
 def test_flow_yaml_of_vanilla_spack_is_read(store):
@@ -158,7 +158,7 @@ def test_files_that_do_not_fit_into_memory_are_patched_where_they_are(store, mon
     text = b"word " * 40_000 + OLD_PREFIX.encode() + b"/share\n"
     binary = b"\x7fELF" + filler + OLD_PREFIX.encode() + b"/lib/somewhere\0" + filler
     layer = Layer().file("t", text, listed="text").file("b", binary, 0o755, listed="binary").hard_link("b2", "b")
-    facts = install(layer, store)
+    summary = install(layer, store)
     found = tree(new_prefix(store))
     new = new_prefix(store).encode()
     if len(new) <= len(OLD_PREFIX):
@@ -167,7 +167,7 @@ def test_files_that_do_not_fit_into_memory_are_patched_where_they_are(store, mon
     assert len(found["b"][1]) == len(binary) and found["b"][0] == "-rwxr-xr-x"
     assert found["t"][1] == text.replace(OLD_PREFIX.encode(), new)
     assert os.stat(new_prefix(store) + "/b").st_mtime == 0
-    assert (facts.relocated.text_files, facts.relocated.binaries) == (["t"], ["b"])
+    assert (summary.relocated.text_files, summary.relocated.binaries) == (["t"], ["b"])
 
 
 def test_an_upstream_with_another_root_is_found_through_the_lists(store):
@@ -200,8 +200,8 @@ def test_a_store_below_a_directory_named_like_the_metadata(tmp_path):
     old = "/home/me/.spack/opt/tool-1.0"
     layer = Layer(old_prefix=old).file("README", b"x")
     prefix = str(tmp_path / "p")
-    facts = install_layer(io.BytesIO(layer.gzip()), GZIP, prefix, relocation(str(tmp_path)), dag_hash=HASH)
-    assert facts.old_prefix == old and os.path.exists(prefix + "/README")
+    summary = install_layer(io.BytesIO(layer.gzip()), GZIP, prefix, relocation(str(tmp_path)), dag_hash=HASH)
+    assert summary.old_prefix == old and os.path.exists(prefix + "/README")
 
 
 @pytest.mark.parametrize("compress", ["gzip", "zstd", "none", "two gzip members"])
@@ -213,8 +213,8 @@ def test_compressions(store, compress):
         "zstd": (zstandard.compress(tar), GZIP.replace("gzip", "zstd")),
         "none": (tar, "application/vnd.oci.image.layer.v1.tar"),
     }[compress]
-    facts = install(data, store, media_type=media_type, compressed_size=len(data))
-    assert facts.size > 3 << 20
+    summary = install(data, store, media_type=media_type, compressed_size=len(data))
+    assert summary.size > 3 << 20
 
 
 def fails(layer, store, error, match=None, **kwargs):
@@ -381,8 +381,8 @@ def test_programs_run_where_they_were_installed(store, tmp_path):
     layer = Layer()
     layer.file("bin/m", (build / "m").read_bytes(), 0o755, listed="binary")
     layer.file("lib/libl.so", (build / "libl.so").read_bytes(), 0o755, listed="binary")
-    facts = install(layer, store)
+    summary = install(layer, store)
     prefix = new_prefix(store)
     output = subprocess.run([f"{prefix}/bin/m"], check=True, capture_output=True, text=True).stdout.strip()
     assert os.path.realpath(os.path.dirname(output)) == os.path.realpath(f"{prefix}/share"), output
-    assert facts.relocated.binaries == ["bin/m", "lib/libl.so"]
+    assert summary.relocated.binaries == ["bin/m", "lib/libl.so"]

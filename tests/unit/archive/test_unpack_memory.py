@@ -65,7 +65,7 @@ class Stream:
 
 
 PLAIN = "application/vnd.oci.image.layer.v1.tar"
-facts = install_layer(Stream(), PLAIN, new_prefix(store), relocation(store), dag_hash=HASH)
+summary = install_layer(Stream(), PLAIN, new_prefix(store), relocation(store), dag_hash=HASH)
 # ru_maxrss counts what the parent had when it forked
 with open("/proc/self/status") as f:
     peak = int(next(line for line in f if line.startswith("VmHWM")).split()[1])
@@ -76,7 +76,7 @@ with open(new + "/lib/large.so", "rb") as f:
 assert new.encode() in tail and OLD_PREFIX.encode() not in tail, tail
 with open(new + "/share/large.txt", "rb") as f:
     assert new.encode() in f.read(1000)
-print(facts.size, peak // 1024)
+print(summary.size, peak // 1024)
 """
 
 

@@ -72,7 +72,7 @@ def test_a_config_that_is_gone_is_no_miss():
 def test_a_relocation_summary_that_is_no_number_is_none(annotations, expected):
     store = MemoryStore()
     put(store, annotations=annotations)
-    assert find_package(store, TAG).facts == expected
+    assert find_package(store, TAG).relocation_summary == expected
 
 
 def test_only_the_stores_word_makes_a_miss():

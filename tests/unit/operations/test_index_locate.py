@@ -40,7 +40,7 @@ def test_one_request_a_package(store, index):
     remote, data = fetch(store, index)
     assert data == b"the layer"
     assert store.log == [("open_blob", remote.layer.digest)]
-    assert (remote.dag_hash, remote.facts) == (PACKAGE["hash"], {"prefix_length": 63, "strings": 4})
+    assert (remote.dag_hash, remote.relocation_summary) == (PACKAGE["hash"], {"prefix_length": 63, "strings": 4})
     assert remote.diff_id is not None
 
 

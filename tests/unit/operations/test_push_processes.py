@@ -40,7 +40,7 @@ class TestProcesses:
             how = replace(settings, processes=processes, compression=Compression.parse(compression))
             result = push(store, packages, how)
             assert not result.failed
-            stores.append((store.tagged, set(store.blobs), [outcome.facts for outcome in result.outcomes]))
+            stores.append((store.tagged, set(store.blobs), [outcome.relocation_summary for outcome in result.outcomes]))
             assert result.bytes_read == sum(item.size for item in plan_push(MemoryStore(), packages).packages)
         assert stores[0] == stores[1]
         assert os.listdir(settings.stage) == []

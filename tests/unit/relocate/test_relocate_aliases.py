@@ -8,7 +8,7 @@ from spack_oci.archive.unpack.leading import old_prefix_in
 from spack_oci.errors import ConfigurationError, PrefixTooLong
 from spack_oci.relocate.aliases import Aliases, check_directory, prune_aliases, remove_aliases
 from spack_oci.relocate.mapping import PathMapping, Relocation
-from spack_oci.relocate.preflight import check_facts, check_lengths, expected_old_prefixes
+from spack_oci.relocate.preflight import check_lengths, check_summary, expected_old_prefixes
 from support.layers import OLD_PREFIX, Layer
 
 HASH = "abcdefghijklmnopqrstuvwxyz234567"
@@ -118,7 +118,7 @@ def test_an_alias_root_helps():
 
 
 @pytest.mark.parametrize(
-    "facts, fits",
+    "summary, fits",
     [
         ({}, True),
         ({"prefix_length": 51, "fixed_strings": 0, "shortest_fixed": 0}, True),
@@ -128,14 +128,14 @@ def test_an_alias_root_helps():
         ({"prefix_length": 200, "fixed_strings": 3, "shortest_fixed": 49}, True),
     ],
 )
-def test_what_the_pusher_counted_decides_without_a_download(facts, fits):
+def test_what_the_pusher_counted_decides_without_a_download(summary, fits):
     """Strings of the old root alone (2 characters here) are dead, and a package without strings always fits."""
     where = relocation("/o" + "n" * 46)
     if fits:
-        check_facts(facts, HASH, where, "tool@1")
+        check_summary(summary, HASH, where, "tool@1")
     else:
         with pytest.raises(PrefixTooLong, match="49 characters"):
-            check_facts(facts, HASH, where, "tool@1")
+            check_summary(summary, HASH, where, "tool@1")
 
 
 def test_the_old_prefix_in_the_first_bytes_of_a_tarball():

@@ -12,7 +12,7 @@ from spack_oci.relocate import patchelf
 from spack_oci.relocate.aliases import Aliases
 from spack_oci.relocate.files import FileRelocator
 from spack_oci.relocate.mapping import PathMapping, PrefixMap, Relocation
-from spack_oci.relocate.preflight import check_facts, check_lengths
+from spack_oci.relocate.preflight import check_lengths, check_summary
 from support.layers import NO_LIMIT
 
 HASH = "abcdefghijklmnopqrstuvwxyz234567"
@@ -126,9 +126,9 @@ def deep(longer):
 @needs_patchelf
 def test_the_preflight_lets_pass_what_patchelf_may_grow():
     check_lengths(OLD, HASH, deep(60), "m@1")
-    check_facts({"prefix_length": 41, "strings": 2, "fixed_strings": 0}, HASH, deep(60), "m@1")
+    check_summary({"prefix_length": 41, "strings": 2, "fixed_strings": 0}, HASH, deep(60), "m@1")
     with pytest.raises(PrefixTooLong, match="has 69"):
-        check_facts(
+        check_summary(
             {"prefix_length": 41, "strings": 2, "fixed_strings": 1, "shortest_fixed": 41}, HASH, deep(60), "m@1"
         )
 
@@ -137,8 +137,8 @@ def test_the_preflight_stops_what_nothing_can_grow(no_patchelf):
     with pytest.raises(PrefixTooLong, match="grow"):
         check_lengths(OLD, HASH, deep(60), "m@1")
     with pytest.raises(PrefixTooLong, match="grow"):
-        check_facts({"prefix_length": 41, "strings": 2, "fixed_strings": 0}, HASH, deep(60), "m@1")
-    check_facts({"prefix_length": 41, "strings": 0, "fixed_strings": 0}, HASH, deep(60), "m@1")
+        check_summary({"prefix_length": 41, "strings": 2, "fixed_strings": 0}, HASH, deep(60), "m@1")
+    check_summary({"prefix_length": 41, "strings": 0, "fixed_strings": 0}, HASH, deep(60), "m@1")
 
 
 @pytest.mark.parametrize("version, usable", [("patchelf 0.9", False), ("patchelf 0.13.1", True), ("nonsense", False)])

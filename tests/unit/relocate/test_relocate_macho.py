@@ -54,12 +54,12 @@ def test_the_callers_function_sees_the_complete_file_and_strings_come_after_it(t
             f.write(dylib("@rpath/libtool.dylib", [], [changes[OTHER_OLD_PREFIX]], [f"{OLD_PREFIX}/share/tool"]))
 
     where = relocation(str(store))
-    facts = install_layer(io.BytesIO(layer.gzip()), GZIP, new_prefix(str(store)), where, dag_hash=HASH, macho=macho)
+    summary = install_layer(io.BytesIO(layer.gzip()), GZIP, new_prefix(str(store)), where, dag_hash=HASH, macho=macho)
     ((path, seen),) = calls
-    assert path.endswith("/lib/libtool.dylib") and not path.startswith(facts.prefix + "/"), "before it is in place"
+    assert path.endswith("/lib/libtool.dylib") and not path.startswith(summary.prefix + "/"), "before it is in place"
     assert seen == LIBRARY
-    result = (store / facts.prefix / "lib" / "libtool.dylib").read_bytes()
+    result = (store / summary.prefix / "lib" / "libtool.dylib").read_bytes()
     assert OLD_PREFIX.encode() not in result
-    assert result.endswith(f"/{facts.prefix}/share/tool\0".encode()), "the strings of the code are ours"
+    assert result.endswith(f"/{summary.prefix}/share/tool\0".encode()), "the strings of the code are ours"
     assert b"@rpath/libtool.dylib" in result
-    assert facts.relocated.binaries == ["lib/libtool.dylib"], "what has to be signed again"
+    assert summary.relocated.binaries == ["lib/libtool.dylib"], "what has to be signed again"

@@ -29,8 +29,8 @@ MAPPING = PrefixMap((PathMapping(OLD_PREFIX.encode(), b"/n/tool", "h"), PathMapp
 def install(tmp_path, layer):
     """Install into ``tmp_path/s``; returns the prefix and what was relocated."""
     store = str(tmp_path / "s")
-    facts = install_layer(io.BytesIO(layer.gzip()), GZIP, new_prefix(store), relocation(store), dag_hash=HASH)
-    return facts.prefix, facts.relocated
+    summary = install_layer(io.BytesIO(layer.gzip()), GZIP, new_prefix(store), relocation(store), dag_hash=HASH)
+    return summary.prefix, summary.relocated
 
 
 def content(prefix, name):

@@ -27,7 +27,7 @@ class RemotePackage:
     #: URL of the store that it is in
     url: str = ""
     #: what its pusher told about relocation, see :class:`spack_oci.archive.pack.RelocationSummary`; empty: nothing
-    facts: Mapping[str, int] = field(default_factory=dict, repr=False)
+    relocation_summary: Mapping[str, int] = field(default_factory=dict, repr=False)
     #: None: the index, which this was found in, does not say
     config: Optional[Descriptor] = None
 

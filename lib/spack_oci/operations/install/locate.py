@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 def package_of_entry(entry: PackageEntry, dag_hash: str, url: str) -> RemotePackage:
     """What an install needs, without a request; ``document`` is empty."""
-    facts = dict(entry.relocation)
+    relocation_summary = dict(entry.relocation)
     if entry.prefix_length is not None:
-        facts["prefix_length"] = entry.prefix_length
-    return RemotePackage(entry.tag, dag_hash, entry.manifest, entry.layer, entry.diff_id, {}, url, facts)
+        relocation_summary["prefix_length"] = entry.prefix_length
+    return RemotePackage(entry.tag, dag_hash, entry.manifest, entry.layer, entry.diff_id, {}, url, relocation_summary)
 
 
 def indexed_package(

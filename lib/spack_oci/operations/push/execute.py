@@ -198,9 +198,9 @@ class _Push:
     def _warn_of_short_prefixes(self) -> None:
         """Once for all packages: only what is in the store counts, and only if something in it cannot grow."""
         short = [
-            outcome.facts["prefix_length"]
+            outcome.relocation_summary["prefix_length"]
             for outcome in self._outcomes.values()
-            if outcome.status == PUSHED and outcome.facts.get("fixed_strings")
+            if outcome.status == PUSHED and outcome.relocation_summary.get("fixed_strings")
         ]
         if short and min(short) < self._settings.short_prefix:
             self._reporter.warn(
@@ -266,7 +266,7 @@ class _Push:
         assert job.layer is not None
         found = ((self._layers.get(dag_hash), label) for dag_hash, label in job.package.runtime)
         layers = [Layer(layer.descriptor, layer.diff_id, label) for layer, label in found if layer is not None]
-        tag_job = TagJob(job.number, layers, job.layer.facts, is_new=job.sent > 0)
+        tag_job = TagJob(job.number, layers, job.layer.relocation_summary, is_new=job.sent > 0)
         if self._tag_processes is not None and not self._stop.is_set():
             future = self._tag_processes.submit(tag_job)
             future.add_done_callback(lambda done: self._events.put(_Event(self._tagged, job, done)))
@@ -289,7 +289,7 @@ class _Push:
                 seconds=job.seconds,
                 read=job.read,
                 sent=job.sent,
-                facts=job.layer.facts if job.layer else {},
+                relocation_summary=job.layer.relocation_summary if job.layer else {},
             )
         )
 
@@ -419,7 +419,7 @@ class _Push:
 
 
 def _known(packed: PackedLayer) -> KnownLayer:
-    return KnownLayer(packed.descriptor, packed.diff_id, packed.tar_size, packed.facts.to_dict())
+    return KnownLayer(packed.descriptor, packed.diff_id, packed.tar_size, packed.summary.to_dict())
 
 
 def created_from_environment() -> str:

@@ -10,7 +10,11 @@ from .outcome import PushResult
 def packages_of_push(result: PushResult) -> List[IndexedPackage]:
     return [
         package_from_push(
-            outcome.package.tag, outcome.manifest, outcome.package.spec_document, outcome.layer, outcome.facts
+            outcome.package.tag,
+            outcome.manifest,
+            outcome.package.spec_document,
+            outcome.layer,
+            outcome.relocation_summary,
         )
         for outcome in result.pushed
         if outcome.manifest is not None and outcome.layer is not None

@@ -30,7 +30,7 @@ class PackageOutcome:
     read: int = 0
     sent: int = 0
     #: see :class:`spack_oci.archive.pack.RelocationSummary`
-    facts: Dict[str, Any] = field(default_factory=dict)
+    relocation_summary: Dict[str, Any] = field(default_factory=dict)
     #: None: it was not to be signed
     signature: Optional[Written] = None
 

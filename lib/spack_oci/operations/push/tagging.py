@@ -28,11 +28,11 @@ MOST_PROCESSES = 4
 @dataclass(frozen=True)
 class TagJob:
     """``number``: of the package in the list that a :class:`Tagger` was made with; ``layers``: of its image, without
-    the base's; ``facts``: of its own layer; ``is_new``: that layer was not in the store before."""
+    the base's; ``relocation_summary``: of its own layer; ``is_new``: that layer was not in the store before."""
 
     number: int
     layers: Sequence[Layer]
-    facts: Mapping[str, Any]
+    relocation_summary: Mapping[str, Any]
     is_new: bool
 
 
@@ -70,7 +70,7 @@ class Tagger:
             base=self._settings.base,
             annotations={
                 PUSHER: f"spack-oci {__version__}",
-                **annotations_of_summary(job.facts),
+                **annotations_of_summary(job.relocation_summary),
                 **package.annotations,
                 **self._settings.annotations,
             },

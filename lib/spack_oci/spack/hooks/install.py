@@ -199,7 +199,7 @@ def _extract(spec: "spack.spec.Spec", fetched: fetching.FetchedPackage, replace:
             label=packages.label(spec),
             access=_access(spec),
             compressed_size=remote.layer.size,
-            announced=remote.facts,
+            announced=remote.relocation_summary,
             replace=replace,
             macho=macho,
             before_rename=lambda directory, _: _write_spliced_metadata(spec, directory) if spec.spliced else None,
