@@ -54,3 +54,26 @@ def test_a_mirror_is_not_waited_for():
         with pytest.raises(RateLimited):
             fetch(store, SMALL)
         assert registry.methods() == ["GET 429"]
+
+
+def test_a_wait_that_only_the_message_tells():
+    """As ghcr does: a fraction of a second, for which nobody should give up."""
+    body = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"retry-after: 10.305464ms, allowed: 2000/minute"}]}'
+    with fault_registry(Fault("GET", "/blobs/", status=429, body=body, times=999)) as registry:
+        with pytest.raises(RateLimited, match="TOOMANYREQUESTS") as error:
+            fetch(store_at(registry, retry=RetryPolicy(patience=0.03, max_retry_after=0.02)), SMALL)
+        assert error.value.retry_after == pytest.approx(0.0103, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"errors":[{"code":"DENIED","message":"You have exceeded a secondary rate limit"}]}',
+        b'\xef\xbb\xbf{"message":"secondary rate limit","typeKey":"x"}',
+    ],
+)
+def test_a_rate_limit_that_is_told_as_forbidden(body):
+    """As ghcr's secondary limit is: no advice about permissions."""
+    fault = Fault("GET", "/blobs/", status=403, body=body, times=9)
+    with fault_registry(fault) as registry, pytest.raises(RateLimited, match="secondary rate limit"):
+        fetch(store_at(registry), SMALL)

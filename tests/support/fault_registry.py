@@ -18,7 +18,7 @@ import threading
 import time
 from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Iterator, List, Optional
+from typing import Any, Iterator, List, Optional, Tuple
 
 from support.fault_protocol import Handler
 from support.fault_state import Behaviour, Fault, FaultRegistry
@@ -103,14 +103,23 @@ def parse_fault(text: str) -> Fault:
     return fault
 
 
+def parse_behaviour(text: str) -> Tuple[str, Any]:
+    name, _, value = text.partition("=")
+    kind = type(getattr(Behaviour(), name))
+    return name, value.lower() in ("1", "true", "yes") if kind is bool else kind(value)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="an in-memory OCI registry with faults, on the loopback interface")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--tls", action="store_true")
     parser.add_argument("--auth", choices=["basic", "bearer"])
     parser.add_argument("--fault", action="append", default=[], type=parse_fault, metavar="'METHOD PATH NAME=VALUE...'")
+    what = "field of Behaviour, e.g. rate=3 burst=3 retry_after=1"
+    parser.add_argument("--behaviour", nargs="+", default=[], type=parse_behaviour, metavar="NAME=VALUE", help=what)
     arguments = parser.parse_args()
-    with fault_registry(*arguments.fault, tls=arguments.tls, port=arguments.port, auth=arguments.auth) as registry:
+    behaviour = {"auth": arguments.auth, **dict(arguments.behaviour)}
+    with fault_registry(*arguments.fault, tls=arguments.tls, port=arguments.port, **behaviour) as registry:
         print(registry.url, f"(CA: {registry.ca})" if registry.ca else "", flush=True)
         shown = 0
         with contextlib.suppress(KeyboardInterrupt):

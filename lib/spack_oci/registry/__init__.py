@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""The distribution protocol.
+"""The client of OCI registries: the distribution specification, over HTTP.
 
-From the bottom up: ``retry``, ``credentials``, ``settings`` (policies and values); ``connections``, ``proxies``,
-``transport`` (one request, one answer); ``failures``, ``challenge``, ``tokens``, ``auth``; ``client`` (a request with
-authorization, redirects and retries); ``uploads``, ``stream``, ``downloads``, ``manifests`` (the verbs); ``store``
-(ContentStore); ``login``, ``probe`` (what the commands ``login`` and ``doctor`` do).
+- ``http/``: one request and its response. ``transport`` (the protocol, and what speaks it with a ``requests`` session:
+  ``session``, ``connections``, ``minimum_rate``, ``tls``, ``proxies``), ``response``, ``fields`` and ``urls`` (parsers
+  of what servers send), ``retry`` (policies), ``limiter`` and ``throttled`` (the rate that a host allows),
+  ``transport_errors`` and ``response_errors``.
+- ``auth/``: who asks. ``challenge``, ``tokens``, ``authorizer``; ``credentials``, ``docker_config``, ``helper``.
+- ``client``: a request with authorization, redirects and retries. On it, the verbs: ``existence``, ``uploads``,
+  ``stream`` and ``downloads``, ``manifests``.
+- ``store``: a repository as a ``ContentStore``. ``settings``: all that can be set.
+- ``login``, ``probe``: what the commands ``login`` and ``doctor`` do.
 """
 
 from .auth.credentials import Credentials, CredentialSource, StaticCredentials, VariableCredentials

@@ -35,7 +35,7 @@ class LogoutResult:
 
 
 def parse_key(text: str) -> Tuple[str, Repository]:
-    """``HOST[/PATH]``, also as a mirror URL: the key under which credentials are kept, and a place to try them at."""
+    """``HOST[/PATH]``, also as a mirror URL: the key of credentials, and a repository to try them at."""
     scheme, separator, rest = text.rstrip("/").partition("://")
     if not separator:
         scheme, rest = "oci", scheme
@@ -46,14 +46,14 @@ def parse_key(text: str) -> Tuple[str, Repository]:
     if "@" in rest:
         raise ConfigurationError("a registry is given without user and password", remedy="use --username")
     host, _, path = rest.partition("/")
-    place = parse_repository(f"{host}/{path or 'x'}", "http" if scheme.endswith("http") else "https", rest)
-    if place.host != host:  # a name without a dot: it was taken for a repository of Docker Hub
+    repository = parse_repository(f"{host}/{path or 'x'}", "http" if scheme.endswith("http") else "https", rest)
+    if repository.host != host:  # a name without a dot: it was taken for a repository of Docker Hub
         raise ConfigurationError(f"not a registry: {text!r}", remedy="write HOST, HOST:PORT or HOST/PATH")
-    return (f"{host}/{place.name}" if path else host), replace(place, name=place.name if path else "")
+    return (f"{host}/{repository.name}" if path else host), replace(repository, name=repository.name if path else "")
 
 
 def login(
-    place: Repository,
+    repository: Repository,
     credentials: Credentials,
     settings: RegistrySettings,
     *,
@@ -62,15 +62,15 @@ def login(
 ) -> LoginResult:
     """Try ``credentials`` at a registry, then store them.
 
-    ``place``: of parse_key; ``helper``: the one that the configuration names for it; else the one that the user's file
-    names (``credHelpers``, ``credsStore``), else the file itself, mode 0600. ``settings``: how to reach the registry;
-    its sources are only asked whether one of them hides what was stored. Raises Unauthorized, and stores nothing, when
-    the registry does not take the credentials.
+    ``repository``: of parse_key. ``helper``: the one that the configuration names for it; else the one that the user's
+    file names (``credHelpers``, ``credsStore``), else the file itself, mode 0600. ``settings``: how to reach the
+    registry; its sources are only asked whether one of them hides what was stored. Raises Unauthorized, and stores
+    nothing, when the registry does not take the credentials.
     """
-    key = key_of(place)
+    key = key_of(repository)
     warnings = []
-    if not verify(place, credentials, settings):
-        warnings.append(f"{place.host} did not ask for credentials, so these could not be tried")
+    if not verify(repository, credentials, settings):
+        warnings.append(f"{repository.host} did not ask for credentials, so these could not be tried")
     file = login_file(env)
     helper = helper or file.helper_for(key)
     if helper is not None:
@@ -83,21 +83,21 @@ def login(
         warnings.append(
             f"the secret is stored unencrypted (base64) in {file.path}; configure a credential helper to avoid this"
         )
-    hidden_by = _hidden_by(place, credentials, settings.credentials)
+    hidden_by = _hidden_by(repository, credentials, settings.credentials)
     if hidden_by:
         warnings.append(f"{hidden_by} has other credentials for {key}, which are used before these")
     return LoginResult(key, stored_in, tuple(warnings))
 
 
-def verify(place: Repository, credentials: Credentials, settings: RegistrySettings) -> bool:
+def verify(repository: Repository, credentials: Credentials, settings: RegistrySettings) -> bool:
     """Show ``credentials`` to the registry. False: it did not want to see any. Raises Unauthorized."""
-    key = key_of(place)
+    key = key_of(repository)
     only_these = replace(settings, credentials=[StaticCredentials(key, credentials, "your input")], mirrors=())
-    client = RegistryClient(place, only_these, transport_for(only_these))
+    client = RegistryClient(repository, only_these, transport_for(only_these))
     assert client.authorizer.credentials == credentials  # known from the start, so that no error shows them
     # without a repository the base of the API is all there is to ask for
-    urls = [f"{place.api_root}/"] + ([f"{place.endpoint}/tags/list?n=1"] if place.name else [])
-    scopes = frozenset({repository_scope(place.name, "pull")} if place.name else ())
+    urls = [f"{repository.api_root}/"] + ([f"{repository.endpoint}/tags/list?n=1"] if repository.name else [])
+    scopes = frozenset({repository_scope(repository.name, "pull")} if repository.name else ())
     for url in urls:
         try:
             response = client.call("GET", url, action=f"logging in to {key}", scopes=scopes, accept=(200,))
@@ -113,14 +113,14 @@ def verify(place: Repository, credentials: Credentials, settings: RegistrySettin
 
 
 def logout(
-    place: Repository,
+    repository: Repository,
     settings: RegistrySettings,
     *,
     helper: Optional[Helper] = None,
     env: Optional[Mapping[str, str]] = None,
 ) -> LogoutResult:
     """Forget what :func:`login` stored. Nothing to forget is no error: ``removed_from`` is empty then."""
-    key = key_of(place)
+    key = key_of(repository)
     file = login_file(env)
     removed: List[str] = []
     used = helper or file.helper_for(key)
@@ -128,7 +128,7 @@ def logout(
         removed.append(used.program)
     if file.erase(key, helper):
         removed.append(file.path)
-    known = find_credentials(settings.credentials, place.host, place.name)
+    known = find_credentials(settings.credentials, repository.host, repository.name)
     return LogoutResult(key, tuple(removed), (known.origin,) if known else ())
 
 
@@ -140,14 +140,14 @@ def login_file(env: Optional[Mapping[str, str]] = None) -> DockerConfig:
     return docker_config_file(env)
 
 
-def key_of(place: Repository) -> str:
-    return f"{place.host}/{place.name}" if place.name else place.host
+def key_of(repository: Repository) -> str:
+    return f"{repository.host}/{repository.name}" if repository.name else repository.host
 
 
-def _hidden_by(place: Repository, stored: Credentials, sources: Sequence[CredentialSource]) -> str:
+def _hidden_by(repository: Repository, stored: Credentials, sources: Sequence[CredentialSource]) -> str:
     """The source whose answer is not what was just stored."""
     try:
-        found = find_credentials(sources, place.host, place.name)
+        found = find_credentials(sources, repository.host, repository.name)
     except ConfigurationError as e:
         return f"a source that fails ({e.message})"
     return "" if found is None or found == stored else found.origin

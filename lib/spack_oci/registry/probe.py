@@ -36,6 +36,8 @@ CERTIFICATE_ENDS_SOON = 14
 _ACTIONS = ("pull", "push", "delete")
 #: a digest that nobody has
 NOWHERE = sha256_digest(b"spack oci doctor looks for something that is not there")
+#: why nothing can be deleted
+NOT_ALLOWED = "not allowed"
 _EVERY_STATUS = frozenset(range(200, 600))
 
 
@@ -347,7 +349,8 @@ def _referrers(store: RegistryStore) -> Check:
 def _delete(store: RegistryStore, allowed: _Allowed) -> Check:
     refused = deletion_refused(store)
     if refused:
-        allowed["delete"] = False
+        if refused == NOT_ALLOWED:  # else nobody may
+            allowed["delete"] = False
         return Check("delete", WARN, f"{refused}: `spack oci prune` will not work")
     allowed["delete"] = True
     return Check("delete", OK, "allowed")
@@ -358,7 +361,7 @@ def deletion_refused(store: RegistryStore) -> str:
     scopes = store.client.scopes("pull", "push", "delete")
     status = _ask(store, "DELETE", f"{store.repository.endpoint}/manifests/{NOWHERE}", scopes).status
     if status in (401, 403):
-        return "not allowed"
+        return NOT_ALLOWED
     return f"switched off ({status})" if status in (400, 405, 501) else ""
 
 

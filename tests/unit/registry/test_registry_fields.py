@@ -66,6 +66,8 @@ def test_range_of_an_upload(value, received):
         ("-1", None),
         ("soon", None),
         ("1.5", None),
+        ("1.5s", 1.5),
+        ("333.939671ms", 0.333939671),
         ("", None),
         (None, None),
         ("\u00b2", None),

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""One request, one response: transport, retry policies, errors of responses."""
+"""One request, one response: transport, parsers of what servers send, retry policies, rates, errors."""

@@ -17,6 +17,7 @@ _UPLOAD_RANGE = re.compile(r"(?:bytes=)?0*0-([0-9]{1,18})\Z", re.IGNORECASE)
 _LINK = re.compile(r"<([^>]*)>([^,<]*)")
 _RELATION = re.compile(r'rel\s*=\s*"?([^";]*)"?', re.IGNORECASE)
 _SECONDS = re.compile(r"[0-9]+\Z")
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,12})?)(ms|s)\Z")
 
 
 def parse_number(value: Optional[str]) -> Optional[int]:
@@ -67,13 +68,16 @@ def parse_upload_range(value: Optional[str]) -> Optional[int]:
 
 
 def parse_retry_after(value: Optional[str], now: Optional[float] = None) -> Optional[float]:
-    """Seconds in a ``Retry-After`` (RFC 9110, 10.2.3: seconds or a date).
+    """Seconds in a ``Retry-After`` (RFC 9110, 10.2.3: seconds or a date; ghcr writes ``333.939671ms``).
 
     ``now``: seconds since the epoch by the *server's* clock (its ``Date`` field) where known.
     """
     value = (value or "").strip()
     if _SECONDS.match(value):
         return float(value[:12])
+    duration = _DURATION.match(value)
+    if duration:
+        return float(duration.group(1)) * (0.001 if duration.group(2) == "ms" else 1.0)
     when = parse_date(value)
     return None if when is None else max(0.0, when - (time.time() if now is None else now))
 

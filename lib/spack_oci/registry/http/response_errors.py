@@ -45,11 +45,15 @@ def error_from_response(
         message += f"; the request was {identity}"
     if status == 401:
         return Unauthorized(message, status=status, codes=codes)
+    if status == 403 and "rate limit" in text.lower():  # ghcr's secondary limit
+        return RateLimited(message, status=status, codes=codes)
     if status == 403:
         return Forbidden(message, status=status, codes=codes)
     if status == 405:
         return UnexpectedResponse(message, status=status, codes=codes, remedy=_READ_ONLY)
     wait = retry_after(response)
+    if wait is None and status == 429:
+        wait = _said_retry_after(text)
     if wait is not None:
         message += f"; it asks to wait {wait:.0f} s"
     if status == 413:
@@ -74,15 +78,23 @@ def retry_after(response: Response) -> Optional[float]:
     return parse_retry_after(response.field("Retry-After"), parse_date(response.field("Date")))
 
 
+def _said_retry_after(text: str) -> Optional[float]:
+    """Of ghcr: ``TOOMANYREQUESTS: retry-after: 10.305464ms, allowed: 2000/minute``."""
+    _, found, rest = text.lower().partition("retry-after:")
+    return parse_retry_after(rest.split(",")[0]) if found else None
+
+
 def parse_error_body(body: bytes, secrets: Iterable[str] = ()) -> Tuple[List[str], str]:
-    """The codes and one line of text of a distribution-spec error document; of anything else, nothing."""
+    """The codes and one line of text of a distribution-spec error document, or of one with a ``message``; of anything
+    else, nothing."""
     try:
-        errors = json.loads(body)["errors"]
+        document = json.loads(body)
+        errors = document.get("errors") or [{"message": document["message"]}]
         found = [(str(e.get("code", "")), str(e.get("message") or "")) for e in errors if isinstance(e, dict)]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return [], ""
     codes = [_presentable(code, secrets) for code, _ in found if code]
-    text = "; ".join(f"{code}: {message}" if message else code for code, message in found)
+    text = "; ".join(": ".join(filter(None, (code, message))) for code, message in found)
     return codes, _presentable(text, secrets)[:_SHOWN]
 
 
