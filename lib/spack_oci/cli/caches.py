@@ -5,9 +5,9 @@ import functools
 import os
 import sys
 import tempfile
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Union
 
-from ..content import ContentStore
+from ..content import ContentReader, ContentStore
 from ..descriptor import parse_json
 from ..errors import ConfigurationError, NotFound
 from ..index.index_cache import CachedIndex, IndexCache, load_index
@@ -19,6 +19,7 @@ from . import settings
 from .output import info, warn
 
 if TYPE_CHECKING:
+    from ..index.read import IndexDocument, KnownIndex, NotModified
     from ..index.update import UpdateSettings
     from ..operations.trust.guard import Guard
 
@@ -87,7 +88,26 @@ def index_settings(word: str) -> "UpdateSettings":
 
 
 def index_cache() -> IndexCache:
-    return IndexCache(settings.read().index_directory)
+    return IndexCache(settings.read().index_directory, fetch=_fetch_under_policy)
+
+
+def _fetch_under_policy(
+    url: str, store: ContentReader, known: "Optional[KnownIndex]"
+) -> "Union[IndexDocument, NotModified]":
+    from ..index.read import fetch_index
+
+    options = settings.read()
+    if not options.trust.get("policies"):
+        return fetch_index(store, known)
+    from ..configuration.trust import policy_of
+    from ..operations.trust.generations import Generations
+    from ..operations.trust.trusted_index import TrustedIndex
+
+    policy = policy_of(options.trust, url, settings.absolute)
+    if not policy.active:
+        return fetch_index(store, known)
+    generations = Generations(options.trust_directory)
+    return TrustedIndex(policy, open_cache(url), generations, warn, jobs=options.transfer_jobs).fetch(store, known)
 
 
 def read_index(word: str) -> CachedIndex:
@@ -122,7 +142,7 @@ def guard_of(word: str, unsigned: bool = False) -> Optional["Guard"]:
     if unsigned:
         warn(f"signatures of {store.url} are not checked (--no-check-signature)")
         return None
-    return Guard(policy, store, warn)
+    return Guard(policy, store, warn, index_cache())
 
 
 def read_source(word: str, unsigned: bool = False) -> Source:

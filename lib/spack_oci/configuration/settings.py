@@ -67,6 +67,11 @@ class Settings:
         return parse_url(f"{location.url[: -len(location.name)]}{name}")
 
     @property
+    def trust_directory(self) -> str:
+        """What was seen of signed indexes; nothing cleans it."""
+        return os.path.join(self.cache_root, "trust")
+
+    @property
     def index_directory(self) -> str:
         """What was last known of the indexes of caches."""
         return os.path.join(self.cache_root, "indexes")

@@ -7,6 +7,7 @@
     DIR/KEY/DIGEST.zst            our document, as it was fetched
     DIR/KEY/DIGEST.table          the table of its frames
     DIR/KEY/DIGEST.json           Spack's database, if our document does not give it
+    DIR/KEY/DIGEST.signatures     a line for each signed package, where a policy wants to know
     DIR/KEY/DIGEST.entries        a line for each package, {"hash":...,"package":{...}}: found without parsing the rest
 
 Files are named by what they hold and renamed into place, ``meta.json`` last, so that several processes may use and fill
@@ -23,7 +24,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Union
 
 from ..content import ContentReader
 from ..descriptor import canonical_json, parse_json
-from ..errors import InvalidContent, NotFound, SpackOciError, StorageError
+from ..errors import InvalidContent, NotFound, SpackOciError, StorageError, TrustError
 from ..util.files import atomic_write, storage_errors
 from ..util.threads import DaemonPool
 from .entry import PackageEntry
@@ -31,8 +32,14 @@ from .frames import decompress
 from .lines import database_from_lines, entry_lines
 from .publish import DOCUMENT_TAG
 from .read import IndexDocument, KnownIndex, NotModified, OldDocument, fetch_index
+from .signature_table import SignedPackage
 
 _META = "meta.json"
+
+#: (URL of the mirror, where its index is, what is known of it, what gives the document that is known)
+Fetch = Callable[
+    [str, ContentReader, Optional[KnownIndex], Callable[[], Optional[OldDocument]]], Union[IndexDocument, NotModified]
+]
 
 
 @dataclass(frozen=True)
@@ -58,9 +65,22 @@ class CachedIndex:
 class IndexCache:
     """``directory`` is made when something is kept. All methods raise StorageError for the disk's own troubles."""
 
-    def __init__(self, directory: str, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, directory: str, now: Callable[[], float] = time.time, fetch: Optional[Fetch] = None) -> None:
+        """``fetch``: how the index of a mirror is fetched; default: :func:`fetch_index`."""
         self._directory = directory
         self._now = now
+        self._fetch = fetch
+
+    def fetch(self, url: str, store: ContentReader, known: Optional[KnownIndex]) -> Union[IndexDocument, NotModified]:
+        """What the mirror has now. Raises what :func:`fetch_index` raises, and TrustError."""
+
+
+        def old_document() -> Optional[OldDocument]:
+            return self.old_document(url)
+
+        if self._fetch is None:
+            return fetch_index(store, known, old_document)
+        return self._fetch(url, store, known, old_document)
 
     def load(self, url: str) -> Optional[CachedIndex]:
         """What is kept for a mirror. None: nothing, or nothing that can be read."""
@@ -122,7 +142,9 @@ class IndexCache:
         document = f"{stem}.zst" if index.document is not None else ""
         table = f"{stem}.table" if index.table else ""
         # ours gives the database, unless it is older, or has packages that Spack could not read
-        database = "" if index.source == DOCUMENT_TAG and not index.left_out else f"{stem}.json"
+        whole = index.source == DOCUMENT_TAG and not index.left_out and not index.is_filtered
+        database = "" if whole else f"{stem}.json"
+        signatures = f"{stem}.signatures" if index.signatures else ""
         entries = f"{stem}.entries"
         packages = b"".join(entry_lines(decompress(index.document))) if index.document is not None else b""
         meta = {
@@ -137,6 +159,7 @@ class IndexCache:
             "table": table,
             "database": database,
             "entries": entries,
+            "signatures": signatures,
         }
         with storage_errors(f"keeping the index of {url}"):
             os.makedirs(self._path(url), exist_ok=True)
@@ -146,9 +169,11 @@ class IndexCache:
                 self._write(url, table, index.table)
             if database:
                 self._write(url, database, index.data)
+            if signatures:
+                self._write(url, signatures, index.signatures)
             self._write(url, entries, packages)
             self._write(url, _META, canonical_json(meta))
-            self._remove_others(url, {document, table, database, entries, _META})
+            self._remove_others(url, {document, table, database, entries, signatures, _META})
 
     def confirm(self, url: str) -> None:
         """The registry has just said that what is kept is current."""
@@ -164,11 +189,27 @@ class IndexCache:
 
     def lookup(self, url: str, dag_hash: str) -> Optional[PackageEntry]:
         """What is known of one package, in about a millisecond whatever the size of the index."""
+        line = self._line(url, "entries", dag_hash)
+        try:
+            return None if line is None else PackageEntry.from_dict(parse_json(line, "the cached index")["package"])
+        except (KeyError, InvalidContent):
+            return None
+
+    def lookup_signatures(self, url: str, dag_hash: str) -> Optional[SignedPackage]:
+        """What is known of the signatures of one package."""
+        line = self._line(url, "signatures", dag_hash)
+        try:
+            return None if line is None else SignedPackage.from_line(line)[1]
+        except InvalidContent:
+            return None
+
+    def _line(self, url: str, kind: str, dag_hash: str) -> Optional[bytes]:
+        """The one of a package in the file of ``kind``."""
         meta = self._meta(url)
-        if meta is None or not meta.get("entries"):
+        if meta is None or not meta.get(kind):
             return None
         try:
-            with open(self._path(url, meta["entries"]), "rb") as f, contextlib.ExitStack() as stack:
+            with open(self._path(url, meta[kind]), "rb") as f, contextlib.ExitStack() as stack:
                 if os.fstat(f.fileno()).st_size == 0:
                     return None
                 data = stack.enter_context(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ))
@@ -176,9 +217,8 @@ class IndexCache:
                 if at < 0:
                     return None
                 data.seek(at)
-                line = data.readline()
-            return PackageEntry.from_dict(parse_json(line, "the cached index")["package"])
-        except (FileNotFoundError, KeyError, InvalidContent):
+                return data.readline()
+        except FileNotFoundError:
             return None
         except OSError as e:
             raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
@@ -220,7 +260,7 @@ def refresh_index(cache: IndexCache, url: str, store: ContentReader) -> Union[In
     Raises NotFound when the mirror has no index, after which nothing is kept; and what :func:`fetch_index` raises.
     """
     try:
-        found = fetch_index(store, cache.known(url), lambda: cache.old_document(url))
+        found = cache.fetch(url, store, cache.known(url))
     except NotFound:
         cache.drop(url)
         raise
@@ -246,14 +286,14 @@ def load_index(
         if kept is not None:
             return kept
     try:
-        found = fetch_index(open_store(), known, lambda: cache.old_document(url))
+        found = cache.fetch(url, open_store(), known)
         if isinstance(found, NotModified):
             kept = cache.load(url)
             if kept is not None:
                 cache.confirm(url)
                 return CachedIndex(kept.index)
-            found = fetch_index(open_store())
-    except NotFound:
+            found = cache.fetch(url, open_store(), None)
+    except (NotFound, TrustError):
         raise
     except SpackOciError as e:
         kept = cache.load(url) if known is not None else None

@@ -15,7 +15,7 @@ another manifest than the one that is there, and readers take ``index.spack``.
 """
 
 import contextlib
-from typing import Iterator, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
 
 from ..content import BytesSource, ContentReader, Presence, RepositoryWriter, put_bytes, read_blob
 from ..content.interfaces import BlobReader, ManifestReader
@@ -30,8 +30,9 @@ from ..descriptor import (
 )
 from ..errors import IndexUpdateError, InvalidContent, ResponseError
 from ..util.schemas import validate
-from .frames import MAX_DATABASE_SIZE, compress, table_of
+from .frames import MAX_DATABASE_SIZE, compress, decompress, table_of
 from .model import PackageIndex
+from .signature_table import MAX_SIGNATURES_SIZE, SIGNATURES_TYPE, SignatureTable, lines_of_table, table_of_lines
 
 #: Spack's index
 DATABASE_TAG = "index.spack"
@@ -49,6 +50,9 @@ NAMED_DATABASE = "org.spack-oci.index.database"
 #: in the manifest of ``index.spack``: digest of our document. In ours: the same, if ``index.spack`` has it
 NAMED_DOCUMENT = "org.spack-oci.index.document"
 PACKAGES = "org.spack-oci.index.packages"
+#: what a key says of the index (:mod:`spack_oci.trust.statement`), and its signature
+STATEMENT = "org.spack-oci.index.statement"
+STATEMENT_SIGNATURE = "org.spack-oci.index.statement.signature"
 
 MAX_DOCUMENT_SIZE = 1 << 30
 MAX_TABLE_SIZE = 32 << 20
@@ -71,6 +75,15 @@ class DocumentManifest(NamedTuple):
     is_named: bool
     #: the table of the document's frames; None in an older index
     table: Optional[Descriptor]
+    #: the layer with the signatures of packages, if there is one
+    signatures: Optional[Descriptor] = None
+    #: what a key says of the index, and its signature (base64), as they stand there; empty: nobody has signed it
+    statement: str = ""
+    statement_signature: str = ""
+
+
+#: (digest of the document, of the layer with signatures or None) -> (statement, signature), as in DocumentManifest
+SignStatement = Callable[[str, Optional[str]], Tuple[str, str]]
 
 
 class Published(NamedTuple):
@@ -82,9 +95,15 @@ class Published(NamedTuple):
     document: Descriptor
 
 
-def publish(store: RepositoryWriter, index: PackageIndex) -> Published:
+def publish(
+    store: RepositoryWriter,
+    index: PackageIndex,
+    signatures: Optional[SignatureTable] = None,
+    sign: Optional[SignStatement] = None,
+) -> Published:
     """Write both documents, ours last. The index holds no node that is not needed (:meth:`PackageIndex.prune`).
 
+    ``signatures``: of its packages; ``sign``: makes a statement about the index; None: it is not signed.
     Raises IndexUpdateError where the tags of a repository cannot be moved, and the errors of the store.
     """
     config = put_bytes(store, _EMPTY, OCI_CONFIG)
@@ -92,10 +111,13 @@ def publish(store: RepositoryWriter, index: PackageIndex) -> Published:
     frames = compress(index.lines())
     document = _put_new(store, b"".join(frames), DOCUMENT_TYPE)
     table = _put_new(store, table_of(frames), TABLE_TYPE)
+    signed = _put_new(store, b"".join(compress(lines_of_table(signatures))), SIGNATURES_TYPE) if signatures else None
     with _immutable_tags_named(store):
         data = database_manifest_bytes(config, database, document)
         database_manifest = store.put_manifest(data, OCI_MANIFEST, DATABASE_TAG)
-        data = document_manifest_bytes(document, table, database_manifest.digest, database.digest, len(index))
+        data = document_manifest_bytes(
+            document, table, database_manifest.digest, database.digest, len(index), signed, sign
+        )
         document_manifest = store.put_manifest(data, OCI_MANIFEST, DOCUMENT_TAG)
     return Published(database_manifest, document_manifest, database, document)
 
@@ -135,20 +157,32 @@ def database_manifest_bytes(config: Descriptor, database: Descriptor, document: 
 
 
 def document_manifest_bytes(
-    document: Descriptor, table: Optional[Descriptor], named_manifest: str, named_database: str, packages: int
+    document: Descriptor,
+    table: Optional[Descriptor],
+    named_manifest: str,
+    named_database: str,
+    packages: int,
+    signatures: Optional[Descriptor] = None,
+    sign: Optional[SignStatement] = None,
 ) -> bytes:
+    """``signatures``: the layer of those of packages, if there are any; ``sign``: makes a statement about both."""
+    statement: Dict[str, str] = {}
+    if sign is not None:
+        text, signature = sign(document.digest, signatures.digest if signatures else None)
+        statement = {STATEMENT: text, STATEMENT_SIGNATURE: signature}
     return canonical_json(
         {
             "mediaType": OCI_MANIFEST,
             "schemaVersion": 2,
             "artifactType": ARTIFACT_TYPE,
             "config": Descriptor.of(_EMPTY, OCI_EMPTY).to_dict(),
-            "layers": [layer.to_dict() for layer in (document, table) if layer is not None],
+            "layers": [layer.to_dict() for layer in (document, table, signatures) if layer is not None],
             "annotations": {
                 NAMED_DATABASE: named_database,
                 NAMED_DOCUMENT: document.digest,
                 PACKAGES: str(packages),
                 NAMED_MANIFEST: named_manifest,
+                **statement,
             },
         }
     )
@@ -168,10 +202,23 @@ def read_document_manifest(store: ManifestReader) -> DocumentManifest:
         annotations[NAMED_DATABASE],
         annotations.get(NAMED_DOCUMENT) == document.digest,
         next((other for other in others if other.media_type == TABLE_TYPE), None),
+        next((other for other in others if other.media_type == SIGNATURES_TYPE), None),
+        annotations.get(STATEMENT, ""),
+        annotations.get(STATEMENT_SIGNATURE, ""),
     )
     if document.media_type not in (DOCUMENT_TYPE, _OLDER_TYPE):
         raise InvalidContent(f"{label} has the media type {ascii(document.media_type)[:80]}, not {DOCUMENT_TYPE}")
     return found
+
+
+def read_signatures(store: BlobReader, manifest: DocumentManifest) -> bytes:
+    """The layer with the signatures of packages as it is stored, compressed and verified; empty if there is none."""
+    return b"" if manifest.signatures is None else read_blob(store, manifest.signatures, MAX_SIGNATURES_SIZE)
+
+
+def signature_table(data: bytes) -> SignatureTable:
+    """What :func:`read_signatures` returned, as a table. Raises InvalidContent."""
+    return table_of_lines(decompress(data)) if data else {}
 
 
 def read_document(store: BlobReader, manifest: DocumentManifest) -> bytes:

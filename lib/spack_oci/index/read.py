@@ -61,6 +61,10 @@ class IndexDocument:
     table: bytes = field(default=b"", repr=False)
     #: label of a package that is not in ``data`` because Spack could not read it -> why
     left_out: Mapping[str, str] = field(default_factory=dict)
+    #: a line for each signed package (:mod:`.signature_table`); empty: not fetched
+    signatures: bytes = field(default=b"", repr=False)
+    #: ``data`` has not all that ``document`` would give
+    is_filtered: bool = False
 
     @property
     def known(self) -> KnownIndex:
@@ -121,7 +125,7 @@ def fetch_index(
         if known is not None and (known.digest, known.document) == (ours.named_database, ours.document.digest):
             return NotModified(known.digest)
         try:
-            return _fetch_document(store, ours, old_document)
+            return fetch_document(store, ours, old_document)
         except (NotFound, InvalidContent, DigestMismatch) as e:
             if current is None:
                 raise
@@ -130,9 +134,12 @@ def fetch_index(
     return _fetch_database(store, current, ours, known, reason)
 
 
-def _fetch_document(
-    store: ContentReader, ours: DocumentManifest, old_document: Callable[[], Optional[OldDocument]]
+def fetch_document(
+    store: ContentReader,
+    ours: DocumentManifest,
+    old_document: Callable[[], Optional[OldDocument]] = lambda: None,
 ) -> IndexDocument:
+    """Ours, whatever Spack's is. Raises NotFound, InvalidContent, DigestMismatch."""
     table = read_blob(store, ours.table, MAX_TABLE_SIZE) if ours.table is not None else b""
     document = _assembled(store, ours.document, table, old_document())
     if document is None:

@@ -93,6 +93,7 @@ from .publish import (
 )
 from .read_package import IndexedPackage
 from .read_tags import ListedButMissing, read_digests, read_packages
+from .update_signatures import IndexSignatures, SignatureUpdate
 
 T = TypeVar("T")
 Warn = Callable[[str], None]
@@ -139,6 +140,8 @@ class UpdateSettings:
     reporter: Reporter = field(default_factory=Silent)
     #: where the index is, if not in the repository of the packages
     index_store: Optional[RepositoryWriter] = None
+    #: of packages, and who signs the index; None: the signatures that it has are kept
+    signatures: Optional[IndexSignatures] = None
 
 
 @dataclass(frozen=True)
@@ -276,6 +279,7 @@ class _Writer:
         #: (digest of a document manifest, its packages): what was seen or written last
         self._last: Tuple[Optional[str], PackageIndex] = (None, PackageIndex())
         self._before = PackageIndex()
+        self._signatures = SignatureUpdate(self._index_store, settings.signatures)
 
     def run(self, full: bool, compare_digests: bool, patient: bool) -> IndexUpdate:
         """``patient``: leave the tags of others to them at first.
@@ -374,6 +378,8 @@ class _Writer:
             return False
         if any(tag not in look.packages.tags for tag in self._own) or self._outdated(look):
             return False
+        if not self._signatures.is_complete(look.document, look.packages, look.signed):
+            return False
         return not self._missing(look) and not self._gone(look) and not _newly_signed(look.packages, look.signed)
 
     def _missing(self, look: _Look) -> Set[str]:
@@ -440,9 +446,13 @@ class _Writer:
         for dag_hash, entry in _newly_signed(self._known, look.signed):
             self._known.replace_entry(dag_hash, replace(entry, signed=True))
         self._known.prune()
+        signatures = self._signatures
+        table = signatures.new_table(look.document, look.packages, self._known, look.signed)
         if look.is_consistent and self._known.is_same_as(look.packages):
-            return None
-        published = publish(self._index_store, self._known)
+            is_complete = signatures.is_complete(look.document, look.packages, look.signed)
+            if is_complete and table == signatures.table_of(look.document):
+                return None
+        published = publish(self._index_store, self._known, table, signatures.sign(look.document))
         written = PackageIndex()
         for tag in self._known.tags:
             written.adopt(self._known, tag)

@@ -15,7 +15,7 @@ from ..content import ContentStore, Progress
 from ..content.blob_cache import BlobCache, with_room
 from ..content.cached_fetch import fetch_into_cache, use_cached
 from ..descriptor import VerifyingReader
-from ..errors import InvalidContent, SpackOciError
+from ..errors import InvalidContent, SpackOciError, TrustError
 from ..index.index_cache import IndexCache, refresh_index
 from ..operations.install.fetch import RemotePackage
 from ..operations.install.locate import PackageGuard, fetch_package
@@ -73,6 +73,13 @@ def index_cache() -> IndexCache:
     return IndexCache(os.path.join(settings.read().cache_root, "indexes"))
 
 
+def fetching_index_cache(others: Sequence["spack.mirrors.mirror.Mirror"] = ()) -> IndexCache:
+    """The same, for who fetches indexes: under the policies of configured mirrors and of ``others``."""
+    from . import trust
+
+    return IndexCache(os.path.join(settings.read().cache_root, "indexes"), fetch=trust.index_fetch(others))
+
+
 #: when this process, or the one that it was forked from, began to read indexes
 _STARTED = time.time()
 #: URLs whose index need not be asked for again in this process
@@ -84,7 +91,7 @@ def confirm_indexes(configured: Sequence["spack.mirrors.mirror.Mirror"]) -> None
 
     Without that, an install of a concrete spec, for which Spack fetches no index, would take packages as they were
     when it last fetched one. A mirror without a kept index is left alone, and one that cannot be asked, too: the
-    install will meet its failure.
+    install will meet its failure. Raises TrustError for an index that the policy of its mirror refuses.
     """
     cache = index_cache()
     pending = []
@@ -99,14 +106,21 @@ def confirm_indexes(configured: Sequence["spack.mirrors.mirror.Mirror"]) -> None
 
     if not pending:
         return
+    cache = fetching_index_cache(configured)
 
-    def confirm(item: Tuple[str, ContentStore]) -> None:
-        with contextlib.suppress(SpackOciError):
+    def confirm(item: Tuple[str, ContentStore]) -> Optional[TrustError]:
+        try:
             refresh_index(cache, *item)
+        except TrustError as e:
+            return e
+        except SpackOciError:
+            pass
+        return None
 
     with DaemonPool(8, "index") as pool:
-        for _ in pool.map(confirm, pending):
-            pass
+        refused = [error for error in pool.map(confirm, pending) if error is not None]
+    if refused:
+        raise refused[0]
 
 
 def tag_of(spec: "spack.spec.Spec") -> str:

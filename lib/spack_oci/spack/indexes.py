@@ -10,17 +10,19 @@ import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
 
 from ..content import ContentStore
-from ..errors import IndexUpdateError, InvalidContent, NotFound, SpackOciError, StorageError
+from ..errors import IndexUpdateError, InvalidContent, NotFound, SpackOciError, StorageError, TrustError
 from ..index.index_cache import IndexCache, describe_age, refresh_index
-from ..index.read import IndexDocument, NotModified, fetch_index
+from ..index.read import IndexDocument, NotModified
 from ..index.update import IndexUpdate, UpdateSettings, merge_pushed, update_index
 from ..operations.push.index_entries import packages_of_push
 from ..operations.push.outcome import PushResult
+from ..operations.trust.write import Written
 from ..reference import is_oci_url, parse_url
+from ..trust.signers import Signer
 from ..util.text import counted
 from ..util.threads import DaemonPool
 from . import compat, mirrors, settings
-from .fetching import index_cache
+from .fetching import fetching_index_cache, index_cache
 from .node_reader import check_nodes
 from .output import reporter
 
@@ -41,6 +43,17 @@ def update(
 
 
 def update_settings(mirror: "spack.mirrors.mirror.Mirror") -> UpdateSettings:
+    """With the index signed by whom oci:signing names, if it names somebody."""
+    from . import trust
+
+    return _update_settings(mirror, (), trust.signer())
+
+
+def _update_settings(
+    mirror: "spack.mirrors.mirror.Mirror", written: Sequence[Written], signer: Optional[Signer]
+) -> UpdateSettings:
+    from . import trust
+
     shown = reporter()
     return UpdateSettings(
         jobs=settings.read().transfer_jobs,
@@ -48,6 +61,7 @@ def update_settings(mirror: "spack.mirrors.mirror.Mirror") -> UpdateSettings:
         reporter=shown,
         check_nodes=check_nodes,
         index_store=mirrors.open_index_store(mirror, mirrors.PUSH),
+        signatures=trust.index_signing(mirror, written, signer),
     )
 
 
@@ -76,14 +90,25 @@ def without_index(mirror: "spack.mirrors.mirror.Mirror", word: str) -> NotFound:
     return NotFound(f"{mirror.fetch_url} has no index", remedy=f"make one with `spack oci update-index {word}`")
 
 
-def update_after_push(mirror: "spack.mirrors.mirror.Mirror", result: PushResult) -> IndexUpdate:
-    """Make the index name what was pushed, whoever else is writing it."""
+def update_after_push(
+    mirror: "spack.mirrors.mirror.Mirror", result: PushResult, signer: Optional[Signer] = None
+) -> IndexUpdate:
+    """Make the index name what was pushed, whoever else is writing it. ``signer``: of packages and index."""
     store = mirrors.open_store(mirror, mirrors.PUSH)
+    written = [outcome.signature for outcome in result.pushed if outcome.signature is not None]
     try:
-        return merge_pushed(store, packages_of_push(result), update_settings(mirror))
+        return merge_pushed(store, packages_of_push(result), _update_settings(mirror, written, signer))
     except IndexUpdateError as e:
         pushed = f"{counted(len(result.pushed), 'package')} pushed, but not in the index: "
         raise IndexUpdateError(pushed + e.message, remedy=e.remedy) from e
+
+
+def update_after_signing(
+    mirror: "spack.mirrors.mirror.Mirror", written: Sequence[Written], signer: Signer
+) -> IndexUpdate:
+    """Have the index hold signatures that were just made, and sign it."""
+    store = mirrors.open_store(mirror, mirrors.PUSH)
+    return update_index(store, _update_settings(mirror, written, signer), compare_digests=False)
 
 
 def print_update(mirror: "spack.mirrors.mirror.Mirror", update: IndexUpdate) -> None:
@@ -117,6 +142,8 @@ def fetch_and_cache_index(original: Callable, self: Any, metadata: Any, cache_en
         index = _at_once.fetch(metadata.url, lambda url: _known_digest(self, url))
     except NotFound:
         return compat.no_index(metadata.url)
+    except TrustError as e:
+        raise compat.index_error(f"the index of {metadata.url} is refused: {e}") from e
     except SpackOciError as e:
         if cache_entry.get("index_path"):
             age = describe_age(index_cache().age(parse_url(metadata.url).url))
@@ -167,8 +194,8 @@ class _AtOnce:
 
     def _ask(self, urls: Sequence[str], known_digest: Callable[[str], Optional[str]]) -> None:
         self._outcomes.clear()
-        cache, asked = index_cache(), time.monotonic()
         urls = list(dict.fromkeys(urls))
+        cache, asked = fetching_index_cache([mirror_of_url(url) for url in urls]), time.monotonic()
         with DaemonPool(min(len(urls), _MIRRORS_AT_ONCE), "fetch-index") as pool:
             running = {}
             for url in urls:
@@ -204,10 +231,10 @@ def _fetch(
         found = refresh_index(cache, url, store)
         if isinstance(found, NotModified) and found.digest != known_digest:  # Spack's copy is not there
             kept = cache.load(url)
-            found = kept.index if kept is not None else fetch_index(store)
+            found = kept.index if kept is not None else cache.fetch(url, store, None)
     except StorageError as e:
         tty.warn(str(e))
-        found = fetch_index(store)
+        found = cache.fetch(url, store, None)
     if isinstance(found, NotModified):
         return found
     for label, reason in sorted(found.left_out.items())[:_NAMED]:

@@ -1,18 +1,26 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Policies of Spack's mirrors, and who signs what Spack pushes."""
 
+import contextlib
 import functools
-from typing import Callable, Mapping, Optional
+from typing import Callable, Mapping, Optional, Sequence, Union
 
 import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
 
 from ..configuration import trust as configuration
 from ..content import ContentReader
+from ..errors import NotFound
+from ..index.index_cache import Fetch
+from ..index.read import IndexDocument, KnownIndex, NotModified, fetch_index
+from ..operations.trust.generations import Generations
 from ..operations.trust.guard import Guard
+from ..operations.trust.index_signing import IndexSigning
+from ..operations.trust.trusted_index import TrustedIndex
+from ..operations.trust.write import Written
 from ..trust.policy import Policy, Trust
 from ..trust.signers import Signer
-from . import compat, settings
+from . import compat, fetching, mirrors, settings
 
 
 def policy_of(mirror: "spack.mirrors.mirror.Mirror") -> Policy:
@@ -46,12 +54,54 @@ def guard_of(
         if policy.required:
             _once(warn or tty.warn, f"signatures of {mirror.fetch_url} are not checked (--no-check-signature)")
         return None
-    return Guard(policy, open_store(), functools.partial(_once, warn or tty.warn))
+    return Guard(policy, open_store(), functools.partial(_once, warn or tty.warn), fetching.index_cache())
 
 
 @functools.cache
 def _once(warn: Callable[[str], None], message: str) -> None:
     warn(message)
+
+
+def generations() -> Generations:
+    return Generations(settings.read().trust_directory)
+
+
+def trusted_index(mirror: "spack.mirrors.mirror.Mirror") -> Optional[TrustedIndex]:
+    """Who reads the index of a mirror under its policy; None: nobody has to."""
+    policy = policy_of(mirror)
+    if not policy.active:
+        return None
+    store = mirrors.open_store(mirror, mirrors.FETCH)
+    return TrustedIndex(policy, store, generations(), tty.warn, jobs=settings.read().transfer_jobs)
+
+
+def index_fetch(others: Sequence["spack.mirrors.mirror.Mirror"] = ()) -> Optional[Fetch]:
+    """How the indexes of configured mirrors, and of ``others``, are fetched under their policies; None: there are none.
+
+    Policies are found here, so that what is returned can be called in threads. Raises ConfigurationError.
+    """
+    known = {mirror.fetch_url: mirror for mirror in (*others, *mirrors.configured(mirrors.FETCH))}
+    if not settings.read().trust.get("policies") and not any(map(is_signed, known.values())):
+        return None
+    trusted = {}
+    for mirror in known.values():
+        with contextlib.suppress(NotFound):  # a layout directory before its first push
+            found = trusted_index(mirror)
+            if found is not None:
+                trusted[mirrors.open_store(mirror, mirrors.FETCH).url] = found
+
+    def fetch(url: str, store: ContentReader, known: Optional[KnownIndex]) -> Union[IndexDocument, NotModified]:
+        return trusted[url].fetch(store, known) if url in trusted else fetch_index(store, known)
+
+    return fetch
+
+
+def index_signing(
+    mirror: "spack.mirrors.mirror.Mirror", written: Sequence[Written], by: Optional[Signer]
+) -> IndexSigning:
+    """For an update of a mirror's index. ``written``: signatures that were just made; ``by``: who signs the index."""
+    store = mirrors.open_store(mirror, mirrors.PUSH)
+    return IndexSigning(store, written, by, generations(), tty.warn, settings.read().transfer_jobs)
 
 
 def signer(path: Optional[str] = None) -> Optional[Signer]:

@@ -99,12 +99,7 @@ def parse_payload(data: bytes) -> Payload:
     Parsers differ in what they make of duplicate or unknown members, so what was signed could mean one thing to the
     signer and another here; such payloads are refused.
     """
-    if len(data) > MAX_PAYLOAD:
-        raise _refused(f"it has {len(data)} bytes, more than {MAX_PAYLOAD}")
-    try:
-        document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as e:
-        raise _refused(str(e)) from None
+    document = parse_strict(data, "a signature's payload")
     critical, optional = _members(document, "the payload", ("critical", "optional"), ("optional",))
     identity, image, kind = _members(critical, "critical", ("identity", "image", "type"))
     (repository,) = _members(identity, "identity", ("docker-reference",))
@@ -120,6 +115,19 @@ def parse_payload(data: bytes) -> Payload:
     if optional is not None and not isinstance(optional, dict):
         raise _refused("optional is no object")
     return Payload(repository, manifest, optional or {})
+
+
+def parse_strict(data: bytes, label: str) -> Any:
+    """JSON that means the same to every parser: no duplicate names, no NaN. Raises InvalidContent."""
+    if len(data) > MAX_PAYLOAD:
+        raise InvalidContent(f"{label} is refused: it has {len(data)} bytes, more than {MAX_PAYLOAD}")
+    try:
+        document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as e:
+        raise InvalidContent(f"{label} is refused: {e}") from None
+    if not isinstance(document, dict):
+        raise InvalidContent(f"{label} is refused: it is no object")
+    return document
 
 
 def _members(value: Any, what: str, names: Tuple[str, ...], may_lack: Tuple[str, ...] = ()) -> List[Any]:

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What stands between finding a package and fetching it: the policy of the store that it comes from."""
 
+from dataclasses import replace
 from typing import Callable, Optional
 
 from ...content import ContentReader
-from ...errors import TrustError
+from ...errors import StorageError, TrustError
+from ...index.index_cache import IndexCache
 from ...reference import LayoutDirectory, parse_url
 from ...trust.payload import Subject, repository_of
 from ...trust.policy import Policy
-from ...trust.verify import Acceptance, Claim, verify
+from ...trust.verify import Acceptance, Claim, Signature, verify
 from ..install.fetch import RemotePackage
 from .stored import expected_payloads, stored_signatures
 
@@ -18,10 +20,18 @@ Warn = Callable[[str], None]
 class Guard:
     """The packages of one store under one policy. ``warn``: told of what a mode of ``warn`` lets pass."""
 
-    def __init__(self, policy: Policy, store: ContentReader, warn: Warn = lambda message: None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        store: ContentReader,
+        warn: Warn = lambda message: None,
+        index: Optional[IndexCache] = None,
+    ) -> None:
+        """``index``: where what the index of the store says of signatures is kept."""
         self.policy = policy
         self._store = store
         self._warn = warn
+        self._index = index
 
     @property
     def required(self) -> bool:
@@ -29,7 +39,20 @@ class Guard:
 
     def proves(self, remote: RemotePackage) -> bool:
         """Whether the index alone, with what it keeps of signatures, says that a package may be used. No request."""
-        return not self.policy.active
+        if not self.policy.active:
+            return True
+        if self._index is None:
+            return False
+        try:
+            signed = self._index.lookup_signatures(remote.url, remote.dag_hash)
+            if signed is None:
+                return False
+            subject = replace(subject_of(remote), config=signed.config, sbom=signed.sbom)
+            signatures = [Signature(s.payload or subject.payload(s.key), s.value) for s in signed.signatures]
+            verify(self.policy, claim_of(remote, subject, read_from_manifest=False), signatures)
+        except (TrustError, StorageError):
+            return False  # the tag will tell, and what is wrong
+        return True
 
     def demand(self, remote: RemotePackage) -> Optional[Acceptance]:
         """Raise TrustError if the policy does not accept a package that was read from its tag. One request, and one

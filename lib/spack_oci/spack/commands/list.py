@@ -28,7 +28,7 @@ from ...util.documents import print_json
 from ...util.sizes import format_size
 from ...util.text import counted, table
 from .. import compat, mirror_arguments, mirrors
-from ..fetching import index_cache
+from ..fetching import fetching_index_cache
 
 Loaded = List[Tuple["spack.mirrors.mirror.Mirror", CachedIndex]]
 
@@ -125,7 +125,7 @@ def indexes(
         except SpackOciError as e:
             failures[url] = e
     result = []
-    for url, outcome in load_indexes(index_cache(), openers, ttl=0).items():
+    for url, outcome in load_indexes(fetching_index_cache(chosen), openers, ttl=0).items():
         if isinstance(outcome, NotFound):
             from ..indexes import without_index
 

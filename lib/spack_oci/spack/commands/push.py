@@ -234,7 +234,7 @@ def run(request: Request) -> "Outcome":
     if request.update_index:
         from .. import indexes
 
-        outcome.index = indexes.update_after_push(request.mirror, result)
+        outcome.index = indexes.update_after_push(request.mirror, result, request.signer)
     if request.image.tags and not outcome.failed:
         outcome.images = tag_images(store, request, request.roots, result.layers)
     elif request.image.tags:

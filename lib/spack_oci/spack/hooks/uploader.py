@@ -112,7 +112,7 @@ class OciUploader(spack.binary_distribution.Uploader):
             store = mirrors.open_store(self.mirror, mirrors.PUSH, create=True)
             self.result = push.push_specs(store, self._request(), specs)
             if self.update_index and self.result.pushed:
-                indexes.update_after_push(self.mirror, self.result)
+                indexes.update_after_push(self.mirror, self.result, self.signer)
         except SpackOciError as e:
             raise compat.OciError(e) from e
         skipped = [by_hash[o.package.dag_hash] for o in self.result.skipped]

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""The signatures of all packages of an index, as a layer of its own of the index artifact.
+
+A JSON object a line, compressed with zstd, sorted by hash (``config_schema/index-signatures.json``)::
+
+    {"hash":DAG HASH,"config":DIGEST,"signatures":[{"key":KEY ID,"value":BASE64}, ...]}
+
+The payload that a signature is over is made again from this line and the index's entry of the package; only one that
+cannot be (``cosign sign`` makes its own) stands there as ``payload``. Nothing here verifies anything.
+"""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
+
+from ..descriptor import canonical_json, check_digest, parse_json
+from ..errors import InvalidContent, InvalidReference
+
+SIGNATURES_TYPE = "application/vnd.spack-oci.index.signatures.v1.jsonl+zstd"
+
+#: bytes; 20,000 packages need 3 MB
+MAX_SIGNATURES_SIZE = 256 << 20
+#: of one package that are kept
+MOST_SIGNATURES = 32
+_WHAT = "the signatures of the package index"
+
+
+@dataclass(frozen=True)
+class IndexedSignature:
+    """``key``: its id, as the signer says; ``payload``: None: the one that the key's owner makes of the entry."""
+
+    key: str
+    value: bytes
+    payload: Optional[bytes] = None
+
+    def to_dict(self) -> Dict[str, str]:
+        result = {"key": self.key, "value": base64.b64encode(self.value).decode()}
+        if self.payload is not None:
+            result["payload"] = self.payload.decode("utf-8")
+        return result
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "IndexedSignature":
+        payload = data.get("payload")
+        return cls(
+            str(data["key"]),
+            base64.b64decode(data["value"], validate=True),
+            None if payload is None else payload.encode("utf-8"),
+        )
+
+
+@dataclass(frozen=True)
+class SignedPackage:
+    """``config``: digest of the config, which the index does not name; ``sbom``: of the SBOM, if there is one."""
+
+    signatures: Tuple[IndexedSignature, ...]
+    config: Optional[str] = None
+    sbom: Optional[str] = None
+
+    def to_line(self, dag_hash: str) -> bytes:
+        document: Dict[str, Any] = {"hash": dag_hash}
+        if self.config is not None:
+            document["config"] = self.config
+        if self.sbom is not None:
+            document["sbom"] = self.sbom
+        document["signatures"] = [s.to_dict() for s in self.signatures]
+        return canonical_json(document) + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> "Tuple[str, SignedPackage]":
+        """Raises InvalidContent."""
+        document = parse_json(line, _WHAT)
+        try:
+            digests = [document.get("config"), document.get("sbom")]
+            for digest in digests:
+                if digest is not None:
+                    check_digest(digest)
+            signatures = tuple(IndexedSignature.from_dict(s) for s in document["signatures"][:MOST_SIGNATURES])
+            return str(document["hash"]), cls(signatures, *digests)
+        except (KeyError, TypeError, AttributeError, ValueError, binascii.Error, InvalidReference) as e:
+            raise InvalidContent(f"{_WHAT} have a line that is none ({type(e).__name__}: {e})") from None
+
+    def merged(self, other: "SignedPackage") -> "SignedPackage":
+        """With the signatures of ``other``, which win over those of the same key and payload."""
+        found = {(s.key, s.payload): s for s in (*self.signatures, *other.signatures)}
+        signatures = tuple(found[k] for k in sorted(found, key=lambda k: (k[0], k[1] or b"")))
+        return SignedPackage(signatures[:MOST_SIGNATURES], other.config or self.config, other.sbom or self.sbom)
+
+
+#: DAG hash -> what is known of its signatures
+SignatureTable = Dict[str, SignedPackage]
+
+
+def table_of_lines(lines: Iterable[bytes]) -> SignatureTable:
+    """Raises InvalidContent."""
+    return dict(SignedPackage.from_line(line) for line in lines)
+
+
+def lines_of_table(table: Mapping[str, SignedPackage]) -> Iterator[bytes]:
+    for dag_hash in sorted(table):
+        if table[dag_hash].signatures:
+            yield table[dag_hash].to_line(dag_hash)
+
+
+def merge_tables(*tables: Mapping[str, SignedPackage]) -> SignatureTable:
+    result: SignatureTable = {}
+    for table in tables:
+        for dag_hash, package in table.items():
+            known = result.get(dag_hash)
+            result[dag_hash] = package if known is None else known.merged(package)
+    return result
+
+
+def keys_of(package: SignedPackage) -> List[str]:
+    return [s.key for s in package.signatures]

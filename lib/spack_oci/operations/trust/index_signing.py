@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What signs an index while it is updated, and finds the signatures of packages that it does not have yet."""
+
+import time
+from typing import Callable, Iterable, Mapping, Optional, Tuple
+
+from ...content import ContentReader
+from ...errors import InvalidContent, SpackOciError, StaleIndex
+from ...index.entry import PackageEntry
+from ...index.publish import DocumentManifest, SignStatement
+from ...index.signature_table import IndexedSignature, SignedPackage
+from ...index.update_signatures import Packages
+from ...trust.payload import CONFIG, KEY_ID, SBOM, Subject, parse_payload, repository_of
+from ...trust.signers import Signer
+from ...trust.statement import Statement, parse_statement, sign_statement, signed_by
+from ...trust.verify import Signature
+from ...util.threads import DaemonPool
+from .generations import Generations, generation_name
+from .stored import stored_signatures
+from .write import Written
+
+Warn = Callable[[str], None]
+
+
+class IndexSigning:
+    """:class:`~spack_oci.index.update_signatures.IndexSignatures` of one repository.
+
+    ``written``: what was just signed; ``signer``: None: the index will not be signed; ``generations``: what this
+    machine has seen, so that it does not sign what somebody has turned back.
+    """
+
+    def __init__(
+        self,
+        store: ContentReader,
+        written: Iterable[Written] = (),
+        signer: Optional[Signer] = None,
+        generations: Optional[Generations] = None,
+        warn: Warn = lambda message: None,
+        jobs: int = 8,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._repository = repository_of(store.url)
+        self.own: Mapping[str, SignedPackage] = {
+            one.subject.dag_hash: signed_package(one) for one in written if one.subject.dag_hash is not None
+        }
+        self._signer = signer
+        self._generations = generations
+        self._warn = warn
+        self._jobs = jobs
+        self._now = now
+
+    def read(self, packages: Packages) -> Mapping[str, SignedPackage]:
+        def one(item: Tuple[str, PackageEntry]) -> Optional[SignedPackage]:
+            try:
+                return self._read_one(*item)
+            except SpackOciError as e:
+                self._warn(f"signatures of {item[1].tag} are not in the index, because they cannot be read: {e}")
+                return None
+
+        with DaemonPool(self._jobs, "signatures") as pool:
+            found = dict(zip((dag_hash for dag_hash, _ in packages), pool.map(one, packages)))
+        return {dag_hash: package for dag_hash, package in found.items() if package is not None and package.signatures}
+
+    def _read_one(self, dag_hash: str, entry: PackageEntry) -> SignedPackage:
+        result = SignedPackage(())
+        for signature in stored_signatures(self._store, entry.manifest.digest):
+            try:
+                found = indexed_signature(self._repository, dag_hash, entry, signature)
+            except InvalidContent:
+                continue
+            result = result.merged(found)
+        return result
+
+    def statement(self, previous: Optional[DocumentManifest]) -> Optional[SignStatement]:
+        if self._signer is None:
+            if previous is not None and previous.statement:
+                self._warn(
+                    f"the index of {self._store.url} was signed and is not any more, because no key is set: those who "
+                    "install under a policy will refuse it until `spack oci sign` signs it"
+                )
+            return None
+        generation = max(int(self._now()), self._generation_of(previous) + 1)
+        signer = self._signer
+
+        def sign(document: str, signatures: Optional[str]) -> Tuple[str, str]:
+            made = Statement(self._repository, document, signatures, generation, int(self._now()))
+            return sign_statement(made, signer)
+
+        return sign
+
+    def _generation_of(self, previous: Optional[DocumentManifest]) -> int:
+        seen = (self._generations.newest(generation_name(self._store.url)) if self._generations else None) or 0
+        found = 0
+        if previous is not None and previous.statement:
+            try:
+                found = parse_statement(previous.statement).generation
+            except InvalidContent:
+                found = 0
+        if found < seen:
+            raise StaleIndex(
+                f"the index of {self._store.url} is older than one that this machine has seen; it is not signed again",
+                remedy="if the registry was restored, accept that with `spack oci trust accept-older`",
+            )
+        return found
+
+    def is_signed(self, manifest: DocumentManifest) -> bool:
+        if self._signer is None:
+            return True
+        return signed_by(manifest.statement, manifest.statement_signature, [self._signer.public]) is not None
+
+
+def signed_package(written: Written) -> SignedPackage:
+    subject = written.subject
+    return SignedPackage(
+        (IndexedSignature(written.key_id, written.signature.value),), config=subject.config, sbom=subject.sbom
+    )
+
+
+def subject_of_entry(repository: str, dag_hash: str, entry: PackageEntry, signed: SignedPackage) -> Subject:
+    """What a key's owner has signed of a package that the index names."""
+    return Subject(
+        repository=repository,
+        manifest=entry.manifest.digest,
+        dag_hash=dag_hash,
+        layer=entry.layer.digest,
+        layer_size=entry.layer.size,
+        diff_id=entry.diff_id,
+        config=signed.config,
+        sbom=signed.sbom,
+    )
+
+
+def indexed_signature(repository: str, dag_hash: str, entry: PackageEntry, signature: Signature) -> SignedPackage:
+    """As the index keeps it: short if the payload can be made again. Raises InvalidContent."""
+    payload = parse_payload(signature.payload)
+    key_id = payload.text(KEY_ID) or ""
+    digests = SignedPackage((), config=payload.text(CONFIG), sbom=payload.text(SBOM))
+    subject = subject_of_entry(repository, dag_hash, entry, digests)
+    if subject.payload(key_id) == signature.payload:
+        return SignedPackage((IndexedSignature(key_id, signature.value),), digests.config, digests.sbom)
+    return SignedPackage((IndexedSignature(key_id, signature.value, signature.payload),))
