@@ -23,6 +23,7 @@ from . import (
     push,
     show,
     sign,
+    trust,
     update_index,
 )
 from . import list as list_command
@@ -41,6 +42,7 @@ SUBCOMMANDS = (
     export,
     sign,
     key,
+    trust,
     login,
     logout,
     doctor,

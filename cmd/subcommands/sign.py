@@ -48,7 +48,8 @@ def sign(args: argparse.Namespace) -> int:
         command.write_digests(args.digests, command.references(mirror, tags))
         return 0
     signer = trust.required_signer(args.key)
-    outcomes = command.sign(mirror, tags, signer)
+    with messages_apart(args.json):
+        outcomes = command.sign(mirror, tags, signer)
     if args.json:
         print_json(command.outcome_document(mirror, outcomes))
     else:

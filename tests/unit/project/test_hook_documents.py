@@ -19,6 +19,7 @@ PERMITTED = {
     ("oci.py", "subparsers.required"): "of argparse",
     ("common.py", "parser.parse_known_args"): "of argparse",
     ("key.py", "actions.required"): "of argparse",
+    ("trust.py", "actions.required"): "of argparse",
     ("section.py", "module.schema"): "a module that is made here",
     ("section.py", "module.properties"): "a module that is made here",
     ("section.py", "scope.spack_oci"): "a scope that is made here",

@@ -83,6 +83,14 @@ class TrustedIndex:
             replace(found, digest=digest, manifest="", is_named=False, signatures=_lines(table)), offered
         )
 
+    def count(self, index_store: ContentReader) -> "tuple[int, int]":
+        """(packages that may be offered, others), as the index has it. Raises what :meth:`fetch` raises."""
+        ours = read_document_manifest(index_store)
+        self.check(ours)
+        entries = fetch_document(index_store, ours).entries()
+        offered = self._offered(entries, signature_table(read_signatures(index_store, ours)))
+        return len(offered), len(entries) - len(offered)
+
     def check(self, ours: DocumentManifest) -> Optional[Statement]:
         """What is said of an index; None: nothing, and nothing has to be. Raises BadSignature, StaleIndex."""
         if not ours.statement:

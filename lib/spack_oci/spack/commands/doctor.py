@@ -10,8 +10,9 @@ import spack.mirrors.mirror
 
 from ... import __version__
 from ...configuration.checks import check_cache, check_codecs, print_reports
-from ...errors import SpackOciError
+from ...errors import NotFound, SpackOciError
 from ...registry.probe import FAIL, OK, SKIP, WARN, Check
+from ...util.text import counted
 from .. import hooks, mirror_arguments, mirrors, plugin
 from ..credentials import mirror_credentials
 
@@ -83,7 +84,26 @@ def check_mirror(mirror: "spack.mirrors.mirror.Mirror") -> List[Check]:
     if two:
         pushing = _check_url(mirror, mirrors.PUSH, push=True)
         checks += [Check(f"push: {c.name}", c.status, c.detail) for c in pushing]
-    return checks
+    return [*checks, _policy(mirror)]
+
+
+def _policy(mirror: "spack.mirrors.mirror.Mirror") -> Check:
+    """Which policy holds, and what would fail under it."""
+    from .. import trust
+
+    try:
+        policy = trust.policy_of(mirror)
+        trusted = trust.trusted_index(mirror)
+        if trusted is None:
+            return Check("policy", OK, "none: signatures are not asked for")
+        store = mirrors.open_index_store(mirror, mirrors.FETCH)
+        offered, hidden = trusted.count(store)
+    except NotFound as e:
+        return Check("policy", OK, f"{policy.describe()}; {e.message}")
+    except SpackOciError as e:
+        return Check("policy", FAIL, str(e))
+    found = f"{policy.describe()} (by {policy.origin}): {counted(offered, 'package')} signed"
+    return Check("policy", WARN if hidden else OK, f"{found}, {hidden} not" if hidden else found)
 
 
 def _differ(mirror: "spack.mirrors.mirror.Mirror") -> bool:

@@ -17,7 +17,7 @@ from ...trust.payload import repository_of
 from ...trust.signers import Signer
 from ...util.text import counted
 from ...util.threads import DaemonPool
-from .. import mirrors, settings
+from .. import indexes, mirrors, settings
 from . import list as catalog
 
 
@@ -30,8 +30,13 @@ def tags_of(mirror: "spack.mirrors.mirror.Mirror", constraints: Sequence[str]) -
 
 
 def sign(mirror: "spack.mirrors.mirror.Mirror", tags: Sequence[str], signer: Signer) -> List[SignOutcome]:
+    """Sign packages, and then the index, which holds their signatures too."""
     store = mirrors.open_store(mirror, mirrors.PUSH)
-    return sign_packages(store, tags, signer, settings.read().transfer_jobs)
+    outcomes = sign_packages(store, tags, signer, settings.read().transfer_jobs)
+    written = [outcome.written for outcome in outcomes if outcome.written is not None]
+    if written:
+        indexes.update_after_signing(mirror, written, signer)
+    return outcomes
 
 
 def print_outcomes(mirror: "spack.mirrors.mirror.Mirror", outcomes: Sequence[SignOutcome], key: PublicKey) -> None:
