@@ -5,7 +5,7 @@ import functools
 import os
 import sys
 import tempfile
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from ..content import ContentReader, ContentStore
 from ..descriptor import parse_json
@@ -19,7 +19,7 @@ from . import settings
 from .output import info, warn
 
 if TYPE_CHECKING:
-    from ..index.read import IndexDocument, KnownIndex, NotModified
+    from ..index.read import IndexDocument, KnownIndex, NotModified, OldDocument
     from ..index.update import UpdateSettings
     from ..operations.trust.guard import Guard
 
@@ -92,22 +92,27 @@ def index_cache() -> IndexCache:
 
 
 def _fetch_under_policy(
-    url: str, store: ContentReader, known: "Optional[KnownIndex]"
+    url: str,
+    store: ContentReader,
+    known: "Optional[KnownIndex]",
+    old_document: "Callable[[], Optional[OldDocument]]",
 ) -> "Union[IndexDocument, NotModified]":
     from ..index.read import fetch_index
 
     options = settings.read()
     if not options.trust.get("policies"):
-        return fetch_index(store, known)
+        return fetch_index(store, known, old_document)
     from ..configuration.trust import policy_of
     from ..operations.trust.generations import Generations
     from ..operations.trust.trusted_index import TrustedIndex
 
     policy = policy_of(options.trust, url, settings.absolute)
     if not policy.active:
-        return fetch_index(store, known)
+        return fetch_index(store, known, old_document)
     generations = Generations(options.trust_directory)
-    return TrustedIndex(policy, open_cache(url), generations, warn, jobs=options.transfer_jobs).fetch(store, known)
+    return TrustedIndex(policy, open_cache(url), generations, warn, jobs=options.transfer_jobs).fetch(
+        store, known, old_document
+    )
 
 
 def read_index(word: str) -> CachedIndex:

@@ -74,7 +74,6 @@ class IndexCache:
     def fetch(self, url: str, store: ContentReader, known: Optional[KnownIndex]) -> Union[IndexDocument, NotModified]:
         """What the mirror has now. Raises what :func:`fetch_index` raises, and TrustError."""
 
-
         def old_document() -> Optional[OldDocument]:
             return self.old_document(url)
 

@@ -15,7 +15,7 @@ another manifest than the one that is there, and readers take ``index.spack``.
 """
 
 import contextlib
-from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
 from ..content import BytesSource, ContentReader, Presence, RepositoryWriter, put_bytes, read_blob
 from ..content.interfaces import BlobReader, ManifestReader
@@ -32,7 +32,7 @@ from ..errors import IndexUpdateError, InvalidContent, ResponseError
 from ..util.schemas import validate
 from .frames import MAX_DATABASE_SIZE, compress, decompress, table_of
 from .model import PackageIndex
-from .signature_table import MAX_SIGNATURES_SIZE, SIGNATURES_TYPE, SignatureTable, lines_of_table, table_of_lines
+from .signature_table import MAX_SIGNATURES_SIZE, SIGNATURES_TYPE, SignatureTable, compress_table, table_of_lines
 
 #: Spack's index
 DATABASE_TAG = "index.spack"
@@ -111,7 +111,7 @@ def publish(
     frames = compress(index.lines())
     document = _put_new(store, b"".join(frames), DOCUMENT_TYPE)
     table = _put_new(store, table_of(frames), TABLE_TYPE)
-    signed = _put_new(store, b"".join(compress(lines_of_table(signatures))), SIGNATURES_TYPE) if signatures else None
+    signed = _put_new(store, compress_table(signatures), SIGNATURES_TYPE) if signatures else None
     with _immutable_tags_named(store):
         data = database_manifest_bytes(config, database, document)
         database_manifest = store.put_manifest(data, OCI_MANIFEST, DATABASE_TAG)

@@ -23,6 +23,7 @@ SIGNATURES_TYPE = "application/vnd.spack-oci.index.signatures.v1.jsonl+zstd"
 MAX_SIGNATURES_SIZE = 256 << 20
 #: of one package that are kept
 MOST_SIGNATURES = 32
+_LEVEL = 9
 _WHAT = "the signatures of the package index"
 
 
@@ -101,6 +102,13 @@ def lines_of_table(table: Mapping[str, SignedPackage]) -> Iterator[bytes]:
     for dag_hash in sorted(table):
         if table[dag_hash].signatures:
             yield table[dag_hash].to_line(dag_hash)
+
+
+def compress_table(table: Mapping[str, SignedPackage]) -> bytes:
+    """The layer, one zstd frame. The same table gives the same bytes (with the same libzstd)."""
+    import zstandard  # not at the top: most of Spack's processes never write an index
+
+    return zstandard.ZstdCompressor(level=_LEVEL).compress(b"".join(lines_of_table(table)))
 
 
 def merge_tables(*tables: Mapping[str, SignedPackage]) -> SignatureTable:

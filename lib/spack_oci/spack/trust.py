@@ -12,7 +12,7 @@ from ..configuration import trust as configuration
 from ..content import ContentReader
 from ..errors import NotFound
 from ..index.index_cache import Fetch
-from ..index.read import IndexDocument, KnownIndex, NotModified, fetch_index
+from ..index.read import IndexDocument, KnownIndex, NotModified, OldDocument, fetch_index
 from ..operations.trust.generations import Generations
 from ..operations.trust.guard import Guard
 from ..operations.trust.index_signing import IndexSigning
@@ -90,8 +90,14 @@ def index_fetch(others: Sequence["spack.mirrors.mirror.Mirror"] = ()) -> Optiona
             if found is not None:
                 trusted[mirrors.open_store(mirror, mirrors.FETCH).url] = found
 
-    def fetch(url: str, store: ContentReader, known: Optional[KnownIndex]) -> Union[IndexDocument, NotModified]:
-        return trusted[url].fetch(store, known) if url in trusted else fetch_index(store, known)
+    def fetch(
+        url: str,
+        store: ContentReader,
+        known: Optional[KnownIndex],
+        old_document: Callable[[], Optional[OldDocument]],
+    ) -> Union[IndexDocument, NotModified]:
+        read = trusted[url].fetch if url in trusted else fetch_index
+        return read(store, known, old_document)
 
     return fetch
 

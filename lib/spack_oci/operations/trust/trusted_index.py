@@ -61,7 +61,10 @@ class TrustedIndex:
         self._jobs = jobs
 
     def fetch(
-        self, index_store: ContentReader, known: Optional[KnownIndex] = None
+        self,
+        index_store: ContentReader,
+        known: Optional[KnownIndex] = None,
+        old_document: Callable[[], Optional[OldDocument]] = lambda: None,
     ) -> Union[IndexDocument, NotModified]:
         """As :func:`fetch_index`, of packages that may be offered. Raises TrustError too."""
         if not self._policy.required:
@@ -206,9 +209,12 @@ class TrustedIndex:
             return {item[0] for item, found in zip(packages.items(), pool.map(has, packages.items())) if found}
 
     def _fetch_and_warn(
-        self, index_store: ContentReader, known: Optional[KnownIndex]
+        self,
+        index_store: ContentReader,
+        known: Optional[KnownIndex],
+        old_document: Callable[[], Optional[OldDocument]],
     ) -> Union[IndexDocument, NotModified]:
-        found = fetch_index(index_store, known)
+        found = fetch_index(index_store, known, old_document)
         if isinstance(found, NotModified) or found.source != DOCUMENT_TAG:
             return found
         try:
