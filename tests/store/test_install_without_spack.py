@@ -277,6 +277,24 @@ def test_an_install_that_is_killed_is_finished_by_the_next(client, cache, store)
     assert not list(store.glob("*/.*.oci-*"))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a small file system")
+def test_a_full_disk_is_named_and_leaves_what_was_there(client, cache, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", small], capture_output=True).returncode != 0:
+        pytest.skip("may not mount")
+    try:
+        store = small / "sw"
+        client.run("install", cache, "oci-leaf@1.0", "--store", store)
+        done = client.run("install", cache, "oci-stack", "--store", store, check=False)
+        assert done.returncode == 1 and "free some space" in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "oci-leaf@1.0" in client.names(store) and "oci-stack@1.0" not in client.names(store)
+        assert not list(store.glob("*/.*.oci-*"))
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
 def test_two_installs_at_once_lose_nothing(client, cache, store):
     both = [client.popen("install", cache, name, "--store", store) for name in ("oci-stack", "oci-private", "oci-app")]
     assert [(p.communicate(timeout=120), p.returncode)[1] for p in both] == [0, 0, 0]

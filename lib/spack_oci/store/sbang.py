@@ -36,6 +36,7 @@ count=0
 while [ "$count" -lt 2 ] && { IFS= read -r line || [ -n "$line" ]; }; do
     count=$((count + 1))
     case "$line" in
+        '#!/bin/sh '*/sbang) ;;  # the line that leads here
         '#!'*) command_line=${line#??} ;;
         '//!'*|'--!'*) command_line=${line#???} ;;
         '<?php #!'*) command_line=${line#'<?php #!'}; command_line=${command_line%' ?>'} ;;
