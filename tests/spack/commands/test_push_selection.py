@@ -121,3 +121,11 @@ for spec in (made("1.2"), made("main"), made("main", "commit"), made("1.2", "dev
 def test_a_hash_that_says_nothing_of_the_content_is_known(spack):
     """A directory, a branch; not a release or a commit."""
     assert spack.script(CHANGING).split() == ["False", "True", "False", "True", "True", "False"]
+
+
+def test_a_repository_that_is_not_known_is_named_with_the_command_that_adds_it(spack):
+    mock = spack.checkout / "var" / "spack" / "test_repos" / "spack_repo" / "builtin_mock"
+    spack.write_config("repos:", {"builtin_mock": str(mock)}, spack.base_scope)
+    done = spack.run("oci", "push", "cache", "oci-leaf@2.0", check=False)
+    assert done.returncode == 1 and said_by(done).count("Unknown namespace: ocitest") == 1
+    assert "spack repo add" in said_by(done)
