@@ -9,7 +9,7 @@ JOBS ?= 2
 PARALLEL = -n $(JOBS) --dist loadscope
 BENCHES = $(wildcard tests/bench/bench_*.py)
 
-.PHONY: help demo demo-registry test test-all test-without-spack test-lowest unit registry store spack bench fuzz lint clean
+.PHONY: help demo demo-registry test test-all test-without-spack test-lowest unit registry store spack bench fuzz mutants lint clean
 
 help:
 	@echo "make demo           push, list and install real packages with a real Spack (without, if none can be had), in .demo"
@@ -22,6 +22,7 @@ help:
 	@echo "make unit | registry | store | spack   one layer of the tests; ARGS is passed to pytest, JOBS is how many processes"
 	@echo "make bench          measure against Spack's own code"
 	@echo "make fuzz           damaged inputs for every parser, MINUTES=60 of them each; ARGS=elf for one of them"
+	@echo "make mutants        remove each guard in turn: some test has to notice"
 	@echo "make lint           ruff and mypy"
 	@echo "make clean          remove everything that these made"
 
@@ -60,6 +61,9 @@ unit registry store spack: $(VENV)/installed
 
 bench: $(VENV)/installed
 	@status=0; for bench in $(BENCHES); do echo "== $$bench"; $(VENV)/bin/python $$bench || status=1; done; exit $$status
+
+mutants: $(VENV)/installed
+	$(VENV)/bin/python tests/faults/mutants.py $(ARGS)
 
 MINUTES ?= 1
 fuzz: $(VENV)/installed

@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+# ruff: noqa: E501  (a table)
+"""`make mutants`: every guard is removed in turn, and some test has to fail without it.
+
+    mutants.py [PART-OF-A-NAME...]
+
+A guard is a line of ``GUARDS``: what it guards, the file, the code, the code without the guard, and the tests that have
+to notice. The code has to be there once, so that the table follows the source. Works on a copy; exit code 1 if a mutant
+survives.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple, Sequence
+
+ROOT = Path(__file__).resolve().parents[2]
+_COPIED = ("lib", "tests", "cmd", "extension", "config_schema", "docs", "pyproject.toml", "README.md")
+
+
+class Guard(NamedTuple):
+    name: str
+    path: str
+    code: str
+    without: str
+    tests: str
+
+
+_UNPACK = "lib/spack_oci/archive/unpack"
+_RELOCATE = "lib/spack_oci/relocate"
+_SAFETY = "tests/unit/archive/test_unpack_safety.py"
+_INSTALL = "tests/unit/archive/test_unpack_install.py"
+_TAR = "tests/unit/archive/test_unpack_tar_reader.py"
+_ELF = "tests/unit/relocate/test_relocate_elf.py"
+_STRINGS = "tests/unit/relocate/test_relocate_strings.py"
+_MAPPING = "tests/unit/relocate/test_relocate_mapping.py"
+_ALIASES = "tests/unit/relocate/test_relocate_aliases.py"
+_TEXT = "tests/unit/relocate/test_relocate_text.py"
+_EXTRACTION = f"{_UNPACK}/extraction.py"
+
+GUARDS: Sequence[Guard] = (
+    # names and kinds of members
+    Guard("no .. in a name", _EXTRACTION, 'b".." in parts or ', "", _INSTALL),
+    Guard("no absolute or empty component", _EXTRACTION, ' or b"" in parts', "", f"{_INSTALL} {_TAR}"),
+    Guard("no long name", _EXTRACTION, " or len(name) > _MAX_PATH", "", _INSTALL),
+    Guard("no deep name", _EXTRACTION, "len(parts) > _MAX_DEPTH", "False", _SAFETY),
+    Guard("no setuid", _EXTRACTION, "if member.mode & _SETID and", "if False and", f"{_INSTALL} {_SAFETY}"),
+    Guard("a hard link to a file of the package", _EXTRACTION, "if target not in self._files:", "if False:", _INSTALL),
+    Guard("files are new", _EXTRACTION, "os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW", "os.O_CREAT", _INSTALL),
+    Guard(
+        "no link where Spack writes",
+        _EXTRACTION,
+        "if os.path.dirname(member.name) in (self._prefix, metadata):",
+        "if False:",
+        _SAFETY,
+    ),
+    Guard(
+        "no link out of .spack",
+        _EXTRACTION,
+        'if not os.path.normpath(target).startswith(metadata + b"/"):',
+        "if False:",
+        _SAFETY,
+    ),
+    # what is installed
+    Guard(
+        "the tarball is that of the hash",
+        f"{_UNPACK}/metadata.py",
+        "if found != dag_hash:",
+        "if False:",
+        _SAFETY,
+    ),
+    Guard("metadata not through a link", f"{_UNPACK}/metadata.py", "        _unlink(name, directory)\n        with open(os.open(name, flags", "        with open(os.open(name, os.O_WRONLY | os.O_CREAT", _SAFETY),
+    Guard("not through a linked .spack", f"{_UNPACK}/metadata.py", "os.O_DIRECTORY | os.O_NOFOLLOW |", "os.O_DIRECTORY |", _SAFETY),
+    Guard("mode of the prefix", _EXTRACTION, "mode if self._access.mode is None else self._access.mode", "mode", _SAFETY),
+    Guard("group of the prefix", _EXTRACTION, "if self._access.group is not None:", "if False:", _SAFETY),
+    Guard("the bomb limit", "lib/spack_oci/archive/tar_reader.py", "and self.size > self._max_size", "and False", f"{_INSTALL} {_SAFETY}"),
+    Guard("space is asked for", f"{_UNPACK}/limits.py", "if needed > free:", "if False:", _SAFETY),
+    Guard("the end of the archive", "lib/spack_oci/archive/tar_reader.py", 'if rest.strip(b"\\0"):', "if False:", _TAR),
+    Guard("checksums of headers", "lib/spack_oci/archive/tar_reader.py", "if signed != expected:", "if False:", _TAR),
+    # staging
+    Guard("nothing above what is removed", f"{_UNPACK}/staging.py", "_let_owner_change(os.path.dirname(failed))", "os.chmod(os.path.dirname(failed), 0o700)", _SAFETY),
+    Guard("no mode through a link", f"{_UNPACK}/staging.py", "if not stat.S_ISDIR(mode) or", "if", _SAFETY),
+    Guard("the old prefix comes back", f"{_UNPACK}/staging.py", "        os.rename(old, prefix)\n        raise", "        raise", _SAFETY),
+    Guard("what runs is not stale", f"{_UNPACK}/staging.py", "            if _is_abandoned(path):", "            if True:", _INSTALL),
+    Guard("what was killed is removed", f"{_UNPACK}/layer.py", "        remove_stale(prefix)\n", "", _INSTALL),
+    # relocation
+    Guard("old prefixes are paths", f"{_RELOCATE}/mapping.py", 'not path.startswith("/") or ', "", _MAPPING),
+    Guard("of two components", f"{_RELOCATE}/mapping.py", " < components or", " < 0 or", _MAPPING),
+    Guard("of sane length", f"{_RELOCATE}/mapping.py", " or len(path) > _MAX_PATH:", ":", _MAPPING),
+    Guard("text grows to a limit", f"{_RELOCATE}/text.py", "if self._left < 0:", "if False:", f"{_TEXT} {_SAFETY}"),
+    Guard("the start of a path", f"{_RELOCATE}/text.py", " and not follows_slash(data, 0, at)", "", _TEXT),
+    Guard("a string does not grow", f"{_RELOCATE}/cstring.py", "    if shorter < 0:\n        return None\n", "", _STRINGS),
+    Guard("shared ends of strings", f"{_RELOCATE}/cstring.py", "or len(suffix) >= SUFFIX_SAFETY ", "or True ", _STRINGS),
+    Guard("overlaps of strings", f"{_RELOCATE}/cstring.py", "        if at < go_on:\n            continue\n", "", _STRINGS),
+    Guard("the end of a path component", f"{_RELOCATE}/cstring.py", "if not _continues(data, end):", "if True:", _STRINGS),
+    Guard("room in a run path", f"{_RELOCATE}/binary.py", "    if len(value) <= room:\n", "    if True:\n", _ELF),
+    Guard("room in a shortened run path", f"{_RELOCATE}/binary.py", "return value if len(value) <= room else None", "return value", _ELF),
+    Guard("a run path leads somewhere", f"{_RELOCATE}/files.py", "not os.path.isdir(entry.became)", "False", _ELF),
+    Guard("no directory of a stranger", f"{_RELOCATE}/aliases.py", "if not {os.stat(directory).st_uid, os.lstat(directory).st_uid} <= trusted:", "if False:", _ALIASES),
+    Guard("no directory open to all", f"{_RELOCATE}/aliases.py", "    if mode & stat.S_IWOTH and", "    if False and", _ALIASES),
+    # ELF
+    Guard("a string in its table", "lib/spack_oci/formats/elf.py", "end - start - len(value))", "4096)", _ELF),
+    Guard("a table in a segment", "lib/spack_oci/formats/elf.py", " and address + length <= start + size:", ":", _ELF),
+    Guard("an address in a segment", "lib/spack_oci/formats/elf.py", "if start <= address and ", "if ", _ELF),
+    Guard("the end of a segment", "lib/spack_oci/formats/elf.py", "offset < self.loaded[before - 1][1]", "True", _ELF),
+    Guard("the size of headers", "lib/spack_oci/formats/elf.py", "or entry_size != layout.program.size ", "", _ELF),
+)  # fmt: skip
+
+
+def survives(guard: Guard, copy: Path) -> bool:
+    path = copy / guard.path
+    source = path.read_text()
+    if source.count(guard.code) != 1:
+        raise SystemExit(f"{guard.name}: {guard.path} holds {guard.code!r} {source.count(guard.code)} times, not once")
+    path.write_text(source.replace(guard.code, guard.without))
+    try:
+        argv = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *guard.tests.split()]
+        return (
+            subprocess.run(
+                argv, cwd=copy, capture_output=True, env={**os.environ, "PYTHONPATH": "lib:tests"}
+            ).returncode
+            == 0
+        )
+    finally:
+        path.write_text(source)
+
+
+def main() -> int:
+    chosen = [guard for guard in GUARDS if not sys.argv[1:] or any(part in guard.name for part in sys.argv[1:])]
+    survivors = 0
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(directory)
+        for name in _COPIED:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+            elif source.exists():
+                shutil.copy(source, copy / name)
+        for guard in chosen:
+            survived = survives(guard, copy)
+            survivors += survived
+            print(f"{'SURVIVED' if survived else 'caught  '}  {guard.name} ({guard.path})", flush=True)
+    print(f"{len(chosen)} guards removed, {survivors} not noticed")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
