@@ -2,6 +2,7 @@
 """`spack-oci install`, `run`, `activate`, `list`, `uninstall`, `gc`, as a user sees them."""
 
 import contextlib
+import gzip
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import pytest
 from spack_oci.content import BytesSource, read_blob
 from spack_oci.descriptor import OCI_MANIFEST, Descriptor, sha256_digest
 from spack_oci.errors import NotFound
+from spack_oci.image.contents import LOCK_FILE
 from spack_oci.layout import open_layout
 from spack_oci.reference import LayoutDirectory
 from spack_oci.store.database import Database
@@ -87,6 +89,34 @@ def test_a_lock_file_names_the_roots(client, cache, store, tmp_path):
     lock.write_text(json.dumps({"roots": [{"hash": root["hash"], "spec": "oci-app"}], "concrete_specs": {}}))
     client.run("install", cache, lock, "--store", store)
     assert client.names(store) == {"oci-app@1.0", "oci-middle@1.0", "oci-leaf@2.0"}
+
+
+def test_the_image_of_an_environment_names_the_roots(client, cache, store, tmp_path):
+    """Its lock file is in one of its layers, as `spack -e ENVIRONMENT oci push --tag` makes it."""
+    own = shutil.copytree(cache, tmp_path / "own")
+    app = next(p for p in client.packages("--allarch", own) if p["name"] == "oci-app")
+    lock = json.dumps({"roots": [{"hash": app["hash"], "spec": "oci-app"}], "concrete_specs": {}}).encode()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        member = tarfile.TarInfo(LOCK_FILE.lstrip("/"))
+        member.size = len(lock)
+        tar.addfile(member, io.BytesIO(lock))
+    push_image(open_layout(LayoutDirectory(str(own))), "tools", buffer.getvalue())
+    client.run("install", own, "--image", "tools", "--store", store)
+    assert client.names(store) == {"oci-app@1.0", "oci-middle@1.0", "oci-leaf@2.0"}
+    push_image(open_layout(LayoutDirectory(str(own))), "bare", gzip.compress(b"\0" * 10240))
+    done = client.run("install", own, "--image", "bare", "--store", store, check=False)
+    assert done.returncode == 1 and "only images of environments have one" in done.stderr
+
+
+def push_image(repository, tag, data):
+    """An image with one layer."""
+    layer = Descriptor("application/vnd.oci.image.layer.v1.tar+gzip", sha256_digest(data), len(data))
+    config = Descriptor("application/vnd.oci.image.config.v1+json", sha256_digest(b"{}"), 2)
+    repository.put_blob(layer, BytesSource(data))
+    repository.put_blob(config, BytesSource(b"{}"))
+    manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config.to_dict(), "layers": [layer.to_dict()]}
+    repository.put_manifest(json.dumps(manifest).encode(), OCI_MANIFEST, tag)
 
 
 def _root_of(cache, client, tmp_path):
@@ -322,13 +352,7 @@ def _push_index_with_external(repository, client, cache, path):
     for install in database["database"]["installs"].values():
         if install["spec"].get("external"):
             install["spec"]["external"]["path"] = path
-    data, config = json.dumps(database).encode(), b"{}"
-    layer = Descriptor("application/vnd.oci.image.layer.v1.tar+gzip", sha256_digest(data), len(data))
-    empty = Descriptor("application/vnd.oci.image.config.v1+json", sha256_digest(config), len(config))
-    repository.put_blob(layer, BytesSource(data))
-    repository.put_blob(empty, BytesSource(config))
-    manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": empty.to_dict(), "layers": [layer.to_dict()]}
-    repository.put_manifest(json.dumps(manifest).encode(), OCI_MANIFEST, "index.spack")
+    push_image(repository, "index.spack", json.dumps(database).encode())
 
 
 def read_database(repository):

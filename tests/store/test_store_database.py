@@ -110,6 +110,18 @@ def test_what_is_deprecated_counts_for_what_takes_its_place(database, tmp_path):
     assert set(database.read().by_hash) == {GCC["hash"]}
 
 
+def test_a_deprecated_package_that_is_installed_again_is_no_longer_deprecated(database):
+    add(database, ZLIB, CMAKE)
+    with database.transaction() as records:
+        records.by_hash[CMAKE["hash"]].update(deprecated_for=ZLIB["hash"], installed=False)
+        records.by_hash[ZLIB["hash"]]["ref_count"] += 1
+        records.changed = True
+    add(database, CMAKE)
+    records = database.read()
+    assert records.by_hash[CMAKE["hash"]]["deprecated_for"] is None
+    assert counts(records)[0] == counts(records)[1]
+
+
 def test_only_what_nobody_needs_to_run_is_unused(database):
     add(database, ZLIB, CMAKE, HDF5, explicit=[HDF5])
     assert database.read().unused() == [CMAKE["hash"]]

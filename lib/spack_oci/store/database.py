@@ -97,6 +97,11 @@ class Records:
         now = time.time() if now is None else now
         self._ensure(nodes, dag_hash, prefixes, now)
         record = self.by_hash[dag_hash]
+        replaced_by = record.get("deprecated_for")
+        if replaced_by:  # it is back in its own place
+            record["deprecated_for"] = None
+            if replaced_by in self.by_hash:
+                self.by_hash[replaced_by]["ref_count"] -= 1
         record.update(
             path=prefixes[dag_hash],
             installed=True,
