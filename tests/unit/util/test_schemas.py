@@ -8,6 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from spack_oci.errors import InvalidContent
+from spack_oci.package.documents import _is_sound_config, _is_sound_manifest
 from spack_oci.util.resources import read_schema
 from spack_oci.util.schemas import validate
 
@@ -176,6 +177,16 @@ def test_a_hundred_broken_documents_are_refused_with_document_and_key(schema):
         names = [str(key) for key in path if isinstance(key, str)]
         assert message.startswith("the document is not valid: ") and names[0] in message, (message, document)
         assert "secret" not in message and "\u00b2" not in message and len(message) < 200, json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    "schema, is_sound", [("package-manifest", _is_sound_manifest), ("package-config", _is_sound_config)]
+)
+def test_what_is_read_without_a_validator_is_what_the_validator_passes(schema, is_sound):
+    """There are thousands of them in an update of an index."""
+    assert is_sound(DOCUMENTS[schema][0])
+    for document, _ in broken(schema, 1000):
+        assert not is_sound(document), document
 
 
 @pytest.mark.parametrize("document", [None, [], "text", 5])
