@@ -93,7 +93,7 @@ class Descriptor:
             raise InvalidContent(f"descriptor of {self.digest} has no valid size: {str(self.size)[:40]!r}")
         if not isinstance(self.media_type, str):
             raise InvalidContent(f"descriptor of {self.digest} has no media type")
-        if not is_string_map(self.annotations):
+        if self.annotations and not is_string_map(self.annotations):
             raise InvalidContent(f"descriptor of {self.digest} has annotations that are no strings")
         if not isinstance(self.platform, (Mapping, type(None))):
             raise InvalidContent(f"descriptor of {self.digest} has no valid platform")
@@ -103,6 +103,13 @@ class Descriptor:
     @classmethod
     def of(cls, data: bytes, media_type: str, **kwargs: Any) -> "Descriptor":
         return cls(media_type, sha256_digest(data), len(data), **kwargs)
+
+    @property
+    def bare(self) -> "Descriptor":
+        """Media type, digest and size alone."""
+        if not self.annotations and self.platform is None and self.artifact_type is None:
+            return self
+        return Descriptor(self.media_type, self.digest, self.size)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Descriptor":

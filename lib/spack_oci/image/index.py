@@ -58,7 +58,7 @@ def merge_entries(entries: Mapping[Platform, Descriptor], annotations: Optional[
         "schemaVersion": 2,
         "mediaType": DOCKER_INDEX if docker else OCI_INDEX,
         "manifests": [
-            {**Descriptor(d.media_type, d.digest, d.size).to_dict(), "platform": dict(platform.to_document())}
+            {**d.bare.to_dict(), "platform": dict(platform.to_document())}
             for platform, d in sorted(_with_defaults(entries).items(), key=lambda item: str(item[0]))
         ],
     }
@@ -131,7 +131,7 @@ def _entries_of_platform_tags(store: RepositoryWriter, tag: str) -> Entries:
         except NotFound:
             continue  # deleted since it was listed
         if descriptor.media_type in MANIFEST_TYPES:
-            entries[platform] = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)
+            entries[platform] = descriptor.bare
     return entries
 
 
@@ -159,7 +159,7 @@ def _entries_of_tag(store: RepositoryWriter, tag: str, mine: Platform) -> Entrie
     platform = _platform_of_image(store, validate(document, "manifest", label))
     if platform is None or platform.pair == mine.pair:
         return {}
-    return {platform: Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)}
+    return {platform: descriptor.bare}
 
 
 def _entries_of_index(document: Mapping[str, Any], label: str) -> List[Tuple[Platform, Descriptor]]:
@@ -173,7 +173,7 @@ def _entries_of_index(document: Mapping[str, Any], label: str) -> List[Tuple[Pla
                 f"{label} is an index with an entry that is no platform's image ({descriptor.digest})",
                 remedy="choose another tag: this one was made by another tool, and merging would lose a part of it",
             )
-        found.append((platform, Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)))
+        found.append((platform, descriptor.bare))
     return found
 
 

@@ -159,7 +159,7 @@ class LayoutStore:
             return put_entry(entries, descriptor, tag, listed)
 
         self.table.change(put)
-        return Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)
+        return descriptor.bare
 
     def delete_manifest(self, reference: str) -> None:
         if ":" not in reference:

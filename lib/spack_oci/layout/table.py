@@ -165,8 +165,7 @@ def tag_of(entry: Dict[str, Any]) -> Optional[str]:
 
 
 def bare_descriptor(entry: Dict[str, Any]) -> Descriptor:
-    found = Descriptor.from_dict(entry)
-    return Descriptor(found.media_type, found.digest, found.size)
+    return Descriptor.from_dict(entry).bare
 
 
 def put_entry(entries: Entries, descriptor: Descriptor, tag: Optional[str], children: Set[str]) -> Entries:

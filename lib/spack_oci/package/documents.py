@@ -163,10 +163,7 @@ def labelled_layers(descriptors: Sequence[Descriptor], document: Mapping[str, An
     labels = [str(entry.get("comment") or entry.get("created_by") or "") for entry in history]
     if len(labels) != len(descriptors):
         labels = [""] * len(descriptors)
-    return [
-        Layer(Descriptor(d.media_type, d.digest, d.size), diff_id, label)
-        for d, diff_id, label in zip(descriptors, diff_ids, labels)
-    ]
+    return [Layer(d.bare, diff_id, label) for d, diff_id, label in zip(descriptors, diff_ids, labels)]
 
 
 def _digest_or_nothing(value: Any) -> str:
