@@ -101,7 +101,7 @@ def frame_number(dag_hash: str, bits: int) -> int:
 
 
 def table_of(frames: Sequence[bytes]) -> bytes:
-    return b"".join(_ENTRY.pack(len(frame), _digest(frame)) for frame in frames)
+    return b"".join(_ENTRY.pack(len(frame), digest_of(frame)) for frame in frames)
 
 
 def read_table(table: bytes, size: int) -> List[Frame]:
@@ -182,7 +182,8 @@ def missing_spans(old_frames: Sequence[Frame], frames: Sequence[Frame]) -> List[
     return spans
 
 
-def _digest(frame: bytes) -> bytes:
+def digest_of(frame: bytes) -> bytes:
+    """As it stands in a table."""
     return hashlib.sha256(frame).digest()[:16]
 
 

@@ -8,7 +8,6 @@
     DIR/KEY/DIGEST.table          the table of its frames
     DIR/KEY/DIGEST.json           Spack's database, if our document does not give it
     DIR/KEY/DIGEST.signatures     a line for each signed package, where a policy wants to know
-    DIR/KEY/DIGEST.entries        a line for each package, {"hash":...,"package":{...}}: found without parsing the rest
 
 Files are named by what they hold and renamed into place, ``meta.json`` last, so that several processes may use and fill
 one directory; whoever writes removes what ``meta.json`` no longer names.
@@ -20,7 +19,7 @@ import mmap
 import os
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Mapping, Optional, Union
+from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Set, Union
 
 from ..content import ContentReader
 from ..descriptor import canonical_json, parse_json
@@ -29,7 +28,8 @@ from ..util.files import atomic_write, storage_errors
 from ..util.threads import DaemonPool
 from .entry import PackageEntry
 from .frames import decompress
-from .lines import database_from_lines, entry_lines
+from .in_place import DocumentFiles, names_of
+from .lines import database_from_lines, entries_from_lines, parse_line, read_lines
 from .publish import DOCUMENT_TAG
 from .read import IndexDocument, KnownIndex, NotModified, OldDocument, fetch_index
 from .signature_table import SignedPackage
@@ -144,8 +144,7 @@ class IndexCache:
         whole = index.source == DOCUMENT_TAG and not index.left_out and not index.is_filtered
         database = "" if whole else f"{stem}.json"
         signatures = f"{stem}.signatures" if index.signatures else ""
-        entries = f"{stem}.entries"
-        packages = b"".join(entry_lines(decompress(index.document))) if index.document is not None else b""
+        names = f"{stem}.names" if index.table else ""
         meta = {
             "url": url,
             "digest": known.digest,
@@ -157,7 +156,7 @@ class IndexCache:
             "document": document,
             "table": table,
             "database": database,
-            "entries": entries,
+            "names": names,
             "signatures": signatures,
         }
         with storage_errors(f"keeping the index of {url}"):
@@ -170,9 +169,11 @@ class IndexCache:
                 self._write(url, database, index.data)
             if signatures:
                 self._write(url, signatures, index.signatures)
-            self._write(url, entries, packages)
+            if names:
+                lines = read_lines(decompress(index.document or b""))[1]
+                self._write(url, names, names_of(map(parse_line, lines)))
             self._write(url, _META, canonical_json(meta))
-            self._remove_others(url, {document, table, database, entries, signatures, _META})
+            self._remove_others(url, {document, table, database, names, signatures, _META})
 
     def confirm(self, url: str) -> None:
         """The registry has just said that what is kept is current."""
@@ -188,27 +189,28 @@ class IndexCache:
 
     def lookup(self, url: str, dag_hash: str) -> Optional[PackageEntry]:
         """What is known of one package, in about a millisecond whatever the size of the index."""
-        line = self._line(url, "entries", dag_hash)
-        try:
-            return None if line is None else PackageEntry.from_dict(parse_json(line, "the cached index")["package"])
-        except (KeyError, InvalidContent):
+        meta = self._meta(url)
+        if meta is None or not meta.get("document"):
             return None
+        try:
+            files = self._files(url, meta)
+            if files is None:  # an older document
+                lines = decompress(self._read(url, meta["document"]))
+                return entries_from_lines(lines, {dag_hash}).get(dag_hash)
+            line = files.line(dag_hash)
+            return PackageEntry.from_dict(line.package) if line is not None and line.package is not None else None
+        except (FileNotFoundError, KeyError, InvalidContent):
+            return None
+        except OSError as e:
+            raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
 
     def lookup_signatures(self, url: str, dag_hash: str) -> Optional[SignedPackage]:
         """What is known of the signatures of one package."""
-        line = self._line(url, "signatures", dag_hash)
-        try:
-            return None if line is None else SignedPackage.from_line(line)[1]
-        except InvalidContent:
-            return None
-
-    def _line(self, url: str, kind: str, dag_hash: str) -> Optional[bytes]:
-        """The one of a package in the file of ``kind``."""
         meta = self._meta(url)
-        if meta is None or not meta.get(kind):
+        if meta is None or not meta.get("signatures"):
             return None
         try:
-            with open(self._path(url, meta[kind]), "rb") as f, contextlib.ExitStack() as stack:
+            with open(self._path(url, meta["signatures"]), "rb") as f, contextlib.ExitStack() as stack:
                 if os.fstat(f.fileno()).st_size == 0:
                     return None
                 data = stack.enter_context(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ))
@@ -216,11 +218,32 @@ class IndexCache:
                 if at < 0:
                     return None
                 data.seek(at)
-                return data.readline()
-        except FileNotFoundError:
+                return SignedPackage.from_line(data.readline())[1]
+        except (FileNotFoundError, InvalidContent):
             return None
         except OSError as e:
             raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
+
+    def load_part(self, url: str, names: Iterable[str]) -> Optional[CachedIndex]:
+        """As :meth:`load`, the packages of some names only, in a time that does not grow with the index. None also
+        where what is kept cannot be read in part.
+        """
+        meta = self._meta(url)
+        try:
+            files = self._files(url, meta or {})
+            if meta is None or files is None or meta["database"]:
+                return None
+            part = files.part(names)
+            index = IndexDocument(part.data, part.digest, meta["manifest"], meta["source"], part.document)
+            return CachedIndex(index, max(0.0, self._now() - meta["checked"]))
+        except (FileNotFoundError, KeyError, TypeError, ValueError, InvalidContent):
+            return None
+        except OSError as e:
+            raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
+
+    def _files(self, url: str, meta: Mapping[str, Any]) -> Optional[DocumentFiles]:
+        files = [meta.get(key) for key in ("document", "table", "names")]
+        return DocumentFiles(*(self._path(url, str(name)) for name in files)) if all(files) else None
 
     def _path(self, url: str, *names: str) -> str:
         return os.path.join(self._directory, hashlib.sha256(url.encode()).hexdigest()[:20], *names)
@@ -271,23 +294,34 @@ def refresh_index(cache: IndexCache, url: str, store: ContentReader) -> Union[In
 
 
 def load_index(
-    cache: IndexCache, url: str, open_store: Callable[[], ContentReader], *, ttl: float = 600.0
+    cache: IndexCache,
+    url: str,
+    open_store: Callable[[], ContentReader],
+    *,
+    ttl: float = 600.0,
+    names: Optional[Set[str]] = None,
 ) -> CachedIndex:
     """The index of one mirror: the kept one if it was confirmed less than ``ttl`` seconds ago, else asked for.
+
+    ``names``: only packages of these names are needed; the result may have only them, and what they need.
 
     A registry that cannot be reached, or refuses, is no reason to do without what is kept; the result then says why it
     may be old (``failure``). Raises that failure when nothing is kept, and NotFound when the mirror has no index: that
     is an answer, after which a kept one is wrong.
     """
+
+    def load() -> Optional[CachedIndex]:
+        return (cache.load_part(url, names) if names is not None else None) or cache.load(url)
+
     known = cache.known(url)
     if known is not None and cache.age(url) < ttl:
-        kept = cache.load(url)
+        kept = load()
         if kept is not None:
             return kept
     try:
         found = cache.fetch(url, open_store(), known)
         if isinstance(found, NotModified):
-            kept = cache.load(url)
+            kept = load()
             if kept is not None:
                 cache.confirm(url)
                 return CachedIndex(kept.index)
@@ -295,7 +329,7 @@ def load_index(
     except (NotFound, TrustError):
         raise
     except SpackOciError as e:
-        kept = cache.load(url) if known is not None else None
+        kept = load() if known is not None else None
         if kept is None:
             raise
         return CachedIndex(kept.index, kept.age, e)
@@ -308,13 +342,18 @@ def load_index(
 
 
 def load_indexes(
-    cache: IndexCache, stores: Mapping[str, Callable[[], ContentReader]], *, ttl: float = 600.0, jobs: int = 8
+    cache: IndexCache,
+    stores: Mapping[str, Callable[[], ContentReader]],
+    *,
+    ttl: float = 600.0,
+    jobs: int = 8,
+    names: Optional[Set[str]] = None,
 ) -> Dict[str, Union[CachedIndex, SpackOciError]]:
     """The indexes of several mirrors at once, by URL in the order given; a mirror that fails has its error."""
 
     def load(url: str) -> Union[CachedIndex, SpackOciError]:
         try:
-            return load_index(cache, url, stores[url], ttl=ttl)
+            return load_index(cache, url, stores[url], ttl=ttl, names=names)
         except SpackOciError as e:
             return e
         except Exception as e:  # content that no check foresaw must not keep the other mirrors out

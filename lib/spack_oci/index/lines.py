@@ -64,6 +64,7 @@ class Line(NamedTuple):
     spec: Mapping[str, Any]
     #: of :class:`PackageEntry`, not yet checked; None: a dependency that is not in the build cache
     package: Optional[Mapping[str, Any]]
+    package_data: Optional[bytes] = None
 
 
 def database_start(version: str) -> bytes:
@@ -107,15 +108,17 @@ def parse_line(line: bytes) -> Line:
             spec, stop = _decode(text, start)
             after = stop
         spec_data, stop = text[start:stop], after
-        package = None
+        package, package_data = None, None
         if text.startswith(',"package":', stop):
-            package, stop = _decode(text, stop + len(',"package":'))
+            start = stop + len(',"package":')
+            package, stop = _decode(text, start)
+            package_data = text[start:stop].encode("utf-8")
         _skip(text, stop, "}\n")
         if stop + 2 != len(text) or not isinstance(spec, dict) or not isinstance(package, (dict, type(None))):
             raise ValueError("it has other members")
     except (ValueError, RecursionError) as e:
         raise InvalidContent(f"{LABEL} has a line that cannot be read: {ascii(e)[:100]}") from None
-    return Line(text[9:end], spec_data.encode("utf-8"), spec, package)
+    return Line(text[9:end], spec_data.encode("utf-8"), spec, package, package_data)
 
 
 def _skip(text: str, at: int, expected: str) -> int:
@@ -183,7 +186,7 @@ def database_from_lines(
         see(header, line)
         nodes.append((line.dag_hash, line.spec_data, line.package is not None))
         size += len(line.spec_data)
-        for dag_hash in _edges(line.spec):
+        for dag_hash in edges_of(line.spec):
             counts[dag_hash] = counts.get(dag_hash, 0) + 1
         if size > header.database_size:
             break
@@ -194,19 +197,12 @@ def database_from_lines(
     return data
 
 
-def _edges(spec: Mapping[str, Any]) -> Iterator[str]:
+def edges_of(spec: Mapping[str, Any]) -> Iterator[str]:
     """The hashes of a node's dependencies, as far as it is one."""
     edges = spec.get("dependencies")
     for edge in edges if isinstance(edges, list) else ():
         if isinstance(edge, dict) and isinstance(edge.get("hash"), str):
             yield edge["hash"]
-
-
-def entry_lines(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """``{"hash":...,"package":{...}}`` and a newline for each package of our document."""
-    for line in map(parse_line, read_lines(lines)[1]):
-        if line.package is not None:
-            yield canonical_json({"hash": line.dag_hash, "package": line.package}) + b"\n"
 
 
 def entries_from_lines(lines: Iterable[bytes], hashes: Optional[Set[str]] = None) -> Dict[str, PackageEntry]:

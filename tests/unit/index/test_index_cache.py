@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Indexes on the client's disk: time to live, a registry that is down, many mirrors, single packages."""
 
+import json
+
 import pytest
 from spack_oci.errors import NotFound, ServerFailure, StorageError, Unreachable
 from spack_oci.index.index_cache import IndexCache, describe_age, load_index, load_indexes
@@ -134,7 +136,7 @@ def test_lookup_of_one_package(cache, store):
     assert store.requests == 0
 
 
-@pytest.mark.parametrize("suffix", [".zst", ".json", ".entries"])
+@pytest.mark.parametrize("suffix", [".zst", ".json", ".table", ".names"])
 def test_damaged_file_is_fetched_again(cache, store, tmp_path, suffix):
     load(cache, store)
     (directory,) = (tmp_path / "indexes").iterdir()
@@ -142,6 +144,34 @@ def test_damaged_file_is_fetched_again(cache, store, tmp_path, suffix):
         if path.name.endswith(suffix):
             path.write_bytes(b"")
     assert load(cache, store).index.data == fetch_index(store).data
+
+
+def test_packages_of_some_names_are_read_in_place(cache, store):
+    """As an index of their own, with all that they need; the rest is not read."""
+    load(cache, store)
+    push_package(store, [node("q", "1.0")])
+    push_package(store, [node("q", "2.0")])
+    push_package(store, [node("qq")])
+    update_index(store)
+    whole = load(cache, store, ttl=0).index
+    part = load(cache, store, ttl=0, names={"q", "p-2"}).index
+    assert set(part.entries()) == {node("q", "1.0")["hash"], node("q", "2.0")["hash"], chain("p", 3)[0]["hash"]}
+    assert part.entries() == whole.entries(part.entries())
+    installs = json.loads(part.data)["database"]["installs"]
+    everything = json.loads(whole.data)["database"]["installs"]
+    assert {h for h, record in installs.items() if record["in_buildcache"]} == set(part.entries())
+    assert {h: record["spec"] for h, record in installs.items()} == {h: everything[h]["spec"] for h in installs}
+    assert len(installs) == 5
+    assert load(cache, store, names={"none"}).index.entries() == {}
+
+
+def test_damaged_frame_is_not_believed(cache, store, tmp_path):
+    load(cache, store)
+    (directory,) = (tmp_path / "indexes").iterdir()
+    (document,) = directory.glob("*.zst")
+    document.write_bytes(document.read_bytes()[:-3] + b"xxx")
+    assert cache.lookup(store.url, chain("p", 3)[0]["hash"]) is None
+    assert load(cache, store, names={"p-2"}).index.data == fetch_index(store).data
 
 
 def test_index_that_cannot_be_kept_is_used(store, tmp_path):

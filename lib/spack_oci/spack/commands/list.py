@@ -46,7 +46,7 @@ def list_packages(mirror_name: Optional[str], constraints: Sequence[str], args: 
     """Exit code 1 when nothing matches that was asked for."""
     chosen = chosen_mirrors(mirror_name)
     wanted = [spack.spec.Spec(c) for c in constraints]
-    loaded = indexes(chosen)
+    loaded = indexes(chosen, wanted)
     found = [p for mirror, index in loaded for p in matching(mirror, index, wanted, args.allarch)]
     unique = {p.spec.dag_hash(): p for p in found}
     if args.json:
@@ -108,12 +108,11 @@ def chosen_mirrors(name: Optional[str]) -> List["spack.mirrors.mirror.Mirror"]:
     return [mirror]
 
 
-def indexes(
-    chosen: Sequence["spack.mirrors.mirror.Mirror"],
-) -> Loaded:
+def indexes(chosen: Sequence["spack.mirrors.mirror.Mirror"], wanted: Sequence["spack.spec.Spec"] = ()) -> Loaded:
     """The indexes of mirrors, fetched at once if they changed. One that cannot be had is named, the others are used;
-    when none is left, its error is raised.
+    when none is left, its error is raised. ``wanted``: only packages that may match one of these are needed.
     """
+    names = {spec.name for spec in wanted}
     by_url = {m.fetch_url.rstrip("/"): m for m in chosen}
     # in the main thread: opening may ask Spack's configuration
     openers: Dict[str, Callable[[], ContentStore]] = {}
@@ -125,7 +124,9 @@ def indexes(
         except SpackOciError as e:
             failures[url] = e
     result = []
-    for url, outcome in load_indexes(fetching_index_cache(chosen), openers, ttl=0).items():
+    for url, outcome in load_indexes(
+        fetching_index_cache(chosen), openers, ttl=0, names=names if names and all(names) else None
+    ).items():
         if isinstance(outcome, NotFound):
             from ..indexes import without_index
 
@@ -216,10 +217,11 @@ def _name(record: CatalogRecord, args: argparse.Namespace) -> str:
 
 def tags_of(mirror: "spack.mirrors.mirror.Mirror", constraints: Sequence[str]) -> List[str]:
     """The tags of all packages that one of the constraints matches. Raises NotFound for one that none matches."""
-    ((_, index),) = indexes([mirror])
+    wanted = {constraint: spack.spec.Spec(constraint) for constraint in constraints}
+    ((_, index),) = indexes([mirror], list(wanted.values()))
     found: Dict[str, None] = {}
-    for constraint in constraints:
-        packages = matching(mirror, index, [spack.spec.Spec(constraint)], all_architectures=True)
+    for constraint, spec in wanted.items():
+        packages = matching(mirror, index, [spec], all_architectures=True)
         if not packages:
             raise NotFound(
                 f"the index of {mirror.fetch_url} has no package that matches {constraint}",

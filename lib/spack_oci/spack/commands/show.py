@@ -33,8 +33,9 @@ def show(mirror_name: Optional[str], word: str, as_json: bool) -> int:
 
 
 def _tag_of(mirror: "spack.mirrors.mirror.Mirror", constraint: str) -> str:
-    ((_, index),) = indexes([mirror])
-    found = matching(mirror, index, [spack.spec.Spec(constraint)], all_architectures=True)
+    wanted = [spack.spec.Spec(constraint)]
+    ((_, index),) = indexes([mirror], wanted)
+    found = matching(mirror, index, wanted, all_architectures=True)
     if len(found) == 1:
         return found[0].record.tag
     if not found:

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Single packages out of a document on the disk, without reading the rest: what that costs does not grow with it."""
+
+import contextlib
+import functools
+import hashlib
+import mmap
+import os
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+
+from ..errors import InvalidContent
+from .frames import Frame, compress, decompress, digest_of, frame_number, read_table
+from .lines import (
+    DATABASE_END,
+    LABEL,
+    Header,
+    Line,
+    database_records,
+    database_start,
+    edges_of,
+    node_line,
+    parse_header,
+    parse_line,
+)
+
+
+class Part(NamedTuple):
+    """Some packages of an index with all that they need, as an index of their own."""
+
+    #: the JSON of a Spack database, and its digest
+    data: bytes
+    digest: str
+    #: our document
+    document: bytes
+
+
+class DocumentFiles(NamedTuple):
+    """Paths of files whose content never changes. All methods raise OSError, and InvalidContent for damaged files."""
+
+    document: str
+    table: str
+    #: a line for each package, NAME and HASH, sorted, after an empty line
+    names: str
+
+    def line(self, dag_hash: str) -> Optional[Line]:
+        frames = _frames(self.table, os.path.getsize(self.document))
+        bits = (len(frames) - 1).bit_length() - 1
+        try:
+            frame = frames[frame_number(dag_hash, bits)]
+        except ValueError:  # no hash
+            return None
+        wanted = dag_hash.encode()
+        for line in self._lines(frame):
+            if line[9:41] == wanted:
+                return parse_line(line)
+        return None
+
+    def hashes(self, name: str) -> List[str]:
+        """DAG hashes of the packages of that name."""
+        wanted = b"\n%s " % name.encode()
+        result: List[str] = []
+        with open(self.names, "rb") as f, contextlib.closing(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)) as data:
+            at = data.find(wanted)
+            while at >= 0 and data[at : at + len(wanted)] == wanted:
+                end = data.find(b"\n", at + 1)
+                result.append(data[at + len(wanted) : end].decode())
+                at = end
+        return result
+
+    def part(self, names: Iterable[str]) -> Part:
+        """The packages of these names."""
+        chosen = {dag_hash for name in names for dag_hash in self.hashes(name)}
+        lines = self._closure(chosen)
+        nodes = [(h, lines[h].spec_data, h in chosen) for h in sorted(lines)]
+        counts: Dict[str, int] = {}
+        for line in lines.values():
+            for needed in edges_of(line.spec):
+                counts[needed] = counts.get(needed, 0) + 1
+        version = self._header().database_version
+        data = b"".join([database_start(version), *database_records(nodes, counts), DATABASE_END])
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        header = Header(len(chosen), len(lines), version, digest, len(data))
+        packages = {h: lines[h].package_data if h in chosen else None for h in lines}
+        document = compress([header.to_line(), *(node_line(h, spec, packages[h]) for h, spec, _ in nodes)])
+        return Part(data, digest, b"".join(document))
+
+    def _closure(self, chosen: Iterable[str]) -> Dict[str, Line]:
+        found: Dict[str, Line] = {}
+        pending = list(chosen)
+        while pending:
+            dag_hash = pending.pop()
+            if dag_hash in found:
+                continue
+            line = self.line(dag_hash)
+            if line is None:
+                raise InvalidContent(f"{LABEL} lacks {dag_hash}")
+            found[dag_hash] = line
+            pending.extend(edges_of(line.spec))
+            built = line.spec.get("build_spec")
+            if isinstance(built, dict):
+                pending.append(str(built.get("hash")))
+        return found
+
+    def _header(self) -> Header:
+        frames = _frames(self.table, os.path.getsize(self.document))
+        return parse_header(next(self._lines(frames[0]), b""))
+
+    def _lines(self, frame: Frame) -> Iterator[bytes]:
+        if not frame.size:
+            return
+        with open(self.document, "rb") as f:
+            f.seek(frame.start)
+            data = f.read(frame.size)
+        if digest_of(data) != frame.digest:
+            raise InvalidContent(f"{self.document} is damaged")
+        yield from decompress(data)
+
+
+@functools.lru_cache(16)
+def _frames(table: str, size: int) -> Tuple[Frame, ...]:
+    with open(table, "rb") as f:
+        return tuple(read_table(f.read(), size))
+
+
+def names_of(lines: Iterable[Line]) -> bytes:
+    """The content of the file with names."""
+    pairs = sorted(f"{line.spec.get('name')} {line.dag_hash}" for line in lines if line.package is not None)
+    return "".join(f"\n{pair}" for pair in pairs).encode("utf-8", "replace") + b"\n"
