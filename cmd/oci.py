@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""The `spack oci` command: its sub-commands are the modules beside it, in `subcommands/`."""
+"""The `spack oci` command: its sub-commands are the modules beside it, in `subcommands/`.
+
+They are imported when the command is used: `spack help` imports this module for its description.
+"""
 
 import argparse
-
-from .subcommands import SUBCOMMANDS, run
 
 description = "OCI registries and layout directories as binary caches"
 section = "packaging"
@@ -23,6 +24,8 @@ class _Version(argparse.Action):
 def setup_parser(subparser: argparse.ArgumentParser) -> None:
     subparser.add_argument("--version", action=_Version, nargs=0, help="show the version of spack-oci and exit")
     subparser.set_defaults(oci_parser=subparser)
+    from .subcommands import SUBCOMMANDS
+
     subparsers = subparser.add_subparsers(help="oci sub-commands", dest="oci_command", metavar="SUBCOMMAND")
     subparsers.required = True
     for module in SUBCOMMANDS:
@@ -30,4 +33,6 @@ def setup_parser(subparser: argparse.ArgumentParser) -> None:
 
 
 def oci(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+    from .subcommands import run
+
     return run(args)

@@ -58,3 +58,26 @@ print(len(stream.getvalue()) > 1000)
 def test_the_database_is_written_as_spack_writes_it(source):
     spack = source()
     assert spack.script(SAME).split() == ["True"]
+
+
+PERMISSIONS = """
+import spack.hooks.permissions_setters as setters, spack.store, spack.util.file_permissions as fp
+from spack_oci.spack.hooks import permissions
+
+(spec,) = spack.store.STORE.db.query("oci-files")
+asked = []
+fp.set_permissions_by_spec = lambda path, spec: asked.append(path)
+fp.set_permissions = lambda *args: None
+setters.post_install(spec, True)
+by_spack = len(asked)
+permissions.will_be_set(spec.dag_hash())
+setters.post_install(spec, True)
+after_ours = len(asked)
+setters.post_install(spec, True)
+print(by_spack > 3, after_ours == by_spack, len(asked) == 2 * by_spack)
+"""
+
+
+def test_only_packages_from_oci_mirrors_get_their_permissions_from_us(source):
+    """A source build, and an install from another mirror, go through Spack's own function, file by file."""
+    assert source().script(PERMISSIONS).split() == ["True", "True", "True"]

@@ -101,7 +101,7 @@ def _try_mirror(
     # not in the try: a policy that cannot be read is no failure of the mirror
     guard = fetching.guard_of(mirror, unsigned, notices.tell)
     try:
-        return fetching.fetch(mirror, spec, relocation_of(spec), guard=guard)
+        return fetching.fetch(mirror, spec, relocation_of(spec), guard=guard, tell=tty.info)
     except NotFound:
         return None
     except SpackOciError as e:
