@@ -67,3 +67,15 @@ def test_include_and_exclude_of_a_mirror_are_obeyed(source, destination, new_cac
     reader.use(cache, fetch={"url": cache.url, "exclude": ["oci-leaf"]})
     done = reader.run("oci", "install", "--reuse", "oci-app", check=False)
     assert done.returncode != 0 and "no OCI mirror is configured that oci-leaf" in done.stderr
+
+
+def test_a_push_to_a_url_has_the_credentials_of_the_mirror_on_that_host(source, new_cache, tls_registry):
+    """As vanilla Spack has it: `spack buildcache push URL`, and `spack ci rebuild`, which makes such mirrors."""
+    cache = new_cache("tls")
+    spack = source()
+    spack.use(cache)
+    spack.run("buildcache", "push", "--unsigned", "--only", "package", cache.url, "oci-leaf@2.0")
+    assert cache.tags()
+    other = f"oci://{tls_registry.host}/spack/not-configured"
+    done = spack.run("buildcache", "push", "--unsigned", "--only", "package", other, "oci-leaf@2.0")
+    assert "Tagged oci-leaf@2.0" in done.stdout + done.stderr
