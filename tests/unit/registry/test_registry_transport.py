@@ -17,7 +17,7 @@ import time
 import pytest
 import requests
 import spack_oci
-from spack_oci.descriptor import OCI_LAYER, Descriptor, sha256_digest
+from spack_oci.descriptor import OCI_LAYER, OCI_MANIFEST, Descriptor, sha256_digest
 from spack_oci.errors import (
     ConfigurationError,
     ConnectionLost,
@@ -238,7 +238,7 @@ def test_idle_connection_that_the_server_closed(tls, monkeypatch):
     with fault_registry(tls=tls) as registry, connections_to(registry) as seen:
         store = store_at(registry)
         assert store.has_blob(DIGEST)
-        pool = transport_for(store.settings).session().get_adapter(registry.url).get_connection(registry.url)
+        pool = transport_for(store.settings).session().get_adapter(registry.url).get_connection(f"{registry.url}/")
         for is_noticed in (True, False):
             if not is_noticed:
                 monkeypatch.setattr("urllib3.connectionpool.is_connection_dropped", lambda connection: False)
@@ -261,6 +261,16 @@ def test_a_fork_while_another_thread_holds_the_locks():
                 finally:
                     os._exit(status)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_small_body_goes_with_its_head_and_a_large_one_does_not():
+    with fault_registry() as registry, connections_to(registry) as seen:
+        store_at(registry, connections=2).put_manifest(b'{"small": true}', OCI_MANIFEST, "tag")
+        large = b'{"large": "%s"}' % (b"x" * 70_000)
+        store_at(registry, connections=3).put_manifest(large, OCI_MANIFEST, "tag")
+        small, head = seen
+        assert small.startswith(b"PUT ") and small.endswith(b'{"small": true}')
+        assert head.startswith(b"PUT ") and head.endswith(b"\r\n\r\n")
 
 
 def test_user_agent():

@@ -5,15 +5,20 @@ import functools
 import http.client
 import queue
 import ssl
-from typing import Any, List, Type
+from typing import Any, List, Optional, Type
 
 import urllib3
 import urllib3.connection
 
+from .fields import parse_number
 from .minimum_rate import MinimumRateResponse
 
 #: how a connection ends that the other side has closed, with and without TLS
 _CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
+
+#: bytes of a small body. More may take its time to be read, and the server should have looked at the credentials before
+_TOGETHER = 64 << 10
 
 
 class StaleConnection(ConnectionError):
@@ -53,6 +58,7 @@ class _Connection:
     - While a request is sent, the limit is that of silence, not that of connecting.
     - A server that refuses a large body may respond, and close the connection, before it has read it all: the response
       is read all the same, with TLS too.
+    - A small body goes with its head: each write is a TLS record, and may wake the server.
     - A connection that went stale is told from one that was lost.
     """
 
@@ -60,17 +66,32 @@ class _Connection:
     read_timeout: float
     sock: Any
     _used = False
+    #: what is not sent yet of a request with a small body
+    _held: Optional[List[bytes]] = None
 
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]
         self.sock.settimeout(self.read_timeout)
         self._used = False
 
-    def request(self, *arguments: Any, **options: Any) -> None:
+    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
+        length = parse_number((headers or {}).get("Content-Length"))
+        self._held = [] if length and length <= _TOGETHER else None
         try:
-            super().request(*arguments, **options)  # type: ignore[misc]
+            super().request(method, url, body, headers, **options)  # type: ignore[misc]
+            held, self._held = self._held, None
+            if held:
+                self.send(b"".join(held))
         except _CLOSED as e:
             raise BrokenPipeError from e  # on which urllib3 reads the response
+        finally:
+            self._held = None
+
+    def send(self, data: Any) -> None:
+        if self._held is None:
+            super().send(data)  # type: ignore[misc]
+        else:
+            self._held.append(data)
 
     def getresponse(self) -> Any:
         used, self._used = self._used, True

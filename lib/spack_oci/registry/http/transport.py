@@ -88,6 +88,7 @@ class RequestsTransport:
         parts = split_url(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UnexpectedResponse(f"{method} {without_query(url)}: that is no http address")
+        url = url if parts.path else f"{parts.scheme}://{parts.netloc}/" + (f"?{parts.query}" if parts.query else "")
         session = self.session()
         origin = f"{parts.scheme}://{parts.netloc}"
         try:
