@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Which package a spec means, and why none does."""
 
+import copy
+
 import pytest
 from spack_oci.errors import Ambiguous, NothingFits
 from spack_oci.image.needs.libc import Libc
 from spack_oci.store.constraints import Constraint
 from spack_oci.store.machine import Machine, this_machine
 from spack_oci.store.selection import Candidates, choose, closure
+from spack_oci.store.source import is_plain_node
 from support.spec_nodes import edge, graph_of, make_node
 
 OLD_LIBC, NEW_LIBC = make_node("glibc@2.31", external="/usr"), make_node("glibc@2.38", external="/usr")
@@ -114,3 +117,26 @@ def test_this_machine_is_known():
     machine = this_machine()
     assert machine.target and machine.platform in ("linux", "darwin")
     assert machine.misfit(make_node("x@1", target="ppc64le"), {}) is not None or machine.target == "ppc64le"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda node: node.pop("arch"),
+        lambda node: node.update(name=7),
+        lambda node: node.update(version=None),
+        lambda node: node["arch"].update(target=["x"]),
+        lambda node: node.update(dependencies={"zlib": 1}),
+        lambda node: node["dependencies"][0].pop("parameters"),
+        lambda node: node.update(external="/usr"),
+        lambda node: node.update(hash="other"),
+        lambda node: node.update(parameters=[]),
+    ],
+)
+def test_what_is_no_package_in_an_index_is_left_out(damage):
+    node = copy.deepcopy(hdf5())
+    dag_hash = node["hash"]
+    assert is_plain_node(dag_hash, {"spec": node})
+    damage(node)
+    assert not is_plain_node(dag_hash, {"spec": node})
+    assert not is_plain_node("../../evil", {"spec": hdf5()}) and not is_plain_node(dag_hash, [])

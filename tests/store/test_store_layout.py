@@ -2,6 +2,7 @@
 """Where the packages of a store are."""
 
 import pytest
+from spack_oci.errors import StoreError
 from spack_oci.store.layout import DEFAULT_PROJECTION, StoreLayout, projection_of
 from support.spec_nodes import make_node
 
@@ -47,6 +48,12 @@ def test_the_projection_of_a_store_is_seen_from_what_is_in_it(projection):
     assert certain
     other = make_node("zstd@1.5", os="rhel8")
     assert StoreLayout("/s", found).prefix_of(other) == there.prefix_of(other)
+
+
+def test_no_package_is_put_outside_of_the_store():
+    with pytest.raises(StoreError, match="outside of the store"):
+        StoreLayout("/opt/sw", "{name}/{version}-{hash}").prefix_of(make_node("..@1"))
+    assert StoreLayout("/opt/sw").prefix_of(make_node("../../x@../y")).startswith("/opt/sw/linux-x86_64/.._.._x-.._y-")
 
 
 def test_an_empty_store_has_spacks_default_and_a_mixed_one_what_most_follow():

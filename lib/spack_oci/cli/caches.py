@@ -12,9 +12,10 @@ from ..descriptor import parse_json
 from ..errors import ConfigurationError, NotFound
 from ..index.index_cache import CachedIndex, IndexCache, load_index
 from ..reference import LayoutDirectory, Location, parse_url
-from ..store.source import Source
+from ..store.source import Source, is_plain_node
 from ..util.files import storage_errors
 from ..util.progress import reporter_for
+from ..util.text import elided
 from . import settings
 from .output import info, warn
 
@@ -159,8 +160,13 @@ def source_of(word: str, index: CachedIndex, unsigned: bool = False) -> Source:
     """The same, of an index that was read."""
     url = open_cache(word).url
     installs = parse_json(index.index.data, "the index")["database"]["installs"]
-    graph: Dict[str, Mapping[str, Any]] = {h: {"hash": h, **install["spec"]} for h, install in installs.items()}
-    available = {h for h, install in installs.items() if install.get("in_buildcache")}
+    graph: Dict[str, Mapping[str, Any]] = {
+        h: {"hash": h, **install["spec"]} for h, install in installs.items() if is_plain_node(h, install)
+    }
+    left_out = sorted(installs.keys() - graph.keys())
+    if left_out:
+        warn(f"{url}: the index has entries that are no packages, which are left out: {elided(left_out)}")
+    available = {h for h in graph if installs[h].get("in_buildcache")}
     return Source(url, graph, available, functools.partial(open_cache, word), index_cache(), guard_of(word, unsigned))
 
 

@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
+from ..errors import StoreError
 from .constraints import target_name
 
 DEFAULT_PROJECTION = "{architecture.platform}-{architecture.target}/{name}-{version}-{hash}"
@@ -54,11 +55,14 @@ class StoreLayout:
         return os.path.join(self.root, OWN_DIRECTORY, *names)
 
     def prefix_of(self, node: Mapping[str, Any]) -> str:
-        """Where a package is, or would be."""
+        """Where a package is, or would be. Raises StoreError for one whose name leaves the store."""
         external = node.get("external")
         if external:
             return str(external["path"])
-        return os.path.join(self.root, _project(self.projection, node))
+        path = os.path.normpath(os.path.join(self.root, _project(self.projection, node)))
+        if not path.startswith(f"{self.root}/"):
+            raise StoreError(f"{node['name']}@{node['version']} would be outside of the store, in {path}")
+        return path
 
 
 def metadata_path(prefix: str, *names: str) -> str:

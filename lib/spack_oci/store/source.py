@@ -2,6 +2,7 @@
 """What can be installed: the packages of a cache."""
 
 import contextlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, AbstractSet, Any, Callable, Mapping, Optional
 
@@ -12,6 +13,10 @@ from .constraints import Graph
 if TYPE_CHECKING:
     from ..index.index_cache import IndexCache
     from ..operations.install.locate import PackageGuard
+
+
+#: 160 bits in base 32
+_HASH = re.compile(r"[a-z2-7]{32}\Z")
 
 
 def label(node: Mapping[str, Any]) -> str:
@@ -40,3 +45,34 @@ class Source:
                 entry = self.indexes.lookup(self.url, dag_hash)
                 return entry.layer.size if entry is not None else 0
         return 0
+
+
+def is_plain_node(dag_hash: str, install: Any) -> bool:
+    """Whether what an index says of a package has the shape that everything here relies on."""
+    node = install.get("spec") if isinstance(install, dict) else None
+    if not isinstance(node, dict) or not _HASH.match(dag_hash) or node.get("hash", dag_hash) != dag_hash:
+        return False
+    arch, parameters = node.get("arch"), node.get("parameters", {})
+    texts = [node.get("name"), node.get("version")]
+    if not isinstance(arch, dict) or not isinstance(parameters, dict):
+        return False
+    target = arch.get("target")
+    texts += [arch.get("platform"), arch.get("platform_os"), target.get("name") if isinstance(target, dict) else target]
+    external = node.get("external")
+    if external and not (isinstance(external, dict) and isinstance(external.get("path"), str)):
+        return False
+    edges = node.get("dependencies", ())
+    return (
+        all(isinstance(text, str) for text in texts) and isinstance(edges, (list, tuple)) and all(map(_is_edge, edges))
+    )
+
+
+def _is_edge(edge: Any) -> bool:
+    parameters = edge.get("parameters") if isinstance(edge, dict) else None
+    return (
+        isinstance(parameters, dict)
+        and isinstance(edge.get("hash"), str)
+        and isinstance(edge.get("name"), str)
+        and isinstance(parameters.get("deptypes"), list)
+        and isinstance(parameters.get("virtuals"), list)
+    )
