@@ -51,7 +51,7 @@ def platform_tag(tag: str, platform: Platform) -> str:
     return check_tag("-".join((tag, *str(platform).split("/"))))
 
 
-def merge_entries(entries: Mapping[Platform, Descriptor], annotations: Optional[Mapping[str, str]] = None) -> bytes:
+def merge_entries(entries: Mapping[Platform, Descriptor]) -> bytes:
     """The index of ``entries``, sorted by platform: Docker's type if every image has Docker's, else OCI's."""
     docker = all(descriptor.media_type == DOCKER_MANIFEST for descriptor in entries.values())
     document: Dict[str, Any] = {
@@ -62,8 +62,6 @@ def merge_entries(entries: Mapping[Platform, Descriptor], annotations: Optional[
             for platform, d in sorted(_with_defaults(entries).items(), key=lambda item: str(item[0]))
         ],
     }
-    if annotations and not docker:
-        document["annotations"] = dict(sorted(annotations.items()))
     return canonical_json(document)
 
 
@@ -74,7 +72,6 @@ def push_platform(
     media_type: str,
     platform: Platform,
     *,
-    annotations: Optional[Mapping[str, str]] = None,
     pause: Callable[[float], None] = time.sleep,
 ) -> Descriptor:
     """Store ``manifest`` (its blobs are there) as the image of ``platform`` and merge it into the index ``tag``.
@@ -86,7 +83,7 @@ def push_platform(
     store.put_manifest(manifest, media_type, own_tag)
     for attempt in range(_ATTEMPTS):
         wanted = {**_entries_of_tag(store, tag, platform), **_entries_of_platform_tags(store, tag)}
-        data = merge_entries(wanted, annotations)
+        data = merge_entries(wanted)
         written = store.put_manifest(data, parse_json(data, "index")["mediaType"], tag)
         if _agrees(store, tag, platform, wanted):
             return written

@@ -4,7 +4,6 @@
 import pytest
 from support.stack_checks import prefixes_of
 
-
 #: the database of an install that was killed when it had put the prefix in its place
 FORGET = """
 import spack.store

@@ -94,6 +94,27 @@ DOCUMENTS = {
         },
         [("layers",), ("annotations",), ("annotations", "org.spack-oci.index.spack"), ("layers", 0, "digest")],
     ),
+    "docker-config": (
+        {
+            "auths": {
+                "host": {"auth": "x", "username": "x", "password": "x", "identitytoken": "x", "registrytoken": "x"}
+            },
+            "credHelpers": {"host": "x"},
+            "credsStore": "x",
+        },
+        [],
+    ),
+    "tag-list": ({"name": "x", "tags": []}, []),
+    # expires_in is a number or a string
+    "token": ({"token": "x", "access_token": "x", "scope": "x"}, []),
+    "pin": (
+        {"version": 1, "name": "x", "hashes": ["abc"], "by": "x", "at": 1, "until": 2},
+        [("version",), ("name",), ("hashes",)],
+    ),
+    "prune-plan": (
+        {"version": 1, "condemned": {"tag": {"manifest": DIGEST, "since": 1}}, "seen": {DIGEST: 1}},
+        [("version",), ("condemned",), ("condemned", "tag", "manifest"), ("condemned", "tag", "since")],
+    ),
     "package-config": (
         {
             "spec": {"_meta": {}, "nodes": [{}]},
@@ -157,7 +178,7 @@ def broken(schema, count=100):
 
 
 def test_every_schema_is_tried_here_and_is_itself_valid():
-    assert {path.stem for path in SCHEMAS.glob("*.json")} >= set(DOCUMENTS)
+    assert {path.stem for path in SCHEMAS.glob("*.json")} == set(DOCUMENTS)
     for path in SCHEMAS.glob("*.json"):
         jsonschema.Draft202012Validator.check_schema(read_schema(f"documents/{path.stem}"))
 
@@ -176,7 +197,7 @@ def test_a_hundred_broken_documents_are_refused_with_document_and_key(schema):
         message = caught.value.message
         names = [str(key) for key in path if isinstance(key, str)]
         assert message.startswith("the document is not valid: ") and names[0] in message, (message, document)
-        assert "secret" not in message and "\u00b2" not in message and len(message) < 200, json.dumps(document)
+        assert "secret" not in message and "\u00b2" not in message and len(message) < 300, json.dumps(document)
 
 
 @pytest.mark.parametrize(
