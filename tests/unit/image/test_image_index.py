@@ -128,9 +128,7 @@ def test_other_tags_are_not_platforms():
 
 def test_the_index_is_reproducible():
     entries = {ARM64: d.Descriptor.of(b"1", d.OCI_MANIFEST), AMD64: d.Descriptor.of(b"2", d.OCI_MANIFEST)}
-    data = merge_entries(entries, {"b": "1", "a": "2"})
-    assert data == merge_entries(dict(reversed(list(entries.items()))), {"a": "2", "b": "1"})
-    assert json.loads(data)["annotations"] == {"a": "2", "b": "1"}
+    assert merge_entries(entries) == merge_entries(dict(reversed(list(entries.items()))))
 
 
 def test_an_index_with_attestations_is_left_alone():

@@ -94,19 +94,6 @@ DOCUMENTS = {
         },
         [("layers",), ("annotations",), ("annotations", "org.spack-oci.index.spack"), ("layers", 0, "digest")],
     ),
-    "docker-config": (
-        {
-            "auths": {
-                "host": {"auth": "x", "username": "x", "password": "x", "identitytoken": "x", "registrytoken": "x"}
-            },
-            "credHelpers": {"host": "x"},
-            "credsStore": "x",
-        },
-        [],
-    ),
-    "tag-list": ({"name": "x", "tags": []}, []),
-    # expires_in is a number or a string
-    "token": ({"token": "x", "access_token": "x", "scope": "x"}, []),
     "pin": (
         {"version": 1, "name": "x", "hashes": ["abc"], "by": "x", "at": 1, "until": 2},
         [("version",), ("name",), ("hashes",)],
