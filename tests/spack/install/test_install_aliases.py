@@ -98,3 +98,15 @@ def test_an_alias_root_elsewhere_is_kept_clean_too(short, tree, destination):
     spack.run("uninstall", "-y", "--force", "oci-leaf")
     left = [os.readlink(root / name) for name in os.listdir(root)]
     assert left and not any("oci-leaf" in target for target in left)
+
+
+@pytest.mark.parametrize("command", [["oci", "fetch"], ["oci", "install"], ["install", "--cache-only"]])
+def test_what_cannot_fit_is_not_downloaded(command, short, tree, destination):
+    """Its pusher has counted the strings that cannot grow."""
+    spack = destination(tree=tree, installer="old")
+    spack.use(short)
+    spack.write_config("oci", {"relocation": {"alias_root": str(tree / ("a" * 100))}})
+    done = spack.run(*command, "oci-leaf", check=False)
+    assert done.returncode != 0
+    assert "cannot be relocated" in " ".join((done.stdout + done.stderr).split()), done.stderr
+    assert not list(spack.user_cache.glob("oci/blobs/blobs/*/*"))
