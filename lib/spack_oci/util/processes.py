@@ -359,9 +359,9 @@ class _Worker:
 
     def _death(self) -> SpackOciError:
         code = self.child.wait(1.0)
-        how = f" (signal {-code})" if code is not None and code < 0 else f" (exit code {code})" if code else ""
+        ending = f" (signal {-code})" if code is not None and code < 0 else f" (exit code {code})" if code else ""
         return SpackOciError(
-            f"the process that worked on this died{how}",
+            f"the process that worked on this died{ending}",
             remedy="it may have run out of memory: run it again to go on, with fewer jobs (-j)",
         )
 

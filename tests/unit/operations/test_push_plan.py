@@ -75,15 +75,6 @@ def test_only_the_layers_that_images_need_are_read(tmp_path, packages):
     assert store.calls["get_manifest"] - 1 == store.calls["open_blob"] == 2  # one asks for a prune
 
 
-def test_layers_that_an_index_knows_are_not_read(packages):
-    store = pushed(packages[:2])
-    known = {package.dag_hash: read_layer(store, package.tag) for package in packages[:2]}
-    store.reset()
-    plan = plan_push(store, packages, known_layers=known)
-    assert dict(plan.layers) == known
-    assert store.requests == 2  # the list, and whether a prune goes on
-
-
 def test_force_packs_what_is_there_and_asks_nothing(packages):
     store = pushed(packages)
     store.reset()

@@ -180,7 +180,7 @@ class _Push:
                 self._tag_processes.close(self._patience.left)
 
     def _make_tagger(self, packages: Sequence[Package]) -> Tagger:
-        created = self._settings.created or created_from_environment()
+        created = created_from_environment()
         return Tagger(packages, self._store, self._settings, created=created, force=self._plan.force)
 
     def _settle_signatures(self) -> None:

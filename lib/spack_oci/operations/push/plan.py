@@ -64,10 +64,6 @@ class PushSettings:
     fail_fast: bool = False
     #: base image whose layers are in the store already
     base: Optional[Base] = None
-    #: RFC 3339; None: SOURCE_DATE_EPOCH, or else 1970: the only time that is the same on every machine
-    created: Optional[str] = None
-    #: further annotations of every manifest
-    annotations: Mapping[str, str] = field(default_factory=dict)
     #: signs what is pushed; None: nothing is signed
     signer: Optional[Signer] = None
     #: prefixes shorter than this are warned of (once); 0: never
@@ -138,7 +134,7 @@ class PushPlan:
     #: tags that a prune is going to delete
     condemned: FrozenSet[str] = frozenset()
 
-    def doing(self, action: str) -> List[PlannedPackage]:
+    def of(self, action: str) -> List[PlannedPackage]:
         return [item for item in self.packages if item.action == action]
 
     @property
@@ -147,7 +143,7 @@ class PushPlan:
 
     @property
     def bytes_to_read(self) -> int:
-        return sum(item.size for item in self.doing(PACK))
+        return sum(item.size for item in self.of(PACK))
 
     def result_of_nothing(self) -> PushResult:
         """What comes of a plan with nothing to push."""
@@ -157,9 +153,9 @@ class PushPlan:
     def to_dict(self) -> Dict[str, Any]:
         return {
             "packages": [item.to_dict() for item in self.packages],
-            "skip": len(self.doing(SKIP)),
-            "pack": len(self.doing(PACK)),
-            "reuse": len(self.doing(REUSE)),
+            "skip": len(self.of(SKIP)),
+            "pack": len(self.of(PACK)),
+            "reuse": len(self.of(REUSE)),
             "bytes_to_read": self.bytes_to_read,
             "warnings": list(self.warnings),
         }
@@ -171,14 +167,12 @@ def plan_push(
     *,
     force: bool = False,
     settings: Optional[PushSettings] = None,
-    known_layers: Optional[Mapping[str, Layer]] = None,
     may_be_pushed: Callable[[Package], bool] = lambda package: True,
     prepare: Callable[[Sequence[Package]], None] = lambda packages: None,
 ) -> PushPlan:
     """The plan for pushing ``packages`` (dependencies first) to ``store``. Reads, writes nothing.
 
-    ``force``: also what is there; ``known_layers``: DAG hash -> layer of what is in the store, as an index may tell, so
-    that it needs not be asked; ``may_be_pushed``: asked of packages that are not there, as it may be expensive;
+    ``force``: also what is there; ``may_be_pushed``: asked of packages that are not there, as it may be expensive;
     ``prepare``: called with those that will be pushed, while other processes look at their prefixes. Raises what the
     store raises: an existence check that fails is no answer.
     """
@@ -193,7 +187,7 @@ def plan_push(
         refused = [package for package in missing if not may_be_pushed(package)]
         left_out = {package.dag_hash for package in refused}  # comparing records would make all their lazy parts
         packages = [package for package in packages if package.dag_hash not in left_out]
-        layers, warnings = _layers_of_existing(store, packages, there, known_layers or {}, settings)
+        layers, warnings = _layers_of_existing(store, packages, there, settings)
         prepare([package for package in packages if package.dag_hash not in there])
         found = {item.package.dag_hash: item for item in planned_apart()}
     planned = [
@@ -241,7 +235,6 @@ def _layers_of_existing(
     store: RepositoryReader,
     packages: Sequence[Package],
     there: Set[str],
-    known: Mapping[str, Layer],
     settings: PushSettings,
 ) -> Tuple[Dict[str, Layer], List[str]]:
     """The layers, in the store, that the images of the packages to be pushed will have.
@@ -267,8 +260,7 @@ def _layers_of_existing(
             if not needed:
                 return layers, warnings
             asked |= needed
-            layers.update({dag_hash: known[dag_hash] for dag_hash in needed if dag_hash in known})
-            unknown = sorted(needed - set(layers))
+            unknown = sorted(needed)
             asked_for = [tags.get(dag_hash) or _tag_of_label(wanted[dag_hash], dag_hash) for dag_hash in unknown]
             for dag_hash, answer in zip(unknown, pool.map(lambda tag: _try_read(store, tag), asked_for)):
                 if isinstance(answer, Layer):
@@ -353,6 +345,6 @@ def lines_of(plan: PushPlan) -> List[str]:
 
 def summary_of(plan: PushPlan) -> str:
     return (
-        f"{len(plan.doing(SKIP))} are there already, {len(plan.doing(PACK))} would be packed "
-        f"({format_size(plan.bytes_to_read)}), {len(plan.doing(REUSE))} would be sent from the local cache"
+        f"{len(plan.of(SKIP))} are there already, {len(plan.of(PACK))} would be packed "
+        f"({format_size(plan.bytes_to_read)}), {len(plan.of(REUSE))} would be sent from the local cache"
     )

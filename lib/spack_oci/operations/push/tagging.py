@@ -72,7 +72,6 @@ class Tagger:
                 PUSHER: f"spack-oci {__version__}",
                 **annotations_of_summary(job.relocation_summary),
                 **package.annotations,
-                **self._settings.annotations,
             },
             created=self._created,
         )
