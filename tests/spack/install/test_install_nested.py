@@ -41,9 +41,10 @@ def test_a_package_in_the_prefix_of_another_one(spack, command):
     assert (prefixes["oci-middle"] / "lib" / "libmiddle.so").is_file()
 
 
-def test_an_outer_package_that_is_missing_does_not_replace_what_is_in_its_prefix(spack):
+def test_an_outer_package_that_is_missing_does_not_replace_what_is_in_its_prefix(spack, tmp_path):
     spack.run("oci", "install", "oci-middle")
-    spack.run("python", "-c", FORGET)
+    (tmp_path / "forget.py").write_text(FORGET)
+    spack.run("python", tmp_path / "forget.py")
     inner = spack.tree / "leaf" / "inner" / "middle"
     done = spack.run("oci", "install", "oci-leaf", check=False)
     assert done.returncode != 0 and "installed in its prefix" in done.stderr

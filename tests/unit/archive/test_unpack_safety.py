@@ -183,16 +183,18 @@ def test_a_restricted_package_is_never_open_to_others(store):
 
 
 @pytest.mark.parametrize("name", ["install_times.json", "install_manifest.json", "spec.json", "new"])
-@pytest.mark.parametrize("kind", ["symbolic", "hard", "fifo"])
+@pytest.mark.parametrize("kind", ["symbolic", "inside", "hard", "fifo"])
 def test_links_and_special_files_in_the_metadata_are_refused(store, tmp_path, name, kind):
     layer = Layer().file("first", b"")
     if kind == "symbolic":
         layer.symlink(f".spack/{name}", str(tmp_path / "victim"))
+    elif kind == "inside":
+        layer.file(".spack/log", b"").symlink(f".spack/{name}", "log")
     elif kind == "hard":
         layer.hard_link(f".spack/{name}", "first")
     else:
         layer.member(tar_info(layer.name(f".spack/{name}"), tarfile.FIFOTYPE, 0o644))
-    with pytest.raises(UnsafeArchive):
+    with pytest.raises(UnsafeArchive, match="a named pipe" if kind == "fifo" else "where Spack writes files"):
         install(layer, store)
     assert not (tmp_path / "victim").exists() and not os.path.exists(new_prefix(store))
 

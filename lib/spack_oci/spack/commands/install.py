@@ -160,19 +160,26 @@ class SpackSteps:
                     database.add(self._specs[item.dag_hash], explicit=item.dag_hash in self._explicit)
 
     def discard(self, item: InstallItem) -> None:
-        if item.dag_hash not in self._planned.overwritten:  # else it is registered: the old one, or the new one
+        # one that was overwritten is registered: the old one, or the new one
+        if item.dag_hash not in self._planned.overwritten and _installed_inside(item.prefix) is None:
             remove_tree(item.prefix)
         remove_stale(item.prefix)
 
 
+def _installed_inside(prefix: str) -> Optional["spack.spec.Spec"]:
+    """An installed package whose prefix is in ``prefix``, if there is one."""
+    installed = spack.store.STORE.db.query_local(installed=True)
+    return next((spec for spec in installed if str(spec.prefix).startswith(prefix + os.sep)), None)
+
+
 def _check_nothing_inside(item: InstallItem) -> None:
     """Raise StorageError if the prefix of an installed package is in that of ``item``, which is to be replaced."""
-    for other in spack.store.STORE.db.query_local(installed=True):
-        if str(other.prefix).startswith(item.prefix + os.sep):
-            raise StorageError(
-                f"installing {item.label}: {packages.label(other)} is installed in its prefix, {item.prefix}",
-                remedy="uninstall that package first, and install both together",
-            )
+    other = _installed_inside(item.prefix)
+    if other is not None:
+        raise StorageError(
+            f"installing {item.label}: {packages.label(other)} is installed in its prefix, {item.prefix}",
+            remedy="uninstall that package first, and install both together",
+        )
 
 
 def install_closure(
