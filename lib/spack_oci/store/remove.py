@@ -64,12 +64,27 @@ def remove_packages(store: Store, nodes: Sequence[Mapping[str, Any]], alias_root
             there = [node for node in nodes if records.is_installed(node["hash"])]
             in_order_of_removal(records, (node["hash"] for node in there))
             prefixes: Dict[str, str] = {node["hash"]: records.by_hash[node["hash"]]["path"] for node in there}
+            _check_prefixes(store, records, prefixes)
             for dag_hash, prefix in prefixes.items():
                 _write_down(store, dag_hash, prefix)
             for node in there:
                 records.remove(node["hash"])
         for dag_hash, prefix in prefixes.items():
             _delete(store, dag_hash, prefix, alias_root)
+
+
+def _check_prefixes(store: Store, records: Records, prefixes: Mapping[str, str]) -> None:
+    """They are in the store, and nothing is in them: a projection may put one package into the prefix of another."""
+    for dag_hash, prefix in prefixes.items():
+        if not prefix.startswith(f"{store.root}/"):
+            raise StoreError(f"{prefix} is not in the store {store.root}, and is not deleted")
+        for other in records.installed():
+            path = records.by_hash[other].get("path") or ""
+            if other not in prefixes and path.startswith(f"{prefix}/"):
+                inside, around = (label(records.by_hash[h]["spec"]) for h in (other, dag_hash))
+                raise StoreError(
+                    f"{inside} is installed inside of {around}, in {path}", remedy=f"remove {inside} first"
+                )
 
 
 def finish_removals(store: Store) -> None:
@@ -102,8 +117,6 @@ def _write_down(store: Store, dag_hash: str, prefix: str) -> None:
 
 
 def _delete(store: Store, dag_hash: str, prefix: str, alias_root: str) -> None:
-    if not prefix.startswith(f"{store.root}/"):
-        raise StoreError(f"{prefix} is not in the store {store.root}, and was not deleted")
     with storage_errors(f"removing {prefix}"):
         remove_tree(prefix)
         remove_stale(prefix)
