@@ -6,7 +6,7 @@ import os
 import pytest
 from spack_oci.errors import StoreError
 from spack_oci.store.layout import StoreLayout
-from spack_oci.store.remove import in_order_of_removal, remove_packages, with_dependents
+from spack_oci.store.remove import finish_removals, in_order_of_removal, remove_packages, with_dependents
 from spack_oci.store.store import Store
 from support.spec_nodes import edge, graph_of, make_node
 
@@ -73,3 +73,17 @@ def test_nothing_outside_of_the_store_is_deleted(tmp_path):
     with pytest.raises(StoreError, match="is not in the store"):
         remove_packages(store, [APP])
     assert (precious / "lib").is_dir() and store.database.read().is_installed(APP["hash"])
+
+
+def test_what_others_wrote_down_for_removal_deletes_nothing_outside_of_the_store(store, tmp_path):
+    notes = tmp_path / "sw" / ".spack-oci" / "removing"
+    notes.mkdir(parents=True)
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    gone = make_node("gone@1")["hash"]
+    (notes / gone).write_text(f"{store.root}/../precious")
+    (notes / "no-hash").write_text(str(precious))
+    (notes / APP["hash"]).write_text(store.layout.prefix_of(APP))
+    finish_removals(store)
+    assert precious.is_dir() and os.path.isdir(store.layout.prefix_of(APP))
+    assert [p.name for p in notes.iterdir()] == ["no-hash"]

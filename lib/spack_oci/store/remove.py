@@ -7,6 +7,7 @@ run that was killed is finished by the next one.
 
 import contextlib
 import os
+import re
 from typing import Any, Dict, Iterable, List, Mapping, Sequence, Set
 
 from ..archive.unpack.staging import remove_stale, remove_tree
@@ -18,6 +19,8 @@ from .install import environment_path
 from .layout import make_directory
 from .source import label
 from .store import Store
+
+_HASH = re.compile(r"[a-z2-7]{32}\Z")
 
 
 def with_dependents(records: Records, hashes: Iterable[str]) -> Set[str]:
@@ -92,15 +95,15 @@ def finish_removals(store: Store) -> None:
     directory = store.layout.own_path("removing")
     if not os.path.isdir(directory):
         return
-    records = store.database.read()
-    for dag_hash in os.listdir(directory):
+    for dag_hash in filter(_HASH.match, os.listdir(directory)):
         lock = store.database.prefix_lock(dag_hash, dag_hash)
         if not lock.try_acquire():
             continue  # the run that removes it is alive
         try:
             with storage_errors(f"reading {directory}"), open(os.path.join(directory, dag_hash), "rb") as file:
-                prefix = os.fsdecode(file.read())
-            if records.is_installed(dag_hash):
+                prefix = os.path.normpath(os.fsdecode(file.read()))
+            # in a store of a group, others may write here
+            if store.database.read().is_installed(dag_hash) or not prefix.startswith(f"{store.root}/"):
                 os.unlink(os.path.join(directory, dag_hash))
             else:
                 _delete(store, dag_hash, prefix, "")
