@@ -3,8 +3,10 @@
 
 import io
 import json
+import shutil
 import subprocess
 import tarfile
+from pathlib import Path
 
 import pytest
 from spack_oci import descriptor as d
@@ -318,6 +320,39 @@ def test_dry_run_says_which_images_would_be_made(spack, cache, base_image):
 def test_external_packages_are_named(spack, cache):
     done = spack.run("oci", "push", "--tag", "x", "cache", "oci-stack")
     assert "External packages are not in the image" in done.stdout + done.stderr and "oci-external@1.0" in done.stderr
+
+
+@pytest.fixture
+def leaf(source, destination, cache):
+    """An instance with oci-leaf in a tree of its own, and the prefix; the package is in the cache."""
+    first = source()
+    first.use(cache)
+    first.run("oci", "push", "--update-index", "cache", "oci-leaf@2.0")
+    spack = destination()
+    spack.use(cache)
+    spack.run("install", "--cache-only", "oci-leaf@2.0")
+    return spack, Path(spack.run("location", "-i", "oci-leaf").stdout.strip())
+
+
+def test_a_file_that_engines_take_for_a_whiteout_is_refused_by_name(leaf):
+    spack, prefix = leaf
+    (prefix / ".wh.x").write_text("")
+    done = spack.run("oci", "push", "--tag", "x", "cache", "oci-leaf", check=False)
+    assert done.returncode == 1 and "container engines take .wh.x of oci-leaf@2.0/" in done.stderr
+    spack.run("oci", "push", "--tag", "x", "--exclude-files", ".wh.*", "cache", "oci-leaf")
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
+def test_shared_libraries_that_the_image_will_lack_are_named(leaf, base_image, tmp_path):
+    spack, prefix = leaf
+    for words, code in (
+        (["-shared", "-Wl,-soname,libodd.so.1", "-o", tmp_path / "libodd.so.1"], "void odd(void) {}"),
+        (["-o", prefix / "tool", tmp_path / "libodd.so.1"], "void odd(void); int main(void) { odd(); return 0; }"),
+    ):
+        subprocess.run(["gcc", "-x", "c", "-", "-x", "none", *words], input=code.encode(), check=True)
+    done = spack.run("oci", "push", "--base-image", f"{base_image}:new", "--tag", "x", "cache", "oci-leaf")
+    assert "Shared libraries that are in no package of the image, nor in the base image" in done.stderr
+    assert "libodd.so.1 (oci-leaf@2.0/" in done.stderr and ": tool)" in done.stderr
 
 
 def test_no_image_when_packages_are_missing(destination, cache, tmp_path):
