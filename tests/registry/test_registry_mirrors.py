@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Pull-through mirrors: asked in order, passed over when they fail, and never believed about what is missing."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+import spack_oci
 from spack_oci.content import BytesSource
 from spack_oci.errors import NotFound
 from spack_oci.reference import Repository
@@ -70,3 +77,24 @@ def test_pushes_ask_the_origin_only():
         keep(mirror, SMALL)
         assert mirrored(origin, mirror).put_blob(layer(SMALL), BytesSource(SMALL))
         assert mirror.requests() == []
+
+
+def test_a_command_that_writes_reads_past_the_mirrors(tmp_path):
+    """They lag behind, and what they say would be written."""
+    with fault_registry() as mirror, fault_registry() as origin:
+        registries = {origin.host: {"insecure_http": True, "mirrors": [f"oci+http://{mirror.host}"]}}
+        (tmp_path / "config.json").write_text(json.dumps({"registries": registries}))
+        library = Path(spack_oci.__file__).parents[1]
+        paths = {"SPACK_OCI_CONFIG": str(tmp_path / "config.json"), "SPACK_OCI_CACHE": str(tmp_path / "cache")}
+        env = {**os.environ, **paths, "PYTHONPATH": str(library)}
+
+        def run(*arguments):
+            command = [sys.executable, "-m", "spack_oci", *arguments, f"oci://{origin.host}/a/b"]
+            return subprocess.run(command, env=env, capture_output=True, text=True)
+
+        done = run("update-index", "--create")
+        assert done.returncode == 0, done.stderr
+        assert origin.requests() and mirror.requests() == []
+        done = run("list")
+        assert done.returncode == 0, done.stderr
+        assert mirror.requests()

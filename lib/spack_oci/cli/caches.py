@@ -56,7 +56,7 @@ _bundles: List["tempfile.TemporaryDirectory[str]"] = []
 
 
 @functools.lru_cache(None)
-def _opened(process: int, location: Location, create: bool) -> ContentStore:
+def _opened(process: int, location: Location, create: bool, writes: bool) -> ContentStore:
     if isinstance(location, LayoutDirectory):
         from ..layout import open_layout
 
@@ -65,17 +65,19 @@ def _opened(process: int, location: Location, create: bool) -> ContentStore:
         return open_layout(location, create=create)
     from ..registry import open_repository
 
-    return open_repository(*settings.network().registry_of(location))
+    # who writes must not read through pull-through mirrors: they lag behind, and what they say would be written
+    return open_repository(*settings.network().registry_of(location, with_mirrors=not writes))
 
 
-def open_cache(word: str, *, create: bool = False) -> ContentStore:
-    """One for each process, so that connections are shared; ``create``: make the directory if there is none."""
-    return _opened(os.getpid(), location_of(word), create)
+def open_cache(word: str, *, create: bool = False, writes: bool = False) -> ContentStore:
+    """One for each process, so that connections are shared; ``create``: make the directory if there is none;
+    ``writes``: for a command that changes what is there."""
+    return _opened(os.getpid(), location_of(word), create, writes)
 
 
-def open_index(word: str) -> ContentStore:
+def open_index(word: str, *, writes: bool = False) -> ContentStore:
     """Where the index of a cache is: in the cache, or in the repository of ``oci:index:repository``."""
-    return _opened(os.getpid(), settings.read().index_location(location_of(word)), False)
+    return _opened(os.getpid(), settings.read().index_location(location_of(word)), False, writes)
 
 
 def index_settings(word: str) -> "UpdateSettings":
@@ -84,7 +86,7 @@ def index_settings(word: str) -> "UpdateSettings":
 
     shown = reporter_for(sys.stdout, info, warn)
     return UpdateSettings(
-        jobs=settings.read().transfer_jobs, warn=shown.warn, reporter=shown, index_store=open_index(word)
+        jobs=settings.read().transfer_jobs, warn=shown.warn, reporter=shown, index_store=open_index(word, writes=True)
     )
 
 

@@ -35,7 +35,7 @@ def update_index(args: argparse.Namespace) -> int:
     from ..index.update import update_index as update
     from .caches import index_settings, open_cache
 
-    store = open_cache(args.mirror, create=args.create)
+    store = open_cache(args.mirror, create=args.create, writes=True)
     options = index_settings(args.mirror)
     try:
         done = update(store, options, full=args.full, compare_digests=not args.new_only, create=args.create)

@@ -84,14 +84,14 @@ def _settings(args: argparse.Namespace, stage: str) -> PushSettings:
 def _plan(args: argparse.Namespace, packages: Sequence[StorePackage], how: PushSettings) -> PushPlan:
     store: Any
     try:
-        store = open_cache(args.mirror)
+        store = open_cache(args.mirror, writes=True)
     except NotFound:
         store = MissingStore(args.mirror)
     return plan_push(store, packages, force=args.force, settings=how)
 
 
 def _push(args: argparse.Namespace, packages: Sequence[StorePackage], how: PushSettings) -> PushResult:
-    store = open_cache(args.mirror, create=True)
+    store = open_cache(args.mirror, create=True, writes=True)
     if len(packages) > 1:
         info(f"Selected {len(packages)} packages to push to {store.url}")
     planned = plan_push(store, packages, force=args.force, settings=how)
@@ -111,7 +111,7 @@ def _push(args: argparse.Namespace, packages: Sequence[StorePackage], how: PushS
 
 
 def _update_index(args: argparse.Namespace, result: PushResult) -> IndexUpdate:
-    store = open_cache(args.mirror)
+    store = open_cache(args.mirror, writes=True)
     return merge_pushed(store, packages_of_push(result), index_settings(args.mirror))
 
 
