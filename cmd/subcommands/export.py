@@ -27,6 +27,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="default: what DEST begins with, else an OCI archive for *.tar and a layout directory for the rest",
     )
     parser.add_argument("--compression", metavar="ALGORITHM[:LEVEL]", help="gzip[:1-9] or zstd[:1-22]")
+    parser.add_argument(
+        "--sbom", metavar="FILE", help="write a software bill of materials (SPDX) of the image, and put it into it"
+    )
     add_base_image(parser)
     add_image_options(parser, multi_arch=False)
     add_json(parser)
@@ -46,7 +49,7 @@ def export(args: argparse.Namespace) -> int:
     wanted = image_options(args, [destination.tag or "latest"])
     compression = Compression.parse(args.compression) if args.compression else None
     with messages_apart(args.json):
-        done = export.export(destination, push.installed_roots(args.specs), wanted, compression)
+        done = export.export(destination, push.installed_roots(args.specs), wanted, compression, args.sbom)
     if args.json:
         print_json(done.to_dict())
     else:

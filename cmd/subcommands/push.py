@@ -44,6 +44,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     signing.add_argument("--signed", action="store_const", const="", dest="sign", help="as --sign")
     signing.add_argument("-u", "--unsigned", action="store_true", help="do not sign, though oci:signing names a key")
     parser.add_argument(
+        "--sbom",
+        action="store_true",
+        default=None,
+        help="attach a software bill of materials (SPDX) to packages and images, which scanners find as a referrer",
+    )
+    parser.add_argument(
         "--digests",
         metavar="FILE",
         help="write HOST/NAME@DIGEST of what was pushed, a line each, for a signer of your own; -: standard output",
@@ -114,6 +120,7 @@ def push(args: argparse.Namespace) -> int:
             compression=Compression.parse(args.compression) if args.compression else None,
             image=image_options(args, args.tags),
             signer=_signer(args),
+            sbom=args.sbom,
         )
         result = push.plan(request) if args.dry_run else push.run(request)
         planned = push.planned_images(request) if args.dry_run else []

@@ -9,7 +9,9 @@ from .common import PROGRAM
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    add_show(subparsers, PROGRAM, optional=True).set_defaults(run=show)
+    parser = add_show(subparsers, PROGRAM, optional=True)
+    parser.add_argument("--sbom", action="store_true", help="print the software bill of materials (SPDX) that it has")
+    parser.set_defaults(run=show)
 
 
 def show(args: argparse.Namespace) -> int:
@@ -17,4 +19,4 @@ def show(args: argparse.Namespace) -> int:
     from spack_oci.spack.commands import show as command
 
     mirror_name, words = mirror_arguments.split_tag(args.arguments, "show")
-    return command.show(mirror_name, " ".join(words), args.json)
+    return command.show(mirror_name, " ".join(words), args.json, args.sbom)

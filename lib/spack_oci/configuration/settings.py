@@ -47,6 +47,8 @@ class Settings:
     image: Mapping[str, Any]
     #: oci:signing and oci:trust as they are in the configuration, see :mod:`.trust`
     signing: Mapping[str, Any]
+    #: attach an SBOM to what is pushed
+    sbom: bool
     trust: Mapping[str, Any]
 
     @property
@@ -99,6 +101,7 @@ def settings_of(section: Mapping[str, Any], path: Callable[[str], str]) -> Setti
         index_repository=data["index"]["repository"],
         image=data["image"],
         signing=data["signing"],
+        sbom=data["sbom"],
         trust=data["trust"],
     )
 

@@ -19,6 +19,8 @@ from .needs.prefix import WHITEOUT
 VIEW = "/view"
 #: what the image says about how it was made
 LOCK_FILE = "/opt/spack-environment/spack.lock"
+#: what is in it; scanners read files with such names
+SBOM_FILE = "/opt/spack-environment/sbom.spdx.json"
 
 #: what an image without a base has of a root file system. HPC's container tools (Charliecloud, Sarus, Enroot and
 #: Apptainer) run images from trees that they cannot write to: they mount the host's files and directories over these
@@ -48,6 +50,10 @@ _TEXT_PROBE = 8192
 
 def lock_entry(lock: bytes) -> Dict[str, FileEntry]:
     return {LOCK_FILE: FileEntry(lock)}
+
+
+def sbom_entry(sbom: bytes) -> Dict[str, FileEntry]:
+    return {SBOM_FILE: FileEntry(sbom)}
 
 
 def sbang_entries(paths: Sequence[str]) -> Dict[str, FileEntry]:

@@ -8,8 +8,10 @@ from ..content import ContentStore
 from ..errors import NotFound
 from ..package.record import is_package_tag
 from ..reference import image_name
+from ..trust.sbom import MEDIA_TYPE as SBOM_TYPE
 from . import catalog
 from .images.described import describe_image, lines_of_image
+from .trust.attach import attached
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,15 @@ def show(store: ContentStore, word: str, tag_of: Callable[[str], str]) -> Shown:
     found = catalog.describe(store, tag)
     document = {**found.to_dict(), "image": image_name(store.url, tag)}
     return Shown(document, catalog.lines_of(found))
+
+
+def sbom(store: ContentStore, word: str, tag_of: Callable[[str], str]) -> bytes:
+    """The SBOM that is attached to a package or image (see :func:`show`). Raises NotFound where there is none."""
+    tag = word if is_package_tag(word) or _is_tag(store, word) else tag_of(word)
+    found = attached(store, store.resolve(tag).digest, SBOM_TYPE)
+    if found is None:
+        raise NotFound(f"{image_name(store.url, tag)} has no SBOM", remedy="push it with --sbom --force")
+    return found
 
 
 def _is_tag(store: ContentStore, word: str) -> bool:

@@ -55,6 +55,8 @@ class Package:
     #: ``licenses`` (an SPDX expression) and ``source`` (a URL), as far as they are known; to be asked after the
     #: environment, which makes it cheap
     provenance: Callable[[], Mapping[str, str]] = field(repr=False, default=dict)
+    #: a software bill of materials (SPDX, JSON); empty where nobody can make one
+    sbom: Callable[[], bytes] = field(repr=False, default=bytes)
     #: further annotations of its manifest
     annotations: Mapping[str, str] = field(repr=False, default_factory=dict)
 

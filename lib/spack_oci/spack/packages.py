@@ -112,8 +112,14 @@ class _SpecPackage(Package):
             layout_version=compat.OCI_LAYOUT_VERSION,
             environment=partial(common.environments.apply, (spec,)),
             provenance=partial(provenance, (spec,)),
+            sbom=self._sbom,
             annotations={},
         )
+
+    def _sbom(self) -> bytes:
+        from .recipes import sbom_of
+
+        return sbom_of([self.spec], [dict(self.spec_document)])
 
     @cached_property
     def prefix(self) -> str:  # type: ignore[override]

@@ -16,10 +16,11 @@ def provenance(specs: Sequence["spack.spec.Spec"]) -> Dict[str, str]:
     environment was computed, it is done already. Safe to call in threads.
     """
     with SPACK_LOCK:
-        return {"licenses": _licenses(specs), "source": _source(specs[0]) if len(specs) == 1 else ""}
+        return {"licenses": licenses_of(specs), "source": _source(specs[0]) if len(specs) == 1 else ""}
 
 
-def _licenses(specs: Sequence["spack.spec.Spec"]) -> str:
+def licenses_of(specs: Sequence["spack.spec.Spec"]) -> str:
+    """An SPDX expression, as the recipes have it; empty where they say nothing. Hold SPACK_LOCK."""
     found = set()
     for spec in specs:
         for condition, licenses in getattr(spec.package, "licenses", {}).items():

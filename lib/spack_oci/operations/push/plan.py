@@ -64,6 +64,8 @@ class PushSettings:
     fail_fast: bool = False
     #: base image whose layers are in the store already
     base: Optional[Base] = None
+    #: attach an SBOM to every package
+    sbom: bool = False
     #: signs what is pushed; None: nothing is signed
     signer: Optional[Signer] = None
     #: prefixes shorter than this are warned of (once); 0: never

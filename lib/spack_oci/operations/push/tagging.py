@@ -17,7 +17,9 @@ from ...image.manifest import BuiltImage, build_package_image
 from ...package.record import Layer, Package
 from ...package.relocation_summary import PUSHER, annotations_of_summary
 from ...trust.payload import Subject, repository_of
+from ...trust.sbom import MEDIA_TYPE as SBOM_TYPE
 from ...util.processes import ProcessPool, available_cores
+from ..trust.attach import attach
 from ..trust.write import SignatureWriter, Written
 from .plan import PushSettings, worth_forking
 
@@ -77,8 +79,9 @@ class Tagger:
         )
         config = BytesSource(image.config)
         written = None
+        sbom = self._attach_sbom(package, image)
         if self._writer is not None:
-            subject = _subject(self._store.url, package, image, job.layers[-1])
+            subject = _subject(self._store.url, package, image, job.layers[-1], sbom)
             written = self._writer.sign(subject, package.label, fresh=job.is_new)
         if self._force and not job.is_new and self._is_tagged(package.tag, image.manifest_descriptor.digest):
             # the same again: what --force is for is to make sure of the blobs
@@ -89,6 +92,11 @@ class Tagger:
         self._store.put_blob(image.config_descriptor, config, presence=presence)
         return Tagged(self._store.put_manifest(image.manifest, image.media_type, package.tag), written)
 
+    def _attach_sbom(self, package: Package, image: BuiltImage) -> Optional[str]:
+        """Its digest; None: there is none."""
+        data = package.sbom() if self._settings.sbom else b""
+        return attach(self._store, image.manifest_descriptor, data, SBOM_TYPE).digest if data else None
+
     def _is_tagged(self, tag: str, digest: str) -> bool:
         try:
             return self._store.resolve(tag).digest == digest
@@ -96,7 +104,7 @@ class Tagger:
             return False
 
 
-def _subject(url: str, package: Package, image: BuiltImage, layer: Layer) -> Subject:
+def _subject(url: str, package: Package, image: BuiltImage, layer: Layer, sbom: Optional[str]) -> Subject:
     return Subject(
         repository=repository_of(url),
         manifest=image.manifest_descriptor.digest,
@@ -105,6 +113,7 @@ def _subject(url: str, package: Package, image: BuiltImage, layer: Layer) -> Sub
         layer_size=layer.descriptor.size,
         diff_id=layer.diff_id,
         config=image.config_descriptor.digest,
+        sbom=sbom,
     )
 
 

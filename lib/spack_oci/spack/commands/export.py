@@ -23,6 +23,7 @@ from ...operations.images import image_files as files
 from ...operations.images.layers_only import LayersOnly
 from ...operations.push import execute as engine
 from ...reference import LayoutDirectory
+from ...util.files import atomic_write, storage_errors
 from ...util.text import elided
 from .. import packages, settings
 from ..output import reporter
@@ -60,9 +61,11 @@ def export(
     roots: Sequence["spack.spec.Spec"],
     wanted: ImageOptions,
     compression: Optional[Compression] = None,
+    sbom_path: Optional[str] = None,
 ) -> Exported:
     """Write the image of ``roots`` with its closure. Nothing is there before it is complete.
 
+    ``sbom_path``: a file for its software bill of materials, which is then in the image too.
     Raises :class:`ConfigurationError` for what is not installed, and what packing and base images raise.
     """
     closure = packages.runtime_closure(*roots)
@@ -86,7 +89,8 @@ def export(
             raise result.failed[0].error or ConfigurationError("a package could not be packed")
         tag = destination.tag or _DEFAULT_TAG
         checks.check_image_tag(tag)
-        request = images.image_request(wanted, roots, base, push_settings.compression)
+        sbom = images.image_sbom(roots) if settings.read().sbom or sbom_path else b""
+        request = images.image_request(wanted, roots, base, push_settings.compression, sbom)
         plan = image_engine.plan_image(layout, request, result.layers, images.base_facts(settings.read()))
         image_settings = image_engine.ImageSettings(
             push_settings.stage, push_settings.cache, push_settings.packers, reporter()
@@ -94,6 +98,9 @@ def export(
         image = image_engine.push_environment_image(layout, plan, tag, settings=image_settings)
         _write(destination, layout, tag, request.title)
         name = _name(destination, tag, request.title)
+        if sbom_path:
+            with storage_errors(f"writing {sbom_path}"), atomic_write(sbom_path, mode=0o644) as f:
+                f.write(sbom)
     return Exported(destination, tag, image, name)
 
 

@@ -15,16 +15,18 @@ from ...content import ContentStore
 from ...content.platform import Platform
 from ...errors import ImageError, StorageError
 from ...image.base.resolve import copy_layers, resolve_base
-from ...image.contents import VIEW, lock_entry, path_entries, sbang_entries, view_entries
+from ...image.contents import VIEW, lock_entry, path_entries, sbang_entries, sbom_entry, view_entries
 from ...image.manifest import EMPTY_BASE, Base
 from ...image.results import ResultDirectory
 from ...layout import open_layout
 from ...operations.images import checks, package_checks
 from ...operations.images import environment_image as engine
 from ...operations.push.execute import PushSettings, created_from_environment
+from ...operations.trust.attach import attach
 from ...package.record import Layer, Package
 from ...reference import Repository, image_name, parse_image_reference, parse_url
 from ...registry import open_repository
+from ...trust.sbom import MEDIA_TYPE as SBOM_TYPE
 from ...util.sizes import format_size
 from ...util.text import counted, elided
 from .. import mirrors, packages, settings
@@ -133,9 +135,16 @@ def environment_of(roots: Sequence["spack.spec.Spec"]) -> Optional["spack.enviro
 
 
 def image_request(
-    wanted: ImageOptions, roots: Sequence["spack.spec.Spec"], base: Base, compression: Compression
+    wanted: ImageOptions,
+    roots: Sequence["spack.spec.Spec"],
+    base: Base,
+    compression: Compression,
+    sbom: bytes = b"",
 ) -> engine.ImageRequest:
-    """What the image of ``roots`` is to be: of the active environment with its views and lock file, or of specs."""
+    """What the image of ``roots`` is to be: of the active environment with its views and lock file, or of specs.
+
+    ``sbom``: a file in it; empty: none.
+    """
     checks.check_roots(roots)
     environment = environment_of(roots)
     externals = packages.runtime_externals(*roots)
@@ -166,7 +175,10 @@ def image_request(
         platform=Platform(*packages.go_platform(roots[0]), base.config.get("variant")),
         level=platform_of(packages.runtime_closure(*roots)).variant,
         created=created_from_environment(),
-        files=sbang_entries(sorted({root.build_info["sbang_install_path"] for root in records})),
+        files={
+            **sbang_entries(sorted({root.build_info["sbang_install_path"] for root in records})),
+            **(sbom_entry(sbom) if sbom else {}),
+        },
     )
     return _with_environment(request, environment, wanted) if environment else request
 
@@ -234,15 +246,26 @@ def push_tags(
     push_settings: PushSettings,
 ) -> List[engine.PushedImage]:
     """Give the image of ``roots`` every tag that was asked for."""
-    request = image_request(wanted, roots, base, push_settings.compression)
+    sbom = image_sbom(roots) if push_settings.sbom else b""
+    request = image_request(wanted, roots, base, push_settings.compression, sbom)
     plan = engine.plan_image(store, request, known, base_facts(settings.read()))
     image_settings = engine.ImageSettings(push_settings.stage, push_settings.cache, push_settings.packers, reporter())
     result = []
     for tag in wanted.tags:
         image = engine.push_environment_image(store, plan, tag, settings=image_settings, multi_arch=wanted.multi_arch)
+        if sbom:
+            attach(store, image.manifest, sbom, SBOM_TYPE)
         result.append(image)
         tty.info(describe(store, tag, image))
     return result
+
+
+def image_sbom(roots: Sequence["spack.spec.Spec"]) -> bytes:
+    """The software bill of materials (SPDX) of the image of ``roots``, or of the active environment."""
+    from ..recipes import sbom_of
+
+    records = packages.records_of(roots)
+    return sbom_of(roots, [dict(record.spec_document) for record in records], _title(roots, environment_of(roots)))
 
 
 def describe(store: ContentStore, tag: str, image: engine.PushedImage) -> str:

@@ -60,6 +60,8 @@ class Request:
     update_index: bool = False
     compression: Optional[Compression] = None
     image: ImageOptions = field(default_factory=ImageOptions)
+    #: attach an SBOM; None: as oci:sbom says
+    sbom: Optional[bool] = None
     #: signs what is pushed; None: nothing is signed
     signer: Optional[Signer] = None
     #: packages that are packed at the same time; None: as oci:jobs:pack says
@@ -188,6 +190,7 @@ def _push_settings(request: Request) -> Iterator[PushSettings]:
             read_dependencies=request.read_dependencies,
             short_prefix=options.short_prefix,
             signer=request.signer,
+            sbom=options.sbom if request.sbom is None else request.sbom,
         )
 
 

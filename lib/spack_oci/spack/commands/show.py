@@ -19,11 +19,15 @@ from .list import indexes, matching, word_for
 _SHOWN = 10
 
 
-def show(mirror_name: Optional[str], word: str, as_json: bool) -> int:
-    """``word``: a tag, or a spec that one package of the mirror matches."""
+def show(mirror_name: Optional[str], word: str, as_json: bool, sbom: bool = False) -> int:
+    """``word``: a tag, or a spec that one package of the mirror matches; ``sbom``: print that and nothing else."""
     mirror, note = mirror_arguments.find(mirror_name, mirrors.FETCH)
     if note and sys.stdout.isatty():
         tty.info(note)
+    if sbom:
+        store = mirrors.open_store(mirror, mirrors.FETCH)
+        sys.stdout.write(operation.sbom(store, word, lambda spec: _tag_of(mirror, spec)).decode() + "\n")
+        return 0
     shown = operation.show(mirrors.open_store(mirror, mirrors.FETCH), word, lambda spec: _tag_of(mirror, spec))
     if as_json:
         print_json(shown.document)

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""SPDX documents: valid by the reference implementation, the same bytes again, ids that do not collide."""
+
+import json
+
+import pytest
+from spack_oci.trust.sbom import RecipeFacts, Source, license_expression, sbom
+
+A, B, C = ("a" * 32, "b" * 32, "c" * 32)
+
+
+def node(name, dag_hash, *edges, **more):
+    dependencies = [
+        {"name": other, "hash": h, "parameters": {"deptypes": list(kinds), "virtuals": []}}
+        for other, h, *kinds in edges
+    ]
+    return {
+        "name": name,
+        "version": "1.3",
+        "hash": dag_hash,
+        "namespace": "builtin",
+        "dependencies": dependencies,
+        **more,
+    }
+
+
+NODES = [
+    node("app", A, ("zlib", B, "link"), ("cmake", C, "build"), ("zlib", "d" * 32, "link", "build")),
+    node("zlib", B),
+    node("zlib", "d" * 32, ("cmake", C, "build", "test")),
+    node("cmake", C, external={"path": "/usr"}),
+]
+CPE = "cpe:2.3:a:zlib:zlib:1.3:*:*:*:*:*:*:*"
+FACTS = {
+    A: RecipeFacts(
+        "Apache-2.0 WITH LLVM-exception",
+        "https://app.example",
+        (Source("https://app.example/a.tar.gz", "0" * 64),),
+    ),
+    B: RecipeFacts("Zlib", "", (Source("https://zlib.example/z.tar.gz", "1" * 64),), CPE),
+    "d" * 32: RecipeFacts("(MIT OR Apache-2.0)", "", (Source("git+https://github.com/madler/zlib.git@abcdef"),)),
+}
+#: of recipes that say nothing that SPDX could
+ODD = {A: RecipeFacts("see COPYING", "no url", (Source("file.tar.gz", "md5"),))}
+
+
+def made(roots=(A,), facts=FACTS, **more):
+    return json.loads(sbom(roots, NODES, facts, **more))
+
+
+def relations(document):
+    return {(r["spdxElementId"], r["relationshipType"], r["relatedSpdxElement"]) for r in document["relationships"]}
+
+
+@pytest.mark.parametrize(
+    "facts", [FACTS, {}, {A: RecipeFacts("see COPYING", "no url", (Source("file.tar.gz", "md5"),))}]
+)
+@pytest.mark.parametrize("roots", [(A,), (B, "d" * 32)])
+def test_the_reference_implementation_finds_nothing_wrong(tmp_path, facts, roots):
+    parse_anything = pytest.importorskip("spdx_tools.spdx.parser.parse_anything", reason="needs spdx-tools")
+    from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
+
+    path = tmp_path / "x.spdx.json"
+    path.write_bytes(sbom(roots, NODES, facts))
+    document = parse_anything.parse_file(str(path))
+    assert [m.validation_message for m in validate_full_spdx_document(document)] == []
+
+
+def test_the_same_packages_have_the_same_bytes():
+    assert sbom([A], NODES, FACTS) == sbom([A], list(reversed(NODES)), dict(reversed(FACTS.items())))
+
+
+def test_two_builds_of_one_package_have_two_ids():
+    document = made()
+    ids = [package["SPDXID"] for package in document["packages"]]
+    assert len(set(ids)) == len(ids)
+    assert {f"SPDXRef-Package-zlib-{B}", f"SPDXRef-Package-zlib-{'d' * 32}"} <= set(ids)
+
+
+def test_dependencies_say_what_they_are_for():
+    app, zlib, other, cmake = (
+        f"SPDXRef-Package-{name}" for name in (f"app-{A}", f"zlib-{B}", f"zlib-{'d' * 32}", f"cmake-{C}")
+    )
+    found = relations(made())
+    assert ("SPDXRef-DOCUMENT", "DESCRIBES", app) in found
+    assert (app, "DEPENDS_ON", zlib) in found
+    assert (app, "DEPENDS_ON", other) in found and (other, "BUILD_DEPENDENCY_OF", app) in found
+    assert (cmake, "BUILD_DEPENDENCY_OF", app) in found and (app, "DEPENDS_ON", cmake) not in found
+    assert (cmake, "TEST_DEPENDENCY_OF", other) in found
+    assert not [one for one in found if one[1] == "CONTAINS"]
+
+
+def test_sources_have_their_url_and_checksum():
+    document = made()
+    (source,) = [p for p in document["packages"] if p["SPDXID"] == f"SPDXRef-Source-{'0' * 32}"]
+    assert source["downloadLocation"] == "https://app.example/a.tar.gz"
+    assert source["checksums"] == [{"algorithm": "SHA256", "checksumValue": "0" * 64}]
+    assert (f"SPDXRef-Package-app-{A}", "GENERATED_FROM", source["SPDXID"]) in relations(document)
+
+
+def test_packages_have_purls_and_what_is_known_of_cpes():
+    by_id = {p["SPDXID"]: p for p in made()["packages"]}
+    references = {r["referenceLocator"] for r in by_id[f"SPDXRef-Package-zlib-{B}"]["externalRefs"]}
+    assert references == {
+        f"pkg:spack/builtin/zlib@1.3?hash={B}",
+        f"pkg:generic/zlib@1.3?checksum=sha256:{'1' * 64}&download_url=https://zlib.example/z.tar.gz",
+        CPE,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("MIT", "MIT"),
+        ("(MIT OR Apache-2.0) AND Zlib", "(MIT OR Apache-2.0) AND Zlib"),
+        ("GPL-2.0-or-later WITH GCC-exception-3.1", "GPL-2.0-or-later WITH GCC-exception-3.1"),
+        ("", "NOASSERTION"),
+        ("see COPYING", "NOASSERTION"),
+        ("MIT AND", "NOASSERTION"),
+        ("(MIT", "NOASSERTION"),
+        ("MIT, BSD", "NOASSERTION"),
+        ("AND", "NOASSERTION"),
+    ],
+)
+def test_a_license_that_is_no_expression_is_not_asserted(text, expected):
+    assert license_expression(text) == expected
