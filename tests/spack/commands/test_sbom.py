@@ -36,7 +36,19 @@ def test_packages_and_images_have_sboms_that_scanners_find(spack, new_cache, tmp
     cache = new_cache("http")
     spack.use(cache)
     pushed = spack.run(
-        *("oci", "push", "--json", "--sbom", "--sign", f"{tmp_path}/team.key", "--tag", "app", "cache", "oci-app"),
+        *(
+            "oci",
+            "push",
+            "--json",
+            "--update-index",
+            "--sbom",
+            "--sign",
+            f"{tmp_path}/team.key",
+            "--tag",
+            "app",
+            "cache",
+            "oci-app",
+        ),
         env=ENV,
     )
     document = json.loads(pushed.stdout)
