@@ -7,9 +7,9 @@ PYTEST = $(VENV)/bin/python -m pytest
 # tests of one file stay in one process, so that they share what is expensive to make
 JOBS ?= 2
 PARALLEL = -n $(JOBS) --dist loadscope
-BENCHES = $(wildcard tests/bench/bench_*.py)
+BENCHES = $(filter-out %/bench_scale.py,$(wildcard tests/bench/bench_*.py))
 
-.PHONY: help demo demo-registry test test-all test-without-spack test-lowest unit registry store spack bench fuzz mutants lint clean
+.PHONY: bench-scale help demo demo-registry test test-all test-without-spack test-lowest unit registry store spack bench fuzz mutants lint clean
 
 help:
 	@echo "make demo           push, list and install real packages with a real Spack (without, if none can be had), in .demo"
@@ -21,6 +21,7 @@ help:
 	@echo "make test-without-spack   the demo and the tests of stores, with no way to get a Spack"
 	@echo "make unit | registry | store | spack   one layer of the tests; ARGS is passed to pytest, JOBS is how many processes"
 	@echo "make bench          measure against Spack's own code"
+	@echo "make bench-scale    measure what an index costs against the number of packages, up to 27,000"
 	@echo "make fuzz           damaged inputs for every parser, MINUTES=60 of them each; ARGS=elf for one of them"
 	@echo "make mutants        remove each guard in turn: some test has to notice"
 	@echo "make lint           ruff and mypy"
@@ -58,6 +59,9 @@ test-lowest:
 
 unit registry store spack: $(VENV)/installed
 	$(PYTEST) $(PARALLEL) -m "not slow" tests/$@ $(ARGS)
+
+bench-scale: $(VENV)/installed
+	$(VENV)/bin/python tests/bench/bench_scale.py --svg docs/scale.svg
 
 bench: $(VENV)/installed
 	@status=0; for bench in $(BENCHES); do echo "== $$bench"; $(VENV)/bin/python $$bench || status=1; done; exit $$status

@@ -79,12 +79,24 @@ def compress(lines: Iterable[bytes]) -> List[bytes]:
     iterator = iter(lines)
     header = next(iterator)
     bits = frame_bits(parse_header(header).nodes)
-    frames: List[List[bytes]] = [[] for _ in range(1 + (1 << bits))]
-    frames[0].append(header)
+    frames = [compressor.compress(header)]
+    pending: List[bytes] = []
+
+    def end_frame() -> None:
+        # no zstd frame of nothing: readers of streams take it for the end
+        frames.append(compressor.compress(b"".join(pending)) if pending else b"")
+        pending.clear()
+
     for line in iterator:
-        frames[frame_number(line[9:13].decode(), bits)].append(line)
-    # no zstd frame of nothing: readers of streams take it for the end
-    return [compressor.compress(b"".join(frame)) if frame else b"" for frame in frames]
+        number = frame_number(line[9:13].decode(), bits)
+        while len(frames) < number:
+            end_frame()
+        if number < len(frames):
+            raise ValueError("the lines are not sorted by hash")
+        pending.append(line)
+    while len(frames) <= 1 << bits:
+        end_frame()
+    return frames
 
 
 def frame_bits(nodes: int) -> int:
