@@ -96,13 +96,10 @@ class GraphCopy:
     def __enter__(self) -> "GraphCopy":
         return self
 
-    def __exit__(self, *_: Any) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """What has begun ends first."""
-        self._images.shutdown()
-        self._blobs.shutdown()
+    def __exit__(self, *error: Any) -> None:
+        """What has begun ends first, unless the copy is interrupted."""
+        self._images.__exit__(*error)
+        self._blobs.__exit__(*error)
 
     def copy(
         self,

@@ -24,6 +24,7 @@ from ..errors import (
     StorageError,
     UnexpectedResponse,
 )
+from ..util.cancellation import next_event
 from ..util.threads import DaemonPool
 from .model import PackageIndex
 from .read_package import IndexedPackage, read_package
@@ -84,9 +85,14 @@ def _concurrently(
                 running += 1
             if not running:
                 return
-            tag, future = done.get()
+            tag, future = next_event(done)
             running -= 1
             yield tag, _outcome(tag, future)
+    except (KeyboardInterrupt, SystemExit):
+        if pool is not None:
+            pool.abandon()
+            pool = None
+        raise
     finally:
         if pool is not None:
             pool.shutdown(cancel_futures=True)

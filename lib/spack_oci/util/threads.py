@@ -10,9 +10,12 @@ import functools
 import queue
 import threading
 from concurrent.futures import Executor, Future
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, List, Optional, Tuple, Type
 
 from .cancellation import Deadline
+
+#: seconds that an interrupted program waits for what it has begun
+_PATIENCE = 2.0
 
 _Work = Tuple["Future[Any]", Callable[..., Any], Tuple[Any, ...]]
 
@@ -79,12 +82,27 @@ class DaemonPool(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         if cancel_futures:
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    work = self._work.get_nowait()
-                    if work is not None:
-                        work[0].cancel()
+            self._cancel_waiting()
         self.end(None if wait else 0.0)
+
+    def __exit__(self, kind: Optional[Type[BaseException]], *_: Any) -> None:
+        """What was submitted ends first, unless the block is left by Ctrl-C, or an exit."""
+        if kind is None or issubclass(kind, Exception):
+            self.end()
+        else:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Cancel what has not begun, and wait a moment for what has."""
+        self._cancel_waiting()
+        self.end(_PATIENCE)
+
+    def _cancel_waiting(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                work = self._work.get_nowait()
+                if work is not None:
+                    work[0].cancel()
 
     def end(self, patience: Optional[float] = None) -> bool:
         """Finish what was submitted. False: after ``patience`` seconds (None: any time) something still runs."""

@@ -109,7 +109,7 @@ def test_everything_is_installed_installation_order(tmp_path, workers):
 def test_a_prefix_in_another_one_is_made_when_that_is_there(tmp_path, needs, workers):
     """Projections may put one package into another; what is inside is nothing without it."""
     steps = NestedSteps(tmp_path, {})
-    outcomes = install_all(nested(tmp_path, needs), steps, InstallLimits(workers, ahead=1))
+    outcomes = install_all(nested(tmp_path, needs), steps, InstallLimits(workers, buffered=1))
     assert {o.status for o in outcomes} == {INSTALLED} and steps.registered[0] == "outer"
 
 
@@ -335,7 +335,7 @@ def test_no_more_is_fetched_than_can_be_kept(tmp_path):
         return result
 
     steps.fetch = fetch
-    run(tmp_path, steps, plan, workers=1, transfers=4, ahead=3 * size)
+    run(tmp_path, steps, plan, workers=1, transfers=4, buffered=3 * size)
     assert max(most) <= 4
 
 

@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from spack_oci.util import threads
 from spack_oci.util.threads import DaemonPool
 from support.limits import threads_at_most
 
@@ -35,6 +36,27 @@ def test_what_has_not_begun_can_be_cancelled():
     threading.Timer(0.1, release.set).start()
     pool.shutdown(cancel_futures=True)
     assert running.result() and waiting.cancelled()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_who_interrupts_does_not_wait_for_what_hangs(error, monkeypatch):
+    monkeypatch.setattr(threads, "_PATIENCE", 0.1)
+    begun, release, started = threading.Event(), threading.Event(), time.monotonic()
+    with pytest.raises(error), DaemonPool(1, "test") as pool:
+        pool.submit(lambda: begun.set() or release.wait(60))
+        waiting = pool.submit(int)
+        assert begun.wait(10)
+        raise error
+    assert time.monotonic() - started < 30 and waiting.cancelled()
+    release.set()
+
+
+def test_another_error_waits_for_what_was_begun():
+    done = []
+    with pytest.raises(ValueError), DaemonPool(1, "test") as pool:
+        pool.submit(lambda: time.sleep(0.2) or done.append(1))
+        raise ValueError
+    assert done == [1]
 
 
 @pytest.mark.parametrize("started", [False, True])

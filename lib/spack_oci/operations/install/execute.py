@@ -84,12 +84,13 @@ class Steps(Protocol):
 
 @dataclass(frozen=True)
 class InstallLimits:
-    """``workers``: processes; ``transfers``: threads; ``ahead``: bytes fetched and not yet extracted. Where the system
-    allows no more processes or threads, those that there are have to do; without any, this thread does the work."""
+    """``workers``: processes; ``transfers``: threads; ``buffered``: bytes fetched and not yet extracted. Where the
+    system allows no more processes or threads, those that there are have to do; without any, this thread does the work.
+    """
 
     workers: int = 2
     transfers: int = 8
-    ahead: int = 1 << 30
+    buffered: int = 1 << 30
 
 
 def install_all(
@@ -248,7 +249,7 @@ class _Install:
         #: (step, package, what extracting needs) that wait for a process
         self._jobs: Deque[Tuple[str, _State, Any]] = deque()
         self._to_fetch: Deque[InstallItem] = deque(self._order)
-        self._ahead = 0
+        self._buffered = 0
         self._limiter = TransferLimiter(limits.transfers)
         self._fetches = _Fetches(steps, limits.transfers, reporter)
 
@@ -314,12 +315,12 @@ class _Install:
     def _start_fetches(self) -> None:
         while self._to_fetch and self._limiter.has_room:
             item = self._to_fetch[0]
-            if self._ahead and self._ahead + item.size > self._limits.ahead:
+            if self._buffered and self._buffered + item.size > self._limits.buffered:
                 return
             self._to_fetch.popleft()
             state = self._states[item.dag_hash]
             if not state.over:
-                self._ahead += item.size
+                self._buffered += item.size
                 self._limiter.begin(item.size)
                 self._when_done(self._take_fetched, state, self._fetches.pool.submit(self._fetches.fetch, item))
 
@@ -327,13 +328,13 @@ class _Install:
         self._limiter.end(state.item.size)
         error = future.exception()
         if error is not None:
-            self._ahead -= state.item.size
+            self._buffered -= state.item.size
             self._fail(state, error)
         elif state.outer is None or state.outer.extracted or state.over:
             self._jobs.append((_EXTRACT, state, future.result()))
         else:
             # others may come ahead of it: the outer one, for example
-            self._ahead -= state.item.size
+            self._buffered -= state.item.size
             self._inner.setdefault(state.outer.item.dag_hash, []).append((state, future.result()))
 
     # --- extract and finish
@@ -342,7 +343,7 @@ class _Install:
         while self._jobs and (self._processes.idle if self._processes else not self._working_inline):
             step, state, payload = self._jobs.popleft()
             if state.over:
-                self._ahead -= state.item.size if step == _EXTRACT else 0
+                self._buffered -= state.item.size if step == _EXTRACT else 0
                 continue
             state.touched = True
             job = (step, state.item.dag_hash, payload)
@@ -364,12 +365,12 @@ class _Install:
         return time.monotonic() - started
 
     def _extracted(self, state: _State, future: "Future[float]") -> None:
-        self._ahead -= state.item.size
+        self._buffered -= state.item.size
         if self._succeeded(state, future):
             state.extracted = True
             self._finish_if_ready(state)
             for inner, fetched in self._inner.pop(state.item.dag_hash, ()):
-                self._ahead += inner.item.size
+                self._buffered += inner.item.size
                 self._jobs.append((_EXTRACT, inner, fetched))
 
     def _finished(self, state: _State, future: "Future[float]") -> None:
