@@ -105,5 +105,5 @@ def network() -> "Network":
     """``SSL_CERT_FILE`` and ``REQUESTS_CA_BUNDLE`` name certificates, as elsewhere."""
     from ..configuration.registries import Network
 
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
+    bundle = os.environ.get("SSL_CERT_FILE") or os.environ.get("REQUESTS_CA_BUNDLE")
     return Network(read(), absolute, ca_bundle=bundle if bundle and os.path.exists(bundle) else None)
