@@ -42,18 +42,14 @@ that it first saw after its last write, leaves those to their pushers, who have 
 its packages by that, until the next write.
 """
 
-import random
 import re
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import (
-    Any,
-    Callable,
     Dict,
     Iterable,
     Iterator,
     List,
-    Mapping,
     NamedTuple,
     Optional,
     Sequence,
@@ -74,13 +70,11 @@ from ..errors import (
     SpackOciError,
 )
 from ..package.record import is_package_tag
-from ..util.progress import Reporter, Silent, Work
-from ..util.text import counted, elided
+from ..util.progress import Work
 from .condemned import condemned_among
 from .entry import PackageEntry
 from .frames import decompress
 from .model import PackageIndex
-from .nodes import Node
 from .publish import (
     DATABASE_TAG,
     DOCUMENT_TAG,
@@ -93,109 +87,17 @@ from .publish import (
 )
 from .read_package import IndexedPackage
 from .read_tags import ListedButMissing, read_digests, read_packages
-from .update_signatures import IndexSignatures, SignatureUpdate
+from .update_settings import Backoff, IndexUpdate, UpdateSettings
+from .update_signatures import SignatureUpdate
+
+__all__ = ["Backoff", "IndexUpdate", "UpdateSettings", "merge_pushed", "update_index"]
 
 T = TypeVar("T")
-Warn = Callable[[str], None]
-#: reads nodes as Spack does; raises NotAPackage that names one that Spack cannot read
-CheckNodes = Callable[[Sequence[Node]], None]
-
 #: where cosign stores the signature of a manifest
 _SIGNATURE_TAG = re.compile(r"sha256-([0-9a-f]{64})\.sig\Z")
 
 #: how often an incomplete listing of the tags is asked for again
 _LISTINGS = 5
-
-
-@dataclass(frozen=True)
-class Backoff:
-    """How long a writer that finds the index incomplete waits before it looks again.
-
-    A random time up to ``2**n`` cycles of its own (a look and a write, as long as they took), at most ``limit``
-    seconds. Random, so that writers that collided do not collide again; in cycles, because that is how long the others
-    are busy.
-    """
-
-    attempts: int = 12
-    shortest_cycle: float = 0.05
-    limit: float = 20.0
-    sleep: Callable[[float], None] = time.sleep
-    uniform: Callable[[float, float], float] = random.uniform
-
-    def wait(self, attempt: int, cycle: float = 0.0) -> None:
-        self.sleep(self.uniform(0.0, min(self.limit, max(cycle, self.shortest_cycle) * 2.0**attempt)))
-
-
-@dataclass(frozen=True)
-class UpdateSettings:
-    """How to update an index."""
-
-    #: tags read at a time
-    jobs: int = 16
-    warn: Warn = lambda message: None
-    backoff: Backoff = field(default_factory=Backoff)
-    #: asked of nodes that the index does not have yet
-    check_nodes: CheckNodes = lambda nodes: None
-    #: told of tags that are read or compared
-    reporter: Reporter = field(default_factory=Silent)
-    #: where the index is, if not in the repository of the packages
-    index_store: Optional[RepositoryWriter] = None
-    #: of packages, and who signs the index; None: the signatures that it has are kept
-    signatures: Optional[IndexSignatures] = None
-
-
-@dataclass(frozen=True)
-class IndexUpdate:
-    """What an update came to."""
-
-    #: packages in the index now
-    total: int
-    #: packages that the index did not know before, those whose content it knows anew, and those that it knows no longer
-    added: int
-    changed: int
-    removed: int
-    #: tags whose digest was compared with the index: so many HEAD requests in a registry
-    compared: int = 0
-    #: tag -> why it could not be read; it is not in the index
-    unreadable: Mapping[str, str] = field(default_factory=dict)
-    #: tag -> why it could not be read; it is in the index as it was before
-    kept: Mapping[str, str] = field(default_factory=dict)
-    #: tags that others are pushing just now and will merge themselves
-    pending: Tuple[str, ...] = ()
-    #: digest of the database that ``index.spack`` holds
-    digest: str = ""
-    #: digests of the manifests behind ``index.spack`` and behind ours
-    manifest: str = ""
-    document_manifest: str = ""
-    #: how often the index was written; 0: it was complete
-    writes: int = 0
-    #: bytes of the database and of our document, if they were written
-    database_size: int = 0
-    document_size: int = 0
-
-    def to_dict(self) -> Dict[str, Any]:
-        return {
-            **vars(self),
-            "unreadable": dict(self.unreadable),
-            "kept": dict(self.kept),
-            "pending": list(self.pending),
-        }
-
-    def lines(self, url: str) -> List[Tuple[str, bool]]:
-        """For people: (text, is it a warning)."""
-        counts = (("added", self.added), ("changed", self.changed), ("removed", self.removed))
-        changes = ", ".join(f"{count} {word}" for word, count in counts if count) or "nothing new"
-        lines = [(f"Index of {url}: {counted(self.total, 'package')} ({changes})", False)]
-        if self.unreadable:
-            named = elided(sorted(self.unreadable))
-            lines.append((f"{counted(len(self.unreadable), 'tag')} could not be read: {named}", True))
-        if self.kept:
-            named = elided(sorted(self.kept))
-            lines.append((f"{counted(len(self.kept), 'tag')} could not be read and stayed as before: {named}", True))
-        if self.pending:
-            text = f"{counted(len(self.pending), 'package')} of other pushers came meanwhile; they add them themselves"
-            lines.append((text, False))
-        return lines
 
 
 def update_index(
