@@ -25,6 +25,7 @@ from . import (
     sign,
     trust,
     update_index,
+    verify,
 )
 from . import list as list_command
 
@@ -41,6 +42,7 @@ SUBCOMMANDS = (
     pins,
     export,
     sign,
+    verify,
     key,
     trust,
     login,

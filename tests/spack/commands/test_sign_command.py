@@ -4,6 +4,7 @@
 import hashlib
 import json
 import os
+from pathlib import Path
 
 import pytest
 from support.cosign import PASSWORD, cosign_key, cosign_sign, cosign_verify
@@ -154,3 +155,36 @@ def test_keys_are_shown_added_and_listed(spack, key):
     done = spack.run("oci", "key", "generate", str(key), env=ENV, check=False)
     assert done.returncode != 0 and "is there already" in done.stderr
     assert os.stat(f"{key}.key").st_mode & 0o077 == 0
+
+
+def test_verify_tells_who_signed_and_fails_where_the_policy_is_not_met(spack, cache, key):
+    spack.run("oci", "push", "--update-index", "cache", "oci-app")
+    spack.run("oci", "sign", "--key", f"{key}.key", "cache", "oci-leaf@2.0", env=ENV)
+    assert spack.run("oci", "verify", "cache").returncode == 0
+    done = spack.run("oci", "verify", "--json", "--key", f"{key}.pub", "cache", check=False)
+    document = json.loads(done.stdout)
+    assert done.returncode == 1 and document["failed"] == 3
+    (signed,) = [p for p in document["packages"] if p["signed_by"]]
+    assert "oci-leaf" in signed["tag"] and not signed["problems"]
+    assert spack.run("oci", "verify", "--key", f"{key}.pub", "cache", "oci-leaf@2.0").returncode == 0
+
+
+def test_an_index_that_was_turned_back_is_refused_until_it_is_accepted(source, new_cache, key):
+    layout = new_cache("layout")
+    spack = source()
+    spack.use(layout)
+    spack.run(
+        "oci", "push", "--sign", f"{key}.key", "--update-index", "--only", "package", "cache", "oci-leaf@2.0", env=ENV
+    )
+    table = Path(layout.url.partition("://")[2]) / "index.json"
+    before = table.read_bytes()
+    spack.run("oci", "push", "--sign", f"{key}.key", "--update-index", "cache", "oci-app", env=ENV)
+    trust = {"keys": {"team": f"{key}.pub"}, "policies": {"*": {"mode": "require"}}}
+    spack.write_config("oci", {"trust": trust})
+    assert "oci-app" in spack.run("oci", "list", "--allarch", "cache").stdout
+    table.write_bytes(before)
+    done = spack.run("oci", "list", "--allarch", "cache", check=False)
+    assert done.returncode != 0 and "older than one that was there before" in " ".join(done.stderr.split())
+    assert "require team" in spack.run("oci", "trust", "show").stdout
+    spack.run("oci", "trust", "accept-older", "cache")
+    assert "oci-leaf" in spack.run("oci", "list", "--allarch", "cache").stdout

@@ -13,6 +13,7 @@ from spack_oci.operations.install.locate import fetch_package
 from spack_oci.operations.trust.guard import Guard, subject_of
 from spack_oci.operations.trust.sign import sign_packages
 from spack_oci.operations.trust.stored import MOST_PAYLOADS, stored_signatures
+from spack_oci.operations.trust.verify import verify_packages
 from spack_oci.operations.trust.write import Pace, SignatureWriter
 from spack_oci.trust.policy import Policy
 from spack_oci.trust.signatures import (
@@ -324,3 +325,34 @@ def subject_of_url(url):
 def test_descriptors_of_payloads_are_those_of_cosign():
     payload = subject().payload("k")
     assert payload_descriptor(signature_over(payload)) == Descriptor.of(payload, PAYLOAD_TYPE)
+
+
+# -- looking at a cache ----------------------------------------------------------------------------------------------
+
+
+def test_verify_says_by_whom_packages_are_signed_and_what_is_wrong(store):
+    good, unsigned, gone = package(store), package(store, "b", "b" * 32), package(store, "c", "c" * 32)
+    sign(store, good)
+    sign(store, good, "stranger")
+    sign(store, gone)
+    del store.blobs[find_package(store, gone).layer.digest]
+    broken = "d-1.3-" + "d" * 32 + ".spack"
+    store.put_manifest(canonical_json({"layers": [], "config": None}), OCI_MANIFEST, broken)
+    found = {f.tag: f for f in verify_packages(store, [good, unsigned, gone, broken], POLICY)}
+    assert found[good].problems == []
+    assert found[good].signed_by == ["team", f"unknown key {signer('stranger').public.id[:12]}"]
+    assert "not signed by team" in found[unsigned].problems[0]
+    assert "is missing" in found[gone].problems[0]
+    assert len(found[broken].problems) == 1
+    without = verify_packages(store, [good, unsigned], Policy(), [signer("stranger").public])
+    assert not any(f.problems for f in without)
+    assert "stranger" in without[0].signed_by
+
+
+def test_verify_says_of_a_signature_of_something_else_that_it_is(store):
+    tag = package(store)
+    digest = find_package(store, tag).manifest.digest
+    put_signatures(store, digest, [signed()])
+    (found,) = verify_packages(store, [tag], POLICY)
+    assert found.signed_by == ["team, but not of this"]
+    assert "of another manifest" in found.problems[0]
