@@ -131,3 +131,15 @@ def test_in_parts_of_any_size(items, chunk):
     mapping = PrefixMap((PathMapping(LONG, b"/n", "h"), PathMapping(b"/usr", b"/u", None)))
     changes = relocate_at(reader(data), mapping, part=chunk)
     assert apply(data, changes.patches) == apply(data, relocate_bytes(data, mapping).patches)
+
+
+def test_an_old_path_within_another_one_is_left_to_that_one():
+    """Two roots, the second of which stands in the middle of the first, and of what was written for it."""
+    mapping = PrefixMap(
+        (PathMapping(b"/old/store/pkg-one", b"/n/p", "h"), PathMapping(b"/store/pkg-one", b"/other/place12", None))
+    )
+    changed, unplaced = run(b"/old/store/pkg-one/share/data\0/store/pkg-one/share/x\0", mapping)
+    assert changed == b"/" * 14 + b"/n/p/share/data\0/other/place12/share/x\0" and not unplaced
+    shortened = PrefixMap((PathMapping(b"/old/store/pkg-one", b"/n", "h"), PathMapping(b"/x/y", b"/z/z", None)))
+    changed, _ = run(b"/old/store/pkg-one/x/y\0", shortened)
+    assert changed.startswith(b"/n/x/y\0"), "the end that was moved is written once"
