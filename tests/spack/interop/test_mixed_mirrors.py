@@ -73,11 +73,11 @@ def test_include_and_exclude_of_a_mirror_are_obeyed(source, destination, new_cac
     pusher, reader = source(), destination()
     if pusher.version < (1, 2):
         pytest.skip("mirrors have no filters in this Spack")
-    pusher.use(cache, push={"url": cache.url, "exclude": ["oci-codegen"]})
+    pusher.use(cache, push={"url": cache.url, "exclude_binary": ["oci-codegen"]})
     pusher.run("oci", "push", "--update-index", "cache", "oci-app")
     assert not [tag for tag in cache.tags() if tag.startswith("oci-codegen")]
     assert [tag for tag in cache.tags() if tag.startswith("oci-middle")]
-    reader.use(cache, fetch={"url": cache.url, "exclude": ["oci-leaf"]})
+    reader.use(cache, fetch={"url": cache.url, "exclude_binary": ["oci-leaf"]})
     done = reader.run("oci", "install", "--reuse", "oci-app", check=False)
     assert done.returncode != 0 and "no OCI mirror is configured that oci-leaf" in done.stderr
 

@@ -3,7 +3,7 @@
 
 import contextlib
 import os
-from typing import Any, Callable, Iterator, List, Optional, Sequence
+from typing import Any, Callable, Iterator, List, Mapping, Optional, Sequence, Set
 
 import spack.binary_distribution
 import spack.mirrors.mirror
@@ -52,17 +52,28 @@ def _is_cache_only(installer: Any) -> bool:
     """Whether `--cache-only` or the like was given, for roots and dependencies."""
     requests = getattr(installer, "build_requests", None)
     if requests is None:  # the new installer; that of 1.1 has no such option
-        policies = [getattr(installer, name, "auto") for name in ("root_policy", "dependencies_policy")]
-        return policies == ["cache_only"] * 2
-    options = ("package_cache_only", "dependencies_cache_only")
-    return bool(requests) and all(r.install_args.get(option) for r in requests for option in options)
+        return _policies(vars(installer)) == {"cache_only"}
+    return bool(requests) and all(
+        _policies(r.install_args) == {"cache_only"}
+        or (r.install_args.get("package_cache_only") and r.install_args.get("dependencies_cache_only"))  # until 1.1
+        for r in requests
+    )
+
+
+def _policies(options: Mapping[str, Any]) -> Set[str]:
+    """What Spack 1.2 and later have of an install: auto, cache_only or source_only, for roots and dependencies."""
+    return {options.get(name, "auto") for name in ("root_policy", "dependencies_policy")}
 
 
 def specs_to_install(installer: Any) -> "List[spack.spec.Spec]":
     """The specs that an installer was made for; none if they may not come from a cache."""
     requests = getattr(installer, "build_requests", None)  # the classic installer
     if requests is not None:
-        return [r.pkg.spec for r in requests if r.install_args.get("package_use_cache", True)]
+        return [
+            r.pkg.spec
+            for r in requests
+            if r.install_args.get("package_use_cache", True) and r.install_args.get("root_policy") != "source_only"
+        ]
     graph = getattr(installer, "build_graph", installer)  # the new one has a graph since 1.2, and was it in 1.1
     return list(getattr(graph, "nodes", {}).values())
 
