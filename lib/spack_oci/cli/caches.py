@@ -3,7 +3,6 @@
 
 import functools
 import os
-import sys
 import tempfile
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
@@ -14,10 +13,9 @@ from ..index.index_cache import CachedIndex, IndexCache, load_index
 from ..reference import LayoutDirectory, Location, parse_url
 from ..store.source import Source, is_plain_node
 from ..util.files import storage_errors
-from ..util.progress import reporter_for
 from ..util.text import elided
 from . import settings
-from .output import info, warn
+from .output import reporter, warn
 
 if TYPE_CHECKING:
     from ..index.read import IndexDocument, KnownIndex, NotModified, OldDocument
@@ -84,7 +82,7 @@ def index_settings(word: str) -> "UpdateSettings":
     """How the index of a cache is written."""
     from ..index.update import UpdateSettings
 
-    shown = reporter_for(sys.stdout, info, warn)
+    shown = reporter()
     return UpdateSettings(
         jobs=settings.read().transfer_jobs, warn=shown.warn, reporter=shown, index_store=open_index(word, writes=True)
     )

@@ -35,11 +35,12 @@ from ..store.database import Records
 from ..store.machine import libc_of
 from ..store.sbang import SBANG
 from ..store.source import Source
+from ..util.progress import Work
 from ..util.sizes import format_size
 from ..util.text import counted, elided
 from . import settings
 from .caches import open_cache, read_source
-from .output import info
+from .output import info, reporter
 from .roots import roots_of
 
 _DEFAULT_TAG = "latest"
@@ -74,9 +75,13 @@ def _to_files(args: argparse.Namespace, store: ContentStore, source: Source, pac
     tag = destination.tag or _DEFAULT_TAG
     with tempfile.TemporaryDirectory(prefix="spack-oci-") as stage:
         layout: Any = open_layout(LayoutDirectory(os.path.join(stage, "layout")), create=True)
-        with GraphCopy(store, layout) as copier:
+        shown = reporter()
+        shown.begin(Work(len(packages), "packages", verb="copied"))
+        with GraphCopy(store, layout, progress=shown.moved) as copier:
             for package in packages:
                 copier.copy(package.tag)
+                shown.finished(package.tag)
+        shown.end()
         image = _compose(args, layout, source, packages, tag)
         if destination.format == files.DOCKER_ARCHIVE:
             files.write_docker_archive(layout, tag, [f"{packages[0].name}:{tag}"], destination.path)
@@ -125,7 +130,7 @@ def _compose(
     )
     plan = plan_image(store, request, None, facts)
     return push_environment_image(
-        store, plan, tag, settings=ImageSettings(None, blob_cache(options), options.pack_jobs)
+        store, plan, tag, settings=ImageSettings(None, blob_cache(options), options.pack_jobs, reporter())
     )
 
 
@@ -149,7 +154,7 @@ def _base(args: argparse.Namespace, store: ContentStore, source: Source, package
             libc = libc_of(package.node, source.graph)
             needs[package.label] = Need(libc) if libc else None
         check_libc(base.name, libcs_of_base(origin, base, None), needs)
-    copy_layers(base, origin, store, jobs=settings.read().transfer_jobs)
+    copy_layers(base, origin, store, jobs=settings.read().transfer_jobs, reporter=reporter())
     return base
 
 

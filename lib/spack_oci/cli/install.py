@@ -3,7 +3,6 @@
 
 import argparse
 import os
-import sys
 from typing import Any, Dict, List, Mapping, Sequence
 
 from ..commandline.common import print_json
@@ -14,13 +13,12 @@ from ..store.install import InstallPlan, install_roots, plan
 from ..store.layout import DATABASE_DIRECTORY
 from ..store.source import Source, label
 from ..store.store import Store
-from ..util.progress import reporter_for
 from ..util.sizes import format_size
 from ..util.text import counted
 from . import settings
 from .activate import write_scripts
 from .caches import read_source
-from .output import error, info, warn
+from .output import error, info, reporter, warn
 from .roots import roots_of, roots_of_lock
 
 
@@ -41,7 +39,7 @@ def install(args: argparse.Namespace) -> int:
         _blob_cache(),
         limits=InstallLimits(args.jobs or options.pack_jobs, options.transfer_jobs, max(1, options.prefetch_room)),
         alias_root=options.alias_root,
-        reporter=None if args.json else reporter_for(sys.stdout, print, warn),
+        reporter=None if args.json else reporter(print),
     )
     for node in planned.missing_externals:
         warn(

@@ -3,7 +3,6 @@
 
 import argparse
 import os
-import sys
 import tempfile
 from typing import Any
 
@@ -18,12 +17,11 @@ from ..operations.lifecycle.copy import CopyPlan, CopyResult, Selection, compare
 from ..reference import LayoutDirectory
 from ..store.database import Records
 from ..util.files import storage_errors
-from ..util.progress import reporter_for
 from ..util.sizes import format_size
 from ..util.text import by_cause, counted, elided
 from . import settings
 from .caches import open_cache, read_source
-from .output import error, info, warn
+from .output import error, info, reporter
 from .roots import roots_of
 
 
@@ -68,7 +66,7 @@ def _copy(args: argparse.Namespace, roots: "frozenset[str]", directory: str) -> 
         return plan, CopyResult()
     target = open_layout(location, create=True)
     jobs = settings.read().transfer_jobs
-    shown = reporter_for(sys.stdout, info, warn)
+    shown = reporter()
     index_settings = UpdateSettings(jobs=jobs, warn=shown.warn, reporter=shown)
     return plan, execute_copy(source, target, both.found, plan, index_settings, jobs=jobs, reporter=shown)
 

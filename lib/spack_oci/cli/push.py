@@ -2,7 +2,6 @@
 """`spack-oci push`: what a store holds, by its database and spec files alone."""
 
 import argparse
-import sys
 import tempfile
 from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence
@@ -21,12 +20,11 @@ from ..operations.push.plan import PushPlan, PushSettings, plan_push
 from ..store.packages import StorePackage, StorePackages, environments_lost
 from ..store.store import Store, installed_nodes
 from ..util.collector import relax_collector
-from ..util.progress import reporter_for
 from ..util.sizes import format_size
 from ..util.text import by_cause, counted, elided
 from . import settings
 from .caches import index_settings, open_cache
-from .output import error, info, warn
+from .output import error, info, reporter, warn
 from .roots import installed_matching
 
 
@@ -106,8 +104,7 @@ def _push(args: argparse.Namespace, packages: Sequence[StorePackage], how: PushS
             "their recipes set variables that only Spack can compute; the images have the directories of their "
             f"prefixes on PATH and the like: {elided([p.label for p in lost])}"
         )
-    reporter = reporter_for(sys.stdout, info, warn)
-    return execute_push(planned, store, settings=replace(how), reporter=reporter)
+    return execute_push(planned, store, settings=replace(how), reporter=reporter())
 
 
 def _update_index(args: argparse.Namespace, result: PushResult) -> IndexUpdate:
