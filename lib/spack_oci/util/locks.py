@@ -12,13 +12,16 @@ import fcntl
 import os
 import secrets
 import socket
+import threading
 import time
-from typing import Iterator, Optional
+from typing import Callable, Iterator, Optional, Sequence
 
 from ..errors import StorageError
 
 #: what file systems without a kind of locks answer
 _UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+
+_threads = threading.Lock()
 
 #: seconds between two looks at a lock file
 _INTERVAL = 0.05
@@ -30,7 +33,7 @@ _PATIENCE = 1800.0
 
 @contextlib.contextmanager
 def exclusive_lock(path: str) -> Iterator[None]:
-    """Hold the lock ``path``, a file that is made where it is not there. Not for several threads of one process.
+    """Hold the lock ``path``, a file that is made where it is not there.
 
     Raises OSError; StorageError when a lock file is not given back.
     """
@@ -39,25 +42,29 @@ def exclusive_lock(path: str) -> Iterator[None]:
     except PermissionError:  # another user's file in a directory of a group; flock needs no permission to write
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if _locked(descriptor):
+        if _locked(fcntl.flock, descriptor, _UNSUPPORTED):
             yield
-        else:
-            with _lock_file(path + ".held"):
+            return
+        # record locks belong to the process: they keep no thread of it out
+        with _threads:
+            # EBADF: a lock for writing on a file that was opened for reading
+            if _locked(fcntl.lockf, descriptor, (*_UNSUPPORTED, errno.EBADF)):
                 yield
+            else:
+                with _lock_file(path + ".held"):
+                    yield
     finally:
         os.close(descriptor)
 
 
-def _locked(descriptor: int) -> bool:
-    for lock in (fcntl.flock, fcntl.lockf):
-        try:
-            lock(descriptor, fcntl.LOCK_EX)
-            return True
-        except OSError as e:
-            # EBADF: a record lock for writing on a file that was opened for reading
-            if e.errno not in _UNSUPPORTED and not (lock is fcntl.lockf and e.errno == errno.EBADF):
-                raise
-    return False
+def _locked(lock: Callable[[int, int], None], descriptor: int, unsupported: Sequence[int]) -> bool:
+    try:
+        lock(descriptor, fcntl.LOCK_EX)
+    except OSError as e:
+        if e.errno not in unsupported:
+            raise
+        return False
+    return True
 
 
 @contextlib.contextmanager

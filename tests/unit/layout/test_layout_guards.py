@@ -174,6 +174,26 @@ def test_without_flock_no_tag_of_several_processes_is_lost(without_locks, store)
     assert set(os.listdir(os.path.join(store.path, ".spack-oci"))) == {"lock", "tmp"}
 
 
+def test_without_flock_threads_keep_each_other_out(without_locks, tmp_path):
+    """Record locks belong to a process."""
+    inside, seen = [], []
+
+    def work():
+        for _ in range(20):
+            with locks.exclusive_lock(str(tmp_path / "lock")):
+                inside.append(1)
+                time.sleep(0.001)
+                seen.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [1] * 80
+
+
 @pytest.fixture
 def lock_files_only(monkeypatch):
     monkeypatch.setattr(fcntl, "flock", unsupported)

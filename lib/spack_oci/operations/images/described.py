@@ -4,7 +4,7 @@
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, List, Mapping, Protocol, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
 from ...content import ContentReader, read_blob
 from ...content.interfaces import TagLister
@@ -19,10 +19,6 @@ from ...util.text import counted, table
 #: tags that stand for what refers to a manifest: signatures, attestations, and the fallback of the referrers API
 _REFERRER = re.compile(r"sha(?:256|512)-[0-9a-f]+")
 _LABEL = re.compile(r"[\w.-]+@\S+/[a-z0-9]{7}\Z")
-
-
-class ImageReader(ContentReader, TagLister, Protocol):
-    """What is asked of a store."""
 
 
 @dataclass(frozen=True)
