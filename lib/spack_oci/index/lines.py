@@ -190,11 +190,14 @@ def database_from_lines(
             counts[dag_hash] = counts.get(dag_hash, 0) + 1
         if size > header.database_size:
             break
-    pieces = [database_start(header.database_version), *database_records(nodes, counts), DATABASE_END]
-    data = b"".join(pieces)
+    data = bytearray(database_start(header.database_version))  # a list of pieces would be as much again
+    for piece in database_records(nodes, counts):
+        data += piece
+    data += DATABASE_END
     if digest != "sha256:" + hashlib.sha256(data).hexdigest():
         raise InvalidContent(f"{LABEL} does not give the database {digest} that it announces")
-    return data
+    nodes.clear()
+    return bytes(data)
 
 
 def edges_of(spec: Mapping[str, Any]) -> Iterator[str]:

@@ -15,9 +15,11 @@ another manifest than the one that is there, and readers take ``index.spack``.
 """
 
 import contextlib
-from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
+import hashlib
+import tempfile
+from typing import Callable, Dict, Iterable, Iterator, NamedTuple, Optional, Tuple
 
-from ..content import BytesSource, ContentReader, Presence, RepositoryWriter, put_bytes, read_blob
+from ..content import BytesSource, ContentReader, FileSource, Presence, RepositoryWriter, put_bytes, read_blob
 from ..content.interfaces import BlobReader, ManifestReader
 from ..descriptor import (
     OCI_CONFIG,
@@ -29,6 +31,7 @@ from ..descriptor import (
     parse_json,
 )
 from ..errors import IndexUpdateError, InvalidContent, ResponseError
+from ..util.files import storage_errors
 from ..util.schemas import validate
 from .frames import MAX_DATABASE_SIZE, compress, decompress, table_of
 from .model import PackageIndex
@@ -107,7 +110,7 @@ def publish(
     Raises IndexUpdateError where the tags of a repository cannot be moved, and the errors of the store.
     """
     config = put_bytes(store, _EMPTY, OCI_CONFIG)
-    database = _put_new(store, b"".join(index.database()), OCI_LAYER_GZIP)
+    database = _put_pieces(store, index.database(), OCI_LAYER_GZIP)
     frames = compress(index.lines())
     document = _put_new(store, b"".join(frames), DOCUMENT_TYPE)
     table = _put_new(store, table_of(frames), TABLE_TYPE)
@@ -127,6 +130,22 @@ def _put_new(store: RepositoryWriter, data: bytes, media_type: str) -> Descripto
     descriptor = Descriptor.of(data, media_type)
     store.put_blob(descriptor, BytesSource(data), presence=Presence.UNLIKELY)
     return descriptor
+
+
+def _put_pieces(store: RepositoryWriter, pieces: Iterable[bytes], media_type: str) -> Descriptor:
+    """The same for what is too large to be in memory beside the index that it is made of: by way of a file."""
+    with contextlib.ExitStack() as stack:
+        with storage_errors("writing the index to a temporary file"):
+            f = stack.enter_context(tempfile.NamedTemporaryFile("wb"))
+            hasher, size = hashlib.sha256(), 0
+            for piece in pieces:
+                f.write(piece)
+                hasher.update(piece)
+                size += len(piece)
+            f.flush()
+        descriptor = Descriptor(media_type, f"sha256:{hasher.hexdigest()}", size)
+        store.put_blob(descriptor, FileSource(f.name), presence=Presence.UNLIKELY)
+        return descriptor
 
 
 @contextlib.contextmanager
