@@ -31,7 +31,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--tag", metavar="TAG", action="append", default=[], help="copy this image; may be repeated")
     parser.add_argument("--with-build-dependencies", action="store_true", help="also what the packages were built with")
     parser.add_argument("--platform", metavar="OS/ARCH", help="of images for several platforms only this one")
-    parser.add_argument("--full", action="store_true", help="compare each tag, instead of the indexes of both")
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="compare each tag and look for its layers, instead of comparing the indexes of both",
+    )
     parser.add_argument("--delete", action="store_true", help="remove what FROM has not from TO")
     parser.add_argument("-j", "--jobs", type=int, default=8, help="connections (default: 8)")
     parser.add_argument("-n", "--dry-run", action="store_true", help="print what would be done, and do nothing")

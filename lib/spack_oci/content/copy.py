@@ -75,17 +75,25 @@ class _Image:
 
 
 class GraphCopy:
-    """``jobs``: blobs moved at a time, and images worked on at a time. ``progress``: bytes sent."""
+    """``jobs``: blobs moved at a time, and images worked on at a time. ``progress``: bytes sent.
+
+    ``full``: look for what the manifests refer to that are in the destination already, one request a blob, and bring
+    back what is gone. In a layout that is always done: anybody may have removed a file, and to look costs nothing.
+    """
 
     def __init__(
-        self, source: CopySource, destination: CopyDestination, *, jobs: int = 8, progress: Optional[Progress] = None
+        self,
+        source: CopySource,
+        destination: CopyDestination,
+        *,
+        jobs: int = 8,
+        progress: Optional[Progress] = None,
+        full: bool = False,
     ) -> None:
         self._source = source
         self._destination = destination
         self._mover = BlobMover(source, destination, progress)
-        # A registry that has a manifest has what it refers to, and to ask costs a request a blob. In a directory, a
-        # file may have been removed by anybody, and to look costs nothing.
-        self._checks_children = isinstance(parse_url(destination.url), LayoutDirectory)
+        self._checks_children = full or isinstance(parse_url(destination.url), LayoutDirectory)
         self._jobs = max(1, jobs)
         # Two pools: an image waits for its blobs, and would wait for ever for a thread that another image waits in.
         self._images = DaemonPool(self._jobs, "copy-image")

@@ -251,6 +251,17 @@ def test_a_manifest_that_is_none_is_refused_by_name(document):
         copy_image(source, MemoryStore("oci://other.example/cache"), "v1")
 
 
+def test_a_layer_that_vanished_from_a_registry_is_copied_again_when_all_is_looked_at():
+    """Its manifest is there, which is usually enough: to ask for each layer costs a request."""
+    source, destination = MemoryStore(), MemoryStore("oci://other.example/cache")
+    image(source, "v1", layers=(b"layer",))
+    copy_image(source, destination, "v1")
+    del destination.blobs[sha256_digest(b"layer")]
+    assert copy_image(source, destination, "v1").sent == 0
+    assert copy_image(source, destination, "v1", full=True).sent == 1
+    assert destination.blobs[sha256_digest(b"layer")] == b"layer"
+
+
 def test_a_layer_that_vanished_from_a_layout_is_copied_again(tmp_path):
     source, layout = MemoryStore(), LayoutStore(LayoutDirectory(str(tmp_path / "layout")), durable=False)
     layout.create()

@@ -56,6 +56,8 @@ class CopyPlan:
     delete: Tuple[str, ...]
     size: int
     platform: Optional[Platform] = None
+    #: layers are looked for, too
+    full: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -135,7 +137,7 @@ def compare(
 
 
 def plan_copy(both: Comparison, selection: Selection, *, full: bool = False, delete: bool = False) -> CopyPlan:
-    """``full``: ask for each tag whether it is there and the same, instead of believing the indexes.
+    """``full``: ask for each tag and its layers whether they are there, instead of believing the indexes.
 
     ``delete``: remove what the source has not from the destination; only where everything is copied. Raises
     ConfigurationError if the source has no index and specs were named, NotFound for an image that is not there.
@@ -164,6 +166,7 @@ def plan_copy(both: Comparison, selection: Selection, *, full: bool = False, del
         delete=tuple(sorted(_surplus(both))) if delete else (),
         size=sum(both.found.size_of(tag) for tag in packages),
         platform=selection.platform,
+        full=full,
     )
 
 
@@ -264,7 +267,7 @@ def execute_copy(
         shown.finished(tag, f"[{done:{len(str(total))}}/{total}] {action} {tag}")
 
     try:
-        with GraphCopy(source, destination, jobs=jobs, progress=shown.moved) as copier:
+        with GraphCopy(source, destination, jobs=jobs, progress=shown.moved, full=plan.full) as copier:
             _copy_tags(copier, plan, result, finished)
         for tag in plan.delete:
             _delete(destination, tag, found.packages | found.images, result, finished)
