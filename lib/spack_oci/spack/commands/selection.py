@@ -13,6 +13,7 @@ from ...errors import ConfigurationError, InvalidContent, NotFound
 from ...operations.push.plan import existing
 from ...package.record import package_tag
 from ...util.text import counted, elided
+from ...util.threads import DaemonPool
 from .. import mirrors, packages, settings
 
 Specs = Sequence["spack.spec.Spec"]
@@ -85,14 +86,12 @@ def _is_built_from_what_changes(spec: "spack.spec.Spec") -> bool:
 
 def layers_before(store: ContentStore, specs: Specs) -> Dict[str, str]:
     """DAG hash -> digest of the package's layer, of those that the store has; one request each."""
-    from concurrent.futures import ThreadPoolExecutor
-
     tags = {s.dag_hash(): package_tag(s.name, str(s.version), s.dag_hash()) for s in specs}
 
     def look(item: Tuple[str, str]) -> Tuple[str, str]:
         return item[0], _layer_of(store, item[1])
 
-    with ThreadPoolExecutor(settings.read().transfer_jobs, "look") as pool:
+    with DaemonPool(settings.read().transfer_jobs, "look") as pool:
         return {dag_hash: digest for dag_hash, digest in pool.map(look, tags.items()) if digest}
 
 
