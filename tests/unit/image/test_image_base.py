@@ -11,8 +11,10 @@ from spack_oci.content.platform import Platform, select
 from spack_oci.errors import DigestMismatch, Forbidden, ImageError, InvalidContent, InvalidReference
 from spack_oci.image.base import resolve as b
 from spack_oci.reference import parse_image_reference
+from spack_oci.util.progress import Work
 from support.base_images import prepare_base
 from support.memory_store import MemoryStore
+from support.recording_reporter import RecordingReporter
 
 AMD64 = Platform("linux", "amd64")
 
@@ -221,6 +223,17 @@ def test_foreign_layers_are_not_copied(source):
     base = b.Base({**base.manifest, "layers": [layer]}, base.config)
     target = MemoryStore()
     assert b.copy_layers(base, source, target).foreign == 1 and not target.blobs
+
+
+def test_progress_of_a_copy(source):
+    """Which takes as long as the base is large."""
+    store_image(source, "12")
+    base = b.resolve_base(source, REFERENCE, AMD64)
+    told, target = RecordingReporter(), MemoryStore()
+    b.copy_layers(base, source, target, reporter=told)
+    size = sum(layer["size"] for layer in base.layers)
+    assert told.work == Work(len(base.layers), "layers of the base image", size, "copied")
+    assert (told.parts, told.bytes, told.ended) == (len(base.layers), size, 1)
 
 
 def test_a_damaged_layer_is_not_stored(source):

@@ -24,8 +24,10 @@ from spack_oci.index.read import fetch_index
 from spack_oci.index.read_package import read_package
 from spack_oci.index.read_tags import read_packages
 from spack_oci.index.update import Backoff, merge_pushed, update_index
+from spack_oci.util.progress import Work
 from support.cache_builder import QUICK, chain, node, overwrite_as_spack, push_package, quick, tag_of
 from support.memory_store import MemoryStore
+from support.recording_reporter import RecordingReporter
 
 
 @pytest.fixture
@@ -80,6 +82,17 @@ def test_second_update_reads_only_what_is_new(store):
     assert (result.total, result.added) == (11, 1)
     read = [reference for verb, reference in store.log if verb == "get_manifest" and reference.endswith(".spack")]
     assert read == [tag_of(node("new"))]
+
+
+def test_progress_of_an_update(store):
+    for number in range(10):
+        push_package(store, [node(f"p{number}")])
+    told = RecordingReporter()
+    update_index(store, quick(reporter=told))
+    assert told.work == Work(10, "tags read") and told.parts == 10
+    told = RecordingReporter()
+    update_index(store, quick(reporter=told))
+    assert told.work == Work(10, "tags compared") and told.parts == 10 and told.ended
 
 
 def test_ten_new_packages_need_at_most_forty_requests(store):

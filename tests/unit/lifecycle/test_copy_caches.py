@@ -14,6 +14,7 @@ from spack_oci.operations.lifecycle.copy import Selection, compare, execute_copy
 from spack_oci.reference import LayoutDirectory
 from support.cache_builder import QUICK, chain, node, push_image, push_package, sign, tag_of
 from support.memory_store import MemoryStore
+from support.recording_reporter import RecordingReporter
 
 EVERYTHING = Selection()
 
@@ -192,6 +193,18 @@ def test_a_cut_copy_runs_again_and_does_what_is_left(source, destination, nodes)
     destination._failures.clear()
     _, result = copy(source, destination)
     assert not result.failed and result.index.total == 4
+
+
+def test_progress_of_a_copy(source, destination, nodes):
+    """Tags, those that fail and are removed too, and bytes; what fails is for the end."""
+    destination.fail("put_manifest", ConnectionResetError("cut"), when=lambda tag: tag == tag_of(nodes[0]))
+    both, lines = compare(source, destination), []
+    told, result = RecordingReporter(), None
+    told.finished = lambda name, line="": lines.append(line)
+    result = execute_copy(source, destination, both.found, plan_copy(both, EVERYTHING), jobs=1, reporter=told)
+    assert told.work.count == 4 and told.work.unit == "tags" and told.bytes >= result.bytes_sent > 0
+    assert [line[:6] for line in lines] == ["[1/4] ", "[2/4] ", "[3/4] ", "[4/4] "]
+    assert sorted(line.split()[1] for line in lines) == ["Copied"] * 3 + ["Failed"] and "cut" not in " ".join(lines)
 
 
 def test_to_itself_is_refused(source):

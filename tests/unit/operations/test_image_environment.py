@@ -33,9 +33,11 @@ from spack_oci.operations.images.environment_image import (
 )
 from spack_oci.operations.images.package_checks import check_base_libc
 from spack_oci.reference import LayoutDirectory
+from spack_oci.util.progress import Work
 from support import image_spec
 from support.image_packages import make_packages, push_all, together
 from support.memory_store import MemoryStore
+from support.recording_reporter import RecordingReporter
 
 GRAPH = {"zlib": [], "ssl": ["zlib"], "curl": ["ssl", "zlib"], "git": ["curl", "zlib"], "htop": []}
 
@@ -169,6 +171,15 @@ def test_a_package_that_is_not_there(tmp_path):
     store.delete_manifest(packages["git"].tag)
     with pytest.raises(ImageError, match="git@1.0/.* is not in .* and the image needs it"):
         plan_image(store, request(packages, "git"))
+
+
+def test_progress_of_the_layers(tmp_path):
+    store, packages, result = prepare(tmp_path)
+    plan = plan_image(store, request(packages, "git", "htop", max_layers=4), result.layers)
+    told = RecordingReporter()
+    image = push_environment_image(store, plan, "latest", settings=ImageSettings(reporter=told))
+    assert told.work == Work(len(plan.groups), "layers of the image")
+    assert (told.parts, told.sent, told.ended) == (len(plan.groups), image.sent, 1) and image.sent
 
 
 @pytest.mark.parametrize("strategy", [SIZE, POPULARITY, VOLATILITY])
