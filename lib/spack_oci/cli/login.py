@@ -2,11 +2,10 @@
 """`spack-oci login` and `logout`"""
 
 import argparse
-import sys
 from typing import Optional, Tuple
 
 from ..configuration.registries import stored_helper
-from ..errors import ConfigurationError
+from ..configuration.secrets import read_secret
 from ..reference import Repository
 from ..registry import login as logins
 from ..registry.auth.credentials import Credentials
@@ -19,7 +18,7 @@ from .output import info, warn
 def login(args: argparse.Namespace) -> int:
     """Try user and secret, then store them."""
     place, registry_settings, helper = _place(args.registry)
-    username, secret = _secret(args, logins.key_of(place))
+    username, secret = read_secret(args, logins.key_of(place))
     token = {"identity_token": secret} if args.identity_token else {}
     credentials = Credentials(username, **token) if token else Credentials(username, secret)
     result = logins.login(place, credentials, registry_settings, helper=helper)
@@ -27,25 +26,6 @@ def login(args: argparse.Namespace) -> int:
         warn(warning)
     info(f"Logged in to {result.key}; stored in {result.stored_in}")
     return 0
-
-
-def _secret(args: argparse.Namespace, place: str) -> Tuple[str, str]:
-    username = args.username or ""
-    if args.password_stdin:
-        if not username and not args.identity_token:
-            raise ConfigurationError("--password-stdin needs --username")
-        secret = sys.stdin.read().rstrip("\r\n")
-    elif not sys.stdin.isatty():
-        raise ConfigurationError("this is not a terminal", remedy="give the secret with --password-stdin")
-    else:
-        import getpass
-
-        if not username and not args.identity_token:
-            username = input(f"User name for {place}: ").strip()
-        secret = getpass.getpass(f"Password or token for {place}: ")
-    if not secret:
-        raise ConfigurationError("no password or token was given")
-    return username, secret
 
 
 def logout(args: argparse.Namespace) -> int:
