@@ -167,7 +167,8 @@ def source_of(word: str, index: CachedIndex, unsigned: bool = False) -> Source:
     if left_out:
         warn(f"{url}: the index has entries that are no packages, which are left out: {elided(left_out)}")
     available = {h for h in graph if installs[h].get("in_buildcache")}
-    return Source(url, graph, available, functools.partial(open_cache, word), index_cache(), guard_of(word, unsigned))
+    opener, kept, guard = functools.partial(open_cache, word), index_cache(), guard_of(word, unsigned)
+    return Source(url, graph, available, opener, kept, index.index.entries, guard)
 
 
 def looks_like_cache(word: str) -> bool:

@@ -80,7 +80,7 @@ def plan(store: Store, records: Records, roots: Sequence[Mapping[str, Any]], sou
         missing,
         [node for node in packages if records.is_installed(node["hash"])],
         store.prefixes({node["hash"]: node for node in _referred(missing, graph)}, records),
-        {node["hash"]: source.size_of(node["hash"]) for node in missing},
+        source.sizes([node["hash"] for node in missing]),
         [n for n in nodes if n.get("external") and not os.path.isdir(n["external"]["path"])],
     )
 

@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What can be installed: the packages of a cache."""
 
-import contextlib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, AbstractSet, Any, Callable, Mapping, Optional
+from typing import TYPE_CHECKING, AbstractSet, Any, Callable, Dict, Mapping, Optional, Sequence
 
 from ..content import ContentStore
-from ..errors import StorageError
 from .constraints import Graph
 
 if TYPE_CHECKING:
     from ..index.index_cache import IndexCache
+    from ..index.model import PackageEntry
     from ..operations.install.locate import PackageGuard
 
 
@@ -35,16 +34,15 @@ class Source:
     #: called in each process that reads from it
     open: Callable[[], ContentStore]
     indexes: Optional["IndexCache"] = None
+    #: DAG hashes -> what the index says of those packages
+    entries: Callable[[Sequence[str]], Mapping[str, "PackageEntry"]] = lambda hashes: {}
     #: of the cache's policy; None: there is none
     guard: Optional["PackageGuard"] = None
 
-    def size_of(self, dag_hash: str) -> int:
-        """Compressed bytes; 0: not known."""
-        if self.indexes is not None:
-            with contextlib.suppress(StorageError):
-                entry = self.indexes.lookup(self.url, dag_hash)
-                return entry.layer.size if entry is not None else 0
-        return 0
+    def sizes(self, hashes: Sequence[str]) -> Dict[str, int]:
+        """DAG hash -> compressed bytes of a package's own layer; 0: not known."""
+        entries = self.entries(hashes)
+        return {h: entries[h].layer.size if h in entries else 0 for h in hashes}
 
 
 def is_plain_node(dag_hash: str, install: Any) -> bool:
