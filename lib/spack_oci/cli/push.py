@@ -3,7 +3,6 @@
 
 import argparse
 import tempfile
-from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ..archive.codec import Compression
@@ -34,10 +33,10 @@ def push(args: argparse.Namespace) -> int:
     with messages_apart(args.json):
         packages = _packages(store, args)
         with tempfile.TemporaryDirectory(prefix="spack-oci-") as stage:
-            how = _settings(args, stage)
+            push_settings = _settings(args, stage)
             if args.dry_run:
-                return _print_plan(_plan(args, packages, how), args.json)
-            result = _push(args, packages, how)
+                return _print_plan(_plan(args, packages, push_settings), args.json)
+            result = _push(args, packages, push_settings)
         index = _update_index(args, result) if args.update_index else None
     if args.json:
         print_json(_document(args, result, index))
@@ -79,20 +78,20 @@ def _settings(args: argparse.Namespace, stage: str) -> PushSettings:
     )
 
 
-def _plan(args: argparse.Namespace, packages: Sequence[StorePackage], how: PushSettings) -> PushPlan:
+def _plan(args: argparse.Namespace, packages: Sequence[StorePackage], push_settings: PushSettings) -> PushPlan:
     store: Any
     try:
         store = open_cache(args.mirror, writes=True)
     except NotFound:
         store = MissingStore(args.mirror)
-    return plan_push(store, packages, force=args.force, settings=how)
+    return plan_push(store, packages, force=args.force, settings=push_settings)
 
 
-def _push(args: argparse.Namespace, packages: Sequence[StorePackage], how: PushSettings) -> PushResult:
+def _push(args: argparse.Namespace, packages: Sequence[StorePackage], push_settings: PushSettings) -> PushResult:
     store = open_cache(args.mirror, create=True, writes=True)
     if len(packages) > 1:
         info(f"Selected {len(packages)} packages to push to {store.url}")
-    planned = plan_push(store, packages, force=args.force, settings=how)
+    planned = plan_push(store, packages, force=args.force, settings=push_settings)
     for message in planned.warnings:
         warn(message)
     to_push = [item.package for item in planned.to_push]
@@ -104,7 +103,7 @@ def _push(args: argparse.Namespace, packages: Sequence[StorePackage], how: PushS
             "their recipes set variables that only Spack can compute; the images have the directories of their "
             f"prefixes on PATH and the like: {elided([p.label for p in lost])}"
         )
-    return execute_push(planned, store, settings=replace(how), reporter=reporter())
+    return execute_push(planned, store, settings=push_settings, reporter=reporter())
 
 
 def _update_index(args: argparse.Namespace, result: PushResult) -> IndexUpdate:
