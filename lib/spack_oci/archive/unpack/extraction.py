@@ -88,6 +88,7 @@ class Extraction:
         self._needle = b""
         self._directories: Dict[bytes, TarMember] = {}
         self._files: Set[bytes] = set()
+        self._times: Dict[bytes, int] = {}
         self._links: List[TarMember] = []
         self._kept: List[_Kept] = []
         self._memory = 0
@@ -221,6 +222,8 @@ class Extraction:
     def _take_file(self, member: TarMember, reader: TarReader) -> None:
         assert self._prefix is not None
         self._files.add(member.name)
+        if member.mtime:  # Spack's are 0
+            self._times[member.name] = member.mtime
         self._size += member.size
         inside = member.name[len(self._prefix) + 1 :]
         if inside == BUILD_INFO.encode():
@@ -292,6 +295,11 @@ class Extraction:
 
     def _unsafe(self, member: TarMember, why: str) -> None:
         raise UnsafeArchive(f"the tarball of {self._label} is not safe: {_shown(member.name)} {why}")
+
+    @property
+    def times(self) -> Dict[str, int]:
+        """Of the files that have another one than 0, by path below the prefix."""
+        return {self._relative(name): time for name, time in self._times.items()}
 
     # --- then: what had to wait for the map
 

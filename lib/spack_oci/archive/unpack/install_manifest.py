@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import stat
-from typing import Any, Callable, Collection, Dict, Iterator, Optional, Tuple
+from typing import Any, Collection, Dict, Iterator, Mapping, Optional, Tuple
 
 from ...util.files import storage_errors
 from .metadata import DIRECTORY, read_metadata, remove_metadata, write_metadata
@@ -24,37 +24,45 @@ _TIMES = "install_times.json"
 _MAX_SIZE = 256 << 20
 
 Entry = Dict[str, Any]
-#: (path below the prefix, entry so far, status) -> whether the content of the file is still what the entry says
-IsKnown = Callable[[str, Entry, os.stat_result], bool]
 
 
-def adapt_manifest(directory: str, prefix: str, changed: Collection[str]) -> None:
-    """For a package that was extracted to ``directory`` and will be in ``prefix``.
+def adapt_manifest(directory: str, prefix: str, changed: Collection[str], times: Mapping[str, int]) -> None:
+    """For a package that was extracted to ``directory`` and will be in ``prefix``: prepare :func:`update_manifest`.
 
-    ``changed``: files whose content is not that of the tarball. Without a manifest of the builder there will be none.
+    ``changed``: files whose content is not that of the tarball, which loses its digest; ``times``: of the files that do
+    not have 0. Without a manifest of the builder there will be none. Raises StorageError.
     """
-    _update(directory, prefix, lambda name, entry, status: name not in changed)
+    with storage_errors(f"writing {os.path.join(prefix, DIRECTORY, NAME)}"):
+        entries = _read(directory)
+        for name, entry in entries.items():
+            if name in changed:
+                entry.pop("hash", None)
+            elif "time" in entry:
+                entry["time"] = times.get(name, 0)
+        if entries:
+            _write(directory, {f"{prefix}/{name}" if name else prefix: entry for name, entry in entries.items()})
 
 
 def update_manifest(prefix: str) -> None:
     """When a package is complete; makes a manifest if there is none. Raises StorageError."""
     with storage_errors(f"writing {os.path.join(prefix, DIRECTORY, NAME)}"):
-        if not _update(prefix, prefix, lambda name, entry, status: entry.get("time") == status.st_mtime):
-            _write(prefix, prefix, {}, lambda name, entry, status: False)
+        _write(prefix, _entries_of_files(prefix, _read(prefix)))
 
 
-def _update(directory: str, prefix: str, is_known: IsKnown) -> bool:
-    """Whether there is a manifest that can be used; another one is removed."""
+def _read(directory: str) -> Dict[str, Entry]:
+    """Entries by path below the prefix; none if there is no manifest that can be used, and then it is removed."""
     try:
         data = read_metadata(directory, NAME, _MAX_SIZE)
     except FileNotFoundError:
-        return False
+        return {}
     entries = _entries_by_name(data)
     if entries is None:
         remove_metadata(directory, NAME)
-        return False
-    _write(directory, prefix, entries, is_known)
-    return True
+    return entries or {}
+
+
+def _write(directory: str, entries: Dict[str, Entry]) -> None:
+    write_metadata(directory, NAME, json.dumps(entries, separators=(",", ":")).encode("utf-8"))
 
 
 def _entries_by_name(data: bytes) -> Optional[Dict[str, Entry]]:
@@ -69,20 +77,21 @@ def _entries_by_name(data: bytes) -> Optional[Dict[str, Entry]]:
     return {path[len(prefix) + 1 :]: entry for path, entry in document.items() if isinstance(entry, dict)}
 
 
-def _write(directory: str, prefix: str, known: Dict[str, Entry], is_known: IsKnown) -> None:
-    entries: Dict[str, Entry] = {prefix: _common(os.lstat(directory))}
-    for name, path, status in _contents(directory):
+def _entries_of_files(prefix: str, known: Dict[str, Entry]) -> Dict[str, Entry]:
+    """By path. The digest of a file whose time and size are ``known`` is as well."""
+    entries: Dict[str, Entry] = {prefix: _common(os.lstat(prefix))}
+    for name, path, status in _contents(prefix):
         entry = entries[f"{prefix}/{name}"] = _common(status)
         if stat.S_ISLNK(status.st_mode):
             entry["dest"] = os.readlink(path)
         elif stat.S_ISREG(status.st_mode):
             old = known.get(name, {})
-            digest = old.get("hash") if old.get("size") == status.st_size and is_known(name, old, status) else None
+            same = old.get("size") == status.st_size and old.get("time") == status.st_mtime
+            digest = old.get("hash") if same else None
             entry["hash"] = digest if isinstance(digest, str) else _digest(path)
             entry["time"] = status.st_mtime
             entry["size"] = status.st_size
-    text = json.dumps(entries, separators=(",", ":"))
-    write_metadata(directory, NAME, text.encode("utf-8"))
+    return entries
 
 
 def _common(status: os.stat_result) -> Entry:
