@@ -58,3 +58,14 @@ def test_the_command_that_the_error_names_pushes_what_is_missing(builder, new_ca
     builder.use(cache)
     builder.run(*command.split())
     assert any(tag.startswith("oci-leaf-1.0-") for tag in cache.tags())
+
+
+@pytest.mark.one_spack
+def test_what_is_built_is_signed_where_a_key_is_configured(builder, new_cache):
+    builder.environment["COSIGN_PASSWORD"] = "correct horse"
+    builder.run("oci", "key", "generate", builder.home / "team")
+    cache = new_cache("layout")
+    builder.use(cache, autopush=True)
+    builder.write_config("oci", {"signing": {"key": str(builder.home / "team.key")}})
+    builder.run("install", "oci-leaf@1.0")
+    assert [tag for tag in cache.tags() if tag.endswith(".sig")]

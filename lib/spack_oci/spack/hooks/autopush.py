@@ -14,6 +14,7 @@ import shlex
 import tempfile
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
+import spack.binary_distribution
 import spack.error
 import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
@@ -22,7 +23,6 @@ import spack.spec
 from ...reference import is_oci_url
 from .. import compat, packages
 from .install import only
-from .uploader import OciUploader
 
 _REPORT = "SPACK_OCI_AUTOPUSH_REPORT"
 
@@ -49,7 +49,7 @@ def post_install(original: Callable, spec: "spack.spec.Spec", explicit: Any) -> 
 
 def _push(mirror: "spack.mirrors.mirror.Mirror", spec: "spack.spec.Spec") -> None:
     try:
-        with OciUploader(mirror, force=True, update_index=False, base_image=None) as uploader:
+        with spack.binary_distribution.make_uploader(mirror=mirror, force=True) as uploader:  # signs if it is to
             _, failed = uploader.push([spec])
         for _, error in failed:
             raise error
