@@ -79,7 +79,7 @@ def test_real_world(header):
 
 def test_parts():
     (challenge,) = parse_challenges('Bearer realm="r",service="s",scope="a:b:c d:e:f",error="insufficient_scope"')
-    assert (challenge.realm, challenge.service, challenge.error) == ("r", "s", "insufficient_scope")
+    assert (challenge.realm, challenge.service) == ("r", "s")
     assert challenge.scopes == ("a:b:c", "d:e:f")
 
 

@@ -3,9 +3,10 @@
 
 import heapq
 import itertools
+import os
 
 import pytest
-from spack_oci.registry.http.limiter import HostLimiter
+from spack_oci.registry.http.limiter import HostLimiter, limiter_for
 from spack_oci.util import notices
 
 LATENCY = 0.02
@@ -99,6 +100,22 @@ def test_a_failure_now_and_then_is_forgotten_soon():
     simulation.limiter.end_refused(simulation.limiter.begin(lambda seconds: None), None, 0.4)
     assert simulation.run(100, workers=1) <= 3 + 100 * LATENCY
     assert simulation.limiter.rate == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_forked_processes_keep_to_one_rate():
+    limiter = limiter_for("forked.example")
+    child = os.fork()
+    if child == 0:
+        try:
+            limiter.end_refused(limiter.begin(lambda seconds: None), None, 0.4)
+            limiter_for("another.example").end_refused(limiter_for("another.example").begin(print), None, 0.2)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert limiter.rate == pytest.approx(2.5)
+    assert limiter_for("another.example").rate == pytest.approx(5)
+    assert limiter_for("third.example").rate == 0
 
 
 def test_the_user_is_told_the_rate_once(monkeypatch):

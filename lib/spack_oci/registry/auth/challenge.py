@@ -33,11 +33,6 @@ class Challenge:
         """distribution-spec, token authentication: scopes are separated by blanks."""
         return tuple(self.parameters.get("scope", "").split())
 
-    @property
-    def error(self) -> str:
-        """RFC 6750, 3.1: ``invalid_token``, ``insufficient_scope``."""
-        return self.parameters.get("error", "")
-
 
 def parse_challenges(header: str) -> List[Challenge]:
     """All challenges of one or more ``WWW-Authenticate`` fields joined by commas. What makes no sense is passed over.

@@ -7,7 +7,7 @@ the longest prefix of ``HOST/REPOSITORY`` that it has something for.
 
 import base64
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Iterable, List, Mapping, Optional, Protocol, Sequence, Tuple
 
 from ...errors import ConfigurationError, CredentialsUnavailable
@@ -84,7 +84,7 @@ class StaticCredentials:
     def find(self, host: str, repository: str) -> Optional[Credentials]:
         if matching_key([self.scope], host, repository) is None:
             return None
-        return _with_origin(self.credentials, self.origin)
+        return replace(self.credentials, origin=self.credentials.origin or self.origin)
 
     def describe(self) -> str:
         return self.origin
@@ -163,15 +163,5 @@ def find_credentials(
             problems.append(e)
             continue
         if found is not None:
-            return found if found.origin else _with_origin(found, source.describe())
+            return found if found.origin else replace(found, origin=source.describe())
     return None
-
-
-def _with_origin(credentials: Credentials, origin: str) -> Credentials:
-    return Credentials(
-        credentials.username,
-        credentials.password,
-        credentials.identity_token,
-        credentials.registry_token,
-        credentials.origin or origin,
-    )

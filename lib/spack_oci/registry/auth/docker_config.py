@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 from ...errors import ConfigurationError, CredentialsUnavailable, InvalidContent
@@ -64,7 +64,7 @@ class DockerConfig:
                 e.message += f" (it is named in {self.describe()})"
                 raise
             if found is not None:
-                return _from(found, f"{helper_name(helper)}, named in {self.describe()}")
+                return replace(found, origin=f"{helper_name(helper)}, named in {self.describe()}")
         if key in auths:
             return self._from_entry(key, auths[key])
         return None
@@ -268,13 +268,3 @@ def _matching(section: Mapping[str, Any], key: str) -> List[str]:
 def _section(document: Mapping[str, Any], name: str) -> Dict[str, Any]:
     section = document.get(name)
     return section if isinstance(section, dict) else {}
-
-
-def _from(credentials: Credentials, origin: str) -> Credentials:
-    return Credentials(
-        credentials.username,
-        credentials.password,
-        credentials.identity_token,
-        credentials.registry_token,
-        origin,
-    )
