@@ -50,6 +50,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="attach a software bill of materials (SPDX) to packages and images, which scanners find as a referrer",
     )
     parser.add_argument(
+        "--provenance",
+        action="store_true",
+        default=None,
+        help="attach a statement of provenance (in-toto, SLSA) to packages, signed as the packages are",
+    )
+    parser.add_argument(
         "--digests",
         metavar="FILE",
         help="write HOST/NAME@DIGEST of what was pushed, a line each, for a signer of your own; -: standard output",
@@ -121,6 +127,7 @@ def push(args: argparse.Namespace) -> int:
             image=image_options(args, args.tags),
             signer=_signer(args),
             sbom=args.sbom,
+            provenance=args.provenance,
         )
         result = push.plan(request) if args.dry_run else push.run(request)
         planned = push.planned_images(request) if args.dry_run else []

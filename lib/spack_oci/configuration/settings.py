@@ -49,6 +49,8 @@ class Settings:
     signing: Mapping[str, Any]
     #: attach an SBOM to what is pushed
     sbom: bool
+    #: attach a statement of provenance, too
+    provenance: bool
     trust: Mapping[str, Any]
 
     @property
@@ -102,6 +104,7 @@ def settings_of(section: Mapping[str, Any], path: Callable[[str], str]) -> Setti
         image=data["image"],
         signing=data["signing"],
         sbom=data["sbom"],
+        provenance=data["provenance"],
         trust=data["trust"],
     )
 

@@ -57,6 +57,9 @@ class Package:
     provenance: Callable[[], Mapping[str, str]] = field(repr=False, default=dict)
     #: a software bill of materials (SPDX, JSON); empty where nobody can make one
     sbom: Callable[[], bytes] = field(repr=False, default=bytes)
+    #: sources, repositories and Spack's version for a statement of provenance (:class:`..trust.provenance.BuildFacts`);
+    #: None where nobody knows them
+    build_facts: Callable[[], Any] = field(repr=False, default=type(None))
     #: further annotations of its manifest
     annotations: Mapping[str, str] = field(repr=False, default_factory=dict)
 

@@ -113,8 +113,14 @@ class _SpecPackage(Package):
             environment=partial(common.environments.apply, (spec,)),
             provenance=partial(provenance, (spec,)),
             sbom=self._sbom,
+            build_facts=self._build_facts,
             annotations={},
         )
+
+    def _build_facts(self) -> Any:
+        from .recipes import build_facts_of
+
+        return build_facts_of(self.spec)
 
     def _sbom(self) -> bytes:
         from .recipes import sbom_of

@@ -2,12 +2,17 @@
 """What recipes say of the packages of an SBOM: licenses, home pages, where the source code is."""
 
 import contextlib
-from typing import Any, Dict, Iterator, Sequence
+import functools
+from typing import Any, Dict, Iterator, Sequence, Tuple
 
+import spack
 import spack.fetch_strategy
+import spack.repo
 import spack.spec
+import spack.util.git
 
 from ..package.provenance import without_credentials
+from ..trust.provenance import BuildFacts
 from ..trust.sbom import RecipeFacts, Source, sbom
 from .environments import SPACK_LOCK
 from .provenance import licenses_of
@@ -65,3 +70,22 @@ def sbom_of(specs: Sequence["spack.spec.Spec"], documents: Sequence[Dict[str, An
     nodes = {node["hash"]: node for document in documents for node in document["spec"]["nodes"]}
     facts = {s.dag_hash(): facts_of(s) for spec in specs for s in spec.traverse()}
     return sbom([spec.dag_hash() for spec in specs], nodes.values(), facts, name=name or None)
+
+
+def build_facts_of(spec: "spack.spec.Spec") -> BuildFacts:
+    """What is known here of how a package was made; its repository of packages may have changed since."""
+    return BuildFacts(facts_of(spec).sources, _repositories(), spack.spack_version)
+
+
+@functools.cache
+def _repositories() -> Tuple[Tuple[str, str], ...]:
+    """(remote URL or name, commit) of the repositories of packages that are git checkouts."""
+    found = {}
+    for repository in spack.repo.PATH.repos:
+        with contextlib.suppress(Exception):
+            git = spack.util.git.git(required=True)
+            root = repository.root
+            commit = git("-C", root, "rev-parse", "HEAD", output=str, error=str).strip()
+            url = git("-C", root, "remote", "get-url", "origin", output=str, error=str, fail_on_error=False).strip()
+            found[without_credentials(url) if "://" in url else repository.namespace] = commit
+    return tuple(sorted(found.items()))

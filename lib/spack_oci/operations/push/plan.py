@@ -66,6 +66,8 @@ class PushSettings:
     base: Optional[Base] = None
     #: attach an SBOM to every package
     sbom: bool = False
+    #: attach a statement of provenance to every package, signed by ``signer``
+    provenance: bool = False
     #: signs what is pushed; None: nothing is signed
     signer: Optional[Signer] = None
     #: prefixes shorter than this are warned of (once); 0: never

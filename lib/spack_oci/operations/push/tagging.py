@@ -17,6 +17,8 @@ from ...image.manifest import BuiltImage, build_package_image
 from ...package.record import Layer, Package
 from ...package.relocation_summary import PUSHER, annotations_of_summary
 from ...trust.payload import Subject, repository_of
+from ...trust.provenance import MEDIA_TYPE as PROVENANCE_TYPE
+from ...trust.provenance import envelope, statement
 from ...trust.sbom import MEDIA_TYPE as SBOM_TYPE
 from ...util.processes import ProcessPool, available_cores
 from ..trust.attach import attach
@@ -83,6 +85,8 @@ class Tagger:
         if self._writer is not None:
             subject = _subject(self._store.url, package, image, job.layers[-1], sbom)
             written = self._writer.sign(subject, package.label, fresh=job.is_new)
+            if self._settings.provenance:
+                self._attach_provenance(subject, package, image, job.layers[:-1])
         if self._force and not job.is_new and self._is_tagged(package.tag, image.manifest_descriptor.digest):
             # the same again: what --force is for is to make sure of the blobs
             self._store.put_blob(image.config_descriptor, config)
@@ -96,6 +100,17 @@ class Tagger:
         """Its digest; None: there is none."""
         data = package.sbom() if self._settings.sbom else b""
         return attach(self._store, image.manifest_descriptor, data, SBOM_TYPE).digest if data else None
+
+    def _attach_provenance(
+        self, subject: Subject, package: Package, image: BuiltImage, dependencies: Sequence[Layer]
+    ) -> None:
+        facts, signer = package.build_facts(), self._settings.signer
+        if facts is None or signer is None:
+            return
+        node = package.spec_document["spec"]["nodes"][0]
+        layers = [(layer.label, layer.descriptor.digest) for layer in dependencies]
+        made = statement(subject, package.tag, node, facts, layers)
+        attach(self._store, image.manifest_descriptor, envelope(made, signer), PROVENANCE_TYPE)
 
     def _is_tagged(self, tag: str, digest: str) -> bool:
         try:

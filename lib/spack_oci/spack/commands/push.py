@@ -62,6 +62,8 @@ class Request:
     image: ImageOptions = field(default_factory=ImageOptions)
     #: attach an SBOM; None: as oci:sbom says
     sbom: Optional[bool] = None
+    #: attach a statement of provenance, signed by ``signer``; None: as oci:provenance says
+    provenance: Optional[bool] = None
     #: signs what is pushed; None: nothing is signed
     signer: Optional[Signer] = None
     #: packages that are packed at the same time; None: as oci:jobs:pack says
@@ -191,6 +193,7 @@ def _push_settings(request: Request) -> Iterator[PushSettings]:
             short_prefix=options.short_prefix,
             signer=request.signer,
             sbom=options.sbom if request.sbom is None else request.sbom,
+            provenance=options.provenance if request.provenance is None else request.provenance,
         )
 
 
@@ -215,6 +218,10 @@ def run(request: Request) -> "Outcome":
 
     For a process that does nothing else: not what an autopush calls for each package.
     """
+    if request.provenance and request.signer is None:
+        raise ConfigurationError(
+            "a statement of provenance has to be signed, and no key is set", remedy="name one: --sign KEY"
+        )
     relax_collector()
     if request.image.tags:
         from . import images
