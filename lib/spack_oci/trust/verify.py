@@ -140,5 +140,5 @@ def _remedy(what: str) -> str:
     if "another repository" in what:
         return "if this is a copy of that one, list it in `repositories` of the policy in oci:trust"
     if "by another key" in what:
-        return "ask who signed it; if you trust that key, `spack oci key add` adds it"
+        return "see `spack oci verify` for who signed it; if you trust that key, `spack oci key add` adds it"
     return "do not use it before its owner has explained it; `spack oci show` shows what refers to it"

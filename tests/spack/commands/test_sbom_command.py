@@ -21,10 +21,10 @@ def spack(source, new_cache, tmp_path):
     return instance
 
 
-def referrers(cache, digest):
+def referrers(cache, digest, artifact_type=TYPE):
     """As trivy finds them on a registry without the referrers API: the fallback tag."""
     index = json.loads(cache.raw_manifest(digest.replace(":", "-")))
-    return [m for m in index["manifests"] if m.get("artifactType") == TYPE]
+    return [m for m in index["manifests"] if m.get("artifactType") == artifact_type]
 
 
 def raw(cache, digest):
@@ -42,6 +42,7 @@ def test_packages_and_images_have_sboms_that_scanners_find(spack, new_cache, tmp
             "--json",
             "--update-index",
             "--sbom",
+            "--provenance",
             "--sign",
             f"{tmp_path}/team.key",
             "--tag",
@@ -58,6 +59,8 @@ def test_packages_and_images_have_sboms_that_scanners_find(spack, new_cache, tmp
         manifest = raw(cache, found["digest"])
         assert manifest["subject"]["digest"] == digest
         assert manifest["layers"][0]["mediaType"] == TYPE
+
+    assert len(referrers(cache, digests["oci-app"], "application/vnd.dsse.envelope.v1+json")) == 1
 
     shown = json.loads(spack.run("oci", "show", "--sbom", "cache", f"/{spack.hashes()['oci-app']}").stdout)
     names = {p["name"] for p in shown["packages"]}
