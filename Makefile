@@ -48,9 +48,9 @@ test-all: $(VENV)/installed
 
 # as on a machine that cannot get Spack: git's way to it is closed
 test-without-spack: $(VENV)/installed
-	env -u SPACK_ROOT GIT_ALLOW_PROTOCOL=file SPACK_OCI_DEMO_DIRECTORY=$(CURDIR)/.demo/without-spack \
+	env -u SPACK_ROOT GIT_ALLOW_PROTOCOL=none SPACK_OCI_DEMO_DIRECTORY=$(CURDIR)/.demo/without-spack \
 		$(PYTHON) tests/demo/demo.py
-	env -u SPACK_ROOT GIT_ALLOW_PROTOCOL=file $(PYTEST) -m "not slow" tests/store $(ARGS)
+	env -u SPACK_ROOT GIT_ALLOW_PROTOCOL=none $(PYTEST) -m "not slow" tests/store $(ARGS)
 
 test-lowest:
 	$(PYTHON) -m venv .test/lowest

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What differs between the supported Spack versions (1.0.2, 1.1.0, 1.2 and develop), and nothing else."""
 
-import inspect
 import pathlib
 from typing import Any
 
@@ -96,21 +95,10 @@ def init_cache_entry(file_cache: Any, key: str) -> None:
         file_cache.init_entry(key)
 
 
-def no_mirrors_error() -> Exception:
-    kind = getattr(binary_distribution, "NoConfiguredBinaryMirrors", None)
-    if kind:
-        return kind()
-    return spack.error.SpackError("Please add a spack mirror to allow download of pre-compiled packages.")
-
-
 def matches_binary(mirror: Any, spec: Any, direction: str) -> bool:
     """Whether the mirror's include and exclude filters (1.2) admit the spec."""
     filters = getattr(mirror, "matches_binary", None)
     return filters(spec, direction=direction) if filters else True
-
-
-def parameter_names(function: Any) -> tuple:
-    return tuple(inspect.signature(function).parameters)
 
 
 def read_database(database: Any, path: str) -> None:

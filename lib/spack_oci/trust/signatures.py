@@ -9,7 +9,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ..descriptor import OCI_CONFIG, OCI_MANIFEST, Descriptor, canonical_json, check_digest, parse_json
 from ..errors import InvalidContent, SigningError
@@ -132,8 +132,3 @@ def _empty() -> Dict[str, Any]:
         "config": Descriptor.of(CONFIG, OCI_CONFIG).to_dict(),
         "layers": [],
     }
-
-
-def config_blob() -> Tuple[Descriptor, bytes]:
-    """What has to be stored before a manifest that :func:`add_signatures` began."""
-    return Descriptor.of(CONFIG, OCI_CONFIG), CONFIG
