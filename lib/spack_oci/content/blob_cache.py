@@ -19,7 +19,6 @@ it then belongs to the group as well, whatever the umask.
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -33,6 +32,7 @@ from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Tupl
 from ..descriptor import Descriptor, VerifyingReader, check_digest, hasher_for
 from ..errors import DigestMismatch, InvalidContent, InvalidReference, StorageError
 from ..util.files import atomic_write, existing_directory, is_full, storage_errors
+from ..util.locks import locked_if_possible
 
 T = TypeVar("T")
 
@@ -285,14 +285,9 @@ class BlobCache:
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
         self.make_directory(self.root)
-        descriptor = self.open_lock(os.path.join(self.root, "lock"))
-        try:
-            # without locks (NFS, Lustre), two may remove the same: what is gone is gone
-            with contextlib.suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # without locks (NFS, Lustre), two may remove the same: what is gone is gone
+        with locked_if_possible(self.open_lock(os.path.join(self.root, "lock"))):
             yield
-        finally:
-            os.close(descriptor)
 
     def open_lock(self, path: str) -> int:
         """A file of the cache for ``flock``, made if it is not there. Raises OSError."""

@@ -32,6 +32,18 @@ _PATIENCE = 1800.0
 
 
 @contextlib.contextmanager
+def locked_if_possible(descriptor: int) -> Iterator[None]:
+    """``flock`` an open file or directory, for what is only better off with a lock: on a file system without locks the
+    block runs all the same. Closes ``descriptor``."""
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def exclusive_lock(path: str) -> Iterator[None]:
     """Hold the lock ``path``, a file that is made where it is not there.
 

@@ -8,7 +8,6 @@
 
 import base64
 import contextlib
-import fcntl
 import json
 import os
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 from ...errors import ConfigurationError, CredentialsUnavailable, InvalidContent
 from ...util.files import atomic_write, storage_errors, sync_directory
+from ...util.locks import locked_if_possible
 from ...util.schemas import validate
 from .credentials import Credentials, lookup_keys, matching_key
 from .helper import HUB_KEY, Helper, server_url
@@ -185,12 +185,8 @@ class DockerConfig:
         except OSError:  # no directory: nothing in it can be lost
             yield
             return
-        try:
-            with contextlib.suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with locked_if_possible(descriptor):
             yield
-        finally:
-            os.close(descriptor)
 
     def _target(self) -> str:
         """The file may be a link into a user's dot files."""
