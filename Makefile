@@ -54,7 +54,7 @@ test-without-spack: $(VENV)/installed
 
 test-lowest:
 	$(PYTHON) -m venv .test/lowest
-	.test/lowest/bin/python -m pip install --quiet -r tests/lowest-versions.txt pytest hypothesis cryptography pyjwt referencing
+	.test/lowest/bin/python -m pip install --quiet -r tests/lowest-versions.txt pytest hypothesis cryptography pynacl pyjwt referencing
 	.test/lowest/bin/python -m pytest -m "not slow" tests/unit $(ARGS)
 
 unit registry store spack: $(VENV)/installed

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """The signatures of all packages of an index, as a layer of its own of the index artifact.
 
-A JSON object a line, compressed with zstd, sorted by hash (``config_schema/index-signatures.json``)::
+A JSON object a line, compressed with zstd, sorted by hash (docs/format.md)::
 
     {"hash":DAG HASH,"config":DIGEST,"signatures":[{"key":KEY ID,"value":BASE64}, ...]}
 
