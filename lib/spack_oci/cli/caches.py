@@ -88,8 +88,9 @@ def index_settings(word: str) -> "UpdateSettings":
     )
 
 
-def index_cache() -> IndexCache:
-    return IndexCache(settings.read().index_directory, fetch=_fetch_under_policy)
+def index_cache(unsigned: bool = False) -> IndexCache:
+    """``unsigned``: indexes are fetched without a look at policies."""
+    return IndexCache(settings.read().index_directory, fetch=None if unsigned else _fetch_under_policy)
 
 
 def _fetch_under_policy(
@@ -116,11 +117,11 @@ def _fetch_under_policy(
     )
 
 
-def read_index(word: str) -> CachedIndex:
-    """Raises NotFound with what to do about it where there is none."""
+def read_index(word: str, unsigned: bool = False) -> CachedIndex:
+    """Raises NotFound with what to do about it where there is none. ``unsigned``: see :func:`guard_of`."""
     store = open_cache(word)
     try:
-        found = load_index(index_cache(), store.url, lambda: open_index(word), ttl=0)
+        found = load_index(index_cache(unsigned), store.url, lambda: open_index(word), ttl=0)
     except NotFound as e:
         raise NotFound(
             f"{store.url} has no index",
@@ -153,7 +154,7 @@ def guard_of(word: str, unsigned: bool = False) -> Optional["Guard"]:
 
 def read_source(word: str, unsigned: bool = False) -> Source:
     """The packages of a cache. ``unsigned``: see :func:`guard_of`."""
-    return source_of(word, read_index(word), unsigned)
+    return source_of(word, read_index(word, unsigned), unsigned)
 
 
 def source_of(word: str, index: CachedIndex, unsigned: bool = False) -> Source:

@@ -2,7 +2,9 @@
 """Installs under a policy of `oci:trust`: refused before anything is written, on every path."""
 
 import json
+import os
 import shutil
+import subprocess
 
 import pytest
 from support.caches import http_cache
@@ -191,3 +193,27 @@ def test_manifests_that_were_swapped_are_refused(source, destination, new_cache,
     done = spack.run("oci", "install", "oci-leaf", check=False)
     assert done.returncode != 0 and "another package" in said(done)
     assert is_untouched(spack, "oci-leaf")
+
+
+def test_the_client_without_spack_is_held_to_its_policies(caches, keys, our_python, tmp_path):
+    section = {"trust": {"keys": {"team": f"{keys}/team.pub"}, "policies": {"*": {"mode": "require"}}}}
+    (tmp_path / "config.json").write_text(json.dumps(section))
+    environment = {
+        **os.environ,
+        "SPACK_OCI_CONFIG": str(tmp_path / "config.json"),
+        "SPACK_OCI_CACHE": str(tmp_path / "cache"),
+        "SPACK_OCI_STORE": str(tmp_path / "store"),
+    }
+
+    def run(cache, *flags):
+        words = [our_python.parent / "spack-oci", "install", *flags, caches[cache].url, "oci-leaf"]
+        return subprocess.run(words, env=environment, capture_output=True, text=True)
+
+    done = run("unsigned")
+    assert done.returncode != 0 and "not signed by team" in said(done)
+    assert not list((tmp_path / "store").glob("*/oci-leaf*"))
+    done = run("unsigned", "--no-check-signature")
+    assert done.returncode == 0 and "are not checked" in said(done)
+    shutil.rmtree(tmp_path / "store")
+    assert run("signed").returncode == 0
+    assert list((tmp_path / "store").glob("*/oci-leaf*"))
