@@ -105,7 +105,6 @@ GUARDS: Sequence[Guard] = (
     # ELF
     Guard("a string in its table", "lib/spack_oci/formats/elf.py", "end - start - len(value))", "4096)", _ELF),
     Guard("a table in a segment", "lib/spack_oci/formats/elf.py", " and address + length <= start + size:", ":", _ELF),
-    Guard("an address in a segment", "lib/spack_oci/formats/elf.py", "if start <= address and ", "if ", _ELF),
     Guard("the end of a segment", "lib/spack_oci/formats/elf.py", "offset < self.loaded[before - 1][1]", "True", _ELF),
     Guard("the size of headers", "lib/spack_oci/formats/elf.py", "or entry_size != layout.program.size ", "", _ELF),
 )  # fmt: skip

@@ -74,7 +74,14 @@ class BuildInfo:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value) and "\0" not in value
+    """Something that can be a path."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        return False
+    try:
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # JSON can write half a character
+        return False
+    return True
 
 
 def _all_text(values: Any) -> bool:

@@ -219,6 +219,18 @@ def test_a_table_outside_of_what_is_loaded_is_not_read(program):
         assert read(changed(program, tags[STRTAB], address)) == elf.ElfPaths()
 
 
+def test_a_table_in_front_of_what_is_loaded_is_not_read(build):
+    """Where the first segment is not at address 0."""
+    data = build("-no-pie", f"-Wl,-rpath,{RPATH}")
+    tags = header_of(data)[3]
+    string = int.from_bytes(data[tags[RUNPATH_TAG] : tags[RUNPATH_TAG] + 8], "little")
+    segments = ELFFile(io.BytesIO(data)).iter_segments()
+    first = min(s.header.p_vaddr for s in segments if s.header.p_type == "PT_LOAD")
+    assert read(data).rpath is not None and first > 0
+    for address in (16, first - string - 64):  # the second one as an offset from the end of the file
+        assert read(changed(data, tags[STRTAB], address)) == elf.ElfPaths()
+
+
 def test_headers_of_another_size_or_number_are_not_read(program):
     for size in (0, 32, 57):
         assert read(changed(program, 54, size, 2)) == elf.ElfPaths()

@@ -97,6 +97,8 @@ def test_metadata_of_old_spack():
      '{"hash_to_prefix": {}, "buildpath": "/o", "relocate_links": "x"}',
      '{"hash_to_prefix": {}, "buildpath": "/o", "sbang_install_path": {"a": 1}}',
      '{"hash_to_prefix": {}, "buildpath": "/o", "relative_prefix": 1}',
+     '{"hash_to_prefix": {"a": "/o/\\ud800"}, "buildpath": "/o"}',
+     '{"hash_to_prefix": {}, "buildpath": "/o", "relocate_binaries": ["\\udeac"]}',
      "[" * 100000],
 )  # fmt: skip
 def test_what_is_no_metadata(text):
