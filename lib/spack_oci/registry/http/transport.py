@@ -24,8 +24,8 @@ class Transport(Protocol):
 
     What ``requests`` costs, on Python 3.11, over TLS, in microseconds of processor time for one small request (the
     least of twelve runs of 150): a parser and pool of our own 160, urllib3 280, a blob here 330, anything else here
-    440, ``Session.request`` 570. Of a cold push of 300 small packages (six requests each, 4.8 s in all), that is 8% more
-    than with our own code, which was two modules of 420 lines; on a machine with ten times as much to do as it has
+    440, ``Session.request`` 570. Of a cold push of 300 small packages (six requests each, 4.8 s), that is 8% more than
+    with our own code, which was two modules of 420 lines; on a machine with ten times as much to do as it has
     processors, 15 to 20% more were measured.
     """
 
