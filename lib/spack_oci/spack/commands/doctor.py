@@ -84,6 +84,8 @@ def check_mirror(mirror: "spack.mirrors.mirror.Mirror") -> List[Check]:
     if two:
         pushing = _check_url(mirror, mirrors.PUSH, push=True)
         checks += [Check(f"push: {c.name}", c.status, c.detail) for c in pushing]
+    if any(c.status == FAIL for c in checks if c.name in ("url", "network")):
+        return checks  # what else there is to say of it needs the mirror
     return [*checks, _policy(mirror)]
 
 
