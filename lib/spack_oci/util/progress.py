@@ -169,6 +169,11 @@ class LiveDisplay(PlainLines):
         self._stream = stream or sys.stdout
         super().__init__(self._above(info or self._print), self._above(warning or self._print), clock)
 
+    def begin(self, work: Work) -> None:
+        with self._lock:
+            super().begin(work)
+            self._show(self._status(self._start))
+
     def end(self) -> None:
         with self._lock:
             self._clear()

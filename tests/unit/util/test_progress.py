@@ -48,6 +48,12 @@ def test_the_live_line_has_parts_bytes_rate_and_remaining_time(monkeypatch, stre
     assert stream.getvalue().endswith("\r\033[K")
 
 
+def test_the_live_line_is_there_from_the_beginning(monkeypatch, stream, clock):
+    monkeypatch.setenv("COLUMNS", "80")
+    LiveDisplay(stream, clock=clock).begin(Work(4, "tags read"))
+    assert shown(stream) == "0/4 tags read"
+
+
 def test_what_is_only_sent_has_its_own_rate(monkeypatch, stream, clock):
     monkeypatch.setenv("COLUMNS", "200")
     reporter = LiveDisplay(stream, clock=clock)
