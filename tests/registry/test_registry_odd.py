@@ -53,7 +53,10 @@ def test_manifest_that_a_proxy_compresses(is_told):
         assert all(headers["Accept-Encoding"] == "identity" for _, _, headers in registry.seen)
 
 
-@pytest.mark.parametrize("body", [gzip.compress(b"x" * (50 << 20)), b"no gzip", gzip.compress(MANIFEST)[:-4]])
+BROKEN = {"too-large": gzip.compress(b"x" * (50 << 20)), "no-gzip": b"no gzip", "cut": gzip.compress(MANIFEST)[:-4]}
+
+
+@pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN.keys())
 def test_compressed_manifest_that_cannot_be_read(body):
     fault = Fault("GET", "/manifests/", status=200, headers={"Content-Encoding": "gzip"}, body=body)
     with fault_registry(fault) as registry, pytest.raises(InvalidContent):
