@@ -50,7 +50,7 @@ def update_settings(mirror: "spack.mirrors.mirror.Mirror") -> UpdateSettings:
 
 
 def _update_settings(
-    mirror: "spack.mirrors.mirror.Mirror", written: Sequence[Written], signer: Optional[Signer]
+    mirror: "spack.mirrors.mirror.Mirror", written: Sequence[Written], signer: Optional[Signer], renew: bool = False
 ) -> UpdateSettings:
     from . import trust
 
@@ -61,7 +61,7 @@ def _update_settings(
         reporter=shown,
         check_nodes=check_nodes,
         index_store=mirrors.open_index_store(mirror, mirrors.PUSH),
-        signatures=trust.index_signing(mirror, written, signer),
+        signatures=trust.index_signing(mirror, written, signer, renew),
     )
 
 
@@ -106,9 +106,10 @@ def update_after_push(
 def update_after_signing(
     mirror: "spack.mirrors.mirror.Mirror", written: Sequence[Written], signer: Signer
 ) -> IndexUpdate:
-    """Have the index hold signatures that were just made, and sign it."""
+    """Have the index hold signatures that were just made, and sign it, whoever wrote it last: it is compared with the
+    packages, a HEAD request each."""
     store = mirrors.open_store(mirror, mirrors.PUSH)
-    return update_index(store, _update_settings(mirror, written, signer), compare_digests=False)
+    return update_index(store, _update_settings(mirror, written, signer, renew=True))
 
 
 def print_update(mirror: "spack.mirrors.mirror.Mirror", update: IndexUpdate) -> None:

@@ -109,11 +109,12 @@ def index_fetch(others: Sequence["spack.mirrors.mirror.Mirror"] = ()) -> Optiona
 
 
 def index_signing(
-    mirror: "spack.mirrors.mirror.Mirror", written: Sequence[Written], by: Optional[Signer]
+    mirror: "spack.mirrors.mirror.Mirror", written: Sequence[Written], by: Optional[Signer], renew: bool = False
 ) -> IndexSigning:
-    """For an update of a mirror's index. ``written``: signatures that were just made; ``by``: who signs the index."""
+    """For an update of a mirror's index. ``written``: signatures that were just made; ``by``: who signs the index;
+    ``renew``: also one that has lost its signature."""
     store = mirrors.open_store(mirror, mirrors.PUSH)
-    return IndexSigning(store, written, by, generations(), tty.warn, settings.read().transfer_jobs)
+    return IndexSigning(store, written, by, generations(), tty.warn, settings.read().transfer_jobs, renew=renew)
 
 
 def signer(path: Optional[str] = None) -> Optional[Signer]:

@@ -169,6 +169,21 @@ def test_verify_tells_who_signed_and_fails_where_the_policy_is_not_met(spack, ca
     assert spack.run("oci", "verify", "--key", f"{key}.pub", "cache", "oci-leaf@2.0").returncode == 0
 
 
+def test_what_a_policy_hides_can_be_verified_and_signed_by_its_spec(spack, cache, key):
+    spack.run("oci", "push", "--update-index", "cache", "oci-app")
+    spack.write_config("oci", {"trust": {"keys": {"team": f"{key}.pub"}, "policies": {"*": {"mode": "require"}}}})
+    assert "oci-leaf" not in spack.run("oci", "list", "--allarch", "cache").stdout
+    done = spack.run("oci", "verify", "cache", "oci-leaf@2.0", check=False)
+    assert done.returncode == 1 and "is not signed by team" in " ".join(done.stderr.split())
+    spack.run("oci", "sign", "--key", f"{key}.key", "cache", "oci-leaf@2.0", env=ENV)
+    assert "oci-leaf" in spack.run("oci", "list", "--allarch", "cache").stdout
+    # who updates the index without the key leaves it unsigned, so that it is refused; signing anything signs it again
+    spack.run("oci", "push", "--update-index", "--only", "package", "cache", "oci-leaf@1.0")
+    assert "not signed any more" in " ".join(spack.run("oci", "list", "cache", check=False).stderr.split())
+    spack.run("oci", "sign", "--key", f"{key}.key", "cache", "oci-leaf@1.0", env=ENV)
+    assert "oci-leaf@1.0" in spack.run("oci", "list", "--allarch", "cache").stdout
+
+
 def test_an_index_that_was_turned_back_is_refused_until_it_is_accepted(source, new_cache, key):
     layout = new_cache("layout")
     spack = source()

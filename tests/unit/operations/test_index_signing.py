@@ -21,6 +21,7 @@ from spack_oci.operations.trust.index_signing import IndexSigning
 from spack_oci.operations.trust.sign import sign_packages
 from spack_oci.operations.trust.trusted_index import TrustedIndex
 from spack_oci.trust.policy import Policy
+from spack_oci.trust.statement import parse_statement
 from support.memory_store import MemoryStore
 from unit.operations.test_signing import put_signatures
 from unit.trust.cases import signature_over, signer
@@ -271,6 +272,21 @@ def test_an_older_index_is_not_signed_again_by_who_has_seen_a_newer_one(store, t
     generations.saw("registry.example/team/cache", 1_800_000_100)
     with pytest.raises(StaleIndex, match="not signed again"):
         sign(store, [package(store, "third", "c" * 32)], generations=generations)
+
+
+def test_an_index_that_lost_its_signature_is_signed_by_who_compares_it_with_the_packages_only(store, tmp_path):
+    generations = Generations(str(tmp_path))
+    sign(store, [package(store)], at=1_800_000_000)
+    generations.saw("registry.example/team/cache", 1_800_000_000)
+    package(store, "other", SECOND)
+    update_index(store)
+    with pytest.raises(StaleIndex, match="not signed any more.*spack oci sign"):
+        sign(store, [], generations=generations)
+    # the same second, so the time alone would not make it newer
+    signing = IndexSigning(store, (), signer("team"), generations, now=lambda: 1_800_000_000, renew=True)
+    update_index(store, UpdateSettings(signatures=signing))
+    statement = parse_statement(read_document_manifest(store).statement)
+    assert statement.generation == 1_800_000_001
 
 
 def test_an_index_that_is_not_signed_any_more_is_refused(store, client):

@@ -26,7 +26,8 @@ class IndexSigning:
     """:class:`~spack_oci.index.update_signatures.IndexSignatures` of one repository.
 
     ``written``: what was just signed; ``signer``: None: the index will not be signed; ``generations``: what this
-    machine has seen, so that it does not sign what somebody has turned back.
+    machine has seen, so that it does not sign what somebody has turned back. ``renew``: sign an index that has lost its
+    signature, too; for who compares it with the packages that are there, as an old one may have been put there.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class IndexSigning:
         warn: Warn = lambda message: None,
         jobs: int = 8,
         now: Callable[[], float] = time.time,
+        renew: bool = False,
     ) -> None:
         self._store = store
         self._repository = repository_of(store.url)
@@ -49,6 +51,7 @@ class IndexSigning:
         self._warn = warn
         self._jobs = jobs
         self._now = now
+        self._renew = renew
 
     def read(self, packages: Packages) -> Mapping[str, SignedPackage]:
         def one(item: Tuple[str, PackageEntry]) -> Optional[SignedPackage]:
@@ -91,12 +94,17 @@ class IndexSigning:
 
     def _generation_of(self, previous: Optional[DocumentManifest]) -> int:
         seen = (self._generations.newest(generation_name(self._store.url)) if self._generations else None) or 0
-        found = 0
-        if previous is not None and previous.statement:
-            try:
-                found = parse_statement(previous.statement).generation
-            except InvalidContent:
-                found = 0
+        if previous is None or not previous.statement:
+            if seen and not self._renew:
+                raise StaleIndex(
+                    f"the index of {self._store.url} is not signed any more",
+                    remedy="sign what is there now with `spack oci sign`",
+                )
+            return seen
+        try:
+            found = parse_statement(previous.statement).generation
+        except InvalidContent:
+            found = 0
         if found < seen:
             raise StaleIndex(
                 f"the index of {self._store.url} is older than one that this machine has seen; it is not signed again",

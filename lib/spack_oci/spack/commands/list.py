@@ -19,7 +19,7 @@ from spack.enums import InstallRecordStatus
 
 from ...content import ContentStore
 from ...errors import NotFound, SpackOciError
-from ...index.index_cache import CachedIndex, load_indexes
+from ...index.index_cache import CachedIndex, IndexCache, load_indexes
 from ...operations import catalog
 from ...operations.catalog import CatalogRecord
 from ...operations.images.described import image_tags
@@ -108,9 +108,14 @@ def chosen_mirrors(name: Optional[str]) -> List["spack.mirrors.mirror.Mirror"]:
     return [mirror]
 
 
-def indexes(chosen: Sequence["spack.mirrors.mirror.Mirror"], wanted: Sequence["spack.spec.Spec"] = ()) -> Loaded:
+def indexes(
+    chosen: Sequence["spack.mirrors.mirror.Mirror"],
+    wanted: Sequence["spack.spec.Spec"] = (),
+    cache: Optional[IndexCache] = None,
+) -> Loaded:
     """The indexes of mirrors, fetched at once if they changed. One that cannot be had is named, the others are used;
     when none is left, its error is raised. ``wanted``: only packages that may match one of these are needed.
+    ``cache``: how they are fetched; default: under the policies of the mirrors.
     """
     names = {spec.name for spec in wanted}
     by_url = {m.fetch_url.rstrip("/"): m for m in chosen}
@@ -125,7 +130,7 @@ def indexes(chosen: Sequence["spack.mirrors.mirror.Mirror"], wanted: Sequence["s
             failures[url] = e
     result = []
     for url, outcome in load_indexes(
-        fetching_index_cache(chosen), openers, ttl=0, names=names if names and all(names) else None
+        cache or fetching_index_cache(chosen), openers, ttl=0, names=names if names and all(names) else None
     ).items():
         if isinstance(outcome, NotFound):
             from ..indexes import without_index
@@ -216,16 +221,21 @@ def _name(record: CatalogRecord, args: argparse.Namespace) -> str:
 
 
 def tags_of(mirror: "spack.mirrors.mirror.Mirror", constraints: Sequence[str]) -> List[str]:
-    """The tags of all packages that one of the constraints matches. Raises NotFound for one that none matches."""
+    """The tags of all packages that one of the constraints matches. Raises NotFound for one that none matches.
+
+    Whatever the policy of the mirror says: it is for who signs and verifies, and what a policy hides is their business.
+    """
     wanted = {constraint: spack.spec.Spec(constraint) for constraint in constraints}
-    ((_, index),) = indexes([mirror], list(wanted.values()))
     found: Dict[str, None] = {}
-    for constraint, spec in wanted.items():
-        packages = matching(mirror, index, [spec], all_architectures=True)
-        if not packages:
-            raise NotFound(
-                f"the index of {mirror.fetch_url} has no package that matches {constraint}",
-                remedy=f"see `spack oci list --allarch {word_for(mirror)}`",
-            )
-        found.update(dict.fromkeys(package.record.tag for package in packages))
+    # not the directory of the other indexes: what is kept there has passed the policy
+    with tempfile.TemporaryDirectory(dir=spack.stage.get_stage_root()) as directory:
+        ((_, index),) = indexes([mirror], list(wanted.values()), IndexCache(directory))
+        for constraint, spec in wanted.items():
+            packages = matching(mirror, index, [spec], all_architectures=True)
+            if not packages:
+                raise NotFound(
+                    f"the index of {mirror.fetch_url} has no package that matches {constraint}",
+                    remedy=f"see `spack oci list --allarch {word_for(mirror)}`",
+                )
+            found.update(dict.fromkeys(package.record.tag for package in packages))
     return list(found)

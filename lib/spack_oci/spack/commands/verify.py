@@ -51,5 +51,5 @@ def print_findings(mirror: "spack.mirrors.mirror.Mirror", policy: Policy, findin
             tty.error(f"{finding.tag}: {problem}")
     failed = sum(bool(finding.problems) for finding in findings)
     what = f"policy {policy.describe()} ({policy.origin})" if policy.active else "no policy"
-    verdict = f"{counted(failed, 'package')} fail" if failed else "nothing is wrong"
+    verdict = f"{counted(failed, 'package')} {'fails' if failed == 1 else 'fail'}" if failed else "nothing is wrong"
     tty.info(f"{counted(len(findings), 'package')} of {mirror.fetch_url}, {what}: {verdict}")
