@@ -11,7 +11,8 @@ pytestmark = pytest.mark.one_spack
 
 
 def packages(spack):
-    return {p["name"] for p in json.loads(spack.run("oci", "list", "--allarch", "--json", "cache").stdout)}
+    document = json.loads(spack.run("oci", "list", "--allarch", "--json", "cache").stdout)
+    return {p["name"] for p in document["packages"]}
 
 
 def test_what_is_not_needed_goes_after_the_grace_period(source, new_cache):
@@ -21,10 +22,13 @@ def test_what_is_not_needed_goes_after_the_grace_period(source, new_cache):
     everything = packages(spack)
     shown = spack.run("oci", "prune", "--dry-run", "--keep-specs", "oci-middle", "cache").stdout
     assert "keep    oci-middle" in shown and "(named)" in shown and "remove  oci-stack" in shown
-    spack.run("oci", "pin", "cache", "release", "oci-app")
-    assert spack.run("oci", "pins", "cache").stdout.startswith("release: 1 package, by ")
+    spack.run("oci", "pin", "cache", "release", "oci-app", "--until", "2090-06-30")
+    said = spack.run("oci", "pins", "cache").stdout
+    assert said.startswith("release: 1 package, by ") and said.endswith(", until 2090-06-30\n")
     first = json.loads(spack.run("oci", "prune", "--json", "--keep-specs", "oci-middle", "cache").stdout)
     assert first["condemned"] == first["waiting"] and not first["deleted"]
+    # neither a pin nor the plan of a prune is an image
+    assert spack.run("oci", "list", "--images", "cache").stdout == ""
     kept = packages(spack)
     assert {"oci-app", "oci-middle", "oci-leaf"} <= kept and "oci-stack" not in kept
     # whoever pushes it again saves it

@@ -9,12 +9,14 @@ from typing import Any, Dict, Iterator, List, Mapping, Tuple
 from ...content import ContentReader, read_blob
 from ...content.interfaces import TagLister
 from ...descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
+from ...index.condemned import PLAN_TAG
 from ...index.publish import DATABASE_TAG, DOCUMENT_TAG
 from ...package.documents import labelled_layers
 from ...package.record import Layer, is_package_tag
 from ...util.schemas import validate
 from ...util.sizes import format_size
 from ...util.text import counted, table
+from ..lifecycle.contents import PIN_PREFIX
 
 #: tags that stand for what refers to a manifest: signatures, attestations, and the fallback of the referrers API
 _REFERRER = re.compile(r"sha(?:256|512)-[0-9a-f]+")
@@ -58,9 +60,11 @@ class PlatformImage:
 
 
 def image_tags(store: TagLister) -> Iterator[str]:
-    """The tags that are neither packages nor indexes nor what belongs to another manifest."""
+    """The tags that are neither packages nor indexes nor pins nor what belongs to another manifest."""
     for tag in store.tags():
-        if not is_package_tag(tag) and tag not in (DATABASE_TAG, DOCUMENT_TAG) and not _REFERRER.match(tag):
+        if tag in (DATABASE_TAG, DOCUMENT_TAG, PLAN_TAG) or tag.startswith(PIN_PREFIX):
+            continue
+        if not is_package_tag(tag) and not _REFERRER.match(tag):
             yield tag
 
 

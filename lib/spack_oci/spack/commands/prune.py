@@ -183,7 +183,8 @@ def find_pins(name: Optional[str]) -> List[pins.Pin]:
 
 def print_pins(found: List[pins.Pin]) -> None:
     for pin in found:
-        until = f", until {time.strftime('%Y-%m-%d', time.localtime(pin.until))}" if pin.until else ""
+        # the end of its last day
+        until = f", until {time.strftime('%Y-%m-%d', time.localtime(pin.until - 1))}" if pin.until else ""
         at = time.strftime("%Y-%m-%d", time.localtime(pin.at))
         print(f"{pin.name}: {counted(len(pin.hashes), 'package')}, by {pin.by} on {at}{until}")
     if not found:
