@@ -6,6 +6,8 @@ stay cheap, as Spack does it for `spack help --all` too: the library is imported
 """
 
 import argparse
+import os
+import sys
 
 from . import (
     clean,
@@ -68,11 +70,16 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         with spack.util.path.filter_padding():  # a padded install tree is shown in short
-            return args.run(args) or 0
+            result = args.run(args) or 0
+            sys.stdout.flush()
+            return result
     except SpackOciError as e:
         tty.debug(repr(e))
         tty.die(str(e))
     except spack.repo.UnknownNamespaceError as e:
         tty.die(f"{e}", "add the repository that has this namespace with `spack repo add`, see `spack repo list`")
+    except BrokenPipeError:  # who reads the output has enough, as in `spack oci list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as e:
         tty.die(str(StorageError.from_os_error(f"spack oci {args.oci_command}", e)))

@@ -408,6 +408,14 @@ def test_a_container_without_a_home_is_enough(client, cache, store, tmp_path):
     assert "greeting" in client.run("run", "--store", store, "--", "hello", env=env).stdout
 
 
+def test_a_forgotten_separator_and_a_missing_program_are_told_apart(client, cache, store):
+    client.run("install", cache, "oci-app", "--store", store)
+    done = client.run("run", "--store", store, "oci-app", "hello", check=False)
+    assert done.returncode == 2 and f"`spack-oci run --store {store} oci-app -- hello`" in done.stderr
+    done = client.run("run", "--store", store, "oci-app", "--", "helo", check=False)
+    assert done.returncode == 2 and f"`spack-oci list --store {store}`" in done.stderr
+
+
 # -- offline ---------------------------------------------------------------------------------------------------------
 
 
@@ -439,6 +447,16 @@ def test_a_bundle_that_is_cut_or_hostile_is_refused(client, cache, store, tmp_pa
         tar.addfile(link)
     assert "not safe" in client.run("list", tmp_path / "bad.tar", check=False).stderr
     assert not store.exists() or not list(store.glob("linux-*"))
+
+
+def test_a_signature_in_a_bundle_is_not_counted_as_a_package(client, cache, tmp_path):
+    own = shutil.copytree(cache, tmp_path / "cache")
+    layout = open_layout(LayoutDirectory(str(own)))
+    (leaf,) = (p["digest"] for p in client.packages("--allarch", own, "oci-leaf@1.0"))
+    descriptor, manifest = layout.get_manifest(leaf)
+    layout.put_manifest(manifest, descriptor.media_type, f"{leaf.replace(':', '-')}.sig")
+    said = client.run("pack", own, tmp_path / "b.tar", "oci-leaf@1.0").stderr
+    assert f"Copied {leaf.replace(':', '-')}.sig" in said and "Packed 1 package into" in said
 
 
 def test_a_directory_is_packed_into_again_and_grows(client, cache, tmp_path):

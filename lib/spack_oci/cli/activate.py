@@ -49,10 +49,19 @@ def run(args: argparse.Namespace) -> int:
     except FileNotFoundError:
         raise ConfigurationError(
             f"there is no program {command[0]} in {store.root} or on your PATH",
-            remedy="see what is installed with `spack-oci list --store`",
+            remedy=_what_to_run(store, specs, command),
         ) from None
     except OSError as e:
         raise StorageError.from_os_error(f"running {command[0]}", e) from e
+
+
+def _what_to_run(store: Store, specs: Sequence[str], command: Sequence[str]) -> str:
+    """The remedy for a program that is not there: often the ``--`` was forgotten."""
+    records = store.database.read()
+    if not specs and command[0] in {records.nodes[dag_hash]["name"] for dag_hash in records.installed()}:
+        program = " ".join(command[1:]) or "PROGRAM"
+        return f"if it is the package, write `spack-oci run --store {store.root} {command[0]} -- {program}`"
+    return f"see what is installed with `spack-oci list --store {store.root}`"
 
 
 def _merged(store: Store, words: Sequence[str]) -> "tuple[List[Mapping[str, Any]], Merged]":

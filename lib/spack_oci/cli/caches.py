@@ -32,7 +32,8 @@ def location_of(word: str) -> Location:
         location = LayoutDirectory(_unpacked(path) if os.path.isfile(path) else path)
     else:
         raise ConfigurationError(
-            f"{word!r} is no cache", remedy=f"write a URL, oci://HOST/NAME, or a path, ./{word}, for a directory"
+            f"{word!r} is no cache",
+            remedy=f"write a URL, oci://HOST/NAME, or a path, ./{word}, for a directory or bundle",
         )
     return location
 

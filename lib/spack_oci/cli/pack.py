@@ -83,6 +83,7 @@ def _tell(args: argparse.Namespace, plan: CopyPlan, result: CopyResult, destinat
         causes = by_cause(list(result.failed.items()))
         error("\n    ".join([f"{counted(len(result.failed), 'tag')} not packed:", *causes]))
     there = f", {len(plan.present)} were there" if plan.present else ""
-    info(f"Packed {counted(len(result.copied), 'package')} into {destination}{there}")
+    # their signatures are copied, too
+    info(f"Packed {counted(len(result.copied.keys() & plan.packages), 'package')} into {destination}{there}")
     info(f"there: `spack-oci install {destination} SPEC --store DIR`")
     return 1 if result.failed else 0

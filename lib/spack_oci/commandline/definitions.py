@@ -131,7 +131,8 @@ def add_clean(subparsers: argparse._SubParsersAction, program: Program) -> Any:
         "clean",
         help="remove cached blobs from this machine",
         description="Remove the layers that were packed or fetched on this machine and are kept to be used again, and "
-        "the short names of packages that are no longer installed. Mirrors are not touched, not even the embedded one.",
+        "the short names of packages that are no longer installed. Mirrors are not touched, nor is the local "
+        "layout that serves where none is configured.",
         **program.examples("clean", "clean --json"),
     )
     add_json(parser)
@@ -145,7 +146,7 @@ def add_doctor(subparsers: argparse._SubParsersAction, program: Program) -> Any:
         description=f"Check {program.cache.lower()}s: network, TLS, credentials and where they come from, what they "
         "allow, what the registry can do, the index, the hooks. Leaves nothing behind. Exit code 1 if something would "
         f"fail that a {program.cache.lower()} is configured for.",
-        **program.examples("doctor", "doctor CACHE oci://ghcr.io/org/cache", "doctor --json"),
+        **program.examples("doctor", "doctor CACHE oci://ghcr.io/org/other", "doctor --json"),
     )
     parser.add_argument("mirrors", metavar=program.cache, nargs="*", help=program.cache_help)
     add_json(parser)

@@ -78,6 +78,13 @@ def test_man_pages(bare_spack, tmp_path):
         assert done.returncode == 0, done.stdout
 
 
+def test_a_reader_that_has_enough_is_no_error(bare_spack):
+    with bare_spack.popen("oci", "completion", "bash") as process:
+        process.stdout.close()  # as `| head` does
+        _, said = process.communicate()
+    assert process.returncode == 1 and said == ""
+
+
 def test_a_man_page_needs_a_directory(bare_spack):
     with pytest.raises(SpackFailed, match="--output"):
         bare_spack.run("oci", "completion", "man")
