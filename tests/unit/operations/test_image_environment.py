@@ -502,6 +502,14 @@ def test_destinations(text, expected):
     assert (found.format, found.path, found.tag) == expected
 
 
+@pytest.mark.parametrize(
+    "text", ["oci://ghcr.io/me/app:v1", "docker://ghcr.io/me/app", "oci+http://host/app", "tag:app"]
+)
+def test_what_names_a_registry_is_not_taken_for_a_path(text):
+    with pytest.raises(InvalidReference, match="spack oci push --tag"):
+        image_files.parse_destination(text)
+
+
 def test_wrong_destinations():
     with pytest.raises(InvalidReference):
         image_files.parse_destination("oci:")

@@ -38,6 +38,11 @@ def parse_destination(text: str, format: Optional[str] = None) -> Destination:
     absolute. Raises InvalidReference.
     """
     transport, colon, rest = text.partition(":")
+    if transport == "tag" or ("://" in text and not text.startswith("oci+file://")):
+        raise InvalidReference(
+            f"an image is not exported to {text}, but to a file or directory",
+            remedy="`spack oci push --tag NAME MIRROR` puts it into a registry; for a path, write ./PATH",
+        )
     if colon and transport in FORMATS:
         if format and format != transport:
             raise InvalidReference(f"{text} is no {format}", remedy="leave --format or the transport away")
