@@ -27,7 +27,8 @@ class LoginResult:
 
 @dataclass(frozen=True)
 class LogoutResult:
-    """``removed_from``: where there was something; ``still_known``: sources that have credentials nevertheless."""
+    """``removed_from``: where there was something; ``still_known``: what has credentials nevertheless, also
+    for what is below ``key``."""
 
     key: str
     removed_from: Tuple[str, ...]
@@ -129,7 +130,8 @@ def logout(
     if file.erase(key, helper):
         removed.append(file.path)
     known = find_credentials(settings.credentials, repository.host, repository.name)
-    return LogoutResult(key, tuple(removed), (known.origin,) if known else ())
+    below = [f"{other} in {file.path}" for other in file.keys_below(key)]
+    return LogoutResult(key, tuple(removed), (*([known.origin] if known else []), *below))
 
 
 def login_file(env: Optional[Mapping[str, str]] = None) -> DockerConfig:

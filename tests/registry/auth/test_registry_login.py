@@ -85,6 +85,13 @@ def test_login_and_logout_with_a_file(auth, path, env, tmp_path):
         assert default_sources(env)[-1].find(registry.host, "team/app") is None
 
 
+def test_a_logout_names_the_paths_that_have_a_login_of_their_own(env, tmp_path):
+    with fault_registry(auth="basic") as registry:
+        login(place_of(registry, "team/app"), ALICE, settings_of(registry, env), env=env)
+        gone = logout(place_of(registry, ""), settings_of(registry, env), env=env)
+        assert gone.still_known == (f"{registry.host}/team/app in {tmp_path / '.docker' / 'config.json'}",)
+
+
 @pytest.mark.parametrize("auth", ["basic", "bearer"])
 def test_wrong_password_is_not_stored(auth, env, tmp_path):
     with fault_registry(auth=auth) as registry:

@@ -159,6 +159,11 @@ class DockerConfig:
             document["credHelpers"] = {**_section(document, "credHelpers"), key: helper.name}
         self._write(document)
 
+    def keys_below(self, key: str) -> List[str]:
+        """Keys of paths below ``key``, which have credentials of their own. Raises what :meth:`load` raises."""
+        known = map(normalized, _section(self.load(), "auths"))
+        return sorted(other for other in known if other.startswith(f"{normalized(key)}/"))
+
     def erase(self, key: str, helper: Optional[Helper] = None) -> bool:
         """False: there was no secret. ``helper``: what :meth:`refer_to` wrote about this one goes as well."""
         with self._locked():
