@@ -17,7 +17,7 @@ _OFFLINE = ["--allow-http-registry", "--allow-insecure-registry"]
 def cosign(*arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
     """Run it; the test is skipped where it is not installed."""
     if not shutil.which("cosign"):
-        pytest.skip("needs cosign 2 (Debian 13: apt-get install cosign)")
+        pytest.skip("cosign 2 is not installed (Debian 13: apt-get install cosign)")
     environment = {**os.environ, "COSIGN_PASSWORD": PASSWORD}
     done = subprocess.run(
         ["cosign", *arguments], env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL

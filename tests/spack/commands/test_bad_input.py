@@ -63,7 +63,7 @@ def test_unknown_mirror(spack, command):
 
 
 @pytest.mark.parametrize("command", [["push"], ["list"], ["update-index"]])
-@pytest.mark.parametrize("url", ["oci://localhost:5000", "oci+http://registry.example.com/", "oci+file://relative"])
+@pytest.mark.parametrize("url", ["oci://localhost:5000", "oci+http://registry.example.com/"])
 def test_url_without_a_repository(spack, command, url):
     said = error_of(spack.run("oci", *command, url, check=False))
     assert url.rstrip("/") in said and re.search(r"write .*(/NAME|///)", said), said
@@ -251,7 +251,7 @@ def test_a_tag_that_is_not_a_package(layout, destination, installer):
     store = store_of(layout)
     _, manifest = store.get_manifest("index.spack")
     store.put_manifest(manifest, "application/vnd.oci.image.manifest.v1+json", tag_of(layout, "oci-leaf"))
-    fails_to_install(destination(installer=installer), layout, "not a Spack package|is no Spack package")
+    fails_to_install(destination(installer=installer), layout, "is not a package: its config is not valid")
 
 
 def test_an_index_survives_a_tag_that_is_not_a_package(layout, source):
@@ -373,7 +373,7 @@ def test_disk_full_while_extracting(new_cache, source, destination, installer, b
     if done.returncode == 99:
         pytest.skip(f"no tmpfs in a user namespace here: {done.stderr.strip()}")
     assert "exit=0" not in done.stdout, done.stdout
-    says_why(done.stdout, "No space left on device.*free some space")
+    says_why(done.stdout, "(No space left on device|needs .* are free in).*free some space")
     left = [line for line in done.stdout.splitlines() if line.startswith("left:") and "oci-files" in line]
     assert left == []
     assert "oci-files" not in spack.installed()

@@ -231,6 +231,15 @@ class _Event:
     future: "Future[Any]"
 
 
+def _may_be_made(state: _State) -> bool:
+    """A package in the prefix of another one: when that is finished, as its hooks read the whole prefix; or, where the
+    outer one depends on it and cannot be finished without it, when it is extracted."""
+    outer = state.outer
+    if outer is None:
+        return True
+    return outer.extracted if state.item.dag_hash in outer.item.dependencies else outer.finished
+
+
 class _Install:
     def __init__(
         self, items: Sequence[InstallItem], steps: Steps, limits: InstallLimits, reporter: Reporter, fail_fast: bool
@@ -330,7 +339,7 @@ class _Install:
         if error is not None:
             self._buffered -= state.item.size
             self._fail(state, error)
-        elif state.outer is None or state.outer.extracted or state.over:
+        elif state.outer is None or _may_be_made(state) or state.over:
             self._jobs.append((_EXTRACT, state, future.result()))
         else:
             # others may come ahead of it: the outer one, for example
@@ -369,15 +378,23 @@ class _Install:
         if self._succeeded(state, future):
             state.extracted = True
             self._finish_if_ready(state)
-            for inner, fetched in self._inner.pop(state.item.dag_hash, ()):
+            self._make_inner_packages(state)
+
+    def _make_inner_packages(self, outer: _State) -> None:
+        waiting = self._inner.pop(outer.item.dag_hash, [])
+        for inner, fetched in waiting:
+            if _may_be_made(inner):
                 self._buffered += inner.item.size
                 self._jobs.append((_EXTRACT, inner, fetched))
+            else:
+                self._inner.setdefault(outer.item.dag_hash, []).append((inner, fetched))
 
     def _finished(self, state: _State, future: "Future[float]") -> None:
         if not self._succeeded(state, future):
             return
         state.finished = True
         self._tell(state)
+        self._make_inner_packages(state)
         for other in self._states.values():
             if state.item.dag_hash in other.waiting:
                 other.waiting.discard(state.item.dag_hash)

@@ -47,7 +47,7 @@ def check_image_is_complete(roots: Specs, pushed: Specs, chosen: Specs) -> None:
     if needed:
         raise ConfigurationError(
             f"the image needs what is not to be pushed: {_labels(needed)}",
-            remedy="push without --tag, or without --exclude and --not-in",
+            remedy="install what is missing, and push it with the image: without --exclude and --not-in",
         )
 
 
