@@ -14,10 +14,10 @@ from typing import Optional, Union
 
 from .descriptor import check_digest
 from .errors import InvalidReference
+from .util.url_schemes import SCHEMES, is_oci_url
 
 DOCKER_HUB = "index.docker.io"
 
-SCHEMES = ("oci", "oci+http", "oci+file")
 
 _HOST = re.compile(
     r"(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*\.?|\[[0-9a-fA-F:.]+\])"
@@ -106,10 +106,6 @@ class ImageReference:
     def __str__(self) -> str:
         where = str(self.location)
         return f"{where}@{self.digest}" if self.digest else f"{where}:{self.reference}"
-
-
-def is_oci_url(url: str) -> bool:
-    return url.partition("://")[0] in SCHEMES
 
 
 def _shown(text: str) -> str:

@@ -16,7 +16,7 @@ _BELOW = {
     "errors": [],
     "util": ["errors"],
     "descriptor": ["errors"],
-    "reference": ["descriptor"],
+    "reference": ["descriptor", "util"],
     "content": ["reference", "util"],
     "formats": ["content"],
     "registry": ["content"],

@@ -4,8 +4,8 @@
 import os
 from typing import Any, Callable, Tuple
 
-from ...reference import SCHEMES
-from ...reference import is_oci_url as is_ours
+from ...util.url_schemes import SCHEMES
+from ...util.url_schemes import is_oci_url as is_ours
 
 
 def schemes() -> Tuple[str, ...]:
