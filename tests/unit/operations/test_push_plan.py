@@ -8,7 +8,7 @@ from spack_oci.content import put_bytes
 from spack_oci.content.blob_cache import BlobCache
 from spack_oci.descriptor import OCI_CONFIG, OCI_MANIFEST, canonical_json
 from spack_oci.errors import Forbidden, NotAPackage, NotFound, PrefixChanged, ServerFailure
-from spack_oci.index.condemned import Condemned, PrunePlan, read_plan, reprieve, write_plan
+from spack_oci.index.condemned import Condemned, PrunePlan, read_plan, write_plan
 from spack_oci.operations.push.execute import PushSettings, execute_push, plan_push
 from spack_oci.operations.push.plan import PACK, REUSE, SKIP, existing, read_layer
 from support.memory_store import MemoryStore
@@ -62,7 +62,6 @@ def test_what_a_prune_is_going_to_delete_is_pushed_again(packages):
     plan = plan_push(store, packages)
     assert [item.package for item in plan.to_push] == [packages[1]] and plan.condemned == {tag}
     execute_push(plan, store)
-    reprieve(store, [tag])
     assert read_plan(store) == PrunePlan() and plan_push(store, packages).to_push == []
 
 

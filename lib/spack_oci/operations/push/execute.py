@@ -27,6 +27,7 @@ from ...content.cancellable import CancellableSource
 from ...descriptor import Descriptor
 from ...errors import DigestMismatch, SpackOciError, StorageError
 from ...image.manifest import EPOCH
+from ...index.condemned import reprieve
 from ...package.record import Layer, Package
 from ...util.cancellation import Cancelled, Deadline, interrupted_once, next_event
 from ...util.progress import Reporter, Silent, Work
@@ -56,7 +57,10 @@ def execute_push(
     """Do what ``plan`` says. A package that fails does not stop the others (unless ``settings.fail_fast``); its error
     is in the result. Only interruptions (KeyboardInterrupt, SystemExit) are raised; nothing is left in the stage then.
     """
-    return _Push(plan, store, settings or PushSettings(), reporter or Silent()).run()
+    result = _Push(plan, store, settings or PushSettings(), reporter or Silent()).run()
+    if plan.condemned or plan.force:  # otherwise nothing that is there was pushed
+        reprieve(store, [outcome.package.tag for outcome in result.pushed])
+    return result
 
 
 @dataclass

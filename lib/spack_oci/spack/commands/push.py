@@ -23,7 +23,6 @@ from ...archive.codec import Compression
 from ...content import ContentStore, MissingStore, RepositoryReader
 from ...descriptor import OCI_LAYER_ZSTD
 from ...errors import ConfigurationError, NotFound
-from ...index.condemned import reprieve
 from ...operations.push import plan as push_plan
 from ...operations.push.outcome import PushResult
 from ...operations.push.plan import PushPlan, PushSettings
@@ -270,8 +269,6 @@ def push_specs(store: ContentStore, request: Request, specs: Sequence["spack.spe
                 push_settings, base=images.prepare_base(store, request.image, specs, to_push, request.mirror)
             )
         result = execute_push(plan, store, settings=push_settings, reporter=reporter())
-        if plan.condemned or plan.force:
-            reprieve(store, [outcome.package.tag for outcome in result.pushed])
     for outcome in result.pushed:
         tty.info(f"Tagged {outcome.package.label} as {image_name(store.url, outcome.package.tag)}")
     return result
