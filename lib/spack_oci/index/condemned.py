@@ -4,6 +4,9 @@
 Between the two, for a grace period, installs that know the old index still find the packages, and pushes can save them:
 writers of the index leave condemned packages out, unless they have just pushed them; a push does not take a condemned
 package for one that is there; and what is pushed is taken off the plan (:func:`reprieve`).
+
+The plan also names packages that are **broken**: `spack oci repair` found that their content is gone or damaged, and
+could not bring it back. They stay out of the index as condemned ones do, until they are pushed again or pruned.
 """
 
 from dataclasses import dataclass, field
@@ -26,10 +29,14 @@ class Condemned(NamedTuple):
 
 @dataclass(frozen=True)
 class PrunePlan:
-    """``condemned``: by tag. ``seen``: when a prune first saw a manifest (digest), in seconds since 1970."""
+    """``condemned``: by tag. ``seen``: when a prune first saw a manifest (digest), in seconds since 1970.
+
+    ``broken``: tag -> digest of the manifest whose content is gone.
+    """
 
     condemned: Mapping[str, Condemned] = field(default_factory=dict)
     seen: Mapping[str, int] = field(default_factory=dict)
+    broken: Mapping[str, str] = field(default_factory=dict)
 
 
 class PlanStore(ContentReader, ContentWriter, Protocol):
@@ -43,25 +50,33 @@ def read_plan(store: ContentReader) -> PrunePlan:
     except NotFound:
         return PrunePlan()
     condemned = {tag: Condemned(c["manifest"], c["since"]) for tag, c in document["condemned"].items()}
-    return PrunePlan(condemned, document.get("seen") or {})
+    return PrunePlan(condemned, document.get("seen") or {}, document.get("broken") or {})
+
+
+def left_out_of_index(store: ContentReader) -> Set[str]:
+    """Tags that are condemned or broken."""
+    plan = read_plan(store)
+    return plan.condemned.keys() | plan.broken.keys()
 
 
 def condemned_among(store: ContentReader, listed: Collection[str]) -> Set[str]:
-    """Which of the tags that were ``listed`` are condemned. No request where no prune has been."""
-    return set(read_plan(store).condemned) & set(listed) if PLAN_TAG in listed else set()
+    """Which of the tags that were ``listed`` are to be left out of an index. No request where no plan is."""
+    return left_out_of_index(store) & set(listed) if PLAN_TAG in listed else set()
 
 
 def write_plan(store: ContentWriter, plan: PrunePlan) -> None:
     condemned: Dict[str, Dict[str, object]] = {tag: c._asdict() for tag, c in sorted(plan.condemned.items())}
-    write_json_artifact(
-        store, PLAN_TAG, _MEDIA_TYPE, {"version": 1, "condemned": condemned, "seen": dict(sorted(plan.seen.items()))}
-    )
+    document = {"version": 1, "condemned": condemned, "seen": dict(sorted(plan.seen.items()))}
+    if plan.broken:
+        document["broken"] = dict(sorted(plan.broken.items()))
+    write_json_artifact(store, PLAN_TAG, _MEDIA_TYPE, document)
 
 
 def reprieve(store: PlanStore, tags: Iterable[str]) -> None:
     """Take ``tags`` off the plan, because somebody has just pushed them. One request where there is no plan."""
     plan = read_plan(store)
-    saved = plan.condemned.keys() & set(tags)
+    saved = (plan.condemned.keys() | plan.broken.keys()) & set(tags)
     if saved:
         left = {tag: c for tag, c in plan.condemned.items() if tag not in saved}
-        write_plan(store, PrunePlan(left, plan.seen))
+        broken = {tag: digest for tag, digest in plan.broken.items() if tag not in saved}
+        write_plan(store, PrunePlan(left, plan.seen, broken))

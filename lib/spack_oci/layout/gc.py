@@ -5,7 +5,7 @@ import contextlib
 import os
 import secrets
 import time
-from typing import Iterator, Set, Tuple
+from typing import Dict, Iterator, Set, Tuple
 
 from ..descriptor import parse_json
 from ..errors import NotFound
@@ -35,7 +35,7 @@ def collect_garbage(store: LayoutStore, grace: float = 86400.0, dry_run: bool = 
             if dry_run or _remove_unused(store.path, path, before):
                 count, size = count + 1, size + status.st_size
         if not dry_run:
-            _drop_old_temporaries(store.path, before)
+            drop_old_temporaries(store, before)
     return count, size
 
 
@@ -104,10 +104,26 @@ def _blobs(path: str) -> Iterator[Tuple[str, str]]:
             yield f"{algorithm}:{name}", os.path.join(path, "blobs", algorithm, name)
 
 
-def _drop_old_temporaries(path: str, before: float) -> None:
-    """Left by writers that were killed."""
-    directory = os.path.join(path, PRIVATE, "tmp")
-    for name in os.listdir(directory) if os.path.isdir(directory) else ():
-        with contextlib.suppress(FileNotFoundError):
-            if os.lstat(os.path.join(directory, name)).st_mtime < before:
-                os.unlink(os.path.join(directory, name))
+def old_temporaries(store: LayoutStore, before: float) -> Dict[str, int]:
+    """Path -> bytes of what writers that were killed have left, not touched since ``before`` (seconds since 1970)."""
+    directory = os.path.join(store.path, PRIVATE, "tmp")
+    found = {}
+    with storage_errors(f"looking for temporary files of {store.url}"):
+        for name in os.listdir(directory) if os.path.isdir(directory) else ():
+            path = os.path.join(directory, name)
+            with contextlib.suppress(FileNotFoundError):
+                status = os.lstat(path)
+                if status.st_mtime < before:
+                    found[path] = status.st_size
+    return found
+
+
+def drop_old_temporaries(store: LayoutStore, before: float) -> int:
+    """Remove them; how many."""
+    count = 0
+    with storage_errors(f"removing temporary files of {store.url}"):
+        for path in old_temporaries(store, before):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+                count += 1
+    return count

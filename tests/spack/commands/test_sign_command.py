@@ -6,7 +6,9 @@ import json
 import os
 from pathlib import Path
 
+import jsonschema
 import pytest
+from spack_oci.util.resources import read_schema
 from support.cosign import PASSWORD, cosign_key, cosign_sign, cosign_verify
 
 ENV = {"COSIGN_PASSWORD": PASSWORD}
@@ -165,7 +167,9 @@ def test_verify_tells_who_signed_and_fails_where_the_policy_is_not_met(spack, ca
     document = json.loads(done.stdout)
     assert done.returncode == 1 and document["failed"] == 3
     (signed,) = [p for p in document["packages"] if p["signed_by"]]
-    assert "oci-leaf" in signed["tag"] and not signed["problems"]
+    assert "oci-leaf" in signed["tag"] and signed["tag"] not in {f["tag"] for f in document["findings"]}
+    assert {f["kind"] for f in document["findings"]} == {"signature"} and all(f["remedy"] for f in document["findings"])
+    jsonschema.Draft202012Validator(read_schema("commands/verify")).validate(document)
     assert spack.run("oci", "verify", "--key", f"{key}.pub", "cache", "oci-leaf@2.0").returncode == 0
 
 

@@ -8,12 +8,15 @@ import pytest
 from spack_oci.content import put_bytes
 from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, canonical_json, sha256_digest
 from spack_oci.errors import BadSignature, InvalidContent, NotSigned, ServerFailure, SigningError, TrustError
+from spack_oci.operations.check.findings import Kind
+from spack_oci.operations.check.package_level import Rules
+from spack_oci.operations.check.verify import verify_cache
 from spack_oci.operations.install.fetch import find_package
 from spack_oci.operations.install.locate import fetch_package
+from spack_oci.operations.lifecycle.contents import read_contents
 from spack_oci.operations.trust.guard import Guard, subject_of
 from spack_oci.operations.trust.sign import sign_packages
 from spack_oci.operations.trust.stored import MOST_PAYLOADS, stored_signatures
-from spack_oci.operations.trust.verify import verify_packages
 from spack_oci.operations.trust.write import Pace, SignatureWriter
 from spack_oci.trust.policy import Policy
 from spack_oci.trust.signatures import (
@@ -24,6 +27,7 @@ from spack_oci.trust.signatures import (
     read_signatures,
     signature_tag,
 )
+from support.cache_builder import node, push_package, tag_of
 from support.memory_store import MemoryStore
 from unit.trust.cases import signature_over, signed, signer, subject
 
@@ -331,28 +335,26 @@ def test_descriptors_of_payloads_are_those_of_cosign():
 
 
 def test_verify_says_by_whom_packages_are_signed_and_what_is_wrong(store):
-    good, unsigned, gone = package(store), package(store, "b", "b" * 32), package(store, "c", "c" * 32)
+    nodes = [node(name) for name in ("a", "b", "c")]
+    for each in nodes:
+        push_package(store, [each])
+    good, unsigned, gone = map(tag_of, nodes)
     sign(store, good)
     sign(store, good, "stranger")
     sign(store, gone)
     del store.blobs[find_package(store, gone).layer.digest]
     broken = "d-1.3-" + "d" * 32 + ".spack"
     store.put_manifest(canonical_json({"layers": [], "config": None}), OCI_MANIFEST, broken)
-    found = {f.tag: f for f in verify_packages(store, [good, unsigned, gone, broken], POLICY)}
-    assert found[good].problems == []
-    assert found[good].signed_by == ["team", f"unknown key {signer('stranger').public.id[:12]}"]
-    assert "not signed by team" in found[unsigned].problems[0]
-    assert "is missing" in found[gone].problems[0]
-    assert len(found[broken].problems) == 1
-    without = verify_packages(store, [good, unsigned], Policy(), [signer("stranger").public])
-    assert not any(f.problems for f in without)
-    assert "stranger" in without[0].signed_by
-
-
-def test_verify_says_of_a_signature_of_something_else_that_it_is(store):
-    tag = package(store)
-    digest = find_package(store, tag).manifest.digest
-    put_signatures(store, digest, [signed()])
-    (found,) = verify_packages(store, [tag], POLICY)
-    assert found.signed_by == ["team, but not of this"]
-    assert "of another manifest" in found.problems[0]
+    contents = read_contents(store)
+    tags = [good, unsigned, gone, broken]
+    verification = verify_cache(store, contents, rules=Rules(POLICY), tags=tags)
+    wrong = {f.tag: (f.kind, f.message) for f in verification.findings}
+    assert good not in wrong and len(verification.findings) == 3
+    assert verification.packages[0].signed_by == ("team", f"unknown key {signer('stranger').public.id[:12]}")
+    assert wrong[unsigned][0] == Kind.SIGNATURE and "not signed by team" in wrong[unsigned][1]
+    assert wrong[gone][0] == Kind.LAYER_MISSING and "is missing" in wrong[gone][1]
+    assert wrong[broken][0] == Kind.UNREADABLE
+    rules = Rules(Policy(), [signer("stranger").public])
+    without = verify_cache(store, contents, rules=rules, tags=[good, unsigned])
+    assert not without.findings
+    assert "stranger" in without.packages[0].signed_by

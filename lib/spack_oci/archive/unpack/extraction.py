@@ -303,6 +303,14 @@ class Extraction:
 
     # --- then: what had to wait for the map
 
+    def finish_as_built(self, dag_hash: str) -> InstallSummary:
+        """As :meth:`finish`, with every path as it was where the package was built: for a look at its files."""
+        prefix = "/" + os.fsdecode(self._prefix or b"")
+        if self._build_info is None:
+            return self.finish(prefix, dag_hash, Relocation({}, "", ""), None)  # which says why not
+        info = BuildInfo.parse(self._build_info)
+        return self.finish(prefix, dag_hash, Relocation(info.hash_to_prefix, info.store_root, info.sbang_path), None)
+
     def finish(
         self, prefix: str, dag_hash: str, relocation: Relocation, macho: Optional[MachoRelocator]
     ) -> InstallSummary:

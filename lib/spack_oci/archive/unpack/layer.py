@@ -70,3 +70,26 @@ def install_layer(
             return summary
     except OSError as e:
         raise StorageError.from_os_error(f"installing {label} into {prefix}", e) from e
+
+
+def unpack_as_built(
+    source: BinaryIO,
+    media_type: str,
+    directory: str,
+    *,
+    dag_hash: str,
+    label: str,
+    compressed_size: int,
+    announced: Mapping[str, Any] = NOTHING,
+) -> InstallSummary:
+    """The files of a package's layer in ``directory``, which is empty, with every path as it was where it was built.
+
+    For a look at them, by the same judge as an install. Arguments and errors as :func:`install_layer`.
+    """
+    try:
+        with open_decompressor(media_type, source) as stream, ReadAhead(stream, compressed_size) as tar:
+            extraction = Extraction(directory, AS_IN_TARBALL, label)
+            extraction.run(TarReader(tar.read, size_limit(compressed_size, announced)))
+        return extraction.finish_as_built(dag_hash)
+    except OSError as e:
+        raise StorageError.from_os_error(f"unpacking {label} into {directory}", e) from e

@@ -32,6 +32,8 @@ class PrefixNeeds:
     provides: FrozenSet[str] = frozenset()
     #: files that engines would take for whiteouts
     whiteouts: Tuple[str, ...] = ()
+    #: directory where the loader looks for libraries (DT_RUNPATH, DT_RPATH), ``$ORIGIN`` as it is -> a file with it
+    search_paths: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> Dict[str, Any]:
         libc = {"libc": [self.libc.libc.name, *self.libc.libc.version], "file": self.libc.file} if self.libc else None
@@ -40,19 +42,27 @@ class PrefixNeeds:
             "libraries": dict(self.libraries),
             "provides": sorted(self.provides),
             "whiteouts": list(self.whiteouts),
+            "search_paths": dict(self.search_paths),
         }
 
     @classmethod
     def from_json(cls, document: Dict[str, Any]) -> "PrefixNeeds":
         found = document["need"]
         need = Need(Libc(found["libc"][0], tuple(found["libc"][1:])), found["file"]) if found else None
-        return cls(need, document["libraries"], frozenset(document["provides"]), tuple(document["whiteouts"]))
+        return cls(
+            need,
+            document["libraries"],
+            frozenset(document["provides"]),
+            tuple(document["whiteouts"]),
+            document.get("search_paths") or {},
+        )
 
 
 def needs_of_prefix(prefix: str) -> PrefixNeeds:
     """Raises StorageError."""
     libcs: List[Need] = []
     libraries: Dict[str, str] = {}
+    search_paths: Dict[str, str] = {}
     provides, whiteouts = set(), []
     try:
         for entry, is_new_file in sorted(_files(prefix), key=lambda found: found[0].path):
@@ -63,16 +73,18 @@ def needs_of_prefix(prefix: str) -> PrefixNeeds:
                 provides.add(entry.name)
             if is_new_file:
                 with open(entry.path, "rb") as f:
-                    libc, needed = _read_elf(f)
+                    libc, needed, searched = _read_elf(f)
                 if libc:
                     libcs.append(Need(libc, path))
                 for name in needed:
                     libraries.setdefault(name, path)
+                for directory in searched:
+                    search_paths.setdefault(directory, path)
     except OSError as e:
         raise StorageError.from_os_error(f"reading what {prefix} needs", e) from e
     # the file that is named does not depend on the order of the directory
     newest = max(libcs, key=lambda need: (need.libc.version, need.file), default=None)
-    return PrefixNeeds(newest, libraries, frozenset(provides), tuple(whiteouts))
+    return PrefixNeeds(newest, libraries, frozenset(provides), tuple(whiteouts), search_paths)
 
 
 def cached_needs(key: str, prefix: str, cache: Optional[Results]) -> PrefixNeeds:
@@ -109,10 +121,11 @@ def _files(prefix: str) -> Iterable[Tuple["os.DirEntry[str]", bool]]:
                 yield entry, is_new
 
 
-def _read_elf(stream: BinaryIO) -> Tuple[Optional[Libc], List[str]]:
-    """The C library and the shared libraries that a file needs; nothing of a file that is no ELF file."""
+def _read_elf(stream: BinaryIO) -> Tuple[Optional[Libc], List[str], List[str]]:
+    """The C library and the shared libraries that a file needs, and where it looks for them; nothing of a file that is
+    no ELF file."""
     if stream.read(4) != ELF:
-        return None, []
+        return None, [], []
     # imported here: every push imports this module, and few look at what packages need
     from elftools.common.exceptions import ELFError
     from elftools.elf.elffile import ELFFile
@@ -120,22 +133,22 @@ def _read_elf(stream: BinaryIO) -> Tuple[Optional[Libc], List[str]]:
     stream.seek(0)
     try:
         elf = ELFFile(stream)
-        return libc_of_elf(elf), _needed(elf)
+        return (libc_of_elf(elf), *_needed(elf))
     except (ELFError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         # a fuzzer's corpus, a truncated test file: what the loader cannot read needs nothing either
-        return None, []
+        return None, [], []
 
 
-def _needed(elf: Any) -> List[str]:
-    """DT_NEEDED. Not those of a file for another kind of machine (firmware, a cross compiler's libraries)."""
+def _needed(elf: Any) -> Tuple[List[str], List[str]]:
+    """DT_NEEDED, and the directories of DT_RUNPATH and DT_RPATH. Not those of a file for another kind of machine
+    (firmware, a cross compiler's libraries)."""
     if elf["e_machine"] not in _MACHINES.get(os.uname().machine, (elf["e_machine"],)):
-        return []
-    return [
-        tag.needed
-        for segment in elf.iter_segments()
-        if segment["p_type"] == "PT_DYNAMIC"
-        for tag in segment.iter_tags("DT_NEEDED")
-    ]
+        return [], []
+    tags = [tag for s in elf.iter_segments() if s["p_type"] == "PT_DYNAMIC" for tag in s.iter_tags()]
+    needed = [tag.needed for tag in tags if tag.entry.d_tag == "DT_NEEDED"]
+    runpath = [tag.runpath for tag in tags if tag.entry.d_tag == "DT_RUNPATH"]
+    rpath = [tag.rpath for tag in tags if tag.entry.d_tag == "DT_RPATH"]
+    return needed, [directory for path in runpath + rpath for directory in path.split(":")]
 
 
 _MACHINES = {"x86_64": ("EM_X86_64",), "aarch64": ("EM_AARCH64",), "ppc64le": ("EM_PPC64",)}

@@ -98,6 +98,8 @@ def plan_prune(
     needed = closure(index, roots, types)
     kept = {entries[h].tag: roots.get(h, "needed by what is kept") for h in needed & entries.keys()}
     doomed = {e.tag: e.manifest.digest for h, e in entries.items() if h not in needed}
+    # nobody can install them; a push brings them back
+    doomed.update({tag: digest for tag, digest in previous.broken.items() if tag in contents.packages})
     layers = {e.layer.digest for h, e in entries.items() if h in needed}
     freed = {e.layer.digest: e.layer.size for h, e in entries.items() if h not in needed}
     unknown = contents.packages - kept.keys() - doomed.keys()
@@ -114,7 +116,7 @@ def plan_prune(
 def _with_condemned(store: ContentStore, contents: Contents, previous: PrunePlan) -> PackageIndex:
     """The index, and the packages that a prune took out of it: two requests for each. What is kept now comes back."""
     index = contents.need_index()
-    for tag in sorted(previous.condemned.keys() & contents.packages - index.tags.keys()):
+    for tag in sorted((previous.condemned.keys() - previous.broken.keys()) & contents.packages - index.tags.keys()):
         try:
             package = read_package(store, tag)
         except ContentError:  # it goes, or is told as unknown
@@ -205,7 +207,7 @@ def condemn(
         tag: before[tag] if tag in before and before[tag].manifest == digest else Condemned(digest, int(now))
         for tag, digest in plan.doomed.items()
     }
-    wanted = PrunePlan(condemned, plan.seen)
+    wanted = PrunePlan(condemned, plan.seen, plan.previous.broken)
     if wanted != plan.previous:
         write_plan(store, wanted)
     if condemned.keys() != before.keys():
@@ -255,7 +257,8 @@ def delete_condemned(
     current = read_plan(store)  # pushes may have taken something off
     remaining = {tag: c for tag, c in left.items() if tag in current.condemned}
     if remaining != current.condemned:
-        write_plan(store, PrunePlan(remaining, current.seen))
+        broken = {tag: digest for tag, digest in current.broken.items() if tag not in result.deleted}
+        write_plan(store, PrunePlan(remaining, current.seen, broken))
     if result.deleted:
         update_index(store, settings, compare_digests=False)
     return result

@@ -12,7 +12,7 @@ from ...content.blob_cache import BlobCache, KnownLayer, LayerKey
 from ...content.transfer import mountable_repository
 from ...errors import ContentError, NotFound, SpackOciError
 from ...image.manifest import Base
-from ...index.condemned import read_plan
+from ...index.condemned import left_out_of_index
 from ...package.documents import read_package_documents
 from ...package.record import Layer, Package, package_tag
 from ...trust.signers import Signer
@@ -183,7 +183,7 @@ def plan_push(
     settings = settings or PushSettings()
     packages = list({package.dag_hash: package for package in packages}.values())
     there = set() if force else existing(store, packages, settings.transfer_jobs)
-    condemned = read_plan(store).condemned if there else {}
+    condemned = left_out_of_index(store) if there else set()
     # what a prune is going to delete is not there
     there = {package.dag_hash for package in packages if package.dag_hash in there and package.tag not in condemned}
     missing = [package for package in packages if package.dag_hash not in there]

@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""``spack oci verify``: what a mirror has, and who has signed it."""
+"""``spack oci verify`` and ``repair``: what a mirror has, who has signed it, what is wrong, and putting it right."""
 
 from typing import Any, Dict, List, Optional, Sequence
 
 import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
 
-from ...operations.trust.verify import Finding, verify_packages
+from ...operations.check.findings import Level, Verification
+from ...operations.check.package_level import Rules
+from ...operations.check.verify import verify_cache
+from ...operations.lifecycle.contents import read_contents
 from ...trust.keys import read_public_key
 from ...trust.policy import Policy
 from ...util.text import counted, table
 from .. import mirrors, settings, trust
+from ..output import reporter
 from .sign import tags_of
+
+#: lines of findings that are printed for one kind
+_SHOWN = 20
 
 
 def policy_for(mirror: "spack.mirrors.mirror.Mirror", key: Optional[str]) -> Policy:
@@ -24,32 +31,51 @@ def policy_for(mirror: "spack.mirrors.mirror.Mirror", key: Optional[str]) -> Pol
 
 
 def verify(
-    mirror: "spack.mirrors.mirror.Mirror", constraints: Sequence[str], policy: Policy, blobs: bool
-) -> List[Finding]:
-    store = mirrors.open_store(mirror, mirrors.FETCH)
+    mirror: "spack.mirrors.mirror.Mirror", constraints: Sequence[str], policy: Policy, level: Level, sample: int = 0
+) -> Verification:
+    """Not through pull-through mirrors, which are other caches."""
+    store = mirrors.open_store(mirror, mirrors.PUSH)
     # without a policy, and so perhaps without cryptography, signatures are only listed
     known = list(trust.trust().keys.values()) if settings.read().trust.get("keys") else []
-    tags = tags_of(mirror, constraints)
-    return verify_packages(store, tags, policy, known, blobs=blobs, jobs=settings.read().transfer_jobs)
+    return verify_cache(
+        store,
+        read_contents(store, mirrors.open_index_store(mirror, mirrors.PUSH)),
+        level,
+        Rules(policy, known),
+        tags=tags_of(mirror, constraints) if constraints else None,
+        sample=sample,
+        jobs=settings.read().transfer_jobs,
+        reporter=reporter(),
+    )
 
 
-def document(mirror: "spack.mirrors.mirror.Mirror", policy: Policy, findings: Sequence[Finding]) -> Dict[str, Any]:
+def document(policy: Policy, found: Verification) -> Dict[str, Any]:
     """For ``--json``."""
-    return {
-        "mirror": mirror.fetch_url,
-        "policy": policy.describe(),
-        "packages": [finding.to_dict() for finding in findings],
-        "failed": sum(bool(finding.problems) for finding in findings),
-    }
+    return {**found.to_dict(), "policy": policy.describe()}
 
 
-def print_findings(mirror: "spack.mirrors.mirror.Mirror", policy: Policy, findings: Sequence[Finding]) -> None:
-    for line in table([(f.tag.removesuffix(".spack"), "; ".join(f.signed_by) or "not signed") for f in findings]):
-        print(line)
-    for finding in findings:
-        for problem in finding.problems:
-            tty.error(f"{finding.tag}: {problem}")
-    failed = sum(bool(finding.problems) for finding in findings)
+def print_verification(policy: Policy, found: Verification) -> None:
+    if found.level > Level.INDEX and (policy.active or any(p.signed_by for p in found.packages)):
+        rows = [(p.tag.removesuffix(".spack"), "; ".join(p.signed_by) or "not signed") for p in found.packages]
+        for line in table(rows):
+            print(line)
+    print_findings(found)
     what = f"policy {policy.describe()} ({policy.origin})" if policy.active else "no policy"
-    verdict = f"{counted(failed, 'package')} {'fails' if failed == 1 else 'fail'}" if failed else "nothing is wrong"
-    tty.info(f"{counted(len(findings), 'package')} of {mirror.fetch_url}, {what}: {verdict}")
+    wrong = len(found.findings)
+    verdict = f"{wrong} {'thing is' if wrong == 1 else 'things are'} wrong" if wrong else "nothing is wrong"
+    count = counted(found.total, "package")
+    if found.level == Level.INDEX:
+        count = f"the index of {count}"
+    elif len(found.packages) < found.total:
+        count = f"{len(found.packages)} of {count}"
+    tty.info(f"Verified {count} of {found.url} (level {found.level.name.lower()}, {what}): {verdict}")
+
+
+def print_findings(found: Verification) -> None:
+    by_kind: Dict[str, List[str]] = {}
+    for finding in found.findings:
+        about = f"{finding.tag}: " if finding.tag and finding.tag not in finding.message else ""
+        by_kind.setdefault(finding.kind.value, []).append(f"{about}{finding}")
+    for kind, lines in by_kind.items():
+        more = [f"and {len(lines) - _SHOWN} more; --json names all"] if len(lines) > _SHOWN else []
+        tty.error(f"{kind} ({len(lines)})", *lines[:_SHOWN], *more)
