@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What the configuration of Spack's mirrors says of credentials; ``oci:registries`` is the library's business."""
 
+import itertools
 from typing import Any, List, Mapping
 
 import spack.mirrors.mirror
@@ -16,7 +17,8 @@ _ANONYMOUS = "<unnamed>"
 def mirror_credentials(mirror: "spack.mirrors.mirror.Mirror", direction: str) -> List[CredentialSource]:
     """What the mirror's own configuration says: ``access_pair`` (pair or variables), ``access_token[_variable]``.
 
-    A mirror that is only a URL has what a configured mirror with that URL has.
+    A mirror that is only a URL has what a configured mirror with that URL has; one that is only an entry of a
+    `spack.yaml` (`spack ci rebuild-index` makes such) may have its own.
     """
     location = parse_url(mirror.get_url(direction))
     if not isinstance(location, Repository):
@@ -24,7 +26,7 @@ def mirror_credentials(mirror: "spack.mirrors.mirror.Mirror", direction: str) ->
     scope = f"{location.host}/{location.name}"
     if mirror.name != _ANONYMOUS:
         return _credentials(mirror, direction, scope)
-    return [
+    return _credentials(mirror, direction, scope) + [
         source
         for other in spack.mirrors.mirror.MirrorCollection().values()
         if _same_url(other, location, direction)
@@ -33,28 +35,37 @@ def mirror_credentials(mirror: "spack.mirrors.mirror.Mirror", direction: str) ->
 
 
 def host_credentials(mirror: "spack.mirrors.mirror.Mirror", direction: str) -> List[CredentialSource]:
-    """For a mirror that is only a URL: what configured mirrors on the same host have, as Spack itself takes it.
+    """For a mirror that is only a URL: what configured mirrors on the same host have, as Spack itself takes it; first
+    of those whose path has most in common with it.
 
-    `spack buildcache push URL` and `spack ci rebuild` make such mirrors.
+    `spack buildcache push URL` and `spack ci rebuild` make such mirrors. What a mirror with https has is not sent over
+    plain http.
     """
     location = parse_url(mirror.get_url(direction))
     if not isinstance(location, Repository) or mirror.name != _ANONYMOUS:
         return []
-    return [
-        source
+    found = [
+        (_common_parts(place.name, location.name), other)
         for other in spack.mirrors.mirror.MirrorCollection().values()
-        if _host_of(other, direction) == location.host
-        for source in _credentials(other, direction, location.host)
+        for place in [_parsed(other, direction)]
+        if isinstance(place, Repository) and (place.host, place.scheme) == (location.host, location.scheme)
     ]
+    ranked = sorted(found, key=lambda item: -item[0])  # stable: equals stay in the order of the configuration
+    return [source for _, other in ranked for source in _credentials(other, direction, location.host)]
+
+
+def _common_parts(name: str, other: str) -> int:
+    """Of two repositories, how many components of their names are the same from the start.
+
+    >>> _common_parts("org/team/cache", "org/team/other")
+    2
+    """
+    pairs = zip(name.split("/"), other.split("/"))
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _same_url(mirror: "spack.mirrors.mirror.Mirror", location: Repository, direction: str) -> bool:
     return _parsed(mirror, direction) == location
-
-
-def _host_of(mirror: "spack.mirrors.mirror.Mirror", direction: str) -> str:
-    parsed = _parsed(mirror, direction)
-    return parsed.host if isinstance(parsed, Repository) else ""
 
 
 def _parsed(mirror: "spack.mirrors.mirror.Mirror", direction: str) -> Any:

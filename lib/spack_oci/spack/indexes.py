@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Indexes of OCI mirrors: written by our commands, read by Spack's concretizer and installers."""
 
+import contextlib
 import difflib
 import functools
 import time
@@ -129,6 +130,26 @@ def oci_update_index(original: Callable, image_ref: Any, tmpdir: str, pool: Any)
         original(image_ref, tmpdir, pool)
         return
     print_update(mirror, update(mirror, create=True))
+
+
+def buildcache_update_index(
+    original: Callable, mirror: "spack.mirrors.mirror.Mirror", update_keys: bool = False, **timer: Any
+) -> None:
+    """Hook of what `spack buildcache update-index` and `spack ci rebuild-index` run.
+
+    With ``-v``, as the jobs of `spack ci generate` have it since 1.2, Spack prints how long each step took, and cannot
+    do so when there was none, as in OCI mirrors.
+    """
+    if not is_oci_url(mirror.push_url):
+        original(mirror, update_keys, **timer)
+        return
+    with timer["timer"].measure("index") if timer else contextlib.nullcontext():
+        print_update(mirror, update(mirror, create=True))
+    if update_keys:
+        tty.info(
+            "OCI mirrors hold no GPG keys, so there is no index of keys to update; which keys are trusted is said in "
+            "oci:trust"
+        )
 
 
 def fetch_and_cache_index(original: Callable, self: Any, metadata: Any, cache_entry: Optional[Dict] = None) -> bool:

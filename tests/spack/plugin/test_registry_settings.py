@@ -191,13 +191,15 @@ print(json.dumps({url: who(url) for url in %r}))
 
 
 def test_a_mirror_that_is_only_a_url_has_the_credentials_of_its_host(secrets):
-    """`spack buildcache push URL` and `spack ci rebuild` make such mirrors: that URL first, the section, that host."""
+    """`spack buildcache push URL` and `spack ci rebuild` make such mirrors: that URL first, the section, that host
+    by how much of the path is the same; what is for https does not go over plain http."""
     pair = {"id": "url", "secret_variable": "SECRET"}
     secrets.write_config(
         "mirrors",
         {
             "other": {"url": "oci://r.example/a/other", "access_pair": {"id": "host", "secret_variable": "SECRET"}},
             "same": {"url": "oci://r.example/a/b", "access_pair": pair},
+            "near": {"url": "oci://r.example/x/y/z", "access_pair": {"id": "near", "secret_variable": "SECRET"}},
             "elsewhere": {"url": "oci://r.example.org/a/b", "access_pair": pair},
             "plain": {"url": "s3://r.example/a"},
         },
@@ -205,9 +207,17 @@ def test_a_mirror_that_is_only_a_url_has_the_credentials_of_its_host(secrets):
     )
     section = {"credentials": {"id": "section", "secret_variable": "OTHER"}}
     secrets.write_config("oci", {"registries": {"r.example/team": section}}, secrets.base_scope)
-    urls = [f"oci://{rest}" for rest in ("r.example/a/b", "r.example/a/c", "r.example/team/c", "r.exampl/a/b")]
+    places = ("r.example/a/b", "r.example/a/c", "r.example/team/c", "r.exampl/a/b", "r.example/x/y/pr")
+    urls = [*(f"oci://{place}" for place in places), "oci+http://r.example/a/b"]
     found = json.loads(secrets.script(ANONYMOUS % urls))
-    assert [found[url] for url in urls] == ["url", "host", "section", None]
+    assert [found[url] for url in urls] == ["url", "host", "section", None, "near", None]
+
+
+def test_a_mirror_that_is_only_an_entry_has_the_credentials_of_the_entry(secrets):
+    """`spack ci rebuild-index` makes one of the first entry of a `spack.yaml`."""
+    entry = {"url": "oci://r.example/a/b", "access_pair": {"id": "entry", "secret_variable": "SECRET"}}
+    script = ANONYMOUS.replace("spack.mirrors.mirror.Mirror(url)", f"spack.mirrors.mirror.Mirror({entry!r})")
+    assert json.loads(secrets.script(script % [entry["url"]])) == {entry["url"]: "entry"}
 
 
 def test_a_secret_in_the_place_of_a_variables_name_is_not_shown(secrets):

@@ -4,6 +4,9 @@
 By themselves they end in a traceback, or look for files that no registry has and say that nothing is there.
 """
 
+import contextlib
+import glob
+import json
 import shutil
 from typing import Any, Callable, List, Sequence
 
@@ -33,7 +36,23 @@ def sync(original: Callable, args: Any) -> Any:
     if any(is_oci_url(m.push_url) or is_oci_url(m.fetch_url) for m in given):
         words = " ".join(_word(m) for m in given)
         _refuse("sync", given, f"use `spack oci copy {words}`")
+    if args.manifest_glob:
+        _refuse_manifests_of_oci_mirrors(args.manifest_glob)
     return original(args)
+
+
+def _refuse_manifests_of_oci_mirrors(pattern: str) -> None:
+    """Of what `spack ci generate` writes where SPACK_COPY_BUILDCACHE is set: the URLs of files, which a registry does
+    not have. What cannot be read is left to Spack."""
+    for path in glob.glob(pattern):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            with open(path, encoding="utf-8") as f:
+                entries = json.load(f).values()
+            if any(is_oci_url(url) for entry in entries for url in entry.values()):
+                raise ConfigurationError(
+                    f"`spack buildcache sync` knows no OCI mirrors, which {path} names",
+                    remedy="use `spack oci copy --lock spack.lock FROM TO`",
+                )
 
 
 def prune(original: Callable, args: Any) -> Any:

@@ -163,6 +163,13 @@ HOOKS: Sequence[Hook] = (
         [("image_ref", "tmpdir", "pool")],
     ),
     Hook(
+        "update an index with spack buildcache update-index and spack ci rebuild-index",
+        ["spack.cmd.buildcache:update_index"],
+        "indexes:buildcache_update_index",
+        [("mirror", "update_keys"), ("mirror", "update_keys", "timer")],
+        later=True,
+    ),
+    Hook(
         "look for a package that no index has",
         [f"{_BINARY}:try_direct_fetch"],
         "hooks.install:try_direct_fetch",
