@@ -10,6 +10,7 @@ import os
 import sys
 
 from . import (
+    catalog,
     clean,
     completion,
     copy,
@@ -39,6 +40,7 @@ SUBCOMMANDS = (
     update_index,
     list_command,
     show,
+    catalog,
     copy,
     prune,
     pins,

@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
         _list,
         _show,
         _search,
+        _catalog,
         _uninstall,
         _gc,
         _clean,
@@ -137,6 +138,10 @@ def _list(commands: Any) -> None:
 
 def _show(commands: Any) -> None:
     definitions.add_show(commands, PROGRAM).set_defaults(run=_call("list", "show"))
+
+
+def _catalog(commands: Any) -> None:
+    definitions.add_catalog(commands, PROGRAM).set_defaults(run=_call("catalog"))
 
 
 def _search(commands: Any) -> None:

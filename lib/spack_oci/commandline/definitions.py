@@ -84,6 +84,27 @@ def add_show(subparsers: argparse._SubParsersAction, program: Program, *, option
     return parser
 
 
+def add_catalog(subparsers: argparse._SubParsersAction, program: Program) -> Any:
+    parser = subparsers.add_parser(
+        "catalog",
+        help=f"write a static page that shows what a {program.cache.lower()} has",
+        description=f"Write a page, for browsers, of all packages and images of a {program.cache.lower()}: search, "
+        "builds side by side, dependencies, sizes, and the commands to use them. It needs no server and nothing from "
+        "another host: open DIR/index.html, or publish DIR. A page that is there is replaced when the new one is "
+        "complete.",
+        **program.examples(
+            "catalog CACHE public",
+            "catalog CACHE public --title 'Our packages' --url oci://ghcr.io/org/cache",
+        ),
+    )
+    parser.add_argument("mirror", metavar=program.cache, help=program.cache_help)
+    parser.add_argument("directory", metavar="DIR", help="empty, not there yet, or with an older page")
+    parser.add_argument("--title", help="heading of the page (default: the URL)")
+    parser.add_argument("--url", help="how the commands on the page name the cache (default: by its URL)")
+    add_json(parser)
+    return parser
+
+
 def add_list_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-v", "--variants", action="store_true", help="show variants in output (can be long)")
     parser.add_argument(

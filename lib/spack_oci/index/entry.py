@@ -25,6 +25,8 @@ class PackageEntry:
     relocation: Mapping[str, int] = field(default_factory=dict)
     #: version of the program that pushed it
     pusher: Optional[str] = None
+    #: an SPDX expression, as the manifest has it
+    licenses: Optional[str] = None
     #: a signature was seen in the tags, or reported by the pusher
     signed: bool = False
 
@@ -34,7 +36,7 @@ class PackageEntry:
             "manifest": _bare(self.manifest),
             "layer": _bare(self.layer),
         }
-        for key in ("diff_id", "prefix_length", "pusher"):
+        for key in ("diff_id", "prefix_length", "pusher", "licenses"):
             value = getattr(self, key)
             if value is not None:
                 result[key] = value
@@ -64,6 +66,7 @@ class PackageEntry:
                 prefix_length=_count(data.get("prefix_length")),
                 relocation={str(name): _number(value) for name, value in data.get("relocation", {}).items()},
                 pusher=_text(data.get("pusher")),
+                licenses=_text(data.get("licenses")),
                 signed=_flag(data["signed"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError, InvalidReference) as e:

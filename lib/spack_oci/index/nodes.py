@@ -26,7 +26,7 @@ MAX_NODE_SIZE = 1 << 20
 
 #: parameters that are compiler flags, always lists (``spack.spec._valid_compiler_flags``); all others are variants
 COMPILER_FLAGS = ("cflags", "cppflags", "cxxflags", "fflags", "ldflags", "ldlibs")
-_DEPENDENCY_TYPES = {"build": 1, "link": 2, "run": 4, "test": 8}
+DEPENDENCY_TYPES = {"build": 1, "link": 2, "run": 4, "test": 8}
 _LINK_OR_RUN = 2 | 4
 
 #: base32 of a SHA-1, the alphabet in the order in which hashes are sorted
@@ -185,7 +185,7 @@ def _dependencies(node: Mapping[str, Any]) -> Tuple[str, ...]:
             raise _Malformed(f"no valid dependency: {_shown(edge)}")
         types = 0
         for name in edge["parameters"]["deptypes"]:
-            types |= _DEPENDENCY_TYPES[name]
+            types |= DEPENDENCY_TYPES[name]
         if edge["name"] in seen:
             others = seen[edge["name"]]
             if not types or not others or types & others or (types & _LINK_OR_RUN and others & _LINK_OR_RUN):
@@ -202,7 +202,7 @@ def _is_edge(edge: Any) -> bool:
     if not isinstance(parameters, dict) or not isinstance(parameters.get("direct", False), bool):
         return False
     types: Any = parameters.get("deptypes")
-    return _is_strings(types) and _DEPENDENCY_TYPES.keys() >= set(types) and _is_strings(parameters.get("virtuals"))
+    return _is_strings(types) and DEPENDENCY_TYPES.keys() >= set(types) and _is_strings(parameters.get("virtuals"))
 
 
 def _is_variant(value: Any) -> bool:

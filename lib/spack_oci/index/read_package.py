@@ -15,6 +15,9 @@ from .entry import PackageEntry
 from .model import PackageIndex
 from .nodes import Node, nodes_of_document
 
+#: image-spec, annotations.md: an SPDX expression
+LICENSES = "org.opencontainers.image.licenses"
+
 
 class IndexedPackage(NamedTuple):
     #: the package's own node first, then its dependencies, as far as the index needs them
@@ -56,6 +59,7 @@ def package_from_documents(
         prefix_length=summary.pop("prefix_length", None),
         relocation=summary,
         pusher=documents.annotations.get(PUSHER),
+        licenses=documents.annotations.get(LICENSES) or None,
         signed=signed,
     )
     return IndexedPackage(nodes, entry)
@@ -68,6 +72,7 @@ def package_from_push(
     layer: Layer,
     relocation_summary: Mapping[str, Any],
     signed: bool = False,
+    licenses: str = "",
 ) -> IndexedPackage:
     """Of a package that this process has pushed: no request. Raises NotAPackage."""
     # Spack's dictionaries hold tuples and ordered types of its own; what is read back from JSON does not
@@ -81,6 +86,7 @@ def package_from_push(
         prefix_length=relocation_summary.get("prefix_length"),
         relocation=others,
         pusher=f"spack-oci {__version__}",
+        licenses=licenses or None,
         signed=signed,
     )
     return IndexedPackage(nodes, entry)

@@ -15,7 +15,11 @@ from support.prefixes import make_chain
 
 def test_merging_a_push_equals_reading_the_cache(tmp_path):
     packages = [
-        replace(p, spec_document=document([node(p.name, p.version, hash=p.dag_hash)]))
+        replace(
+            p,
+            spec_document=document([node(p.name, p.version, hash=p.dag_hash)]),
+            provenance=lambda license=f"LicenseRef-{p.name}": {"licenses": license, "source": ""},
+        )
         for p in make_chain(tmp_path / "store", "alpha", "beta", "gamma")
     ]
     store, settings = MemoryStore(), PushSettings(stage=str(tmp_path / "stage"))
@@ -35,3 +39,4 @@ def test_merging_a_push_equals_reading_the_cache(tmp_path):
         assert entry.prefix_length == len(package.prefix)
         assert {"binaries", "strings", "unknown_files"} <= entry.relocation.keys()
         assert entry.pusher.startswith("spack-oci ")
+        assert entry.licenses == f"LicenseRef-{package.name}"

@@ -29,9 +29,10 @@ _BELOW = {
     "trust": ["index"],
     "operations": ["image", "index", "layout", "trust"],
     "store": ["operations"],
+    "catalog": ["store"],
     "configuration": ["index", "layout", "registry", "trust"],
     "commandline": ["util"],
-    "cli": ["commandline", "store", "configuration"],
+    "cli": ["commandline", "catalog", "store", "configuration"],
     "__main__": ["cli"],
 }
 

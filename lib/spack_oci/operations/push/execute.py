@@ -290,6 +290,7 @@ class _Push:
                 self._layers[package.dag_hash],
                 tagged.manifest,
                 signature=tagged.signature,
+                licenses=tagged.licenses,
                 seconds=job.seconds,
                 read=job.read,
                 sent=job.sent,

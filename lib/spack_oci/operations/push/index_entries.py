@@ -15,6 +15,7 @@ def packages_of_push(result: PushResult) -> List[IndexedPackage]:
             outcome.package.spec_document,
             outcome.layer,
             outcome.relocation_summary,
+            licenses=outcome.licenses,
         )
         for outcome in result.pushed
         if outcome.manifest is not None and outcome.layer is not None

@@ -33,6 +33,8 @@ class PackageOutcome:
     relocation_summary: Dict[str, Any] = field(default_factory=dict)
     #: None: it was not to be signed
     signature: Optional[Written] = None
+    #: see :class:`~spack_oci.operations.push.tagging.Tagged`
+    licenses: str = ""
 
     def to_dict(self) -> Dict[str, Any]:
         """For ``--json``."""

@@ -41,10 +41,12 @@ class TagJob:
 
 
 class Tagged(NamedTuple):
-    """``manifest``: of the image that has the tag; ``signature``: None if nothing was to be signed."""
+    """``manifest``: of the image that has the tag; ``signature``: None if nothing was to be signed; ``licenses``: those
+    that the image says the package has, empty if it says none."""
 
     manifest: Descriptor
     signature: Optional[Written] = None
+    licenses: str = ""
 
 
 class Tagger:
@@ -80,6 +82,7 @@ class Tagger:
             created=self._created,
         )
         config = BytesSource(image.config)
+        licenses = package.provenance().get("licenses", "")
         written = None
         sbom = self._attach_sbom(package, image)
         if self._writer is not None:
@@ -90,11 +93,11 @@ class Tagger:
         if self._force and not job.is_new and self._is_tagged(package.tag, image.manifest_descriptor.digest):
             # the same again: what --force is for is to make sure of the blobs
             self._store.put_blob(image.config_descriptor, config)
-            return Tagged(image.manifest_descriptor, written)
+            return Tagged(image.manifest_descriptor, written, licenses)
         # a config names the digest of the layer's content, so where the layer was not, the config is not either
         presence = Presence.EXCLUDED if job.is_new else Presence.POSSIBLE
         self._store.put_blob(image.config_descriptor, config, presence=presence)
-        return Tagged(self._store.put_manifest(image.manifest, image.media_type, package.tag), written)
+        return Tagged(self._store.put_manifest(image.manifest, image.media_type, package.tag), written, licenses)
 
     def _attach_sbom(self, package: Package, image: BuiltImage) -> Optional[str]:
         """Its digest; None: there is none."""

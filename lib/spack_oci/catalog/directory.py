@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""A page as a directory, which is replaced whole or not at all.
+
+::
+
+    DIR/index.html
+    DIR/DIGEST/...              all else; DIGEST is of these files, so that a browser which has an older page open, or
+                                a cache on the way, never mixes the files of two
+    DIR/.spack-oci-catalog      says that the directory is ours
+
+Nothing is written into a directory that has anything else: it would be lost with the next page.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import shutil
+from typing import Callable, Dict, Iterable, NamedTuple, Tuple
+
+from ..errors import ConfigurationError
+from ..util.files import storage_errors
+from ..util.text import elided
+from .page import INDEX
+
+MARK = ".spack-oci-catalog"
+_MARK_TEXT = b"This directory is a page that `spack oci catalog` wrote, and will be replaced by it.\n"
+_DIGEST = re.compile(r"[0-9a-f]{16}\Z")
+
+
+class Written(NamedTuple):
+    files: int
+    size: int
+
+
+def check_directory(path: str) -> None:
+    """Raises ConfigurationError if a page must not be written there, StorageError for the disk's own troubles."""
+    with storage_errors(f"looking into {path}"):
+        if not os.path.lexists(path):
+            return
+        if not os.path.isdir(path) or os.path.islink(path):
+            raise ConfigurationError(f"{path} is no directory", remedy="name one that is empty or not there yet")
+        others = sorted(name for name in os.listdir(path) if not _is_ours(name))
+        if not os.path.exists(os.path.join(path, MARK)):
+            others = sorted(os.listdir(path))
+    if others:
+        raise ConfigurationError(
+            f"{path} holds what is no page of a cache: {elided(others)}",
+            remedy="name a directory that is empty or not there yet: a page replaces all that is in its directory",
+        )
+
+
+def write_directory(path: str, files: Iterable[Tuple[str, bytes]], index: Callable[[str], bytes]) -> Written:
+    """``files``: (name, content); ``index``: ``index.html`` for the name of the directory that they are in.
+
+    Raises what :func:`check_directory` raises; then ``path`` is as it was, as it is after whatever ``files`` raises.
+    """
+    path = os.path.abspath(path)
+    check_directory(path)
+    parent = os.path.dirname(path)
+    with storage_errors(f"writing {path}"):
+        os.makedirs(parent, exist_ok=True)
+        new = os.path.join(parent, f".{secrets.token_hex(8)}.part")
+        os.mkdir(new)
+        try:
+            written = _fill(new, files, index)
+            _replace(path, new)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+    return written
+
+
+def _is_ours(name: str) -> bool:
+    return name in (INDEX, MARK) or _DIGEST.match(name) is not None
+
+
+def _fill(new: str, files: Iterable[Tuple[str, bytes]], index: Callable[[str], bytes]) -> Written:
+    unnamed = os.path.join(new, "files")
+    os.mkdir(unnamed)
+    digests: Dict[str, str] = {}
+    size = 0
+    for name, data in files:
+        with open(os.path.join(unnamed, name), "xb") as f:
+            f.write(data)
+        digests[name] = hashlib.sha256(data).hexdigest()
+        size += len(data)
+    digest = hashlib.sha256("".join(f"{name} {digests[name]}\n" for name in sorted(digests)).encode()).hexdigest()[:16]
+    os.rename(unnamed, os.path.join(new, digest))
+    for name, data in ((MARK, _MARK_TEXT), (INDEX, index(digest))):
+        with open(os.path.join(new, name), "xb") as f:
+            f.write(data)
+        size += len(data)
+    return Written(len(digests) + 2, size)
+
+
+def _replace(path: str, new: str) -> None:
+    """Between the two renames there is no page, for a moment; one that cannot be put there leaves the old one."""
+    if not os.path.isdir(path):
+        os.rename(new, path)
+        return
+    old = f"{new}.old"
+    os.rename(path, old)
+    try:
+        os.rename(new, path)
+    except BaseException:
+        os.rename(old, path)
+        raise
+    with contextlib.suppress(OSError):
+        shutil.rmtree(old)

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""`spack-oci catalog`: a page that shows what a cache has."""
+
+import argparse
+
+from ..catalog.make import heading_for, make_catalog
+from ..commandline.common import print_json
+from .caches import open_cache, open_index, read_index
+from .output import info, reporter
+
+
+def catalog(args: argparse.Namespace) -> int:
+    store = open_cache(args.mirror)
+    heading = heading_for(store.url, args.title, args.url)
+    index = read_index(args.mirror).index
+    made = make_catalog(store, open_index(args.mirror), index, args.directory, heading, reporter())
+    if args.json:
+        print_json(made.to_dict())
+    else:
+        for line in made.lines():
+            info(line)
+    return 1 if made.unreadable else 0
