@@ -188,6 +188,10 @@ class VerifyingReader:
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        """Who sends the rest of a blob asks whether the first part can be skipped: what is skipped is not verified."""
+        return False
+
     def _check(self) -> None:
         if self._checked:
             return

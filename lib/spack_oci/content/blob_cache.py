@@ -85,14 +85,7 @@ class CachedBlob:
     descriptor: Descriptor
 
     def open(self) -> BinaryIO:
-        return _Unseekable(open(self.path, "rb"), self.descriptor, self.path)  # type: ignore[return-value]
-
-
-class _Unseekable(VerifyingReader):
-    """Says so, because who sends the rest of a blob asks whether it may skip the first part."""
-
-    def seekable(self) -> bool:
-        return False
+        return VerifyingReader(open(self.path, "rb"), self.descriptor, self.path)  # type: ignore[return-value]
 
 
 def with_room(cache: Optional["BlobCache"], path: str, size: int, action: Callable[[], T], keep: str = "") -> T:
