@@ -125,7 +125,7 @@ def test_fields_that_are_no_numbers(name, value):
                     pass
 
 
-@pytest.mark.parametrize("document", [{"tags": 5}, {"tags": "a"}, {"tags": {}}, [], 5])
+@pytest.mark.parametrize("document", [{"tags": 5}, {"tags": "a"}, {"tags": {}}, {}, {"message": "hello"}, [], 5])
 def test_a_list_of_tags_that_is_none(document):
     fault = Fault("GET", "/tags/", status=200, body=json.dumps(document).encode())
     with fault_registry(fault) as registry, pytest.raises(InvalidContent):

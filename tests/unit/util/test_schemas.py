@@ -113,7 +113,7 @@ DOCUMENTS = {
         [("spec",), ("spec", "nodes"), ("spec", "nodes", 0)],
     ),
     "token": ({"token": "a", "access_token": "b", "scope": "c"}, []),
-    "tag-list": ({"name": "a/b", "tags": []}, []),
+    "tag-list": ({"name": "a/b", "tags": []}, [("tags",)]),
     "docker-config": (
         {
             "auths": {
