@@ -56,6 +56,13 @@ def test_everything_arrives_with_the_same_digests_and_the_same_index(source, des
     assert fetch_index(destination).data == fetch_index(source).data
 
 
+def test_a_source_without_anything_is_an_error_and_empties_nothing(source, destination):
+    """It may be that its name is wrong."""
+    with pytest.raises(NotFound, match="nothing to copy"):
+        copy(destination, source, delete=True)
+    assert len(set(source.tags())) == 6
+
+
 def test_nothing_to_do_costs_the_indexes_and_the_pages_of_tags(source, destination):
     copy(source, destination)
     source.reset(), destination.reset()

@@ -124,11 +124,14 @@ def compare(
 ) -> Comparison:
     """``..._index``: where the index is, if not in the repository of the packages.
 
-    Raises NotFound if the source does not exist; a destination without anything is empty.
+    Raises NotFound if the source has nothing (a registry does not tell that from a name that does not exist, and with
+    ``delete`` the destination would be emptied); a destination without anything is empty.
     """
     if source.url.rstrip("/") == destination.url.rstrip("/"):
         raise ConfigurationError(f"{source.url} cannot be copied to itself")
     found = read_contents(source, source_index)
+    if not (found.packages or found.images):
+        raise NotFound(f"{source.url} has nothing to copy", remedy="check its name")
     try:
         there = read_contents(destination, destination_index)
     except NotFound:
