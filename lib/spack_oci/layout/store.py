@@ -61,6 +61,7 @@ def open_layout(directory: LayoutDirectory, create: bool = False) -> "LayoutStor
     """The store in ``directory``; with ``create`` it is made when it is not there.
 
     Raises StorageError when there is no layout (a file system that is not mounted must not pass for an empty cache),
+    NotFound when one was begun and not completed (it has no packages yet, and its next writer completes it),
     ConfigurationError when ``create`` would turn a directory of something else into a layout.
     """
     store = LayoutStore(directory)
@@ -89,10 +90,10 @@ class LayoutStore:
             os.makedirs(self.path, exist_ok=True)
             if os.path.exists(self._at("oci-layout")):
                 return
-            foreign = set(os.listdir(self.path)) - {"oci-layout", "index.json", "blobs", PRIVATE}
+            foreign = self._foreign()
             if foreign:
                 raise ConfigurationError(
-                    f"{self.path} is not an OCI layout and not empty (it has {sorted(foreign)[0]})",
+                    f"{self.path} is not an OCI layout and not empty (it has {foreign[0]})",
                     remedy="name an empty or new directory",
                 )
             self._make_directories()
@@ -102,11 +103,21 @@ class LayoutStore:
                 layout = {"imageLayoutVersion": LAYOUT_VERSION}
                 self._replace_file("oci-layout", json.dumps(layout).encode())
 
+    def _is_begun(self) -> bool:
+        """Whether somebody began to make it, and was stopped before it had all that a layout has."""
+        return any(os.path.exists(self._at(name)) for name in ("index.json", "blobs", PRIVATE)) and not self._foreign()
+
+    def _foreign(self) -> List[str]:
+        """What is in the directory and of no layout."""
+        return sorted(set(os.listdir(self.path)) - {"oci-layout", "index.json", "blobs", PRIVATE})
+
     def check_version(self) -> None:
         try:
             with open(self._at("oci-layout"), "rb") as f:
                 data = f.read(_CHUNK)
         except FileNotFoundError:
+            if self._is_begun():
+                raise NotFound(f"{self.url} is not complete yet", remedy="a push or a copy completes it") from None
             raise StorageError(
                 f"opening {self.url}: there is no OCI layout",
                 remedy="check the path and that its file system is mounted; a push creates the layout",

@@ -12,7 +12,7 @@ import time
 import pytest
 from spack_oci.content import put_bytes, read_blob
 from spack_oci.descriptor import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, sha256_digest
-from spack_oci.errors import DigestMismatch, InvalidContent, SpackOciError, StorageError
+from spack_oci.errors import DigestMismatch, InvalidContent, NotFound, SpackOciError, StorageError
 from spack_oci.layout import LayoutStore, open_layout
 from spack_oci.layout.gc import collect_garbage
 from spack_oci.reference import LayoutDirectory
@@ -42,6 +42,29 @@ def path_of(store, content):
 def age(path, seconds):
     then = time.time() - seconds
     os.utime(path, (then, then))
+
+
+# Making one
+
+
+@pytest.mark.parametrize("there", [["blobs"], ["blobs", ".spack-oci"], ["blobs", ".spack-oci", "index.json"]])
+def test_a_layout_whose_making_was_cut_is_not_there_yet_and_the_next_writer_makes_it(tmp_path, there):
+    directory = LayoutDirectory(str(tmp_path / "layout"))
+    for name in there:
+        os.makedirs(os.path.join(directory.path, name)) if name != "index.json" else None
+    if "index.json" in there:
+        (tmp_path / "layout" / "index.json").write_text('{"schemaVersion": 2, "manifests": []}')
+    with pytest.raises(NotFound, match="not complete yet"):
+        open_layout(directory)
+    assert list(open_layout(directory, create=True).tags()) == []
+
+
+@pytest.mark.parametrize("there", [[], ["blobs", "something"]])
+def test_a_directory_that_nobody_began_to_make_a_layout_of_is_no_empty_one(tmp_path, there):
+    for name in ["", *there]:
+        (tmp_path / "layout" / name).mkdir()
+    with pytest.raises(StorageError, match="there is no OCI layout"):
+        open_layout(LayoutDirectory(str(tmp_path / "layout")))
 
 
 # Order of writing
