@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if missing:
         tty.die(f"spack oci needs {', '.join(missing)} in the Python that runs Spack: run {pip_command(missing)}")
 
-    from spack_oci.errors import SpackOciError, StorageError
+    from spack_oci.errors import OutOfMemory, SpackOciError, StorageError
 
     try:
         with spack.util.path.filter_padding():  # a padded install tree is shown in short
@@ -85,3 +85,5 @@ def run(args: argparse.Namespace) -> int:
         return 1
     except OSError as e:
         tty.die(str(StorageError.from_os_error(f"spack oci {args.oci_command}", e)))
+    except MemoryError:
+        tty.die(str(OutOfMemory(f"spack oci {args.oci_command}: there is not enough memory")))

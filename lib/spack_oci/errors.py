@@ -45,7 +45,8 @@
     │   ├── BadSignature            a signature that does not fit: altered, of another package, of another repository
     │   └── StaleIndex              an index older than one seen before, too old, or not signed any more
     ├── SigningError                no signature could be made
-    └── StorageError                the local disk: full, read-only, not permitted
+    ├── StorageError                the local disk: full, read-only, not permitted
+    └── OutOfMemory                 of this process, or of this machine
 
 The message of an error is one line: what was being done, to what, and what came back. ``remedy`` is one more sentence:
 what to do next. ``str(error)`` has both. Neither ever holds a secret.
@@ -53,6 +54,9 @@ what to do next. ``str(error)`` has both. Neither ever holds a secret.
 
 import errno
 from typing import Optional, Sequence
+
+_MORE_MEMORY = "allow more memory (`ulimit -v`, the limit of the job or container), or use fewer jobs (oci:jobs)"
+_LOCKS = "this file system may lack what is needed (locks: Lustre's mount option is `flock`); choose another directory"
 
 
 class SpackOciError(Exception):
@@ -262,6 +266,11 @@ class StorageError(SpackOciError):
             errno.ENOSPC: "free some space on that file system and run the command again",
             errno.EDQUOT: "your disk quota is used up; free some space and run the command again",
             errno.EROFS: "the file system is read-only; choose another directory",
+            errno.ENOMEM: _MORE_MEMORY,
+            errno.EMFILE: "allow more open files (`ulimit -n`), or use fewer jobs (oci:jobs)",
+            errno.ENFILE: "this machine has too many open files; try again later",
+            errno.ENOLCK: _LOCKS,
+            errno.ENOSYS: _LOCKS,
             errno.EACCES: "you may not write there; check the permissions or choose another directory",
             errno.EPERM: "you may not write there; check the permissions or choose another directory",
         }.get(error.errno or 0, "")
@@ -269,3 +278,7 @@ class StorageError(SpackOciError):
         result = cls(f"{doing}: {error.strerror or error}{where}", remedy=remedy)
         result.errno = error.errno
         return result
+
+
+class OutOfMemory(SpackOciError):
+    default_remedy = _MORE_MEMORY

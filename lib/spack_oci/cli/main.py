@@ -294,6 +294,7 @@ def _failed(failure: Exception, command: str) -> int:
         ConfigurationError,
         InvalidReference,
         InvalidSpec,
+        OutOfMemory,
         SelectionError,
         SpackOciError,
         StorageError,
@@ -302,6 +303,8 @@ def _failed(failure: Exception, command: str) -> int:
 
     if isinstance(failure, OSError):
         failure = StorageError.from_os_error(f"spack-oci {command}", failure)
+    if isinstance(failure, MemoryError):
+        failure = OutOfMemory(f"spack-oci {command}: there is not enough memory")
     if not isinstance(failure, SpackOciError):
         raise failure
     error(str(failure).replace("`spack oci ", "`spack-oci "))
