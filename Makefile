@@ -9,7 +9,7 @@ JOBS ?= 2
 PARALLEL = -n $(JOBS) --dist loadscope
 BENCHES = $(filter-out %/bench_scale.py,$(wildcard tests/bench/bench_*.py))
 
-.PHONY: bench-scale help demo demo-registry test test-all test-without-spack test-lowest unit registry store spack bench fuzz mutants lint clean
+.PHONY: bench-scale help demo demo-registry test test-all test-without-spack test-lowest unit registry store spack bench fuzz mutants reliability lint clean
 
 help:
 	@echo "make demo           push, list and install real packages with a real Spack (without, if none can be had), in .demo"
@@ -24,6 +24,7 @@ help:
 	@echo "make bench-scale    measure what an index costs against the number of packages, up to 27,000"
 	@echo "make fuzz           damaged inputs for every parser, MINUTES=60 of them each; ARGS=elf for one of them"
 	@echo "make mutants        remove each guard in turn: some test has to notice"
+	@echo "make reliability  write the table of faults into docs/reliability.md"
 	@echo "make lint           ruff and mypy"
 	@echo "make clean          remove everything that these made"
 
@@ -68,6 +69,9 @@ bench: $(VENV)/installed
 
 mutants: $(VENV)/installed
 	$(VENV)/bin/python tests/faults/mutants.py $(ARGS)
+
+reliability: $(VENV)/installed
+	$(VENV)/bin/python tests/faults/report.py
 
 MINUTES ?= 1
 fuzz: $(VENV)/installed

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What is run under faults: each operation from a state that is made for it, and what has to be there afterwards."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Dict, List, Sequence
+
+from faults import walks
+from faults.worlds import NAME, PACKAGES, Templates, World
+
+Reference = Dict[str, Dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """``repository``, ``layout``: states of the templates. ``done``: what is wrong after a run that succeeded."""
+
+    name: str
+    title: str
+    words: Callable[[World], Sequence[object]]
+    done: Callable[[World], List[str]]
+    repository: str = "empty"
+    layout: str = "empty"
+    network: bool = True
+    prepare: Callable[[World], None] = lambda world: None
+
+    def begin(self, world: World, templates: Templates) -> None:
+        templates.put_repository(self.repository, world.registry)
+        templates.put_layout(self.layout, world.layout)
+        self.prepare(world)
+
+
+def walk(world: World, reference: Reference, *, killed: bool = False) -> List[str]:
+    """What is half-written, anywhere. ``killed``: there was no chance to remove what is temporary."""
+    return [
+        *walks.walk_store(world.store, reference, killed=killed),
+        *walks.walk_cache(world.cache, killed=killed),
+        *walks.walk_layout(world.layout, killed=killed),
+        *walks.walk_repository(world.registry.repositories.get(NAME)),
+    ]
+
+
+def reference_of(world: World, templates: Templates) -> Reference:
+    """What an install without faults makes, in a world whose paths are those of the others."""
+    templates.put_repository("indexed", world.registry)
+    done = world.run(*_install(world))
+    assert done.code == 0, done.said
+    return {prefix.name: walks.tree_of(prefix) for prefix in walks.prefixes_on_disk(world.store)}
+
+
+# -- what has to be there --------------------------------------------------------------------------------------------
+
+
+def _pushed(tags: Dict[str, str], blobs: Callable[[str], bytes], where: str) -> List[str]:
+    if walks.packages_of(tags) != len(PACKAGES):
+        return [f"{where} has the tags {sorted(tags)}"]
+    if "index.spack" not in tags or "spack-oci.index" not in tags:
+        return [f"{where} has no index"]
+    manifest = json.loads(blobs(tags["index.spack"]))
+    installs = json.loads(blobs(manifest["layers"][0]["digest"]))["database"]["installs"]
+    found = sum(bool(i.get("in_buildcache")) for i in installs.values())
+    return [] if found == len(PACKAGES) else [f"the index of {where} has {found} packages"]
+
+
+def in_registry(world: World) -> List[str]:
+    found = world.registry.repositories[NAME]
+    return _pushed(found.tags, lambda d: found.blobs.get(d) or found.manifests[d][1], "the registry")
+
+
+def in_layout(world: World) -> List[str]:
+    entries = json.loads((world.layout / "index.json").read_text())["manifests"]
+    tags = {e["annotations"]["org.opencontainers.image.ref.name"]: e["digest"] for e in entries if e.get("annotations")}
+    return _pushed(tags, lambda d: (world.layout / "blobs" / d.replace(":", "/")).read_bytes(), "the layout")
+
+
+def in_store(world: World) -> List[str]:
+    count = len(walks.installed(world.store))
+    left = [p.name for p in world.store.glob("*/.*.oci-*")]
+    return ([] if count == len(PACKAGES) else [f"{count} packages are registered"]) + left
+
+
+def in_cache(world: World) -> List[str]:
+    blobs = list((world.cache / "blobs" / "blobs" / "sha256").glob("*"))
+    return [] if len(blobs) >= len(PACKAGES) else [f"{len(blobs)} blobs are in the cache"]
+
+
+def _no_garbage(world: World) -> List[str]:
+    left = [p.name for p in _garbage(world) if p.exists()]
+    return in_layout(world) + [f"{name} is still there" for name in left]
+
+
+def _garbage(world: World) -> List[Path]:
+    return [world.layout / "blobs" / "sha256" / hashlib.sha256(bytes([n])).hexdigest() for n in range(4)]
+
+
+def _make_garbage(world: World) -> None:
+    for number, path in enumerate(_garbage(world)):
+        path.write_bytes(bytes([number]))
+        os.utime(path, (1e9, 1e9))
+
+
+def _install(world: World) -> Sequence[object]:
+    return ("install", world.url, *PACKAGES, "--store", world.store)
+
+
+OPERATIONS: Sequence[Operation] = (
+    Operation("push", "push", lambda w: ("push", "--update-index", w.built, w.url), in_registry),
+    Operation("update-index", "update-index", lambda w: ("update-index", w.url), in_registry, repository="packages"),
+    Operation("install", "install", _install, in_store, repository="indexed"),
+    Operation("fetch", "fetch", lambda w: ("!fetch", w.url, w.store), in_cache, repository="indexed"),
+    Operation("copy", "copy", lambda w: ("!copy", w.url, w.layout), in_layout, repository="indexed"),
+    Operation(
+        "copy-up",
+        "copy to a registry",
+        lambda w: ("!copy", w.layout, w.url),
+        in_registry,
+        layout="indexed",
+    ),
+    Operation("list", "list", lambda w: ("list", "--allarch", w.url), lambda w: [], repository="indexed"),
+    Operation(
+        "layout",
+        "push to a layout",
+        lambda w: ("push", "--update-index", w.built, w.layout),
+        in_layout,
+        network=False,
+    ),
+    Operation(
+        "gc",
+        "garbage collection",
+        lambda w: ("!collect", w.layout),
+        _no_garbage,
+        layout="indexed",
+        network=False,
+        prepare=_make_garbage,
+    ),
+)
