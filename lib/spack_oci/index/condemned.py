@@ -54,9 +54,16 @@ def read_plan(store: ContentReader) -> PrunePlan:
 
 
 def left_out_of_index(store: ContentReader) -> Set[str]:
-    """Tags that are condemned or broken."""
+    """Tags that are condemned or broken: one request for each that is broken, as another program may have pushed it."""
     plan = read_plan(store)
-    return plan.condemned.keys() | plan.broken.keys()
+    return plan.condemned.keys() | {tag for tag, digest in plan.broken.items() if _is_still(store, tag, digest)}
+
+
+def _is_still(store: ContentReader, tag: str, digest: str) -> bool:
+    try:
+        return store.resolve(tag).digest == digest
+    except NotFound:
+        return False
 
 
 def condemned_among(store: ContentReader, listed: Collection[str]) -> Set[str]:

@@ -20,6 +20,10 @@ class Level(enum.IntEnum):
     #: every package's layer is read and unpacked
     CONTENT = 3
 
+    @property
+    def has_blobs(self) -> bool:
+        return self >= Level.BLOBS
+
 
 class Kind(str, enum.Enum):
     """Part of the format of ``--json``."""

@@ -129,9 +129,11 @@ def _of_index(documents: PackageDocuments, node: Node, index: Optional[PackageIn
     if index is None or documents.tag not in index.tags:
         return []
     entry = index.entry(node.dag_hash)
+    pushed_again = ""
     if entry is None:
         what = "names another package behind this tag"
     elif entry.manifest.digest != documents.manifest.digest:
+        pushed_again = documents.manifest.digest
         what = f"names the manifest {entry.manifest.digest}, the tag {documents.manifest.digest}"
     elif entry.layer.digest != documents.layer.descriptor.digest:
         what = "names another layer than the manifest"
@@ -139,7 +141,7 @@ def _of_index(documents: PackageDocuments, node: Node, index: Optional[PackageIn
         what = "has another spec than the config"
     else:
         return []
-    return [Finding(Kind.INDEX_DIFFERS, documents.tag, f"the index {what}", UPDATE_INDEX)]
+    return [Finding(Kind.INDEX_DIFFERS, documents.tag, f"the index {what}", UPDATE_INDEX, pushed_again)]
 
 
 def _of_platform(documents: PackageDocuments, spec: Mapping[str, Any]) -> List[Finding]:
