@@ -145,8 +145,8 @@ def child(request: Dict[str, Any], shim: ctypes.CDLL, alive: int) -> None:
         os.dup2(opened, descriptor)
         os.close(opened)
     os.set_inheritable(alive, True)
-    sys.stdout = open(1, "w", closefd=False)
-    sys.stderr = open(2, "w", closefd=False, buffering=1)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", closefd=False, buffering=1)  # noqa: SIM115
     os.environ.update(request["env"])
     os.chdir(request["env"]["HOME"])
     for name, value in request["faults"].items():
