@@ -2,7 +2,7 @@
 """`spack oci push`"""
 
 import argparse
-from typing import Any
+from typing import Any, Sequence
 
 from spack.cmd.common import arguments
 from spack_oci.commandline.definitions import add_push_options
@@ -98,7 +98,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def push(args: argparse.Namespace) -> int:
     import spack.llnl.util.tty as tty
-    from spack_oci.archive.codec import Compression
     from spack_oci.spack import mirror_arguments, mirrors
     from spack_oci.spack.commands import push, sign
 
@@ -109,26 +108,12 @@ def push(args: argparse.Namespace) -> int:
         mirror, note = mirror_arguments.find(mirror_name, mirrors.PUSH)
         if note:
             tty.info(note)
-        request = push.Request(
-            mirror=mirror,
-            roots=push.roots_of_groups(args.groups) if args.groups else push.installed_roots(spec_args),
-            package="package" in args.things_to_push,
-            dependencies="dependencies" in args.things_to_push,
-            build_dependencies=not args.without_build_dependencies,
-            force=args.force,
-            private=args.private,
-            fail_fast=args.fail_fast,
-            update_index=args.update_index,
-            jobs=args.jobs,
-            exclude=args.exclude,
-            not_in=mirror_arguments.find(args.not_in, mirrors.FETCH)[0] if args.not_in else None,
-            allow_missing=args.allow_missing,
-            compression=Compression.parse(args.compression) if args.compression else None,
-            image=image_options(args, args.tags),
-            signer=_signer(args),
-            sbom=args.sbom,
-            provenance=args.provenance,
-        )
+        reason = push.why_not_writable(mirror) if args.if_writable else None
+    if reason is not None:
+        push.print_skipped(mirror, reason, args.json)
+        return 0
+    with messages_apart(args.json):
+        request = _request(args, mirror, spec_args)
         result = push.plan(request) if args.dry_run else push.run(request)
         planned = push.planned_images(request) if args.dry_run else []
     if args.dry_run:
@@ -147,6 +132,33 @@ def push(args: argparse.Namespace) -> int:
     else:
         push.print_outcome(result)
     return 1 if result.failed else 0
+
+
+def _request(args: argparse.Namespace, mirror: Any, spec_args: Sequence[str]) -> Any:
+    from spack_oci.archive.codec import Compression
+    from spack_oci.spack import mirror_arguments, mirrors
+    from spack_oci.spack.commands import push
+
+    return push.Request(
+        mirror=mirror,
+        roots=push.roots_of_groups(args.groups) if args.groups else push.installed_roots(spec_args),
+        package="package" in args.things_to_push,
+        dependencies="dependencies" in args.things_to_push,
+        build_dependencies=not args.without_build_dependencies,
+        force=args.force,
+        private=args.private,
+        fail_fast=args.fail_fast,
+        update_index=args.update_index,
+        jobs=args.jobs,
+        exclude=args.exclude,
+        not_in=mirror_arguments.find(args.not_in, mirrors.FETCH)[0] if args.not_in else None,
+        allow_missing=args.allow_missing,
+        compression=Compression.parse(args.compression) if args.compression else None,
+        image=image_options(args, args.tags),
+        signer=_signer(args),
+        sbom=args.sbom,
+        provenance=args.provenance,
+    )
 
 
 def _signer(args: argparse.Namespace) -> Any:

@@ -9,7 +9,8 @@
     ├── SelectionError              a spec that does not name one package
     │   ├── NothingFits             nothing matches, or nothing that matches runs on this machine
     │   └── Ambiguous               several match, and nothing says which
-    ├── ConfigurationError          a setting that is missing or wrong (a variable that is not set, ...)
+    ├── ConfigurationError          a setting that is missing or wrong
+    │   ├── CredentialsNotSet       a variable that holds credentials is not set, as in the pipeline of a fork
     │   └── CredentialsUnavailable  the user's credential files name some that cannot be had: anonymous requests go on
     ├── ContentError                content is not there, or is not what it should be
     │   ├── NotFound                the only "miss": a 404, or no such file in a layout
@@ -95,6 +96,10 @@ class Ambiguous(SelectionError):
 
 
 class ConfigurationError(SpackOciError):
+    pass
+
+
+class CredentialsNotSet(ConfigurationError):
     pass
 
 

@@ -3,6 +3,7 @@
 
 import pytest
 from support.docker_registry import PASSWORD, USER, docker_registry
+from support.token_server import USERS, token_server
 
 pytestmark = pytest.mark.registry
 
@@ -45,3 +46,22 @@ def test_a_registry_that_cannot_be_reached_is_named_and_what_is_kept_is_used(cli
     client.run("clean")
     done = client.run("install", url, "oci-leaf", "--store", tmp_path / "other", check=False)
     assert done.returncode == 1 and running.host in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_push_with_a_token_that_only_reads_is_skipped_in_one_line_where_that_is_asked_for(client, built, tmp_path):
+    """As in the pipelines of forks; what is no refusal still fails."""
+    with token_server(tmp_path) as tokens, docker_registry(auth="token", token=tokens.registry_options()) as registry:
+        url = registry.mirror_url("team/cache")
+        user, password = "puller", USERS["puller"][0]
+        client.run("login", "-u", user, "--password-stdin", url, input=password)
+        refused = client.run("push", built, url, "oci-leaf@2.0", check=False)
+        assert refused.returncode == 1 and "the token is good, but may only read" in refused.stderr
+        skipped = client.run("push", "--if-writable", "--update-index", built, url, "oci-leaf@2.0")
+        (line,) = (skipped.stdout + skipped.stderr).splitlines()
+        assert f"Nothing is pushed to {url} (--if-writable)" in line and password not in line
+        document = client.json("push", "--if-writable", built, url, "oci-leaf@2.0")
+        assert document["pushed"] == 0 and "may only read" in document["not_writable"]
+        client.run("login", "-u", "pusher", "--password-stdin", url, input=USERS["pusher"][0])
+        assert client.json("push", "--if-writable", built, url, "oci-leaf@2.0")["pushed"] == 1
+    down = client.run("push", "--if-writable", built, url, "oci-leaf@2.0", check=False)
+    assert down.returncode == 1, "a registry that is down is no reason to skip"

@@ -16,19 +16,27 @@ from ..operations.push.execute import execute_push
 from ..operations.push.index_entries import packages_of_push
 from ..operations.push.outcome import PushResult
 from ..operations.push.plan import PushPlan, PushSettings, plan_push
+from ..operations.push.writable import skipped_document, skipped_line, why_not_writable
 from ..store.packages import StorePackage, StorePackages, environments_lost
 from ..store.store import Store, installed_nodes
 from ..util.collector import relax_collector
 from ..util.sizes import format_size
 from ..util.text import by_cause, counted, elided
 from . import settings
-from .caches import index_settings, open_cache
+from .caches import index_settings, location_of, open_cache
 from .output import error, info, reporter, warn
 from .roots import installed_matching
 
 
 def push(args: argparse.Namespace) -> int:
     relax_collector()
+    reason = None
+    if args.if_writable:
+        reason = why_not_writable(lambda: open_cache(args.mirror, create=True, writes=True))
+    if reason is not None:
+        url = location_of(args.mirror).url
+        print_json(skipped_document(url, reason)) if args.json else info(skipped_line(url, reason))
+        return 0
     store = Store.open(settings.absolute(args.store))
     with messages_apart(args.json):
         packages = _packages(store, args)

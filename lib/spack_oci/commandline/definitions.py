@@ -195,6 +195,11 @@ def add_push_options(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--without-build-dependencies", action="store_true", help="leave build dependencies out")
     parser.add_argument("--fail-fast", action="store_true", help="stop at the first failure (default: best effort)")
     parser.add_argument(
+        "--if-writable",
+        action="store_true",
+        help="where the token or the directory may only be read, as in pipelines of forks: say so, and exit with 0",
+    )
+    parser.add_argument(
         "--update-index", "--rebuild-index", action="store_true", help="update the mirror's index after the push"
     )
     parser.add_argument(

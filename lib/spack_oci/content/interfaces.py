@@ -172,6 +172,14 @@ class ChecksBlobs(Protocol):
 
 
 @runtime_checkable
+class ChecksWriting(Protocol):
+    """A store that finds out for little whether it can be written to."""
+
+    def check_writable(self) -> None:
+        """Raises Unauthorized, Forbidden or StorageError if not; other errors if that cannot be found out."""
+
+
+@runtime_checkable
 class ReadsRanges(Protocol):
     """A store that reads a part of a blob."""
 

@@ -26,6 +26,7 @@ skopeo, podman, buildah and umoci read such a directory as ``oci:DIR:TAG``. They
 """
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -245,6 +246,12 @@ class LayoutStore:
         presence: Presence = Presence.POSSIBLE,
     ) -> bool:
         return self._write_blob(descriptor, source.open, progress)
+
+    def check_writable(self) -> None:
+        """See ChecksWriting."""
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES), self.path)
+            raise StorageError.from_os_error(f"writing to {self.url}", refused)
 
     def check_blob(self, descriptor: Descriptor) -> bool:
         """Whether the blob is there and undamaged (:class:`~spack_oci.content.ChecksBlobs`)."""

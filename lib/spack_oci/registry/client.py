@@ -4,11 +4,12 @@
 import os
 import urllib.parse
 import weakref
-from typing import Callable, Container, Dict, Iterable, Mapping, Optional, Tuple
+from typing import Callable, Container, Dict, Iterable, Mapping, Optional, Set, Tuple
 
-from ..errors import ResponseError, SpackOciError, Unauthorized, UnexpectedResponse
+from ..errors import Forbidden, ResponseError, SpackOciError, Unauthorized, UnexpectedResponse
 from ..reference import Repository
 from .auth.authorizer import NO_AUTH, AuthHeader, Authorizer
+from .auth.refusals import remedy_of_refusal
 from .auth.tokens import Scopes, TokenCache, repository_scope
 from .http.response import Response, decoded
 from .http.response_errors import error_from_response
@@ -19,6 +20,7 @@ from .http.urls import absolute_url, host_of, origin_of, set_command, without_qu
 from .settings import RegistrySettings
 
 MAX_REDIRECTS = 5
+_NOT_ACCEPTED = "the credentials were not accepted, or do not allow this: check them, or log in again"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SAME_METHOD_REDIRECTS = frozenset({307, 308})
 
@@ -39,6 +41,8 @@ class RegistryClient:
         self._origin = origin_of(repository.endpoint)
         parts = urllib.parse.urlsplit(repository.endpoint)
         self._home = f"{parts.scheme}://{parts.netloc}/"
+        #: methods for which the registry has accepted the credentials
+        self._accepted: Set[str] = set()
         _clients.add(self)
 
     def scopes(self, *actions: str) -> Scopes:
@@ -111,6 +115,8 @@ class RegistryClient:
                 break
             response.discard()
             grant = renewed
+        if response.status not in (401, 403) and response.status < 500:
+            self._accepted.add(method)
         return response
 
     def _redirected(
@@ -195,8 +201,11 @@ class RegistryClient:
             error.remedy = "try again then, or allow longer waits: " + set_command(
                 self.repository.host, f"max_retry_after:{error.retry_after:.0f}"
             )
-        elif isinstance(error, Unauthorized):
-            error.remedy = "the credentials were not accepted, or do not allow this: check them, or log in again"
+        elif isinstance(error, (Unauthorized, Forbidden)):
+            challenges = response.fields("WWW-Authenticate")
+            known = remedy_of_refusal(error.status, error.message, challenges, response.method in self._accepted)
+            if known or isinstance(error, Unauthorized):
+                error.remedy = known or _NOT_ACCEPTED
         return error
 
 

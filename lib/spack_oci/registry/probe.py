@@ -235,7 +235,7 @@ def _uploads(store: RegistryStore, push: bool, allowed: _Allowed) -> List[Check]
         session = store.uploader.start(NOWHERE)
     except (Unauthorized, Forbidden) as e:
         allowed["push"] = False
-        return [Check("push", FAIL if push else OK, f"not allowed: {e.message}")]
+        return [Check("push", FAIL if push else OK, f"not allowed: {e if push else e.message}")]
     except SpackOciError as e:
         return [Check("push", FAIL, str(e))]
     allowed["push"] = True

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import BinaryIO, Dict, Iterator, List, Optional, Tuple
 
 from ..content import BlobSource, Presence, Progress
-from ..descriptor import Descriptor, VerifyingReader
+from ..descriptor import Descriptor, VerifyingReader, sha256_digest
 from ..errors import ContentError, ResponseError, TransportError
 from ..reference import Repository
 from .client import RegistryClient
@@ -85,6 +85,12 @@ class RegistryStore:
 
     def mount_blob(self, descriptor: Descriptor, from_repository: str) -> bool:
         return self.uploader.mount(descriptor.digest, from_repository)
+
+    def check_writable(self) -> None:
+        """See ChecksWriting: opens an upload and cancels it."""
+        session = self.uploader.start(sha256_digest(b"whether spack-oci may write here"))
+        if session is not None:
+            self.uploader.cancel(session)
 
     def tags(self) -> Iterator[str]:
         return self._manifests.tags()

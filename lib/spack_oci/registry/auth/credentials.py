@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import Iterable, List, Mapping, Optional, Protocol, Sequence, Tuple
 
-from ...errors import ConfigurationError, CredentialsUnavailable
+from ...errors import ConfigurationError, CredentialsNotSet, CredentialsUnavailable
 
 #: the names under which Docker Hub is known; credentials for one are credentials for all
 HUB_HOSTS = ("docker.io", "index.docker.io", "registry-1.docker.io")
@@ -132,7 +132,7 @@ class VariableCredentials:
     def _read(self, name: str) -> str:
         value = (os.environ if self.env is None else self.env).get(name)
         if not value:
-            raise ConfigurationError(
+            raise CredentialsNotSet(
                 f"the credentials of {self.scope} ({self.origin}) are in the environment variable {name}, "
                 f"which is {'empty' if value == '' else 'not set'}",
                 remedy=f"export {name}, or remove it from the configuration",

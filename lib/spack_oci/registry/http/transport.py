@@ -18,6 +18,11 @@ from .urls import split_url, without_query
 #: what is produced piece by piece needs a Content-Length
 Body = Union[None, bytes, Iterable[bytes]]
 
+_RESTARTED = (
+    "it answered earlier in this command, so it is probably being restarted: run the command again, what is there is "
+    "not sent again"
+)
+
 
 class Transport(Protocol):
     """What sends a request.
@@ -104,7 +109,7 @@ class RequestsTransport:
             failure = transport_error(e, f"{method} {without_query(url)}")
             if isinstance(failure, Unreachable) and origin in self._reached:
                 # a registry that restarts, not a wrong address: this is worth another try
-                failure = ConnectionLost(failure.message)
+                failure = ConnectionLost(failure.message, remedy=_RESTARTED)
             raise failure from e
         self._reached.add(origin)
         return Response(raw, method, url)

@@ -22,7 +22,7 @@ from spack.enums import InstallRecordStatus
 from ...archive.codec import Compression
 from ...content import ContentStore, MissingStore, RepositoryReader
 from ...descriptor import OCI_LAYER_ZSTD
-from ...errors import ConfigurationError, NotFound
+from ...errors import ConfigurationError, NotFound, SpackOciError
 from ...operations.push import plan as push_plan
 from ...operations.push.outcome import PushResult
 from ...operations.push.plan import PushPlan, PushSettings
@@ -31,6 +31,7 @@ from ...reference import image_name
 from ...trust.payload import repository_of
 from ...trust.signers import Signer
 from ...util.collector import relax_collector
+from ...util.documents import print_json
 from ...util.sizes import format_size
 from ...util.text import by_cause, counted, elided
 from .. import compat, mirrors, packages, settings
@@ -194,6 +195,22 @@ def _push_settings(request: Request) -> Iterator[PushSettings]:
             sbom=options.sbom if request.sbom is None else request.sbom,
             provenance=options.provenance if request.provenance is None else request.provenance,
         )
+
+
+def why_not_writable(mirror: "spack.mirrors.mirror.Mirror") -> Optional[SpackOciError]:
+    """For ``--if-writable``; see :func:`spack_oci.operations.push.writable.why_not_writable`."""
+    from ...operations.push import writable
+
+    return writable.why_not_writable(lambda: mirrors.open_store(mirror, mirrors.PUSH, create=True))
+
+
+def print_skipped(mirror: "spack.mirrors.mirror.Mirror", reason: SpackOciError, as_json: bool) -> None:
+    from ...operations.push import writable
+
+    if as_json:
+        print_json(writable.skipped_document(mirror.push_url, reason))
+    else:
+        tty.info(writable.skipped_line(mirror.push_url, reason))
 
 
 class NotInstalled(ConfigurationError):
