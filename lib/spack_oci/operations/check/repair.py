@@ -23,6 +23,8 @@ from ..lifecycle.contents import Contents
 from .findings import BROKEN, OF_THE_INDEX, Finding, Kind, Verification
 from .index_level import TEMPORARY_AGE
 
+_CHUNK = 1 << 20
+
 #: of which content is not there, or not what it should be
 _CONTENT = (Kind.LAYER_MISSING, Kind.IMAGE_LAYER_MISSING, Kind.LAYER_DAMAGED)
 
@@ -41,9 +43,10 @@ class NoBlobs:
 
 @dataclass(frozen=True)
 class RepairPlan:
-    """What will be done. Digests of blobs; tags, sorted."""
+    """What will be done. Tags, sorted."""
 
-    send: Tuple[str, ...] = ()
+    #: digest -> the packages whose own layer it is
+    send: Mapping[str, Tuple[str, ...]] = field(default_factory=dict)
     push: Tuple[str, ...] = ()
     #: broken packages that are not to be had here: tag -> digest of the manifest
     leave_out: Mapping[str, str] = field(default_factory=dict)
@@ -63,7 +66,7 @@ class RepairPlan:
     def to_dict(self) -> Dict[str, Any]:
         """For ``--json``."""
         return {
-            "send": list(self.send),
+            "send": sorted(self.send),
             "push": list(self.push),
             "leave_out": sorted(self.leave_out),
             "take_back": list(self.take_back),
@@ -90,7 +93,7 @@ def plan_repair(
     plan = read_plan(store)
     leave_out = _digests(store, (tag for tag in broken if tag not in push))
     return RepairPlan(
-        send=tuple(sorted(send)),
+        send={digest: _broken_by(found, digest) for digest in sorted(send)},
         push=tuple(sorted(push)),
         leave_out={tag: digest for tag, digest in leave_out.items() if plan.broken.get(tag) != digest},
         take_back=tuple(sorted(_whole_again(plan, found))),
@@ -100,6 +103,10 @@ def plan_repair(
         temporaries=bool(found.of(Kind.TEMPORARY_FILES)),
         left=tuple(f for f in found.findings if not _is_handled(f, send, {*push, *leave_out})),
     )
+
+
+def _broken_by(found: Verification, digest: str) -> Tuple[str, ...]:
+    return tuple(sorted({f.tag for f in found.findings if f.digest == digest and f.kind in BROKEN}))
 
 
 def _whole_again(plan: PrunePlan, found: Verification) -> Set[str]:
@@ -168,15 +175,18 @@ def execute_repair(
     """Do what ``plan`` says; what fails is in the result, and what comes after it is tried all the same, but for the
     index, whose errors are raised."""
     result = RepairResult()
-    for digest in plan.send:
+    still_broken: List[str] = []
+    for digest, tags in plan.send.items():
         try:
             _send(store, digest, blobs)
             result.sent.append(digest)
         except SpackOciError as e:
             result.failed[digest] = e
+            still_broken += tags if isinstance(e, ContentError) else ()
     if plan.push:
         result.pushed = sorted(push_again(plan.push))
-    leave_out = {**plan.leave_out, **_digests(store, (tag for tag in plan.push if tag not in result.pushed))}
+    still_broken += [tag for tag in plan.push if tag not in result.pushed]
+    leave_out = {**plan.leave_out, **_digests(store, still_broken)}
     _write_broken(store, leave_out, {*plan.take_back, *result.pushed})
     result.left_out, result.taken_back = sorted(leave_out), list(plan.take_back)
     if plan.index or leave_out or plan.take_back or result.pushed:
@@ -188,12 +198,16 @@ def execute_repair(
 
 
 def _send(store: ContentStore, digest: str, blobs: LocalBlobs) -> None:
-    """Over what is there, too: it may be damaged."""
+    """Over what is there, too: it may be damaged. Raises DigestMismatch where the store keeps it damaged all the same:
+    docker-registry takes what it has under that digest for the same (blobwriter.go, moveBlob)."""
     path = blobs.get(digest)
     if path is None:
         raise NotFound(f"{digest} is not in the blob cache any more", remedy="push its package again with --force")
     descriptor = Descriptor("application/octet-stream", digest, os.path.getsize(path))
     store.put_blob(descriptor, FileSource(path), presence=Presence.EXCLUDED)
+    with store.open_blob(descriptor) as reader:
+        while reader.read(_CHUNK):
+            pass
 
 
 def _write_broken(store: ContentStore, leave_out: Mapping[str, str], back: Set[str]) -> None:
