@@ -63,6 +63,8 @@ _SYSTEMS = (
     ("gcc", "14.3.0", "rhel9", "neoverse_v2"),
 )
 _EXTERNAL = {"path": "/usr", "module": None, "extra_attributes": {}}
+#: for annotations and labels, which may be any text
+HOSTILE_TEXT = "<img src=x onerror=window.pwned=1>"
 _TYPES = {"c": ["build"], "runtime": ["link", "run"]}
 
 
@@ -97,15 +99,17 @@ class Showcase:
                     self.add(nodes, size * (1 + 0.13 * number), licenses=license, title=name)
         return self
 
-    def image(self, tag: str, names: Sequence[str], platforms: Sequence[str] = ("amd64",)) -> None:
-        """An image of packages, on a base."""
+    def image(
+        self, tag: str, names: Sequence[str], platforms: Sequence[str] = ("amd64",), comment: str = "debian:12"
+    ) -> None:
+        """An image of packages, on a base, which ``comment`` describes."""
         members = []
         for architecture in platforms:
             target = {"amd64": "zen4", "arm64": "neoverse_v2"}[architecture]
             found = [p for p in self._packages if p[0][0]["name"] in names and p[0][0]["arch"]["target"] == target]
             chosen = list({nodes[0]["name"]: (nodes, size, notes) for nodes, size, notes in found}.values())
             layers = [_layer("debian", 48.5)] + [_layer(nodes[0]["hash"], size) for nodes, size, _ in chosen]
-            comments = ["debian:12", *(f"{n[0]['name']}@{n[0]['version']}/{n[0]['hash'][:7]}" for n, _, _ in chosen)]
+            comments = [comment, *(f"{n[0]['name']}@{n[0]['version']}/{n[0]['hash'][:7]}" for n, _, _ in chosen)]
             config = {
                 "architecture": architecture,
                 "os": "linux",
@@ -163,6 +167,26 @@ class Showcase:
     def _put(self, data: bytes, media_type: str) -> Dict[str, Any]:
         self._blobs[hashlib.sha256(data).hexdigest()] = data
         return Descriptor.of(data, media_type).to_dict()
+
+
+def hostile_nodes() -> List[Dict[str, Any]]:
+    """A package whose version, variants and dependency are markup, scripts, and names that JavaScript has, as far as
+    the checks of an index let them pass."""
+    parameters: Dict[str, Any] = {
+        "build_system": "generic",
+        "__proto__": True,
+        "constructor": "</script><script>window.pwned=1</script>",
+        HOSTILE_TEXT: "'+(window.pwned=1)+'",
+        "quoted": "\\';window.pwned=1;//\u2028\u202e",
+        "cflags": ['-DX="<svg onload=window.pwned=1>"'],
+    }
+    arch = {"platform": "linux", "platform_os": "rhel9", "target": "zen4"}
+    external = {"path": "javascript:window.pwned=1//<b>", "module": None, "extra_attributes": {}}
+    needed = _node("constructor", "1.0", arch, "", [], external=external)
+    edges = [(needed, ["link"], ["<i>virtual</i>"])]
+    node = _node("toString", "git.<svg/onload>=1.0", arch, "", edges)
+    node = {**node, "parameters": parameters, "hash": dag_hash(json.dumps(parameters))}
+    return [node, needed]
 
 
 def _layer(name: str, size: float) -> Dict[str, Any]:

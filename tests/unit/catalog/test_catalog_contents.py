@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What a page shows of a cache, as values."""
+
+import pytest
+from spack_oci.catalog.contents import Contents, read_builds, read_images, read_signers
+from spack_oci.errors import Unreachable
+from spack_oci.index.publish import DOCUMENT_TAG
+from spack_oci.index.read import fetch_index
+from spack_oci.index.update import update_index
+from support.cache_builder import chain, node, push_image, push_package, sign
+from support.memory_store import MemoryStore
+
+
+@pytest.fixture
+def store():
+    return MemoryStore()
+
+
+def contents(store, failed=lambda tag, error: None):
+    index = fetch_index(store)
+    return Contents(read_builds(index, read_signers(store, index)), read_images(store, failed), index.digest)
+
+
+def test_builds_are_sorted_by_name_then_the_newest_version(store):
+    for name, version in (("b", "1.9"), ("b", "1.10"), ("b", "develop"), ("b", "1.10-rc1"), ("a", "2")):
+        push_package(store, [node(name, version)])
+    update_index(store)
+    found = [(b.name, b.version) for b in contents(store).builds]
+    # what is being developed is no release, as in Spack's own preference
+    assert found == [("a", "2"), ("b", "1.10"), ("b", "1.9"), ("b", "1.10-rc1"), ("b", "develop")]
+
+
+def test_what_the_index_knows_is_shown(store):
+    package = node("p", parameters={"mpi": True, "shared": False, "api": "v18", "langs": ["c", "f"], "cflags": ["-O3"]})
+    notes = {"org.opencontainers.image.licenses": "MIT", "org.spack-oci.relocation.unpacked-size": "12"}
+    descriptor = push_package(store, [package], layer=b"12345", annotations=notes)
+    sign(store, descriptor)
+    update_index(store)
+    (build,) = contents(store).builds
+    assert build.tokens == ("api=v18", "cflags=-O3", "langs=c,f", "+mpi", "~shared")
+    assert (build.arch, build.license, build.size) == (("linux", "debian12", "x86_64_v3"), "MIT", 5)
+    assert build.is_cached and build.is_signed and build.entry.manifest == descriptor
+    assert build.entry.relocation["unpacked_size"] == 12
+
+
+def test_an_index_without_ours_gives_what_is_in_it(store):
+    push_package(store, [node("p")])
+    update_index(store)
+    del store.tagged[DOCUMENT_TAG]
+    (build,) = contents(store).builds
+    assert (build.name, build.is_cached, build.size, build.license) == ("p", True, None, "")
+
+
+def test_compilers_dependents_and_what_an_install_brings(store):
+    gcc = node("gcc", "14.3.0", external={"path": "/usr", "module": None, "extra_attributes": {}})
+    edge = {"name": "gcc", "hash": gcc["hash"], "parameters": {"deptypes": ["build"], "virtuals": ["c", "cxx"]}}
+    zlib = node("zlib")
+    app = node("app", dependencies=[zlib])
+    app = {**app, "dependencies": [*app["dependencies"], edge]}
+    push_package(store, [zlib], layer=b"1" * 10)
+    push_package(store, [app, zlib, gcc], layer=b"2" * 100)
+    update_index(store)
+    found = contents(store)
+    by_name = {build.name: build for build in found.builds}
+    assert by_name["app"].compiler == "gcc@14.3.0"
+    assert (by_name["gcc"].is_cached, by_name["gcc"].external) == (False, "/usr")
+    assert [found.builds[place].name for place in by_name["zlib"].dependents] == ["app"]
+    assert by_name["app"].closure == (2, 110)  # the compiler is no part of it
+    assert by_name["zlib"].closure == (1, 10)
+
+
+def test_an_image_that_cannot_be_read_is_named_and_shown_without_content(store):
+    push_package(store, chain("p", 1))
+    push_image(store, "odd")  # its config has no layers
+    update_index(store)
+    failures = []
+    images = contents(store, lambda tag, error: failures.append(tag)).images
+    assert [(image.tag, image.platforms, bool(image.failure)) for image in images] == [("odd", (), True)]
+    assert failures == ["odd"]
+
+
+def test_a_store_that_cannot_be_asked_is_no_cache_without_images(store):
+    push_image(store, "tools")
+
+    def refuse():
+        raise Unreachable("the registry is down")
+
+    store.tags = refuse
+    with pytest.raises(Unreachable):
+        read_images(store, lambda tag, error: None)
