@@ -126,7 +126,7 @@ def test_images_and_their_layers_lead_to_packages(opened):
     opened.go("#/image/tools")
     assert opened.all(".card h2") == ["Use it", "linux/amd64", "linux/arm64"]
     assert opened.all(".layers td:nth-child(2)")[0] == "debian:12"
-    assert [text for text in opened.all(".layers a")][:3] == ["ncurses@6.5", "htop@3.3.0", "vim@9.1.0437"]
+    assert opened.all(".layers a")[:3] == ["ncurses@6.5", "htop@3.3.0", "vim@9.1.0437"]
     assert len(opened.all(".layer-bar rect")) == 8
     assert opened.all(".command code")[0] == "podman run --rm -it ghcr.io/example/cache:tools"
 
@@ -197,12 +197,12 @@ def test_the_policy_of_the_page_lets_nothing_else_run_or_load(opened):
 
 @pytest.mark.parametrize("view", ["#/", "#/package/petsc", "#/build", "#/images", "#/image/tools", "#/sizes"])
 def test_a_phone_needs_no_scrolling_to_the_side(opened, view):
-    if opened.browser.name == "firefox":
-        pytest.skip("Firefox has no windows of 360 pixels")
     view = f"#/build/{opened.hash_of('petsc')}" if view == "#/build" else view
     opened.browser.resize(360, 740, mobile=True)
     opened.go(view)
-    assert opened.browser.script("return [innerWidth, document.documentElement.scrollWidth]") == [360, 360]
+    width, needed = opened.browser.script("return [innerWidth, document.documentElement.scrollWidth]")
+    assert needed <= width <= 500  # Firefox has no windows of 360 pixels
+    assert width == 360 or opened.browser.name == "firefox"
 
 
 def test_the_scheme_of_the_system_is_followed(opened):
