@@ -270,10 +270,12 @@ class Database:
         mode = _mode_for(path, self._directory)
         document = {"database": {"version": VERSION, "installs": records.by_hash}}
         with storage_errors(f"writing the database of {self._root}"):
-            with atomic_write(path, mode=mode, exact=True) as file:
-                file.write(json.dumps(document, separators=(",", ":")).encode())
+            # first, so that the last step is what counts: if this one fails, nothing is registered. (Readers have the
+            # lock, so that none sees it before the rest.)
             with atomic_write(os.path.join(self._directory, "index_verifier"), mode=mode, exact=True) as file:
                 file.write(str(uuid.uuid4()).encode())
+            with atomic_write(path, mode=mode, exact=True) as file:
+                file.write(json.dumps(document, separators=(",", ":")).encode())
 
     def prefix_lock(self, dag_hash: str, name: str) -> FileLock:
         """Held while the prefix of a package is made or removed."""

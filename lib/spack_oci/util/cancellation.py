@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from contextlib import contextmanager, suppress
-from typing import Any, Dict, Iterator, Optional, Tuple, TypeVar
+from typing import Any, Dict, Iterator, List, Optional, Tuple, TypeVar
 
 T = TypeVar("T")
 
@@ -60,6 +60,29 @@ def interrupted_once() -> Iterator[None]:
     finally:
         for each, usual in handled.items():
             signal.signal(each, usual)
+
+
+@contextmanager
+def signals_wait() -> Iterator[None]:
+    """SIGINT and SIGTERM that come in the block take effect at its end: for what is done as a whole or not at all.
+
+    Blocking them would not do: another thread may get them, and Python then handles them in the main thread. Only there
+    does this do anything, and only to signals that Python handles.
+    """
+    came: List[Tuple[int, Any]] = []
+    before: Dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: handler for number, handler in usual.items() if callable(handler)}
+    try:
+        for each in before:
+            signal.signal(each, lambda number, frame: came.append((number, frame)))
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        for number, frame in came[:1]:
+            before[number](number, frame)
 
 
 def next_event(events: "queue.SimpleQueue[T]") -> T:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import spack_oci
-from spack_oci.util.cancellation import interrupts_wait
+from spack_oci.util.cancellation import interrupts_wait, signals_wait
 
 PROGRAM = """
 import os, signal
@@ -52,3 +52,19 @@ def test_nothing_stays_blocked():
         assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, set())
         _ = 1 / 0
     assert signal.pthread_sigmask(signal.SIG_BLOCK, set()) == before
+
+
+def test_a_signal_takes_effect_when_what_is_a_whole_is_done():
+    done = []
+    with pytest.raises(KeyboardInterrupt), signals_wait():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        done.append("all")
+    assert done == ["all"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_without_a_signal_handlers_are_as_before_also_after_an_error():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(ValueError), signals_wait():
+        raise ValueError
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -21,7 +21,7 @@ from typing import Any, Callable, Deque, Dict, FrozenSet, List, Optional, Protoc
 
 from ...content import Progress
 from ...errors import SpackOciError
-from ...util.cancellation import Cancelled, Deadline, interrupted_once, next_event
+from ...util.cancellation import Cancelled, Deadline, interrupted_once, next_event, signals_wait
 from ...util.order import dependencies_first
 from ...util.processes import ProcessPool
 from ...util.progress import Reporter, Silent, Work
@@ -288,7 +288,8 @@ class _Install:
                 event = next_event(self._events)
                 event.handle(event.state, event.future)
         finally:
-            self._close()
+            with signals_wait():  # else what was just registered may be discarded
+                self._close()
         return [self._outcome(state, state.complete) for state in self._states.values()]
 
     def _fork(self) -> Optional[ProcessPool]:
