@@ -65,8 +65,8 @@ def atomic_write(
     # no part of the name of ``path``, which may be as long as a name can be
     temporary = os.path.join(staging or os.path.dirname(path), f".{secrets.token_hex(8)}{PART}")
     try:
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-        try:
+        try:  # around the opening, too: a signal may come when the file is there
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
             with os.fdopen(descriptor, "w+b") as file:
                 if exact:
                     os.fchmod(descriptor, mode)
