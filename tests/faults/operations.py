@@ -54,15 +54,15 @@ def reference_of(world: World, templates: Templates) -> Reference:
 # -- what has to be there --------------------------------------------------------------------------------------------
 
 
-def _pushed(tags: Dict[str, str], blobs: Callable[[str], bytes], where: str) -> List[str]:
-    if walks.packages_of(tags) != len(PACKAGES):
+def _pushed(tags: Dict[str, str], read: Callable[[str], bytes], where: str, count: int = len(PACKAGES)) -> List[str]:
+    if walks.packages_of(tags) != count:
         return [f"{where} has the tags {sorted(tags)}"]
     if "index.spack" not in tags or "spack-oci.index" not in tags:
         return [f"{where} has no index"]
-    manifest = json.loads(blobs(tags["index.spack"]))
-    installs = json.loads(blobs(manifest["layers"][0]["digest"]))["database"]["installs"]
+    manifest = json.loads(read(tags["index.spack"]))
+    installs = json.loads(read(manifest["layers"][0]["digest"]))["database"]["installs"]
     found = sum(bool(i.get("in_buildcache")) for i in installs.values())
-    return [] if found == len(PACKAGES) else [f"the index of {where} has {found} packages"]
+    return [] if found == count else [f"the index of {where} has {found} packages"]
 
 
 def in_registry(world: World) -> List[str]:
@@ -70,16 +70,23 @@ def in_registry(world: World) -> List[str]:
     return _pushed(found.tags, lambda d: found.blobs.get(d) or found.manifests[d][1], "the registry")
 
 
-def in_layout(world: World) -> List[str]:
+def _tags_of_layout(world: World) -> Dict[str, str]:
     entries = json.loads((world.layout / "index.json").read_text())["manifests"]
-    tags = {e["annotations"]["org.opencontainers.image.ref.name"]: e["digest"] for e in entries if e.get("annotations")}
-    return _pushed(tags, lambda d: (world.layout / "blobs" / d.replace(":", "/")).read_bytes(), "the layout")
+    return {e["annotations"]["org.opencontainers.image.ref.name"]: e["digest"] for e in entries if e.get("annotations")}
 
 
-def in_store(world: World) -> List[str]:
+def _reader_of_layout(world: World) -> Callable[[str], bytes]:
+    return lambda digest: (world.layout / "blobs" / digest.replace(":", "/")).read_bytes()
+
+
+def in_layout(world: World) -> List[str]:
+    return _pushed(_tags_of_layout(world), _reader_of_layout(world), "the layout")
+
+
+def in_store(world: World, wanted: int = len(PACKAGES)) -> List[str]:
     count = len(walks.installed(world.store))
     left = [p.name for p in world.store.glob("*/.*.oci-*")]
-    return ([] if count == len(PACKAGES) else [f"{count} packages are registered"]) + left
+    return ([] if count == wanted else [f"{count} packages are registered"]) + left
 
 
 def in_cache(world: World) -> List[str]:
@@ -105,6 +112,37 @@ def _make_garbage(world: World) -> None:
 def _install(world: World) -> Sequence[object]:
     return ("install", world.url, *PACKAGES, "--store", world.store)
 
+
+def _small_pushed(world: World) -> List[str]:
+    return _pushed(_tags_of_layout(world), _reader_of_layout(world), "the layout", 1)
+
+
+#: with as few system calls as can be, for a signal at each of them
+SMALL: Sequence[Operation] = (
+    Operation(
+        "install",
+        "install",
+        lambda w: ("install", w.layout, "oci-codegen", "--store", w.store),
+        lambda w: in_store(w, 1),
+        layout="indexed",
+    ),
+    Operation(
+        "push",
+        "push to a layout",
+        lambda w: ("push", "--update-index", w.built, w.layout, "oci-codegen"),
+        _small_pushed,
+    ),
+    Operation("update-index", "index update", lambda w: ("update-index", w.layout), in_layout, layout="packages"),
+    Operation("copy", "copy to a layout", lambda w: ("!copy", w.url, w.layout), in_layout, "indexed"),
+    Operation(
+        "gc",
+        "garbage collection",
+        lambda w: ("!collect", w.layout),
+        _no_garbage,
+        layout="indexed",
+        prepare=_make_garbage,
+    ),
+)
 
 OPERATIONS: Sequence[Operation] = (
     Operation("push", "push", lambda w: ("push", "--update-index", w.built, w.url), in_registry),

@@ -54,8 +54,9 @@ def walk_store(store: Path, reference: Dict[str, Dict[str, str]], *, killed: boo
         return [f"the database of the store cannot be read: {e}"]
     wrong = []
     for prefix in registered.values():
-        if tree_of(prefix) != reference[prefix.name]:
-            wrong.append(f"{prefix.name} is registered and not what was pushed")
+        differences = sorted(set(tree_of(prefix).items()) ^ set(reference[prefix.name].items()))
+        if differences:
+            wrong.append(f"{prefix.name} is registered and not what was pushed: {differences[:3]}")
     if not killed:
         known = set(registered.values())
         wrong += [f"{p.name} is in the store and not registered" for p in prefixes_on_disk(store) if p not in known]
@@ -103,8 +104,8 @@ def walk_layout(layout: Path, *, killed: bool) -> List[str]:
 
     tags = {e["annotations"]["org.opencontainers.image.ref.name"]: e["digest"] for e in entries if e.get("annotations")}
     wrong += _incomplete(tags, read) + _index_problems(tags, read)
-    left = [] if killed else [str(p) for p in (layout / ".spack-oci" / "tmp").glob("*")]
-    return wrong + [f"{p} was left" for p in left] + ([] if killed else temporary_files(layout))
+    left = [] if killed else list((layout / ".spack-oci" / "tmp").glob("*"))
+    return wrong + [f"{p.name} was left" for p in left]
 
 
 def walk_repository(repository: Optional[Repository]) -> List[str]:
