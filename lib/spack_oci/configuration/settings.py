@@ -29,6 +29,8 @@ class Settings:
     cache_max_size: int
     #: "source" or "fail": what happens when no mirror can give a package, for another reason than not having it
     on_error: str
+    #: `spack install` installs what OCI mirrors have in bulk, before Spack's installer begins
+    bulk_install: bool
     #: directory for the short names of packages; None: in the store
     alias_root: Optional[str]
     #: a push warns of prefixes with fewer characters
@@ -93,6 +95,7 @@ def settings_of(section: Mapping[str, Any], path: Callable[[str], str]) -> Setti
         cache_root=path(data["cache"]["root"]),
         cache_max_size=parse_size(data["cache"]["max_size"]),
         on_error=data["install"]["on_error"],
+        bulk_install=data["install"]["bulk"],
         alias_root=path(data["relocation"]["alias_root"]) if data["relocation"]["alias_root"] else None,
         short_prefix=data["relocation"]["short_prefix"],
         prefetch_size=parse_size(data["install"]["ahead"]["size"]),

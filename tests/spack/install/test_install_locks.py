@@ -11,6 +11,7 @@ import pytest
 SCRIPT = """
 import multiprocessing, sys
 import spack.store, spack.util.lock
+from spack_oci.spack.bulk import locks as prefix_locks
 from spack_oci.spack.commands import install, install_plan
 
 planned = install_plan.plan(install_plan.concretized_roots(["oci-middle"]))
@@ -45,7 +46,7 @@ class Time:
         ours_waits.set()
         process.join()
 
-install.time = Time
+prefix_locks.time = Time
 with install._locked(planned) as locked:
     print("waits", len(waits), "exit", process.exitcode, "locked", *[s.name for s in locked.missing])
 """

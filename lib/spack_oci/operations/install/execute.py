@@ -143,7 +143,11 @@ def fetch_all(
             fetches.end(Deadline(_PATIENCE))
 
 
-def outcome_line(outcome: InstallOutcome, done: str = "[+] {0.prefix}") -> str:
+#: begins the line of what was installed, as in Spack
+INSTALLED_LINE = "[+]"
+
+
+def outcome_line(outcome: InstallOutcome, done: str = INSTALLED_LINE + " {0.prefix}") -> str:
     """For the log; why something failed is said at the end, once for all packages with the same cause."""
     if outcome.status == INSTALLED:
         return done.format(outcome.item)

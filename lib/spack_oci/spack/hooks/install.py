@@ -6,7 +6,7 @@ import inspect
 import os
 import re
 import sys
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 import spack.binary_distribution
 import spack.config
@@ -100,14 +100,24 @@ def _try_mirror(
 ) -> Optional[fetching.FetchedPackage]:
     # not in the try: a policy that cannot be read is no failure of the mirror
     guard = fetching.guard_of(mirror, unsigned, notices.tell)
+    if (mirror.name, spec.dag_hash()) in absent:
+        return None
     try:
         return fetching.fetch(mirror, spec, relocation_of(spec), guard=guard, tell=tty.info)
     except NotFound:
         return None
     except SpackOciError as e:
-        notices.tell(f"{packages.label(spec)} cannot be had from the mirror {mirror.name}: {e}")
+        notices.tell(cannot_be_had(spec, mirror, e))
         failures.append(e)
         return None
+
+
+#: (name of a mirror, DAG hash) of what this install has asked for already, and the mirror does not have
+absent: Set[Tuple[str, str]] = set()
+
+
+def cannot_be_had(spec: "spack.spec.Spec", mirror: "spack.mirrors.mirror.Mirror", error: SpackOciError) -> str:
+    return f"{packages.label(spec)} cannot be had from the mirror {mirror.name}: {error}"
 
 
 def extract_tarball(

@@ -61,9 +61,14 @@ def update_state(original: Callable, self: Any, build_id: str, state: str) -> No
     if not state.startswith(_MARK):
         original(self, build_id, state)
         return
-    _waiting.append(state[len(_MARK) :])
-    if not getattr(self, "headless", False):  # in the background: at the end
-        _make_room(self)
+    show(self, state[len(_MARK) :])
+
+
+def show(status: Any, text: str) -> None:
+    """In the parent, beside the ``BuildStatus`` of the new installer."""
+    _waiting.append(text)
+    if not getattr(status, "headless", False):  # in the background: at the end
+        _make_room(status)
         print_waiting()
 
 

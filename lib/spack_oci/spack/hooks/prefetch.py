@@ -3,7 +3,7 @@
 
 import contextlib
 import os
-from typing import Any, Callable, Iterator, List, Mapping, Optional, Sequence, Set
+from typing import Any, Callable, Iterator, List, Optional, Sequence
 
 import spack.binary_distribution
 import spack.mirrors.mirror
@@ -15,20 +15,12 @@ from ...errors import SpackOciError
 from ...operations.install.prefetch import Prefetch, PrefetchItem, PrefetchLimits
 from ...util.order import installation_order
 from .. import compat, fetching, mirrors, packages, settings
-from . import autopush, cache_prefixes, install, notices
-
-
-def run_installer(original: Callable, self: Any) -> Any:
-    """Hook of ``PackageInstaller.install``, of both installers."""
-    with autopush.failures_told_at_the_end(), install.cache_only(_is_cache_only(self)), _prefetching_for(self):
-        try:
-            return original(self)
-        finally:
-            notices.print_waiting()
+from . import cache_prefixes, install
 
 
 @contextlib.contextmanager
-def _prefetching_for(installer: Any) -> Iterator[None]:
+def prefetching_for(installer: Any) -> Iterator[None]:
+    """Around the work of an installer, of either kind, that knows what it has to do."""
     options = settings.read()
     roots: List[spack.spec.Spec] = []
     missing: List[spack.spec.Spec] = []
@@ -46,23 +38,6 @@ def _prefetching_for(installer: Any) -> Iterator[None]:
     with Prefetch(prefetch_items(missing), limits):
         cache_prefixes.import_hooks()
         yield
-
-
-def _is_cache_only(installer: Any) -> bool:
-    """Whether `--cache-only` or the like was given, for roots and dependencies."""
-    requests = getattr(installer, "build_requests", None)
-    if requests is None:  # the new installer; that of 1.1 has no such option
-        return _policies(vars(installer)) == {"cache_only"}
-    return bool(requests) and all(
-        _policies(r.install_args) == {"cache_only"}
-        or (r.install_args.get("package_cache_only") and r.install_args.get("dependencies_cache_only"))  # until 1.1
-        for r in requests
-    )
-
-
-def _policies(options: Mapping[str, Any]) -> Set[str]:
-    """What Spack 1.2 and later have of an install: auto, cache_only or source_only, for roots and dependencies."""
-    return {options.get(name, "auto") for name in ("root_policy", "dependencies_policy")}
 
 
 def specs_to_install(installer: Any) -> "List[spack.spec.Spec]":

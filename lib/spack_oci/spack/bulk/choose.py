@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""What of an install of Spack's goes through bulk: all that an OCI mirror would be asked for first.
+
+``docs/hooks.md`` lists what does not, with the reasons.
+"""
+
+import contextlib
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterable, List, Mapping, Sequence, Set
+
+import spack.binary_distribution
+import spack.mirrors.mirror
+import spack.spec
+import spack.store
+
+from ...errors import SpackOciError, StorageError
+from ...index.index_cache import IndexCache
+from ...util.order import dependencies_first
+from .. import compat, fetching, mirrors
+
+
+@dataclass
+class Choice:
+    """Specs by DAG hash, dependencies first, and where each can be had."""
+
+    specs: Dict[str, "spack.spec.Spec"] = field(default_factory=dict)
+    #: DAG hash -> OCI mirrors that are asked before any other mirror, in Spack's order
+    candidates: Dict[str, List["spack.mirrors.mirror.Mirror"]] = field(default_factory=dict)
+    #: DAG hash -> compressed bytes, as far as an index knows them
+    sizes: Dict[str, int] = field(default_factory=dict)
+
+    def keep(self, hashes: Iterable[str], needs: Mapping[str, Iterable[str]]) -> None:
+        """Only these, and of these only what needs nothing else."""
+        kept = set(hashes)
+        for dag_hash in list(self.specs):  # dependencies first
+            if dag_hash not in kept or not kept.issuperset(needs[dag_hash]):
+                kept.discard(dag_hash)
+                del self.specs[dag_hash]
+
+
+def choose(wanted: Sequence["spack.spec.Spec"], needs: Mapping[str, Iterable[str]]) -> Choice:
+    """``wanted``: what may come from a cache, by the policy of the user, and is not installed; ``needs``: DAG hash ->
+    what is not installed either and the package waits for. What waits for something else is left to the installer: it
+    must not be there before that.
+    """
+    possible = {spec.dag_hash(): spec for spec in wanted if _is_ordinary(spec)}
+    choice = Choice({h: possible[h] for h in dependencies_first({h: list(needs[h]) for h in possible})})
+    _leave_out_shared_prefixes(choice, needs)
+    if not choice.specs:
+        return choice
+    where = _Mirrors()
+    for dag_hash, spec in choice.specs.items():
+        found = where.asked_first(spec)
+        if found:
+            choice.candidates[dag_hash] = found
+            choice.sizes[dag_hash] = where.size_of(found[0], spec)
+    choice.keep(choice.candidates, needs)
+    return choice
+
+
+def _is_ordinary(spec: "spack.spec.Spec") -> bool:
+    return not (spec.external or spec.spliced or spec.is_develop or spec.installed_upstream)
+
+
+def _leave_out_shared_prefixes(choice: Choice, needs: Mapping[str, Iterable[str]]) -> None:
+    """Spack has an error for two packages with one prefix."""
+    database = spack.store.STORE.db
+    prefixes = Counter(str(spec.prefix) for spec in choice.specs.values())
+    with database.read_transaction():
+        own = [h for h, s in choice.specs.items() if prefixes[str(s.prefix)] == 1 and not _is_taken(database, s)]
+    choice.keep(own, needs)
+
+
+def _is_taken(database: Any, spec: "spack.spec.Spec") -> bool:
+    return database.is_occupied_install_prefix(str(spec.prefix))
+
+
+class _Mirrors:
+    """The mirrors of this install, in the order in which Spack asks them for a package."""
+
+    def __init__(self) -> None:
+        self._cache: IndexCache = fetching.index_cache()
+        self._ours = mirrors.configured(mirrors.FETCH)
+        configured = list(spack.mirrors.mirror.MirrorCollection(binary=True).values())
+        self._has_others = len(configured) > len(self._ours)
+        self._without_index: Set[str] = set()
+        self._sizes: Dict[str, int] = {}
+        fetching.confirm_indexes(self._ours)
+        for mirror in self._ours:
+            with contextlib.suppress(SpackOciError):
+                if self._cache.known(mirrors.open_store(mirror, mirrors.FETCH).url) is None:
+                    self._without_index.add(mirror.fetch_url)
+
+    def asked_first(self, spec: "spack.spec.Spec") -> List["spack.mirrors.mirror.Mirror"]:
+        """The OCI mirrors that are asked before a mirror of another kind; none if the first of them has an index that
+        does not name the package: Spack's installer will ask it, and most likely in vain."""
+        indexed: List[Any] = []
+        if self._has_others:
+            indexed = spack.binary_distribution.get_mirrors_for_spec(spec, index_only=True)
+        named = {compat.indexed_url(entry) for entry in indexed} | self._urls_that_name(spec)
+        found: List[spack.mirrors.mirror.Mirror] = []
+        possible = fetching.candidates(spec, [])
+        for mirror in sorted(possible, key=lambda m: m.fetch_url not in named):
+            if not mirrors.is_oci_mirror(mirror):
+                break
+            found.append(mirror)
+        if found and found[0].fetch_url in named | self._without_index:
+            return found
+        return []
+
+    def _urls_that_name(self, spec: "spack.spec.Spec") -> Set[str]:
+        urls = set()
+        for mirror in self._ours:
+            with contextlib.suppress(StorageError):
+                entry = self._cache.lookup(mirror.fetch_url, spec.dag_hash())
+                if entry is not None:
+                    urls.add(mirror.fetch_url)
+                    self._sizes[mirror.fetch_url + spec.dag_hash()] = entry.layer.size
+        return urls
+
+    def size_of(self, mirror: "spack.mirrors.mirror.Mirror", spec: "spack.spec.Spec") -> int:
+        return self._sizes.get(mirror.fetch_url + spec.dag_hash(), 0)
+
+
+def may_write() -> bool:
+    """Whether this user may write into the install tree: if not, Spack says what is wrong."""
+    path = str(spack.store.STORE.layout.root)
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return os.access(path, os.W_OK | os.X_OK)
