@@ -6,7 +6,6 @@ With 1.1.0 these are tests of the classic installer, with develop of the new one
 
 import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -93,7 +92,8 @@ def test_what_is_not_in_the_cache_is_built_and_its_dependents_come_after_it(cons
         check_stack(spack, ["oci-leaf", "oci-middle", "oci-app", "oci-files"])
         found.append(without_paths(left_by(spack), spack))
     assert found[0] == found[1]
-    assert any("oci-external" in path for path in found[0][2]) or not found[0][2]
+    is_classic = spack.version < (1, 2)  # the new installer runs no hooks for externals
+    assert any("oci-external" in path for path in found[0][2]) == is_classic
 
 
 def test_a_package_that_fails_is_left_to_the_installer(consumer):
@@ -130,34 +130,6 @@ def test_two_installs_at_once_install_each_package_once(consumer, caches):
         said = [process.communicate(timeout=100) for process in (one, two)]
     assert (one.returncode, two.returncode) == (0, 0), said
     check_stack(spack)
-
-
-LOCKED = """
-import sys, time, spack.cmd, spack.store
-(spec,) = spack.cmd.parse_specs(["oci-leaf"], concretize=True)
-lock = spack.store.STORE.prefix_locker.lock(spec)
-lock.acquire_write()
-print("locked", flush=True)
-sys.stdin.readline()
-lock.release_write()
-"""
-
-
-@pytest.mark.one_spack
-def test_what_another_process_is_installing_is_waited_for_by_the_installer(consumer, caches):
-    spack = consumer("whole")
-    (spack.home / "lock.py").write_text(LOCKED)
-    with spack.popen("python", spack.home / "lock.py") as holder:
-        assert holder.stdout.readline() == "locked\n"
-        with spack.popen("-d", "install", *spack.cache_only, "--reuse", "oci-app", "oci-files") as process:
-            for line in process.stderr:
-                if "Requeu" in line or "Acquiring a read lock on oci-leaf" in line:
-                    break
-            holder.communicate("\n")
-            out, err = process.communicate(timeout=100)
-    assert process.returncode == 0, err
-    assert not in_bulk(subprocess.CompletedProcess([], 0, out, err)), "all wait for the one that is locked"
-    check_stack(spack, ["oci-leaf", "oci-middle", "oci-app", "oci-files"])
 
 
 CHOICES = """
@@ -240,13 +212,6 @@ def test_options_and_policies_decide_what_goes_in_bulk(consumer):
 
 
 @pytest.mark.one_spack
-def test_it_can_be_turned_off(consumer):
-    spack = consumer("whole", **NO_BULK)
-    done = install(spack, "--cache-only", "oci-stack", env={"OCITEST_NO_BUILD": "1"})
-    assert not in_bulk(done)
-    check_stack(spack)
-
-
 def test_an_environment_without_an_index_is_installed_in_bulk(consumer):
     """As in a fresh container: what is concrete already asks for no index, and packages are found by their tags."""
     spack = consumer("whole")

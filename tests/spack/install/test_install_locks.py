@@ -80,3 +80,33 @@ def test_what_others_have_installed_meanwhile_is_left_out(destination, new_cache
     )
     out = spack.run("python", file, *spack.argv("oci", "install", "oci-leaf")).stdout
     assert out.splitlines()[-1] == "['oci-middle'] ['oci-leaf']"
+
+
+FREE = """
+import multiprocessing
+import spack.cmd, spack.store
+from spack_oci.spack.bulk import locks
+
+specs = spack.cmd.parse_specs(["oci-files"], concretize=True)[0]
+specs = [specs, specs["oci-leaf"]]
+context = multiprocessing.get_context("fork")
+is_locked, is_over = context.Event(), context.Event()
+
+def other():
+    with spack.store.STORE.prefix_locker.write_lock(specs[1]):
+        is_locked.set()
+        is_over.wait(60)
+
+process = context.Process(target=other)
+process.start()
+assert is_locked.wait(60)
+print([spec.name for spec in specs if spec.dag_hash() in locks.lock_free(specs)])
+is_over.set()
+process.join()
+print(len(locks.lock_free(specs)))
+"""
+
+
+@pytest.mark.one_spack
+def test_what_another_process_is_installing_is_not_waited_for_in_bulk(destination):
+    assert destination().script(FREE).splitlines()[-2:] == ["['oci-files']", "2"]

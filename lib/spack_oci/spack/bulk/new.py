@@ -3,19 +3,17 @@
 
 import contextlib
 import functools
-import threading
-from typing import Any, Iterator, Mapping, Set
+from typing import Any, Iterator, Set
 
 import spack.spec
 import spack.util.timer
 
 from ...content import Progress
-from ...operations.install.execute import INSTALLED_LINE, InstallItem
-from ...util.progress import Work
+from ...operations.install.execute import InstallItem
 from .. import packages
-from ..hooks import notices
 from .run import Done, Job, install_in_bulk, is_enabled, jobs
 from .steps import Fetched, SpackSteps
+from .table import Table
 
 #: options with which packages are installed one by one
 _ONE_BY_ONE = ("overwrite", "fake", "keep_stage", "keep_prefix", "stop_at", "stop_before", "tests", "reports")
@@ -53,7 +51,7 @@ def _install(installer: Any) -> Done:
         return Done()
     hashes = {spec.dag_hash() for spec in missing}
     needs = {h: graph.parent_to_child.get(h, set()) & hashes for h in hashes}
-    display = _Table(installer)
+    display = Table(installer)
     job = Job(
         wanted,
         needs,
@@ -89,7 +87,7 @@ def _take_out(installer: Any, graph: Any, done: Done) -> None:
 class _ShownSteps(SpackSteps):
     """Of a package from a cache, this installer measures nothing; it shows what is being done to each."""
 
-    def __init__(self, display: "_Table", *args: Any, **kwargs: Any) -> None:
+    def __init__(self, display: "Table", *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._display = display
 
@@ -107,60 +105,3 @@ class _ShownSteps(SpackSteps):
         return result
 
     def _write_times(self, spec: "spack.spec.Spec", timer: "spack.util.timer.Timer") -> None: ...
-
-
-class _Table:
-    """The installer's own display: a table on a terminal, lines elsewhere. Called from threads."""
-
-    def __init__(self, installer: Any) -> None:
-        self._explicit = installer.explicit
-        self._status = installer.build_status
-        self._specs: Mapping[str, spack.spec.Spec] = {}
-        self._lock = threading.RLock()
-
-    def open(self, specs: Mapping[str, "spack.spec.Spec"]) -> None:
-        self._specs = specs
-
-    def begin(self, work: Work) -> None: ...
-
-    def started(self, name: str) -> None:
-        spec = self._specs[name]
-        with self._lock:
-            self._status.add_build(spec, spec.dag_hash() in self._explicit, None)
-            self.state(name, "fetching from build cache")
-
-    def state(self, name: str, state: str) -> None:
-        with self._lock:
-            self._status.update_state(self._specs[name].dag_hash(), state)
-            self._status.update()
-
-    def arrived(self, item: InstallItem, count: int) -> None:
-        with self._lock:
-            if item.size and self._status.is_tty:
-                self._status.update_progress(item.dag_hash, min(count, item.size), item.size)
-                self._status.update()
-
-    def moved(self, count: int = 0, sent: int = 0) -> None: ...
-
-    def finished(self, name: str, line: str = "") -> None:
-        dag_hash = self._specs[name].dag_hash()
-        with self._lock:
-            if dag_hash not in self._status.builds:
-                return  # not begun
-            if line.startswith(INSTALLED_LINE):
-                self.state(name, "finished")
-            else:
-                del self._status.builds[dag_hash]
-                self._status.update()
-
-    def fetching(self, line: str) -> None: ...
-
-    def note(self, line: str) -> None: ...
-
-    def warn(self, message: str) -> None:
-        with self._lock:
-            notices.show(self._status, message)
-
-    def end(self) -> None:
-        with self._lock:
-            self._status.update()
