@@ -11,7 +11,7 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLES = REPOSITORY / "examples"
 #: what gets Spack and this package onto a machine: the tests have them
-_SETUP = re.compile(r"^(?:\S*git clone |python3 -m pip install ).*$", re.MULTILINE)
+SETUP = re.compile(r"^(?:\S*git clone |python3 -m pip install ).*$", re.MULTILINE)
 _EXPRESSION = re.compile(r"\$\{\{\s*([\w.]+)\s*\}\}")
 _OURS = re.compile(r"\bspack(?:-oci| (?:-e \S+ )?oci)\b")
 #: words that end a command of a shell
@@ -20,8 +20,8 @@ _ENDS = {"&&", "||", "|", ";", ">", ">>", "<"}
 
 def without_setup(text: str) -> str:
     """``text`` without the lines that bring Spack and this package; there must be some."""
-    assert _SETUP.search(text), f"nothing is set up in {text!r}"
-    return _SETUP.sub(":", text)
+    assert SETUP.search(text), f"nothing is set up in {text!r}"
+    return SETUP.sub(":", text)
 
 
 def filled(value: Any, values: Mapping[str, str]) -> Any:

@@ -16,6 +16,7 @@ from support.containers import podman, push_base, shell_root_file_system
 from support.docker_registry import docker_registry
 from support.example_files import (
     EXAMPLES,
+    SETUP,
     command_lines,
     container_commands,
     files,
@@ -167,12 +168,12 @@ def gitlab_machine(pipeline_machine, registry, text):
 
 
 def usable(job):
-    return {
-        key: [without_setup(line) if "clone" in line or "pip" in line else line for line in value]
-        if key in ("script", "before_script")
-        else value
-        for key, value in job.items()
-    }
+    """A job without the lines that bring Spack and this package."""
+
+    def steps(lines):
+        return [line for line in lines if not SETUP.match(line)]
+
+    return {key: steps(value) if key in ("script", "before_script") else value for key, value in job.items()}
 
 
 @pytest.mark.slow
@@ -257,13 +258,10 @@ def test_the_containerfile_is_built_by_podman_and_no_layer_has_the_secret(filled
     """On a base of this machine's shell, with this machine's Python mounted in the place of the image's."""
     url, auth, secrets = filled_cache
     interpreter = Path(os.path.realpath(our_python))
-    host = [
-        f"{p}:{p}:ro" for p in {"/usr", str(interpreter.parents[1]), str(our_python.parents[1]), str(EXAMPLES.parent)}
-    ]
-    text = without_setup(
-        (EXAMPLES / "containers" / "Containerfile").read_text().replace("RUN python3 -m", "python3 -m")
-    )
-    text = text.replace("\n:\n", "\n")
+    here = {"/usr/bin", "/usr/lib", *map(str, (interpreter.parents[1], our_python.parents[1], EXAMPLES.parent))}
+    host = [word for path in sorted(here) for word in ("--volume", f"{path}:{path}:ro")]
+    text = (EXAMPLES / "containers" / "Containerfile").read_text()
+    text = without_setup(text.replace("RUN python3 -m", "python3 -m")).replace("\n:\n", "\n")
     with docker_registry() as open_registry, podman(tmp_path / "podman") as engine:
         with open_repository(parse_url(open_registry.mirror_url("base/system"))) as base:
             path = f"PATH={our_python.parent}:/usr/bin:/bin"
