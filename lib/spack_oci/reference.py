@@ -10,7 +10,7 @@ import os
 import re
 import urllib.parse
 from dataclasses import dataclass
-from typing import Optional, Union
+from typing import Optional, Tuple, Union
 
 from .descriptor import check_digest
 from .errors import InvalidReference
@@ -50,10 +50,13 @@ class Repository:
     host: str
     name: str
     scheme: str = "https"
+    #: a part of the cache that is there (:mod:`spack_oci.index.snapshots`); empty: all of it
+    snapshot: str = ""
 
     @property
     def url(self) -> str:
-        return f"{'oci' if self.scheme == 'https' else 'oci+http'}://{self.host}/{self.name}"
+        url = f"{'oci' if self.scheme == 'https' else 'oci+http'}://{self.host}/{self.name}"
+        return f"{url}:{self.snapshot}" if self.snapshot else url
 
     @property
     def api_host(self) -> str:
@@ -79,10 +82,13 @@ class LayoutDirectory:
     """An OCI image layout directory; ``path`` is absolute."""
 
     path: str
+    #: as in :class:`Repository`
+    snapshot: str = ""
 
     @property
     def url(self) -> str:
-        return "oci+file://" + urllib.parse.quote(self.path)
+        url = "oci+file://" + urllib.parse.quote(self.path)
+        return f"{url}:{self.snapshot}" if self.snapshot else url
 
     def __str__(self) -> str:
         return self.url
@@ -141,13 +147,22 @@ def parse_repository(text: str, scheme: str = "https", url: str = "") -> Reposit
 
 
 def parse_url(url: str) -> Location:
-    """A mirror URL. Tags and digests are refused: a mirror is a whole repository."""
+    """A mirror URL. What looks like a tag behind the name is a snapshot; digests are refused.
+
+    A directory may have a colon in its name: it is taken for a snapshot only where there is a layout in front of it and
+    no directory of the whole name.
+    """
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in SCHEMES:
         raise InvalidReference(f"not an OCI URL: {url!r}", remedy="it starts with oci://, oci+http:// or oci+file:///")
     if scheme == "oci+file":
+        head, snapshot = _split_snapshot(rest)
+        if snapshot and not os.path.isdir(_parse_layout(url, rest).path):
+            directory = _parse_layout(url, head)
+            if os.path.exists(os.path.join(directory.path, "oci-layout")):
+                return LayoutDirectory(directory.path, snapshot)
         return _parse_layout(url, rest)
-    rest = rest.rstrip("/")
+    rest, snapshot = _split_snapshot(rest.rstrip("/"))
     if "@" in rest.partition("/")[0]:
         raise InvalidReference(
             _shown(f"an OCI URL holds no user or password: {scheme}://...@{rest.rpartition('@')[2]}"),
@@ -162,7 +177,14 @@ def parse_url(url: str) -> Location:
         not name and "." in rest
     ):  # container tools would look for an image of this name on Docker Hub; nobody means that
         raise InvalidReference(f"{_shown(url)} names a registry but no repository", remedy=f"write {_shown(url)}/NAME")
-    return parse_repository(rest, "https" if scheme == "oci" else "http", url)
+    repository = parse_repository(rest, "https" if scheme == "oci" else "http", url)
+    return Repository(repository.host, repository.name, repository.scheme, snapshot)
+
+
+def _split_snapshot(rest: str) -> Tuple[str, str]:
+    """``HOST/NAME:SNAPSHOT`` -> (``HOST/NAME``, ``SNAPSHOT``), which is empty if there is none."""
+    head, colon, tail = rest.rpartition(":")
+    return (head, tail) if colon and "/" in head and _TAG.match(tail) and "@" not in head else (rest, "")
 
 
 _HOST_AND_NAME = re.compile(r"(?:localhost|[a-zA-Z0-9-]+(?:\.[a-zA-Z0-9-]+)+|[a-zA-Z0-9.-]+(?=:\d))(?::\d+)?/[^@\s]*\Z")

@@ -4,6 +4,7 @@
 import functools
 import os
 import tempfile
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from ..content import ContentReader, ContentStore
@@ -56,6 +57,12 @@ _bundles: List["tempfile.TemporaryDirectory[str]"] = []
 
 @functools.lru_cache(None)
 def _opened(process: int, location: Location, create: bool, writes: bool) -> ContentStore:
+    if location.snapshot:
+        from ..index.snapshots import SnapshotStore, unchangeable
+
+        if create:
+            raise unchangeable(location.url)
+        return SnapshotStore(_opened(process, replace(location, snapshot=""), create, writes), location.snapshot)
     if isinstance(location, LayoutDirectory):
         from ..layout import open_layout
 

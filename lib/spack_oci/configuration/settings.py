@@ -67,7 +67,7 @@ class Settings:
 
     def index_location(self, location: Location) -> Location:
         """Where the index of the cache at ``location`` is."""
-        if not self.index_repository or not isinstance(location, Repository):
+        if not self.index_repository or not isinstance(location, Repository) or location.snapshot:
             return location
         name = self.index_repository.replace("{name}", location.name)
         return parse_url(f"{location.url[: -len(location.name)]}{name}")

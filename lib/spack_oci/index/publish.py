@@ -111,10 +111,7 @@ def publish(
     """
     config = put_bytes(store, _EMPTY, OCI_CONFIG)
     database = _put_pieces(store, index.database(), OCI_LAYER_GZIP)
-    frames = compress(index.lines())
-    document = _put_new(store, b"".join(frames), DOCUMENT_TYPE)
-    table = _put_new(store, table_of(frames), TABLE_TYPE)
-    signed = _put_new(store, compress_table(signatures), SIGNATURES_TYPE) if signatures else None
+    document, table, signed = _put_layers(store, index, signatures)
     with _immutable_tags_named(store):
         data = database_manifest_bytes(config, database, document)
         database_manifest = store.put_manifest(data, OCI_MANIFEST, DATABASE_TAG)
@@ -123,6 +120,37 @@ def publish(
         )
         document_manifest = store.put_manifest(data, OCI_MANIFEST, DOCUMENT_TAG)
     return Published(database_manifest, document_manifest, database, document)
+
+
+def publish_document(
+    store: RepositoryWriter,
+    tag: str,
+    index: PackageIndex,
+    signatures: Optional[SignatureTable] = None,
+    sign: Optional[SignStatement] = None,
+) -> Descriptor:
+    """Write ours alone, under another tag: an index beside that of the cache. What stands for the manifest of
+    ``index.spack``, of which there is none, is the digest of the document. Arguments and errors as :func:`publish`."""
+    put_bytes(store, _EMPTY, OCI_EMPTY)
+    document, table, signed = _put_layers(store, index, signatures)
+    hasher = hashlib.sha256()
+    for piece in index.database():
+        hasher.update(piece)
+    database = f"sha256:{hasher.hexdigest()}"
+    data = document_manifest_bytes(document, table, document.digest, database, len(index), signed, sign)
+    with _immutable_tags_named(store):
+        return store.put_manifest(data, OCI_MANIFEST, tag)
+
+
+def _put_layers(
+    store: RepositoryWriter, index: PackageIndex, signatures: Optional[SignatureTable]
+) -> Tuple[Descriptor, Descriptor, Optional[Descriptor]]:
+    """Document, table of its frames, and signatures."""
+    frames = compress(index.lines())
+    document = _put_new(store, b"".join(frames), DOCUMENT_TYPE)
+    table = _put_new(store, table_of(frames), TABLE_TYPE)
+    signed = _put_new(store, compress_table(signatures), SIGNATURES_TYPE) if signatures else None
+    return document, table, signed
 
 
 def _put_new(store: RepositoryWriter, data: bytes, media_type: str) -> Descriptor:
@@ -207,10 +235,10 @@ def document_manifest_bytes(
     )
 
 
-def read_document_manifest(store: ManifestReader) -> DocumentManifest:
+def read_document_manifest(store: ManifestReader, tag: str = DOCUMENT_TAG) -> DocumentManifest:
     """Raises NotFound, and InvalidContent when something else has the tag."""
-    descriptor, data = store.get_manifest(DOCUMENT_TAG)
-    label = f"{DOCUMENT_TAG} of {store.url}"
+    descriptor, data = store.get_manifest(tag)
+    label = f"{tag} of {store.url}"
     manifest = validate(parse_json(data, label), "index-manifest", label)
     annotations = manifest["annotations"]
     document, *others = (Descriptor.from_dict(layer) for layer in manifest["layers"])

@@ -5,7 +5,7 @@ import contextlib
 import os
 import secrets
 import time
-from typing import Dict, Iterator, Set, Tuple
+from typing import Dict, Iterable, Iterator, Set, Tuple
 
 from ..descriptor import parse_json
 from ..errors import NotFound
@@ -15,8 +15,12 @@ from .store import LayoutStore
 from .table import PRIVATE, Entries, tag_of
 
 
-def collect_garbage(store: LayoutStore, grace: float = 86400.0, dry_run: bool = False) -> Tuple[int, int]:
+def collect_garbage(
+    store: LayoutStore, grace: float = 86400.0, dry_run: bool = False, roots: Iterable[str] = ()
+) -> Tuple[int, int]:
     """Remove blobs that no entry of ``index.json`` reaches and that are older than ``grace`` seconds.
+
+    ``roots``: digests of manifests that stay, too, with all that they reach.
 
     The grace protects the blobs of a push that has not written its manifest yet. A referrer without a tag stays only as
     long as its subject. Returns (number of files, bytes) that were, or would be, removed.
@@ -24,7 +28,7 @@ def collect_garbage(store: LayoutStore, grace: float = 86400.0, dry_run: bool = 
     with storage_errors(f"collecting garbage in {store.url}"), store.table.lock():
         before = time.time() - grace
         entries = store.table.entries()
-        keep, kept_entries = _reachable(store, entries)
+        keep, kept_entries = _reachable(store, entries, roots)
         if len(kept_entries) < len(entries) and not dry_run:
             store.table.replace(kept_entries)
         count = size = 0
@@ -39,9 +43,11 @@ def collect_garbage(store: LayoutStore, grace: float = 86400.0, dry_run: bool = 
     return count, size
 
 
-def _reachable(store: LayoutStore, entries: Entries) -> Tuple[Set[str], Entries]:
+def _reachable(store: LayoutStore, entries: Entries, roots: Iterable[str]) -> Tuple[Set[str], Entries]:
     """Digests that the entries reach, and the entries without the referrers of subjects that are gone."""
     keep: Set[str] = set()
+    for root in roots:
+        _mark(store, root, keep)
     kept: Entries = []
     referrers: Entries = []
     for entry in entries:

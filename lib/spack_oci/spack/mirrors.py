@@ -135,6 +135,18 @@ def open_location(
 ) -> ContentStore:
     """The store at a location. ``credentials`` are asked before those of the ``oci`` section, ``further_credentials``
     after these and before the user's files. ``with_mirrors``: read from pull-through mirrors first."""
+    if location.snapshot:
+        from ..index.snapshots import SnapshotStore, unchangeable  # few mirrors are one
+
+        if create:
+            raise unchangeable(location.url)
+        whole = open_location(
+            replace(location, snapshot=""),
+            credentials,
+            further_credentials=further_credentials,
+            with_mirrors=with_mirrors,
+        )
+        return SnapshotStore(whole, location.snapshot)
     if isinstance(location, LayoutDirectory):
         if not create and _may_be_made(location.path):
             raise NotFound(f"{location.url} does not exist yet", remedy="a push creates it")

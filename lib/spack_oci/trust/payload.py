@@ -88,9 +88,11 @@ class Payload:
 
 
 def repository_of(url: str) -> str:
-    """``HOST/NAME`` of a store's URL, which is what cosign and podman call the repository."""
+    """``HOST/NAME`` of a store's URL, which is what cosign and podman call the repository; of a snapshot, that of the
+    cache that it is a part of."""
     scheme, _, place = url.partition("://")
-    return NO_REPOSITORY if scheme == "oci+file" else place
+    host, slash, name = place.partition("/")
+    return NO_REPOSITORY if scheme == "oci+file" else f"{host}{slash}{name.partition(':')[0]}"
 
 
 def parse_payload(data: bytes) -> Payload:

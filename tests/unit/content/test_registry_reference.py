@@ -94,7 +94,6 @@ NO_URLS = [
     "oci://ghcr.io",
     "oci://ghcr.io/",
     "oci://localhost:5000",
-    "oci://ghcr.io/a:tag",
     f"oci://ghcr.io/a@{D}",
     "oci://user:s3cret@ghcr.io/a",
     "oci+file://relative",

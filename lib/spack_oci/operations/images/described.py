@@ -11,6 +11,7 @@ from ...content.interfaces import TagLister
 from ...descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
 from ...index.condemned import PLAN_TAG
 from ...index.publish import DATABASE_TAG, DOCUMENT_TAG
+from ...index.snapshots import SNAPSHOT_PREFIX
 from ...package.documents import labelled_layers
 from ...package.record import Layer, is_package_tag
 from ...util.schemas import validate
@@ -60,9 +61,9 @@ class PlatformImage:
 
 
 def image_tags(store: TagLister) -> Iterator[str]:
-    """The tags that are neither packages nor indexes nor pins nor what belongs to another manifest."""
+    """The tags that are neither packages nor indexes nor pins nor snapshots nor what belongs to another manifest."""
     for tag in store.tags():
-        if tag in (DATABASE_TAG, DOCUMENT_TAG, PLAN_TAG) or tag.startswith(PIN_PREFIX):
+        if tag in (DATABASE_TAG, DOCUMENT_TAG, PLAN_TAG) or tag.startswith((PIN_PREFIX, SNAPSHOT_PREFIX)):
             continue
         if not is_package_tag(tag) and not _REFERRER.match(tag):
             yield tag

@@ -17,6 +17,7 @@ from ...index.publish import (
     read_document,
     read_document_manifest,
 )
+from ...index.snapshots import SNAPSHOT_PREFIX
 from ...package.record import is_package_tag
 
 #: tags that belong to a manifest: signatures, attestations and SBOMs of cosign, and the fallback of the referrers API
@@ -39,6 +40,8 @@ class Contents:
     images: FrozenSet[str] = frozenset()
     #: tags of pins
     pins: FrozenSet[str] = frozenset()
+    #: names of snapshots
+    snapshots: FrozenSet[str] = frozenset()
     #: digest of a manifest -> tags of what is attached to it
     attached: Mapping[str, List[str]] = field(default_factory=dict)
     index: Optional[PackageIndex] = None
@@ -74,6 +77,7 @@ def read_contents(store: RepositoryReader, index_store: Optional[RepositoryReade
     packages: Set[str] = set()
     images: Set[str] = set()
     pins: Set[str] = set()
+    snapshots: Set[str] = set()
     attached: Dict[str, List[str]] = {}
     for tag in store.tags():
         found = _ATTACHED.match(tag)
@@ -83,9 +87,19 @@ def read_contents(store: RepositoryReader, index_store: Optional[RepositoryReade
             packages.add(tag)
         elif tag.startswith(PIN_PREFIX):
             pins.add(tag)
+        elif tag.startswith(SNAPSHOT_PREFIX):
+            snapshots.add(tag[len(SNAPSHOT_PREFIX) :])
         elif tag not in (DATABASE_TAG, DOCUMENT_TAG, PLAN_TAG):
             images.add(tag)
-    return Contents(store.url, frozenset(packages), frozenset(images), frozenset(pins), attached, index)
+    return Contents(
+        store.url,
+        frozenset(packages),
+        frozenset(images),
+        frozenset(pins),
+        frozenset(snapshots),
+        attached,
+        index,
+    )
 
 
 def _read_index(store: RepositoryReader) -> Optional[PackageIndex]:
@@ -128,3 +142,11 @@ def dependencies_of(node: Mapping[str, Any], types: AbstractSet[str] = LINK_RUN)
     ]
     build_spec = node.get("build_spec")
     return [*wanted, build_spec["hash"]] if build_spec else wanted
+
+
+def is_external(index: PackageIndex, dag_hash: str) -> bool:
+    """As far as the index has its node."""
+    try:
+        return bool(index.node(dag_hash).get("external"))
+    except KeyError:
+        return False

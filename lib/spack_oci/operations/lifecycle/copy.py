@@ -20,7 +20,7 @@ from ...index.nodes import node_of_entry
 from ...index.read_package import IndexedPackage
 from ...index.update import IndexUpdate, UpdateSettings, merge_pushed, update_index
 from ...util.progress import Reporter, Silent, Work
-from .contents import ALL_TYPES, LINK_RUN, Contents, closure, read_contents
+from .contents import ALL_TYPES, LINK_RUN, Contents, closure, is_external, read_contents
 
 
 @dataclass(frozen=True)
@@ -183,15 +183,8 @@ def _wanted_packages(found: Contents, selection: Selection) -> Tuple[Set[str], S
     types = ALL_TYPES if selection.build_dependencies else LINK_RUN
     tag_of = {dag_hash: tag for tag, dag_hash in index.tags.items()}
     needed = closure(index, selection.roots, types)
-    missing = {h for h in needed - tag_of.keys() if not _is_external(index, h)}
+    missing = {h for h in needed - tag_of.keys() if not is_external(index, h)}
     return {tag_of[h] for h in needed & tag_of.keys()}, missing
-
-
-def _is_external(index: PackageIndex, dag_hash: str) -> bool:
-    try:
-        return bool(index.node(dag_hash).get("external"))
-    except KeyError:
-        return False
 
 
 def _wanted_images(found: Contents, selection: Selection) -> Set[str]:

@@ -18,6 +18,7 @@ from ...errors import ConfigurationError, ContentError, NotFound, SpackOciError
 from ...index.condemned import Condemned, PrunePlan, read_plan, write_plan
 from ...index.model import PackageIndex
 from ...index.read_package import read_package
+from ...index.snapshots import Snapshot, read_snapshot
 from ...index.update import UpdateSettings, update_index
 from .contents import ALL_TYPES, LINK_RUN, Contents, closure
 from .pins import Pin
@@ -70,15 +71,22 @@ class PlannedPrune:
 
 
 def plan_prune(
-    store: ContentStore, contents: Contents, keep: Keep, pins: Iterable[Pin] = (), now: Optional[float] = None
+    store: ContentStore,
+    contents: Contents,
+    keep: Keep,
+    pins: Iterable[Pin] = (),
+    now: Optional[float] = None,
+    snapshots: Iterable[Snapshot] = (),
 ) -> PlannedPrune:
-    """Raises ConfigurationError where nothing says what to keep, or where the index is missing or not current.
+    """``pins`` and ``snapshots``: those of the cache. Raises ConfigurationError where nothing says what to keep, or
+    where the index is missing or not current.
 
     Age counts from the first prune that saw a package: a registry does not tell when something was pushed.
     """
     now = time.time() if now is None else now
     pinned = {h: f"pinned by {pin.name}" for pin in pins if not pin.is_over(now) for h in pin.hashes}
-    if keep.is_empty and not pinned:
+    held = {h: f"in the snapshot {snapshot.name}" for snapshot in snapshots for h in snapshot.packages}
+    if keep.is_empty and not pinned and not held:
         raise ConfigurationError(
             "nothing says what to keep, so all would be deleted",
             remedy="name lock files or specs (--keep-lock, --keep-specs), an age (--keep-newer-than), or pin packages",
@@ -90,6 +98,7 @@ def plan_prune(
     roots = {
         **_youngest(index, entries.keys(), seen, keep, now),
         **_in_images(store, contents, {e.layer.digest: h for h, e in entries.items()}),
+        **held,
         **dict.fromkeys(keep.named, "named"),
         **dict.fromkeys(keep.locked, "in a lock file"),
         **pinned,
@@ -236,12 +245,14 @@ def delete_condemned(
     contents = read_again()
     index = contents.need_index()
     kept_digests = {entry.manifest.digest for _, entry in index.packages()} | _digests_of(store, contents.images)
+    # one that was made since may have taken a condemned package out of an older index
+    held = held_by_snapshots(read_snapshots(store, contents))
     left: Dict[str, Condemned] = {}
     for number, (tag, condemned) in enumerate(sorted(plan.condemned.items())):
         if now - condemned.since < grace:
             result.waiting.append(tag)
             left[tag] = condemned
-        elif tag in index.tags:
+        elif tag in index.tags or condemned.manifest in held:
             result.reprieved.append(tag)
         else:
             try:
@@ -259,9 +270,19 @@ def delete_condemned(
     if remaining != current.condemned:
         broken = {tag: digest for tag, digest in current.broken.items() if tag not in result.deleted}
         write_plan(store, PrunePlan(remaining, current.seen, broken))
-    if result.deleted:
+    if result.deleted or held & {plan.condemned[tag].manifest for tag in result.reprieved if tag in plan.condemned}:
         update_index(store, settings, compare_digests=False)
     return result
+
+
+def read_snapshots(store: ContentStore, contents: Contents) -> List[Snapshot]:
+    """Three requests each. One that cannot be read is an error: what it holds would be lost."""
+    return [read_snapshot(store, name) for name in sorted(contents.snapshots)]
+
+
+def held_by_snapshots(snapshots: Iterable[Snapshot]) -> Set[str]:
+    """Digests of manifests, also of those that no tag names any more."""
+    return {digest for snapshot in snapshots for digest in snapshot.packages.values()}
 
 
 def _is_refusal(error: SpackOciError) -> bool:

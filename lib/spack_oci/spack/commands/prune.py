@@ -18,7 +18,16 @@ from ...layout.gc import collect_garbage
 from ...operations.lifecycle import pins
 from ...operations.lifecycle.contents import ALL_TYPES, LINK_RUN, Contents, read_contents
 from ...operations.lifecycle.lock_files import hashes_of_lock_file
-from ...operations.lifecycle.prune import Keep, PlannedPrune, PruneResult, condemn, delete_condemned, plan_prune
+from ...operations.lifecycle.prune import (
+    Keep,
+    PlannedPrune,
+    PruneResult,
+    condemn,
+    delete_condemned,
+    held_by_snapshots,
+    plan_prune,
+    read_snapshots,
+)
 from ...registry.probe import deletion_refused
 from ...registry.store import RegistryStore
 from ...util.sizes import format_size
@@ -58,7 +67,8 @@ def plan(args: argparse.Namespace) -> Request:
         last=args.keep_last,
         build_dependencies=args.with_build_dependencies,
     )
-    return Request(mirror, store, plan_prune(store, contents, keep, pins.read_pins(store, contents.pins)), grace)
+    pinned, snapshots = pins.read_pins(store, contents.pins), read_snapshots(store, contents)
+    return Request(mirror, store, plan_prune(store, contents, keep, pinned, snapshots=snapshots), grace)
 
 
 def _open(name: Optional[str]) -> "tuple[spack.mirrors.mirror.Mirror, ContentStore]":
@@ -129,7 +139,8 @@ def execute(request: Request, *, quiet: bool) -> PruneResult:
     )
     freed = 0
     if result.deleted and isinstance(request.store, LayoutStore):
-        freed = collect_garbage(request.store, max(request.grace, 3600.0))[1]
+        held = held_by_snapshots(read_snapshots(request.store, _contents(request.mirror, request.store)))
+        freed = collect_garbage(request.store, max(request.grace, 3600.0), roots=held)[1]
     if not quiet:
         _print_result(request, result, freed)
     return result

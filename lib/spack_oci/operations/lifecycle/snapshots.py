@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Making, listing and removing snapshots: see :mod:`spack_oci.index.snapshots`."""
+
+import re
+from dataclasses import dataclass
+from typing import AbstractSet, Any, Dict, FrozenSet, List, Optional
+
+from ...content import ContentStore
+from ...descriptor import parse_json
+from ...errors import ConfigurationError, DigestMismatch, InvalidContent, NotFound
+from ...index.publish import PACKAGES, SignStatement, publish_document, read_document_manifest, read_signatures
+from ...index.publish import signature_table as table_of
+from ...index.signature_table import SignatureTable
+from ...index.snapshots import SNAPSHOT_PREFIX, subset_of
+from ...util.text import elided
+from .contents import LINK_RUN, Contents, closure, is_external
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z")
+
+
+@dataclass(frozen=True)
+class MadeSnapshot:
+    """``url``: of the mirror that has just this; ``missing``: DAG hashes of what it would need besides."""
+
+    name: str
+    url: str
+    packages: int
+    digest: str
+    missing: FrozenSet[str] = frozenset()
+
+    def to_dict(self) -> Dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "name": self.name,
+            "url": self.url,
+            "packages": self.packages,
+            "digest": self.digest,
+            "missing": sorted(self.missing),
+        }
+
+
+def check_snapshot_name(name: str) -> str:
+    """Raises ConfigurationError."""
+    if not _NAME.match(name):
+        raise ConfigurationError(
+            f"{name!r} cannot be the name of a snapshot",
+            remedy="use up to 100 letters, digits, dots, hyphens and underscores, not a dot or a hyphen first",
+        )
+    return name
+
+
+def make_snapshot(
+    store: ContentStore,
+    contents: Contents,
+    name: str,
+    roots: Optional[AbstractSet[str]] = None,
+    *,
+    types: AbstractSet[str] = LINK_RUN,
+    allow_missing: bool = False,
+    sign: Optional[SignStatement] = None,
+    index_store: Optional[ContentStore] = None,
+) -> MadeSnapshot:
+    """One of that name is replaced. ``roots``: DAG hashes, which are taken with their closure of these types; None: all
+    that the cache has now. ``index_store``: where the index of the cache is, if not with the packages.
+
+    Raises ConfigurationError for a name that is none, and where there is no index; NotFound where the cache lacks what
+    the roots need, unless that is allowed.
+    """
+    check_snapshot_name(name)
+    index = contents.need_index()
+    tag_of = {dag_hash: tag for tag, dag_hash in index.tags.items()}
+    needed = set(tag_of) if roots is None else closure(index, roots, types)
+    missing = frozenset(h for h in needed - tag_of.keys() if not is_external(index, h))
+    if missing and not allow_missing:
+        raise NotFound(
+            f"{contents.url} lacks {len(missing)} packages of the snapshot {name}: "
+            f"{elided([f'/{h[:7]}' for h in sorted(missing)])}",
+            remedy="push them first, or leave them out with --allow-missing",
+        )
+    tags = [tag_of[h] for h in needed & tag_of.keys()]
+    if not tags:
+        raise ConfigurationError(f"the snapshot {name} would have no package", remedy="name specs that are there")
+    signatures = {h: s for h, s in _signatures(index_store or store).items() if h in needed}
+    descriptor = publish_document(store, SNAPSHOT_PREFIX + name, subset_of(index, tags), signatures, sign)
+    return MadeSnapshot(name, f"{contents.url}:{name}", len(tags), descriptor.digest, missing)
+
+
+def _signatures(store: ContentStore) -> SignatureTable:
+    """Those that the index of the cache has; the packages' own are where they are in any case."""
+    try:
+        return table_of(read_signatures(store, read_document_manifest(store)))
+    except (NotFound, InvalidContent, DigestMismatch):
+        return {}
+
+
+def list_snapshots(store: ContentStore) -> List[MadeSnapshot]:
+    """One request each, and the pages of tags. Raises InvalidContent for one that is none."""
+    found = []
+    for tag in sorted(store.tags()):
+        if tag.startswith(SNAPSHOT_PREFIX):
+            descriptor, data = store.get_manifest(tag)
+            annotations = parse_json(data, tag).get("annotations") or {}
+            try:
+                count = int(annotations[PACKAGES])
+            except (KeyError, TypeError, ValueError):
+                raise InvalidContent(
+                    f"{tag} of {store.url} is no snapshot", remedy="somebody else has written it"
+                ) from None
+            name = tag[len(SNAPSHOT_PREFIX) :]
+            found.append(MadeSnapshot(name, f"{store.url}:{name}", count, descriptor.digest))
+    return found
+
+
+def remove_snapshot(store: ContentStore, name: str) -> None:
+    """Its packages stay, until a prune finds that nothing else needs them. Raises NotFound if there is none.
+
+    A registry that deletes no single tags deletes the manifest; an equal one under another name goes with it.
+    """
+    tag = SNAPSHOT_PREFIX + check_snapshot_name(name)
+    try:
+        digest = store.resolve(tag).digest
+    except NotFound:
+        raise NotFound(
+            f"{store.url} has no snapshot {name}", remedy=f"`spack oci snapshots {store.url}` lists them"
+        ) from None
+    same = [s.name for s in list_snapshots(store) if s.digest == digest and s.name != name]
+    if same:
+        store.delete_manifest(tag)
+    else:
+        store.delete_manifest(digest)

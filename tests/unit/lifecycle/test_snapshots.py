@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Snapshots: a mirror that has a part of a cache, as it was."""
+
+import json
+
+import jsonschema
+import pytest
+from spack_oci.errors import ConfigurationError, NotFound
+from spack_oci.index.read import NotModified, fetch_index
+from spack_oci.index.snapshots import SNAPSHOT_PREFIX, SnapshotStore
+from spack_oci.index.update import update_index
+from spack_oci.layout import open_layout
+from spack_oci.layout.gc import collect_garbage
+from spack_oci.operations.check.findings import Level
+from spack_oci.operations.check.verify import verify_cache
+from spack_oci.operations.images.described import image_tags
+from spack_oci.operations.install.fetch import find_package
+from spack_oci.operations.lifecycle.contents import read_contents
+from spack_oci.operations.lifecycle.copy import Selection, compare, execute_copy, plan_copy
+from spack_oci.operations.lifecycle.prune import (
+    Keep,
+    condemn,
+    delete_condemned,
+    held_by_snapshots,
+    plan_prune,
+    read_snapshots,
+)
+from spack_oci.operations.lifecycle.snapshots import list_snapshots, make_snapshot, remove_snapshot
+from spack_oci.reference import LayoutDirectory, Repository, parse_url
+from spack_oci.util.resources import read_schema
+from support.cache_builder import QUICK, chain, node, push_package, tag_of
+from support.memory_store import MemoryStore
+from support.readable_packages import push_readable
+
+
+@pytest.fixture
+def nodes():
+    return chain("p", 3)
+
+
+@pytest.fixture
+def lone():
+    return node("alone")
+
+
+@pytest.fixture
+def store(nodes, lone):
+    return filled(MemoryStore(), nodes, lone)
+
+
+def filled(store, nodes, lone):
+    for number in range(3):
+        push_readable(store, nodes[number:])
+    push_readable(store, [lone])
+    update_index(store, QUICK)
+    return store
+
+
+def snapshot(store, name, *roots, **more):
+    return make_snapshot(store, read_contents(store), name, {n["hash"] for n in roots} or None, **more)
+
+
+def packages(store):
+    return {tag for tag in store.tags() if tag.endswith(".spack") and tag != "index.spack"}
+
+
+def prune(store, now, **keep):
+    contents = read_contents(store)
+    plan = plan_prune(store, contents, Keep(**keep), now=now, snapshots=read_snapshots(store, contents))
+    result = condemn(store, plan, QUICK, now=now)
+    return delete_condemned(store, lambda: read_contents(store), result, QUICK, grace=3600, now=now)
+
+
+def test_a_snapshot_has_what_was_asked_for_and_what_that_needs(store, nodes, lone):
+    made = snapshot(store, "paper", nodes[1])
+    assert made.packages == 2 and made.url == f"{store.url}:paper"
+    view = SnapshotStore(store, "paper")
+    index = fetch_index(view)
+    assert {e.tag for e in index.entries().values()} == {tag_of(n) for n in nodes[1:]} == packages(view)
+    assert json.loads(index.data)["database"]["installs"].keys() == {n["hash"] for n in nodes[1:]}
+    assert find_package(view, tag_of(nodes[1])).dag_hash == nodes[1]["hash"]
+    for absent in (nodes[0], lone):
+        with pytest.raises(NotFound):
+            find_package(view, tag_of(absent))
+    assert not verify_cache(view, read_contents(view), Level.CONTENT).findings
+
+
+def test_without_specs_it_has_all_that_is_there_now(store, lone):
+    assert snapshot(store, "today").packages == 4
+    push_package(store, [node("later")])
+    update_index(store, QUICK)
+    assert len(packages(SnapshotStore(store, "today"))) == 4 and len(packages(store)) == 5
+
+
+def test_it_stays_as_it_was_when_a_package_is_pushed_again(store, nodes, lone):
+    before = store.resolve(tag_of(lone))
+    made = snapshot(store, "paper", lone)
+    push_package(store, [lone], layer=b"built anew")
+    update_index(store, QUICK)
+    view = SnapshotStore(store, "paper")
+    assert find_package(view, tag_of(lone)).manifest.digest == before.digest != store.resolve(tag_of(lone)).digest
+    assert snapshot(store, "paper", lone).digest != made.digest
+
+
+def test_it_costs_few_requests_to_make_and_to_read_however_many_packages_there_are(store, nodes):
+    contents = read_contents(store)
+    store.reset()
+    make_snapshot(store, contents, "all")
+    assert store.requests < 10
+    store.reset()
+    index = fetch_index(SnapshotStore(store, "all"))
+    assert store.requests <= 4
+    store.reset()
+    assert isinstance(fetch_index(SnapshotStore(store, "all"), index.known), NotModified) and store.requests == 1
+
+
+def test_the_same_packages_make_the_same_snapshot(store, nodes):
+    assert snapshot(store, "one", nodes[1]).digest == snapshot(store, "other", nodes[1]).digest
+    remove_snapshot(store, "one")
+    assert [s.name for s in list_snapshots(store)] == ["other"]
+
+
+def test_snapshots_are_listed_and_are_no_images(store, nodes):
+    snapshot(store, "paper", nodes[1])
+    snapshot(store, "Release_1.0")
+    assert [(s.name, s.packages) for s in list_snapshots(store)] == [("Release_1.0", 4), ("paper", 2)]
+    assert not list(image_tags(store)) and not read_contents(store).images
+    document = {"version": 1, "snapshots": [s.to_dict() for s in list_snapshots(store)]}
+    jsonschema.Draft202012Validator(read_schema("commands/snapshots")).validate(document)
+
+
+def test_what_the_cache_lacks_is_an_error_unless_it_is_allowed(store, nodes):
+    store.delete_manifest(tag_of(nodes[2]))
+    update_index(store, QUICK)
+    with pytest.raises(NotFound, match="lacks 1 packages of the snapshot paper"):
+        snapshot(store, "paper", nodes[0])
+    made = snapshot(store, "paper", nodes[0], allow_missing=True)
+    assert made.packages == 2 and made.missing == {nodes[2]["hash"]}
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "a:b", "x" * 101])
+def test_names_that_are_none(store, name):
+    with pytest.raises(ConfigurationError, match="cannot be the name of a snapshot"):
+        snapshot(store, name)
+
+
+def test_a_snapshot_that_is_not_there_is_an_error_and_not_an_empty_mirror(store, lone):
+    view = SnapshotStore(store, "gone")
+    for ask in (fetch_index, read_contents, lambda s: find_package(s, tag_of(lone)), lambda s: list(s.tags())):
+        with pytest.raises(ConfigurationError, match="has no snapshot gone"):
+            ask(view)
+
+
+def test_nothing_is_written_through_a_snapshot(store, lone):
+    snapshot(store, "paper", lone)
+    view = SnapshotStore(store, "paper")
+    with pytest.raises(ConfigurationError, match="is a snapshot, which does not change"):
+        push_package(view, [node("new")])
+    with pytest.raises(ConfigurationError, match="does not change"):
+        view.delete_manifest(tag_of(lone))
+
+
+def test_prune_keeps_what_a_snapshot_has(store, nodes, lone):
+    snapshot(store, "paper", nodes[1])
+    contents = read_contents(store)
+    plan = plan_prune(store, contents, Keep(), snapshots=read_snapshots(store, contents))
+    assert plan.kept[tag_of(nodes[1])] == "in the snapshot paper" and set(plan.doomed) == {
+        tag_of(nodes[0]),
+        tag_of(lone),
+    }
+    for now in (1e9, 1e9 + 4000):
+        prune(store, now)
+    assert packages(store) == {tag_of(n) for n in nodes[1:]} and SNAPSHOT_PREFIX + "paper" in set(store.tags())
+
+
+def test_a_snapshot_that_is_made_in_the_grace_period_saves_what_it_has(store, nodes, lone):
+    contents = read_contents(store)
+    prune(store, 1e9, named=frozenset({nodes[0]["hash"]}))
+    make_snapshot(store, contents, "paper", {lone["hash"]})  # of an index that was read before
+    contents = read_contents(store)
+    plan = plan_prune(store, contents, Keep(named=frozenset({nodes[0]["hash"]})), now=1e9 + 4000)
+    result = condemn(store, plan, QUICK, now=1e9 + 4000)
+    result = delete_condemned(store, lambda: read_contents(store), result, QUICK, grace=3600, now=1e9 + 4000)
+    assert result.reprieved == [tag_of(lone)] and not result.deleted
+    assert lone["hash"] in read_contents(store).index
+
+
+def test_garbage_of_a_layout_keeps_what_only_a_snapshot_names(tmp_path, nodes, lone):
+    layout = filled(open_layout(LayoutDirectory(str(tmp_path / "cache")), create=True), nodes, lone)
+    snapshot(layout, "paper", lone)
+    push_readable(layout, [lone], annotations={"built": "anew"})
+    held = held_by_snapshots(read_snapshots(layout, read_contents(layout)))
+    collect_garbage(layout, grace=-10, roots=held)
+    view = SnapshotStore(layout, "paper")
+    assert not verify_cache(view, read_contents(view), Level.CONTENT).findings
+
+
+def test_a_snapshot_is_copied_as_what_it_has(store, nodes):
+    snapshot(store, "paper", nodes[1])
+    view, there = SnapshotStore(store, "paper"), MemoryStore("oci://elsewhere.example/cache")
+    both = compare(view, there)
+    result = execute_copy(view, there, both.found, plan_copy(both, Selection()), QUICK)
+    assert not result.failed and packages(there) == {tag_of(n) for n in nodes[1:]}
+    assert there.resolve(tag_of(nodes[1])).digest == store.resolve(tag_of(nodes[1])).digest
+
+
+def test_urls_of_snapshots(tmp_path):
+    url = "oci://ghcr.io/org/cache:paper-2026"
+    assert parse_url(url) == Repository("ghcr.io", "org/cache", snapshot="paper-2026") and parse_url(url).url == url
+    assert parse_url("oci+http://localhost:5000/c:s").url == "oci+http://localhost:5000/c:s"
+    assert parse_url("oci://localhost:5000/c").snapshot == ""
+    open_layout(LayoutDirectory(str(tmp_path / "cache")), create=True)
+    url = f"oci+file://{tmp_path}/cache:paper"
+    assert parse_url(url) == LayoutDirectory(str(tmp_path / "cache"), "paper") and parse_url(url).url == url
+    # a directory may have a colon in its name
+    (tmp_path / "cache:old").mkdir()
+    assert parse_url(f"oci+file://{tmp_path}/cache:old") == LayoutDirectory(f"{tmp_path}/cache:old")
+    assert parse_url(f"oci+file://{tmp_path}/new:name") == LayoutDirectory(f"{tmp_path}/new:name")
