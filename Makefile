@@ -9,7 +9,7 @@ JOBS ?= 2
 PARALLEL = -n $(JOBS) --dist loadscope
 BENCHES = $(filter-out %/bench_scale.py,$(wildcard tests/bench/bench_*.py))
 
-.PHONY: bench-scale help demo demo-registry test test-all test-without-spack test-lowest unit registry store spack bench fuzz mutants reliability lint clean
+.PHONY: bench-scale help demo demo-registry test test-all test-without-spack test-lowest unit registry store spack browser bench fuzz mutants reliability lint clean
 
 help:
 	@echo "make demo           push, list and install real packages with a real Spack (without, if none can be had), in .demo"
@@ -19,7 +19,7 @@ help:
 	@echo "                    its programs are run in trees with longer paths, and its files compared with vanilla Spack's"
 	@echo "make test-lowest    those of the library, with the oldest supported dependencies (PYTHON=python3.9)"
 	@echo "make test-without-spack   the demo and the tests of stores, with no way to get a Spack"
-	@echo "make unit | registry | store | spack   one layer of the tests; ARGS is passed to pytest, JOBS is how many processes"
+	@echo "make unit | registry | store | spack | browser   one layer of the tests; ARGS is passed to pytest, JOBS is how many processes"
 	@echo "make bench          measure against Spack's own code"
 	@echo "make bench-scale    measure what an index costs against the number of packages, up to 27,000"
 	@echo "make fuzz           damaged inputs for every parser, MINUTES=60 of them each; ARGS=elf for one of them"
@@ -58,7 +58,7 @@ test-lowest:
 	.test/lowest/bin/python -m pip install --quiet -r tests/lowest-versions.txt pytest hypothesis cryptography pynacl pyjwt referencing
 	.test/lowest/bin/python -m pytest -m "not slow" tests/unit $(ARGS)
 
-unit registry store spack: $(VENV)/installed
+unit registry store spack browser: $(VENV)/installed
 	$(PYTEST) $(PARALLEL) -m "not slow" tests/$@ $(ARGS)
 
 bench-scale: $(VENV)/installed

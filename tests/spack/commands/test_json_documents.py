@@ -36,6 +36,9 @@ def test_documents_of_a_mirror(spack, tmp_path):
     assert document(spack, "show", "show", "cache", "oci-leaf")["mirror"] in mirrors
     assert document(spack, "show-image", "show", "cache", "tools")["mirror"] in mirrors
     assert document(spack, "update-index", "update-index", "cache")["mirror"] in mirrors
+    made = document(spack, "catalog", "catalog", "cache", str(tmp_path / "page"))
+    assert (made["packages"], made["images"], made["mirror"] in mirrors) == (4, 1, True)
+    assert "oci-leaf" in (next((tmp_path / "page").glob("*/rows-0.js"))).read_text()
     document(spack, "doctor", "doctor", "cache")
     exported = document(spack, "export", "export", str(tmp_path / "image"), "oci-leaf@2.0")
     assert exported["image"] == f"oci:{tmp_path / 'image'}:latest"

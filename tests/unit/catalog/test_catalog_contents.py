@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What a page shows of a cache, as values."""
 
+from dataclasses import replace
+
 import pytest
 from spack_oci.catalog.contents import Contents, read_builds, read_images, read_signers
 from spack_oci.errors import Unreachable
 from spack_oci.index.publish import DOCUMENT_TAG
 from spack_oci.index.read import fetch_index
+from spack_oci.index.signature_table import IndexedSignature, SignedPackage, compress_table
 from spack_oci.index.update import update_index
 from support.cache_builder import chain, node, push_image, push_package, sign
 from support.memory_store import MemoryStore
@@ -41,6 +44,16 @@ def test_what_the_index_knows_is_shown(store):
     assert (build.arch, build.license, build.size) == (("linux", "debian12", "x86_64_v3"), "MIT", 5)
     assert build.is_cached and build.is_signed and build.entry.manifest == descriptor
     assert build.entry.relocation["unpacked_size"] == 12
+
+
+def test_signers_and_sboms_are_those_of_the_index(store):
+    push_package(store, [node("p")])
+    update_index(store)
+    key = IndexedSignature("ab12", b"value")
+    table = {node("p")["hash"]: SignedPackage((key,), sbom="sha256:" + "1" * 64)}
+    index = replace(fetch_index(store), signatures=compress_table(table))
+    (build,) = read_builds(index, read_signers(store, index))
+    assert (build.keys, build.sbom, build.is_signed) == (("ab12",), "sha256:" + "1" * 64, True)
 
 
 def test_an_index_without_ours_gives_what_is_in_it(store):

@@ -26,13 +26,16 @@ spackOciCatalog.graph = (() => {
       nodes.set(place, -1);
       edges.push([place, center, found ? found[1] : LINK]);
     }
+    // beyond the direct ones, what is needed to run: compilers and tools of everything would be most of the drawing
+    const needed = async (place) =>
+      ((await table.details(place)).needs || []).filter(([, mask]) => place === center || mask & (LINK | RUN));
     const needs = new Map();
     let layer = [center];
     const seen = new Set(layer);
     for (let level = 0; level < depth && layer.length; level++) {
       const next = [];
       for (const place of layer) {
-        const found = (await table.details(place)).needs || [];
+        const found = await needed(place);
         needs.set(place, found);
         for (const [to] of found) {
           if (seen.has(to)) continue;
@@ -47,7 +50,7 @@ spackOciCatalog.graph = (() => {
       layer = next;
     }
     // of direct ones, only what leads to them; of more, also what leads from one to another
-    if (depth > 1) for (const place of layer) needs.set(place, (await table.details(place)).needs || []);
+    if (depth > 1) for (const place of layer) needs.set(place, await needed(place));
     // the column of a node: the longest way to it, so that every edge leads to the right
     const column = new Map();
     const visit = (place) => {
@@ -64,41 +67,59 @@ spackOciCatalog.graph = (() => {
     return { nodes, edges, hidden };
   }
 
+  // Where everything is: in columns; an edge over several columns has a waypoint in each between, which the edges to one
+  // node share. {at: Map of nodes and waypoints -> [x, y], lines: [[from, waypoint, ..., to], types]}
   function arrange(table, { nodes, edges }) {
     const columns = new Map();
-    for (const [place, column] of nodes) {
-      if (!columns.has(column)) columns.set(column, []);
-      columns.get(column).push(place);
-    }
-    const order = [...columns.keys()].sort((one, other) => one - other);
-    const spot = new Map();
-    const number = () => order.forEach((column) => columns.get(column).forEach((place, at) => spot.set(place, at)));
-    for (const column of order) {
-      columns.get(column).sort((one, other) => table.row(one).name.localeCompare(table.row(other).name, "en"));
-    }
-    number();
-    // two sweeps: nodes move to the middle of what leads to them, which leaves fewer crossings
-    for (let sweep = 0; sweep < 2; sweep++) {
-      for (const column of order) {
-        if (column <= 0) continue;
-        const middle = (place) => {
-          const users = edges.filter(([, to]) => to === place).map(([from]) => spot.get(from));
-          return users.length ? users.reduce((sum, at) => sum + at, 0) / users.length : 0;
-        };
-        const weights = new Map(columns.get(column).map((place) => [place, middle(place)]));
-        columns.get(column).sort((one, other) => weights.get(one) - weights.get(other));
-        number();
+    const place = (spot, column) => {
+      if (!columns.has(column)) columns.set(column, new Set());
+      columns.get(column).add(spot);
+    };
+    for (const [node, column] of nodes) place(node, column);
+    const lines = edges.map(([from, to, mask]) => {
+      const way = [from];
+      for (let column = nodes.get(from) + 1; column < nodes.get(to); column++) {
+        way.push(`${to}@${column}`);
+        place(way[way.length - 1], column);
       }
-    }
-    const tallest = Math.max(...order.map((column) => columns.get(column).length));
-    const height = tallest * (HEIGHT + GAP_Y) - GAP_Y;
+      return [[...way, to], mask];
+    });
+    const order = [...columns.keys()].sort((one, other) => one - other);
+    const name = (spot) => table.row(parseInt(spot, 10)).name;
+    for (const column of order) columns.set(column, [...columns.get(column)].sort((one, other) => name(one).localeCompare(name(other), "en")));
+    untangle(columns, order, lines);
+    const tall = (spot) => (typeof spot === "string" ? 6 : HEIGHT) + GAP_Y;
+    const total = (column) => columns.get(column).reduce((sum, spot) => sum + tall(spot), -GAP_Y);
+    const height = Math.max(...order.map(total));
     const at = new Map();
     order.forEach((column, across) => {
-      const places = columns.get(column);
-      const top = (height - places.length * (HEIGHT + GAP_Y) + GAP_Y) / 2;
-      places.forEach((place, down) => at.set(place, [across * (WIDTH + GAP_X), top + down * (HEIGHT + GAP_Y)]));
+      let y = (height - total(column)) / 2;
+      for (const spot of columns.get(column)) {
+        at.set(spot, [across * (WIDTH + GAP_X), y]);
+        y += tall(spot);
+      }
     });
-    return { at, width: order.length * (WIDTH + GAP_X) - GAP_X, height };
+    return { at, lines, width: order.length * (WIDTH + GAP_X) - GAP_X, height };
+  }
+
+  // some sweeps: what is in a column moves to the middle of what leads to it, which leaves fewer crossings
+  function untangle(columns, order, lines) {
+    const users = new Map();
+    for (const [way] of lines) {
+      way.slice(1).forEach((spot, at) => users.set(spot, [...(users.get(spot) || []), way[at]]));
+    }
+    for (let sweep = 0; sweep < 4; sweep++) {
+      const spots = new Map();
+      for (const column of order) {
+        const middle = (spot) => {
+          const found = (users.get(spot) || []).filter((user) => spots.has(user));
+          return found.length ? found.reduce((sum, user) => sum + spots.get(user), 0) / found.length : 0;
+        };
+        const weights = new Map(columns.get(column).map((spot) => [spot, middle(spot)]));
+        columns.get(column).sort((one, other) => weights.get(one) - weights.get(other));
+        columns.get(column).forEach((spot, at, all) => spots.set(spot, at / all.length));
+      }
+    }
   }
 
   function shorten(text, most) {
@@ -121,20 +142,27 @@ spackOciCatalog.graph = (() => {
 
   async function draw(table, center, depth) {
     const found = await gather(table, center, depth);
-    const { at, width, height } = arrange(table, found);
+    const { at, lines, width, height } = arrange(table, found);
     const row = table.row(center);
-    const lines = found.edges.map(([from, to, mask]) => {
-      const [x1, y1] = at.get(from);
-      const [x2, y2] = at.get(to);
-      const [start, end, bend] = [x1 + WIDTH, x2, GAP_X / 2];
-      const d = `M${start} ${y1 + HEIGHT / 2}C${start + bend} ${y1 + HEIGHT / 2} ${end - bend} ${y2 + HEIGHT / 2} ${end} ${y2 + HEIGHT / 2}`;
+    const curve = ([x1, y1], [x2, y2]) => `C${x1 + GAP_X / 2} ${y1} ${x2 - GAP_X / 2} ${y2} ${x2} ${y2}`;
+    const paths = lines.map(([way, mask]) => {
+      let here = [at.get(way[0])[0] + WIDTH, at.get(way[0])[1] + HEIGHT / 2];
+      let d = `M${here.join(" ")}`;
+      for (const spot of way.slice(1)) {
+        const [x, y] = at.get(spot);
+        const isWaypoint = typeof spot === "string";
+        d += curve(here, [x, isWaypoint ? y + 3 : y + HEIGHT / 2]);
+        here = [x + WIDTH, y + 3];
+        if (isWaypoint) d += `H${here[0]}`;
+      }
       return svg("path", { d, class: mask & (LINK | RUN) ? "edge" : "edge build" });
     });
+    const boxes = [...found.nodes.keys()].sort((one, other) => at.get(one)[0] - at.get(other)[0] || at.get(one)[1] - at.get(other)[1]);
     const drawing = svg("svg",
       { viewBox: `-4 -4 ${width + 8} ${height + 8}`, width: width + 8, height: height + 8, role: "group",
         "aria-label": `Dependencies and dependents of ${row.name}` },
-      svg("g", { "aria-hidden": "true" }, lines),
-      [...at].map(([place, spot]) => node(table, place, spot, place === center)));
+      svg("g", { "aria-hidden": "true" }, paths),
+      boxes.map((place) => node(table, place, at.get(place), place === center)));
     const notes = [];
     if (found.hidden.dependents > 0) notes.push(`${counted(found.hidden.dependents, "more dependent")} not drawn`);
     if (found.hidden.needs > 0) notes.push(`${found.hidden.needs} more dependencies not drawn`);
@@ -146,7 +174,7 @@ spackOciCatalog.graph = (() => {
     const frame = el("div", { class: "graph", tabindex: "0", role: "region", "aria-label": "Drawing of the dependencies" });
     const note = el("p", { class: "hint" });
     const depth = el("select", { id: "depth", onchange: update },
-      [["1", "direct"], ["2", "two steps"], ["3", "three steps"], ["99", "all"]].map(([value, label]) => el("option", { value }, label)));
+      [["1", "direct"], ["2", "two steps"], ["3", "three steps"], ["99", "all to run it"]].map(([value, label]) => el("option", { value }, label)));
     async function update() {
       const { drawing, note: text, center: middle } = await draw(table, center, Number(depth.value));
       frame.replaceChildren(drawing);
