@@ -168,8 +168,17 @@ class ResponseError(SpackOciError):
         self.retry_after = retry_after
 
 
+#: the end of :func:`how_to_log_in`, which programs without Spack leave out
+WITH_SPACK_MIRROR_SET = ", or give the mirror credentials with `spack mirror set`"
+
+
+def how_to_log_in(host: str = "HOST") -> str:
+    """What whoever has shown no credentials can do."""
+    return f"log in with `spack oci login {host}`{WITH_SPACK_MIRROR_SET}"
+
+
 class Unauthorized(ResponseError):
-    default_remedy = "log in with `spack oci login HOST`, or give the mirror credentials with `spack mirror set`"
+    default_remedy = how_to_log_in()
 
 
 class Forbidden(ResponseError):

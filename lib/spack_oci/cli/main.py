@@ -291,6 +291,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
 
 def _failed(failure: Exception, command: str) -> int:
     from ..errors import (
+        WITH_SPACK_MIRROR_SET,
         ConfigurationError,
         InvalidReference,
         InvalidSpec,
@@ -307,7 +308,7 @@ def _failed(failure: Exception, command: str) -> int:
         failure = OutOfMemory(f"spack-oci {command}: there is not enough memory")
     if not isinstance(failure, SpackOciError):
         raise failure
-    error(str(failure).replace("`spack oci ", "`spack-oci "))
+    error(str(failure).replace(WITH_SPACK_MIRROR_SET, "").replace("`spack oci ", "`spack-oci "))
     if isinstance(failure, (ConfigurationError, InvalidReference, InvalidSpec)):
         return 2
     if isinstance(failure, SelectionError):

@@ -6,7 +6,7 @@ import urllib.parse
 import weakref
 from typing import Callable, Container, Dict, Iterable, Mapping, Optional, Set, Tuple
 
-from ..errors import Forbidden, ResponseError, SpackOciError, Unauthorized, UnexpectedResponse
+from ..errors import Forbidden, ResponseError, SpackOciError, Unauthorized, UnexpectedResponse, how_to_log_in
 from ..reference import Repository
 from .auth.authorizer import NO_AUTH, AuthHeader, Authorizer
 from .auth.refusals import remedy_of_refusal
@@ -192,11 +192,8 @@ class RegistryClient:
         error = error_from_response(response, action, identity, self.authorizer.secrets())
         is_anonymous = identity and self.authorizer.credentials is None
         if is_anonymous and isinstance(error, ResponseError):
-            host = self.repository.host
             problem = next((p for p in self.authorizer.problems if p.remedy), None)
-            error.remedy = (problem and problem.remedy) or (
-                f"log in with `spack oci login {host}`, or give the mirror credentials with `spack mirror set`"
-            )
+            error.remedy = (problem and problem.remedy) or how_to_log_in(self.repository.host)
         elif isinstance(error, ResponseError) and (error.retry_after or 0) > self.settings.retry.max_retry_after:
             error.remedy = "try again then, or allow longer waits: " + set_command(
                 self.repository.host, f"max_retry_after:{error.retry_after:.0f}"

@@ -56,7 +56,8 @@ class Check:
 def probe_repository(store: RegistryStore, push: Optional[bool] = None) -> List[Check]:
     """All checks, in the order in which they build on one another.
 
-    ``push``: the mirror is meant to be pushed to, so not being allowed to is a failure; None: if there are credentials.
+    ``push``: whether the mirror is meant to be pushed to; if it is, not being allowed to is a failure. None: nobody
+    said so, and who has credentials is told: those of most people are for pulling.
     Never raises an error of ours: that is what a check reports.
     """
     checks = _connection(store)
@@ -66,7 +67,9 @@ def probe_repository(store: RegistryStore, push: Optional[bool] = None) -> List[
     if credentials.status == FAIL:
         return [*checks, credentials]
     if push is None:
-        push = store.client.authorizer.credentials is not None
+        refused = WARN if store.client.authorizer.credentials else OK
+    else:
+        refused = FAIL if push else OK
     sample, allowed = _Sample(store), _Allowed()
     try:  # the first request
         checks.append(_clock(store))
@@ -76,13 +79,13 @@ def probe_repository(store: RegistryStore, push: Optional[bool] = None) -> List[
         checks.append(Check("clock", FAIL, str(e)))
     checks.append(_guarded("tags", lambda: _tags(sample, allowed)))
     checks.append(credentials)
-    tried = _uploads(store, push, allowed)
+    tried = _uploads(store, refused, allowed)
     tried.append(_guarded("mount", lambda: _mount(store, sample)))
     tried.append(_guarded("ranges", lambda: _ranges(store, sample, allowed)))
     tried.append(_guarded("referrers", lambda: _referrers(store)))
     tried.append(_guarded("delete", lambda: _delete(store, allowed)))
     # after what it may have to be told from
-    return [*checks, _guarded("scopes", lambda: _scopes(store, push, allowed)), *tried]
+    return [*checks, _guarded("scopes", lambda: _scopes(store, refused, allowed)), *tried]
 
 
 def _guarded(name: str, check: Callable[[], Check]) -> Check:
@@ -179,25 +182,27 @@ class _Allowed(Dict[str, bool]):
         return f"the registry {' and '.join(said) or 'did not tell what is allowed'}"
 
 
-def _scopes(store: RegistryStore, push: bool, allowed: _Allowed) -> Check:
-    """What a token that was asked for everything really carries: by itself, by its server, or by what could be done."""
+def _scopes(store: RegistryStore, no_push: str, allowed: _Allowed) -> Check:
+    """What a token that was asked for everything really carries: by itself, by its server, or by what could be done.
+
+    ``no_push``: the status if it may only be pulled.
+    """
     name = store.repository.name
-    needed = {"pull", "push"} if push else {"pull"}
     grant = store.client.authorizer.known_grant(store.client.scopes(*_ACTIONS))
     actions, said = token_actions(grant.token, name), "the token carries"
     if actions is None:
         actions, said = scope_actions(grant.scope, name), "the token server says that it granted"
     if actions is not None:
-        carried = ", ".join(a for a in _ACTIONS if a in actions or "*" in actions) or "nothing"
-        enough = "*" in actions or needed <= actions
-        return Check("scopes", OK if enough else FAIL, f"{said} {carried} for {name}")
+        granted = [a for a in _ACTIONS if a in actions or "*" in actions]
+        status = FAIL if "pull" not in granted else OK if "push" in granted else no_push
+        return Check("scopes", status, f"{said} {', '.join(granted) or 'nothing'} for {name}")
     if grant.token:
         kind = "what the token carries cannot be read"
     else:
         kind = "user and password go with every request" if grant.header else "the registry asks for nothing"
         kind = f"no tokens: {kind}"
-    refused = any(allowed.get(action) is False for action in needed)
-    return Check("scopes", FAIL if refused else OK, f"{kind}; {allowed}")
+    status = FAIL if allowed.get("pull") is False else no_push if allowed.get("push") is False else OK
+    return Check("scopes", status, f"{kind}; {allowed}")
 
 
 def scope_actions(scope: str, repository: str) -> Optional[FrozenSet[str]]:
@@ -229,13 +234,13 @@ def token_actions(token: str, repository: str) -> Optional[FrozenSet[str]]:
 # -- what we may do ----------------------------------------------------------------------------------------------------
 
 
-def _uploads(store: RegistryStore, push: bool, allowed: _Allowed) -> List[Check]:
-    """Open an upload, send a piece, cancel."""
+def _uploads(store: RegistryStore, refused: str, allowed: _Allowed) -> List[Check]:
+    """Open an upload, send a piece, cancel. ``refused``: the status if that is not allowed."""
     try:
         session = store.uploader.start(NOWHERE)
     except (Unauthorized, Forbidden) as e:
         allowed["push"] = False
-        return [Check("push", FAIL if push else OK, f"not allowed: {e if push else e.message}")]
+        return [Check("push", refused, f"not allowed: {e.message if refused == OK else e}")]
     except SpackOciError as e:
         return [Check("push", FAIL, str(e))]
     allowed["push"] = True

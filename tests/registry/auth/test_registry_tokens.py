@@ -64,7 +64,7 @@ def test_who_may_only_pull(servers):
     assert read_blob(store, descriptor) == CONTENT
     with pytest.raises(Unauthorized, match="puller's file") as error:
         store.put_blob(Descriptor.of(b"x", OCI_LAYER), BytesSource(b"x"))
-    assert "do not allow this" in str(error.value)
+    assert "the token is good, but may only read" in str(error.value)
 
 
 def test_nobody(servers):
@@ -77,6 +77,10 @@ def test_wrong_password(servers):
     with pytest.raises(Unauthorized, match="token server") as error:
         store_as(servers, "pusher", credentials=wrong).has_blob(Descriptor.of(CONTENT, OCI_LAYER).digest)
     assert "not-it-at-all" not in str(error.value)
+    host = store_as(servers, "").repository.host
+    assert f"has expired: correct it where it comes from, or store another one with `spack oci login {host}`" in str(
+        error.value
+    )
 
 
 def test_identity_token(servers):
