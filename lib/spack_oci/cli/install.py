@@ -14,7 +14,7 @@ from ..store.layout import DATABASE_DIRECTORY
 from ..store.source import Source, label
 from ..store.store import Store
 from ..util.sizes import format_size
-from ..util.text import counted
+from ..util.text import counted, table
 from . import settings
 from .activate import write_scripts
 from .caches import read_source
@@ -103,9 +103,13 @@ def _print_plan(planned: InstallPlan, as_json: bool) -> int:
             }
         )
         return 0
-    for node in planned.missing:
-        known = planned.sizes.get(node["hash"])
-        print(f"{label(node)}  {format_size(known) if known else '?'}  {planned.prefixes[node['hash']]}")
+    known = [planned.sizes.get(node["hash"]) for node in planned.missing]
+    rows = [
+        (label(node), format_size(size) if size else "?", planned.prefixes[node["hash"]])
+        for node, size in zip(planned.missing, known)
+    ]
+    for line in table(rows):
+        print(line)
     total = f", {format_size(planned.size)} to fetch" if planned.size else ""
     info(f"{counted(len(planned.missing), 'package')} to install{total}; {len(planned.installed)} installed already")
     return 0

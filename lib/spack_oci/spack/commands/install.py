@@ -150,7 +150,7 @@ def print_outcome(planned: Plan, outcomes: Sequence[InstallOutcome], verb: str) 
         text += f", {len(planned.installed)} installed before"
     if failed or rest:
         text += f"; {failed} failed, {rest} not tried"
-    print(text, file=sys.stderr if failed else sys.stdout)
+    tty.info(text, stream=sys.stderr if failed else sys.stdout)
 
 
 def print_failures(outcomes: Sequence[InstallOutcome], done: str) -> None:

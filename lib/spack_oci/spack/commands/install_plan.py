@@ -2,6 +2,7 @@
 """What `spack oci install` and `spack oci fetch` would do: which packages, how large, from what is known already."""
 
 import contextlib
+import difflib
 import sys
 from dataclasses import dataclass, field, replace
 from typing import Any, Dict, FrozenSet, List, Sequence
@@ -9,12 +10,13 @@ from typing import Any, Dict, FrozenSet, List, Sequence
 import spack.cmd
 import spack.environment
 import spack.llnl.util.tty as tty
+import spack.repo
 import spack.spec
 
-from ...errors import ConfigurationError, StorageError
+from ...errors import ConfigurationError, InvalidSpec, StorageError
 from ...index.index_cache import IndexCache
 from ...util.sizes import format_size
-from ...util.text import counted, elided
+from ...util.text import counted, elided, table
 from .. import fetching, mirrors, packages
 
 
@@ -65,6 +67,7 @@ def concretized_roots(
                 "there is nothing to install: no spec is given and no environment is active",
                 remedy="name a spec, or activate an environment with `spack env activate`",
             )
+        _check_names(words)
         return spack.cmd.parse_specs(words, concretize=True)
     with environment.write_transaction():
         for spec in spack.cmd.parse_specs(words) if add else ():
@@ -80,6 +83,21 @@ def concretized_roots(
             remedy="add it with `spack add`, or leave the environment with `spack env deactivate`",
         )
     return roots
+
+
+def _check_names(words: Sequence[str]) -> None:
+    """Raises InvalidSpec for a name that no repository has; Spack says only that it "does not exist"."""
+    path = spack.repo.PATH
+    for spec in spack.cmd.parse_specs(words):
+        for part in spec.traverse() if not spec.concrete else ():
+            if part.name and not path.exists(part.name) and not path.is_virtual(part.name):
+                near = difflib.get_close_matches(part.name, path.all_package_names(include_virtuals=True), 3, 0.8)
+                raise InvalidSpec(
+                    f"no package repository has {part.name}",
+                    remedy=f"did you mean {' or '.join(near)}?"
+                    if near
+                    else "`spack repo list` shows those that are known here, `spack repo add` adds the one that has it",
+                )
 
 
 def plan(roots: Sequence["spack.spec.Spec"], wanted: Wanted = ALL) -> Plan:
@@ -148,9 +166,13 @@ def _size_in_indexes(cache: IndexCache, urls: Sequence[str], dag_hash: str) -> i
 
 
 def print_plan(planned: Plan) -> None:
-    for spec in planned.missing:
-        known = planned.sizes.get(spec.dag_hash())
-        print(f"{packages.label(spec)}  {format_size(known) if known else '?'}  {spec.prefix}")
+    known = [planned.sizes.get(spec.dag_hash()) for spec in planned.missing]
+    rows = [
+        (packages.label(spec), format_size(size) if size else "?", str(spec.prefix))
+        for spec, size in zip(planned.missing, known)
+    ]
+    for line in table(rows):
+        print(line)
     total = f", {format_size(planned.size)} to fetch" if planned.size else ""
     tty.info(
         f"{counted(len(planned.missing), 'package')} to install{total}; {len(planned.installed)} installed already"

@@ -2,12 +2,13 @@
 """`spack oci list`: what mirrors have, shown as `spack find` shows installed packages."""
 
 import argparse
+import difflib
 import functools
 import os
 import sys
 import tempfile
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 import spack.binary_distribution
 import spack.cmd
@@ -26,7 +27,7 @@ from ...operations.images.described import image_tags
 from ...reference import image_name
 from ...util.documents import print_json
 from ...util.sizes import format_size
-from ...util.text import counted, table
+from ...util.text import counted, elided, table
 from .. import compat, mirror_arguments, mirrors
 from ..fetching import fetching_index_cache
 
@@ -80,7 +81,22 @@ def _nothing_found(
         elsewhere = sum(len(matching(mirror, index, wanted, True)) for mirror, index in loaded)
         if elsewhere:
             return f"{label} for this platform and operating system; --allarch shows {elsewhere} for others"
-    return f"{label} in {', '.join(mirror.fetch_url for mirror, _ in loaded)}"
+    there = f"{label} in {', '.join(mirror.fetch_url for mirror, _ in loaded)}"
+    similar = _similar(loaded, wanted)
+    return f"{there}: it has {elided(similar)}" if similar else there
+
+
+def _similar(loaded: "Loaded", wanted: Sequence["spack.spec.Spec"]) -> List[str]:
+    """What there is of the packages that constraints name, else of those whose names are nearly theirs."""
+    # what was loaded is of the names in the constraints
+    everything = indexes([mirror for mirror, _ in loaded])
+    every = [p.spec for mirror, index in everything for p in matching(mirror, index, (), True)]
+    names = {spec.name for spec in every}
+    meant: Set[str] = set()
+    for constraint in wanted:
+        near = difflib.get_close_matches(constraint.name or "", names, 3, 0.8)
+        meant.update([constraint.name] if constraint.name in names else near)
+    return sorted({f"{spec.name}@{spec.version}" for spec in every if spec.name in meant})
 
 
 def list_images(mirror_name: Optional[str], as_json: bool) -> int:
