@@ -9,7 +9,7 @@ JOBS ?= 2
 PARALLEL = -n $(JOBS) --dist loadscope
 BENCHES = $(filter-out %/bench_scale.py,$(wildcard tests/bench/bench_*.py))
 
-.PHONY: bench-scale help demo demo-registry test test-all test-without-spack test-lowest unit registry store spack browser bench fuzz mutants reliability lint clean
+.PHONY: tutorial bench-scale help demo demo-registry test test-all test-without-spack test-lowest unit registry store spack browser bench fuzz mutants reliability lint clean
 
 help:
 	@echo "make demo           push, list and install real packages with a real Spack (without, if none can be had), in .demo"
@@ -25,6 +25,7 @@ help:
 	@echo "make fuzz           damaged inputs for every parser, MINUTES=60 of them each; ARGS=elf for one of them"
 	@echo "make mutants        remove each guard in turn: some test has to notice"
 	@echo "make reliability  write the table of faults into docs/reliability.md"
+	@echo "make tutorial       execute docs/tutorial.md, and write what its commands print into it"
 	@echo "make lint           ruff and mypy"
 	@echo "make clean          remove everything that these made"
 
@@ -72,6 +73,9 @@ mutants: $(VENV)/installed
 
 reliability: $(VENV)/installed
 	$(VENV)/bin/python tests/faults/report.py
+
+tutorial: $(VENV)/installed
+	$(VENV)/bin/python tests/trial/run.py --write $(ARGS)
 
 MINUTES ?= 1
 fuzz: $(VENV)/installed

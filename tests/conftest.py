@@ -25,8 +25,9 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     for item in items:
         layer = Path(item.path).resolve().relative_to(HERE).parts[0]
-        if layer in ("registry", "spack"):
-            item.add_marker(getattr(pytest.mark, layer))
+        for needed in ("registry", "spack") if layer == "trial" else (layer,):
+            if needed in ("registry", "spack"):
+                item.add_marker(getattr(pytest.mark, needed))
     if not config.getoption("--all-spacks"):
         repeated = [item for item in items if _is_repetition(item)]
         config.hook.pytest_deselected(items=repeated)

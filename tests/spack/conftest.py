@@ -5,7 +5,6 @@ The test packages are built once a version, by vanilla Spack; everybody pushes f
 """
 
 import itertools
-import os
 import shutil
 from pathlib import Path
 
@@ -13,20 +12,8 @@ import pytest
 from support import spack_instance
 from support.caches import http_cache, layout_cache, tls_cache
 from support.docker_registry import PASSWORD, USER, docker_registry
-from support.spack_instance import SpackInstance, Unavailable
-
-#: long enough for every tree that a test installs into, as Spack's documentation advises for build caches
-PADDED_LENGTH = 160
-
-
-def obtain(function, *arguments):
-    """What ``function`` returns; when it cannot be had: skip, or fail where Spack is required."""
-    try:
-        return function(*arguments)
-    except Unavailable as e:
-        if os.environ.get("SPACK_OCI_REQUIRE_SPACK") == "1":
-            pytest.fail(f"SPACK_OCI_REQUIRE_SPACK=1, and {e}")
-        pytest.skip(f"no Spack: {e}")
+from support.obtain import PADDED_LENGTH, obtain
+from support.spack_instance import SpackInstance
 
 
 @pytest.fixture(scope="session", params=list(spack_instance.VERSIONS))
