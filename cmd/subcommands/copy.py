@@ -12,18 +12,20 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         aliases=["sync"],
         help="copy packages and images from one mirror to another",
         description="Copy packages with all that they need to run, images, signatures and SBOMs between any two "
-        "registries and layout directories. Digests stay the same; what is there is not sent again; the index of the "
-        "destination gets what was copied and keeps what it has.",
+        "registries, layout directories and bundles (*.tar). Digests stay the same; what is there is not sent again; "
+        "the index of the destination gets what was copied and keeps what it has.",
         **examples(
             "spack oci copy team oci://ghcr.io/org/cache       # everything",
             "spack oci copy team ./usb-stick hdf5 /abcdefg     # two packages and what they need",
             "spack oci copy --lock spack.lock team release     # what an environment has",
+            "spack oci copy team cache.tar hdf5                # into one file, as `spack-oci pack` makes it",
+            "spack oci copy cache.tar team",
             "spack oci copy --tag tools team release           # an image",
             "spack oci copy --delete team backup               # and remove what team has not",
         ),
     )
-    parser.add_argument("source", metavar="FROM", help=MIRROR_HELP)
-    parser.add_argument("destination", metavar="TO", help=MIRROR_HELP)
+    parser.add_argument("source", metavar="FROM", help=f"{MIRROR_HELP}, or a bundle (*.tar)")
+    parser.add_argument("destination", metavar="TO", help="the same")
     parser.add_argument("specs", nargs="*", metavar="SPEC", help="default: everything")
     parser.add_argument(
         "--lock", metavar="FILE", action="append", default=[], help="copy what this spack.lock has; may be repeated"
@@ -47,8 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def copy(args: argparse.Namespace) -> int:
     from spack_oci.spack.commands import copy as command
 
-    with messages_apart(args.json):
-        request = command.plan(args)
+    with messages_apart(args.json), command.requested(args) as request:
         if args.dry_run:
             if not args.json:
                 command.print_plan(request.plan)

@@ -3,7 +3,6 @@
 
 import functools
 import os
-import tempfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
@@ -13,7 +12,6 @@ from ..errors import ConfigurationError, NotFound
 from ..index.index_cache import CachedIndex, IndexCache, load_index
 from ..reference import LayoutDirectory, Location, parse_url
 from ..store.source import Source, is_plain_node
-from ..util.files import storage_errors
 from ..util.text import elided
 from . import settings
 from .output import reporter, warn
@@ -42,17 +40,9 @@ def location_of(word: str) -> Location:
 @functools.lru_cache(None)
 def _unpacked(path: str) -> str:
     """The layout of a bundle, in a directory that goes with this process."""
-    from ..layout.bundle import unpack_bundle
+    from ..operations.lifecycle.bundles import unpacked
 
-    with storage_errors(f"unpacking {path}"):
-        os.makedirs(settings.read().cache_root, exist_ok=True)
-        directory = tempfile.TemporaryDirectory(prefix="bundle-", dir=settings.read().cache_root)
-    _bundles.append(directory)
-    unpack_bundle(path, directory.name)
-    return directory.name
-
-
-_bundles: List["tempfile.TemporaryDirectory[str]"] = []
+    return unpacked(path, settings.read().cache_root)
 
 
 @functools.lru_cache(None)

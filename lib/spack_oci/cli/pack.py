@@ -3,7 +3,6 @@
 
 import argparse
 import os
-import tempfile
 from typing import Any
 
 from ..commandline.common import messages_apart, print_json
@@ -11,12 +10,10 @@ from ..content.interfaces import MissingStore
 from ..errors import ConfigurationError, NotFound
 from ..index.update import UpdateSettings
 from ..layout import open_layout
-from ..layout.gc import collect_garbage
-from ..operations.images.image_files import write_layout_archive
+from ..operations.lifecycle.bundles import BundleWriter
 from ..operations.lifecycle.copy import CopyPlan, CopyResult, Selection, compare, execute_copy, plan_copy
 from ..reference import LayoutDirectory
 from ..store.database import Records
-from ..util.files import storage_errors
 from ..util.sizes import format_size
 from ..util.text import by_cause, counted, elided
 from . import settings
@@ -33,15 +30,10 @@ def pack(args: argparse.Namespace) -> int:
         if not roots:
             raise ConfigurationError("there is nothing to pack: no spec is given", remedy="name a spec or a spack.lock")
         if destination.endswith(".tar"):
-            if os.path.isdir(destination):
-                raise ConfigurationError(f"{destination} is a directory", remedy="name a file that ends in .tar")
-            with storage_errors(f"writing {destination}"):
-                os.makedirs(os.path.dirname(destination), exist_ok=True)
-                with tempfile.TemporaryDirectory(prefix=".spack-oci-", dir=os.path.dirname(destination)) as directory:
-                    plan, result = _copy(args, roots, directory)
-                    if not args.dry_run and not result.failed:
-                        collect_garbage(open_layout(LayoutDirectory(directory)), grace=0)
-                        write_layout_archive(directory, destination)
+            with BundleWriter(destination) as bundle:
+                plan, result = _copy(args, roots, bundle.directory)
+                if not args.dry_run and not result.failed:
+                    bundle.write()
         else:
             plan, result = _copy(args, roots, destination)
     return _tell(args, plan, result, destination)

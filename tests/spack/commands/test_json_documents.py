@@ -57,3 +57,20 @@ def test_documents_of_installs(spack, destination):
     document(consumer, "install", "fetch", *words)
     done = document(consumer, "install", "install", *words)
     assert {p["status"] for p in done["packages"]} == {"installed"} and all(p["mirror"] for p in done["packages"])
+
+
+def test_documents_of_the_life_of_a_cache(spack, tmp_path):
+    spack.run("oci", "push", "--update-index", "cache", "oci-app")
+    copied = ("copy", "cache", f"{tmp_path}/bundle.tar", "oci-app")
+    assert document(spack, "copy-plan", *copied, "--dry-run")["packages"]
+    assert document(spack, "copy", *copied)["index"]["added"] == 3
+    # there and back: a bundle is read as any other cache
+    assert document(spack, "copy-plan", *copied, "--dry-run")["packages"] == []
+    assert document(spack, "copy", "copy", f"{tmp_path}/bundle.tar", f"{tmp_path}/directory/")["index"]["added"] == 3
+    assert document(spack, "verify", "verify", f"{tmp_path}/directory/")["total"] == 3
+    assert document(spack, "repair", "repair", "cache")["remaining"] == []
+    assert document(spack, "du", "du", "cache")["packages"]["builds"] == 4
+    spack.run("oci", "pin", "cache", "release", "oci-app")
+    assert document(spack, "pins", "pins", "cache")["pins"][0]["name"] == "release"
+    assert document(spack, "prune-plan", "prune", "--dry-run", "cache")["doomed"]
+    assert document(spack, "prune", "prune", "cache")["condemned"]

@@ -2,8 +2,10 @@
 """`spack oci copy`: from one mirror to another."""
 
 import argparse
-from dataclasses import dataclass
-from typing import FrozenSet, Optional
+import contextlib
+import os
+from dataclasses import dataclass, replace
+from typing import FrozenSet, Iterator, Optional
 
 import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
@@ -12,29 +14,55 @@ from ...content import ContentStore, MissingStore
 from ...content.interfaces import RepositoryReader
 from ...content.platform import Platform
 from ...errors import NotFound
+from ...operations.lifecycle.bundles import BundleWriter, is_bundle, unpacked
 from ...operations.lifecycle.contents import ALL_TYPES, LINK_RUN, Contents
 from ...operations.lifecycle.copy import CopyPlan, CopyResult, Selection, compare, execute_copy, plan_copy
 from ...operations.lifecycle.lock_files import hashes_of_lock_file
+from ...reference import LayoutDirectory
 from ...util.sizes import format_size
 from ...util.text import by_cause, counted, elided
-from .. import indexes, mirror_arguments, mirrors
+from .. import compat, indexes, mirror_arguments, mirrors, settings
 from ..output import reporter
 from .select import hashes_matching
 
 
 @dataclass(frozen=True)
 class Request:
+    """``bundle``: where the destination is written to in the end, if it is a file."""
+
     source: ContentStore
     destination: "spack.mirrors.mirror.Mirror"
     found: Contents
     plan: CopyPlan
+    bundle: Optional[BundleWriter] = None
 
 
-def plan(args: argparse.Namespace) -> Request:
+@contextlib.contextmanager
+def requested(args: argparse.Namespace) -> Iterator[Request]:
     """What the arguments of the sub-command ask for, compared with what is there."""
-    origin = mirror_arguments.find(args.source, mirrors.FETCH)[0]
+    path = compat.canonicalize_path(args.destination)
+    if not is_bundle(args.destination):
+        yield _plan(args, mirror_arguments.find(args.destination, mirrors.PUSH)[0])
+        return
+    with BundleWriter(path) as bundle:
+        request = _plan(args, spack.mirrors.mirror.Mirror(LayoutDirectory(bundle.directory).url))
+        yield replace(request, plan=replace(request.plan, destination=path), bundle=bundle)
+
+
+def _origin(word: str) -> "spack.mirrors.mirror.Mirror":
+    if not is_bundle(word):
+        return mirror_arguments.find(word, mirrors.FETCH)[0]
+    path = compat.canonicalize_path(word)
+    if not os.path.isfile(path):
+        raise NotFound(
+            f"there is no bundle {path}", remedy="check the path; `spack oci copy MIRROR FILE.tar` makes one"
+        )
+    return spack.mirrors.mirror.Mirror(LayoutDirectory(unpacked(path, settings.read().cache_root)).url)
+
+
+def _plan(args: argparse.Namespace, destination: "spack.mirrors.mirror.Mirror") -> Request:
+    origin = _origin(args.source)
     source = mirrors.open_store(origin, mirrors.FETCH)
-    destination = mirror_arguments.find(args.destination, mirrors.PUSH)[0]
     there: RepositoryReader
     try:
         there = mirrors.open_store(destination, mirrors.PUSH)
@@ -91,8 +119,10 @@ def execute(request: Request, jobs: int, *, quiet: bool) -> CopyResult:
     planned = request.plan
     _tell_of_missing(planned)
     store = mirrors.open_store(request.destination, mirrors.PUSH, create=True)
-    settings = indexes.update_settings(request.destination)
-    result = execute_copy(request.source, store, request.found, planned, settings, jobs=jobs, reporter=reporter())
+    index_settings = indexes.update_settings(request.destination)
+    result = execute_copy(request.source, store, request.found, planned, index_settings, jobs=jobs, reporter=reporter())
+    if request.bundle is not None and (result.copied or result.deleted):
+        request.bundle.write()
     if result.failed:
         tty.error(f"{counted(len(result.failed), 'tag')} not copied:", *by_cause(list(result.failed.items())))
     if not quiet:

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Caches in one file: written, read, and written again with more."""
+
+import pytest
+from spack_oci.errors import ConfigurationError
+from spack_oci.index.update import update_index
+from spack_oci.layout import open_layout
+from spack_oci.layout.gc import collect_garbage
+from spack_oci.operations.lifecycle.bundles import BundleWriter, is_bundle, unpacked
+from spack_oci.operations.lifecycle.contents import read_contents
+from spack_oci.operations.lifecycle.copy import Selection, compare, execute_copy, plan_copy
+from spack_oci.reference import LayoutDirectory
+from support.cache_builder import QUICK, chain, node, push_package, tag_of
+from support.memory_store import MemoryStore
+
+
+@pytest.fixture
+def nodes():
+    return chain("p", 2)
+
+
+@pytest.fixture
+def store(nodes):
+    store = MemoryStore()
+    for number in range(2):
+        push_package(store, nodes[number:])
+    push_package(store, [node("other")])
+    update_index(store, QUICK)
+    return store
+
+
+def add(store, path, roots):
+    with BundleWriter(str(path)) as bundle:
+        target = open_layout(LayoutDirectory(bundle.directory), create=True)
+        both = compare(store, target)
+        plan = plan_copy(both, Selection(roots=frozenset(roots), tags=frozenset()))
+        execute_copy(store, target, both.found, plan, QUICK)
+        bundle.write()
+        return plan
+
+
+def test_a_bundle_is_a_cache_and_gets_more(store, nodes, tmp_path):
+    path = tmp_path / "new" / "cache.tar"
+    assert add(store, path, [nodes[0]["hash"]]).packages
+    first = read_contents(open_layout(LayoutDirectory(unpacked(str(path), str(tmp_path / "work")))))
+    assert first.packages == {tag_of(n) for n in nodes} and len(first.index) == 2
+    second = add(store, path, [nodes[0]["hash"], node("other")["hash"]])
+    assert second.packages == (tag_of(node("other")),) and len(second.present) == 2
+    again = read_contents(open_layout(LayoutDirectory(unpacked(str(path), str(tmp_path / "work")))))
+    assert len(again.packages) == 3
+    assert [p.name for p in path.parent.iterdir()] == ["cache.tar"]
+
+
+def test_a_bundle_has_nothing_but_what_is_named(store, nodes, tmp_path):
+    path = tmp_path / "cache.tar"
+    for roots in ([nodes[1]["hash"]], [nodes[0]["hash"]]):
+        add(store, path, roots)
+    layout = open_layout(LayoutDirectory(unpacked(str(path), str(tmp_path / "work"))))
+    assert collect_garbage(layout, grace=-10, dry_run=True) == (0, 0)
+
+
+def test_a_bundle_that_fails_on_the_way_stays_as_it_was(store, nodes, tmp_path):
+    path = tmp_path / "cache.tar"
+    add(store, path, [nodes[1]["hash"]])
+    before = path.read_bytes()
+    with pytest.raises(RuntimeError), BundleWriter(str(path)) as bundle:
+        push_package(open_layout(LayoutDirectory(bundle.directory)), [node("more")])
+        raise RuntimeError
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["cache.tar"]
+
+
+def test_what_is_a_bundle(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mirror").write_text("a file with the name of a mirror")
+    (tmp_path / "directory.tar").mkdir()
+    assert is_bundle("new.tar") and is_bundle("./mirror")
+    assert not any(map(is_bundle, ("mirror", "oci://host/x.tar", "directory.tar", "./nothing")))
+    with pytest.raises(ConfigurationError, match="is a directory"):
+        BundleWriter(str(tmp_path / "directory.tar"))
