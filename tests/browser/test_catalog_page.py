@@ -10,6 +10,32 @@ from support.showcase import HOSTILE_TEXT
 TITLE = "Our <b>packages</b>"
 URL = "oci://ghcr.io/example/cache"
 
+#: texts with less contrast than WCAG 2.2 asks for (1.4.3, level AA)
+FAINT = """
+    const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
+    const luminance = (color) => numbers(color).slice(0, 3)
+      .map((value) => value / 255)
+      .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4))
+      .reduce((sum, value, at) => sum + value * [0.2126, 0.7152, 0.0722][at], 0);
+    const behind = (element) => {
+      for (let e = element; e; e = e.parentElement) {
+        const color = getComputedStyle(e).backgroundColor;
+        if (numbers(color)[3] !== 0) return color;
+      }
+    };
+    const faint = [];
+    for (const e of document.querySelectorAll("body *:not(svg *, .unseen, noscript)")) {
+      const hasText = [...e.childNodes].some((child) => child.nodeType === 3 && child.data.trim());
+      if (!hasText || !e.getClientRects().length) continue;
+      const style = getComputedStyle(e);
+      const [one, other] = [luminance(style.color), luminance(behind(e))].sort((a, b) => b - a);
+      const isLarge = parseFloat(style.fontSize) >= (style.fontWeight >= 700 ? 18.66 : 24);
+      const needed = isLarge ? 3 : 4.5;
+      if ((one + 0.05) / (other + 0.05) < needed) faint.push(`${e.className || e.tagName}: ${e.textContent}`);
+    }
+    return faint;
+"""
+
 
 def test_search_as_one_types_and_open_what_is_found_by_keyboard_alone(opened):
     browser = opened.browser
@@ -205,11 +231,17 @@ def test_a_phone_needs_no_scrolling_to_the_side(opened, view):
     assert width == 360 or opened.browser.name == "firefox"
 
 
-def test_the_scheme_of_the_system_is_followed(opened):
+def test_the_scheme_of_the_system_is_followed_and_text_stands_out_in_both(opened):
     background = "return getComputedStyle(document.documentElement).backgroundColor"
-    light = opened.browser.script(background)
-    opened.browser.prefer_dark(True)
-    assert opened.browser.script(background) != light
+    views = ("#/", "#/package/petsc", f"#/build/{opened.hash_of('petsc')}", "#/image/tools", "#/sizes")
+    seen = []
+    for dark in (False, True):
+        opened.browser.prefer_dark(dark)
+        seen.append(opened.browser.script(background))
+        for view in views:
+            opened.go(view)
+            assert opened.browser.script(FAINT) == [], (dark, view)
+    assert seen[0] != seen[1]
 
 
 @pytest.mark.parametrize("view", ["#/", "#/package/petsc", "#/build", "#/images", "#/image/tools", "#/sizes"])

@@ -3,7 +3,7 @@
 
 import operator
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple
 
 from ..content import BlobReader, ContentReader, ManifestReader
 from ..content.interfaces import TagLister
@@ -15,7 +15,7 @@ from ..index.lines import parse_line, read_lines
 from ..index.nodes import COMPILER_FLAGS, DEPENDENCY_TYPES
 from ..index.publish import DOCUMENT_TAG, read_document_manifest, read_signatures, signature_table
 from ..index.read import IndexDocument
-from ..index.signature_table import SignatureTable
+from ..index.signature_table import SignatureTable, SignedPackage
 from ..operations.images.described import PlatformImage, describe_image, image_tags
 from ..package.record import package_tag
 from ..store.versions import Version
@@ -23,6 +23,7 @@ from ..util.threads import DaemonPool
 
 #: virtual packages that a compiler provides
 _LANGUAGES = ("c", "cxx", "fortran")
+_UNSIGNED = SignedPackage(())
 
 
 class ImagesStore(ContentReader, TagLister, Protocol):
@@ -33,8 +34,7 @@ class IndexStore(ManifestReader, BlobReader, Protocol):
     """What :func:`read_signers` reads."""
 
 
-@dataclass(frozen=True)
-class Edge:
+class Edge(NamedTuple):
     #: DAG hash
     to: str
     #: sum of :data:`~spack_oci.index.nodes.DEPENDENCY_TYPES`
@@ -42,9 +42,42 @@ class Edge:
     virtuals: Tuple[str, ...]
 
 
-@dataclass
-class Build:
-    """A node: a package of the cache, or (``entry`` is None and not ``is_cached``) what one depends on."""
+class Stored(NamedTuple):
+    """What our index tells of a package, as far as it is shown. Sizes in bytes. Tuples: there are tens of thousands."""
+
+    tag: str
+    #: digests of manifest and layer
+    manifest: str
+    layer: str
+    layer_type: str
+    #: of the compressed layer
+    size: int
+    #: 0: not known
+    unpacked_size: int
+    prefix_length: int
+    pusher: str
+    #: an SPDX expression; empty: not known
+    licenses: str
+    signed: bool
+
+    @classmethod
+    def of(cls, entry: PackageEntry, intern: Callable[[str], str]) -> "Stored":
+        return cls(
+            entry.tag,
+            entry.manifest.digest,
+            entry.layer.digest,
+            intern(entry.layer.media_type),
+            entry.layer.size,
+            entry.relocation.get("unpacked_size", 0),
+            entry.prefix_length or 0,
+            intern(entry.pusher or ""),
+            intern(entry.licenses or ""),
+            entry.signed,
+        )
+
+
+class Build(NamedTuple):
+    """A node: a package of the cache, or (``is_cached`` is False) what one depends on."""
 
     name: str
     version: str
@@ -57,38 +90,35 @@ class Build:
     edges: Tuple[Edge, ...]
     is_cached: bool
     #: path or module of an external
-    external: str = ""
-    #: of a package that another package's build was spliced from
-    spliced_from: str = ""
-    entry: Optional[PackageEntry] = None
-    #: NAME@VERSION of its compilers
-    compiler: str = ""
+    external: str
+    #: DAG hash of the package whose build was spliced into this one
+    spliced_from: str
+    #: NAME@VERSION of its compiler, where the node itself tells it, as older ones do
+    own_compiler: str
+    #: None: an index of Spack's alone
+    stored: Optional[Stored]
     #: ids of the keys that signed it, as far as the index tells
-    keys: Tuple[str, ...] = ()
+    keys: Tuple[str, ...]
     #: digest of the SBOM
-    sbom: str = ""
-    #: places in :attr:`Contents.builds` of what depends on it directly
-    dependents: List[int] = field(default_factory=list)
-    #: packages and compressed bytes of the link and run closure, itself included
-    closure: Tuple[int, int] = (0, 0)
+    sbom: str
 
     @property
     def tag(self) -> str:
-        return self.entry.tag if self.entry is not None else package_tag(self.name, self.version, self.hash)
+        return self.stored.tag if self.stored is not None else package_tag(self.name, self.version, self.hash)
 
     @property
     def size(self) -> Optional[int]:
         """Bytes of the compressed layer; None: not known."""
-        return self.entry.layer.size if self.entry is not None else None
+        return self.stored.size if self.stored is not None else None
 
     @property
     def license(self) -> str:
         """An SPDX expression; empty: not known."""
-        return (self.entry.licenses or "") if self.entry is not None else ""
+        return self.stored.licenses if self.stored is not None else ""
 
     @property
     def is_signed(self) -> bool:
-        return bool(self.keys) or (self.entry is not None and self.entry.signed)
+        return bool(self.keys) or (self.stored is not None and self.stored.signed)
 
 
 @dataclass(frozen=True)
@@ -101,50 +131,54 @@ class Image:
 
 @dataclass
 class Contents:
-    """``builds``: by name, then the newest version first, then by hash. ``index``: digest of what was read."""
+    """``builds``: by name, then the newest version first, then by hash; a *place* is a number in this list. ``index``:
+    digest of what was read."""
 
     builds: List[Build]
     images: Tuple[Image, ...]
     index: str
+    #: DAG hash -> place
     places: Dict[str, int] = field(init=False)
+    #: by place: NAME@VERSION of the compilers that it was built with
+    compilers: List[str] = field(init=False)
+    #: by place: places of what depends on it directly
+    dependents: List[List[int]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.places = {build.hash: place for place, build in enumerate(self.builds)}
+        self.dependents = [[] for _ in self.builds]
         for place, build in enumerate(self.builds):
-            build.compiler = build.compiler or self._compiler(build)
             for edge in build.edges:
                 if edge.to in self.places:
-                    self.builds[self.places[edge.to]].dependents.append(place)
-        self._measure_closures()
+                    self.dependents[self.places[edge.to]].append(place)
+        self.compilers = [build.own_compiler or self._compiler(build) for build in self.builds]
 
     def _compiler(self, build: Build) -> str:
         found = {e.to for e in build.edges if any(virtual in _LANGUAGES for virtual in e.virtuals)}
         compilers = (self.builds[self.places[h]] for h in found if h in self.places)
         return " ".join(sorted(f"{c.name}@{c.version}" for c in compilers))
 
-    def _measure_closures(self) -> None:
-        """What an install of each package brings."""
+    def closures(self) -> Iterator[Tuple[int, int]]:
+        """By place: how many packages of the cache, and how many bytes of their layers, an install brings."""
         runtime = DEPENDENCY_TYPES["link"] | DEPENDENCY_TYPES["run"]
         needs = [
-            [self.places[e.to] for e in build.edges if e.types & runtime and e.to in self.places]
+            tuple(self.places[e.to] for e in build.edges if e.types & runtime and e.to in self.places)
             for build in self.builds
         ]
-        sizes = [build.size or 0 for build in self.builds]
-        counted = [int(build.is_cached) for build in self.builds]
         seen_for = [-1] * len(self.builds)
-        for root, build in enumerate(self.builds):
+        for root in range(len(self.builds)):
             packages = size = 0
             pending = [root]
             seen_for[root] = root
             while pending:
                 place = pending.pop()
-                packages += counted[place]
-                size += sizes[place]
+                packages += self.builds[place].is_cached
+                size += self.builds[place].size or 0
                 for needed in needs[place]:
                     if seen_for[needed] != root:
                         seen_for[needed] = root
                         pending.append(needed)
-            build.closure = packages, size
+            yield packages, size
 
 
 def read_builds(index: IndexDocument, signers: Optional[SignatureTable] = None) -> List[Build]:
@@ -154,12 +188,10 @@ def read_builds(index: IndexDocument, signers: Optional[SignatureTable] = None) 
     def intern(text: str) -> str:
         return strings.setdefault(text, text)
 
-    found = [_build(node, entry, is_cached, intern) for node, entry, is_cached in _nodes(index)]
-    for build in found:
-        package = (signers or {}).get(build.hash)
-        if package is not None:
-            build.keys = tuple(sorted({signature.key for signature in package.signatures}))
-            build.sbom = package.sbom or ""
+    found = [
+        _build(node, entry, is_cached, (signers or {}).get(node["hash"], _UNSIGNED), intern)
+        for node, entry, is_cached in _nodes(index)
+    ]
     found.sort(key=operator.attrgetter("hash"))
     found.sort(key=lambda build: _order(build.version), reverse=True)
     found.sort(key=operator.attrgetter("name"))
@@ -214,7 +246,11 @@ def _nodes(index: IndexDocument) -> Iterator[Tuple[Mapping[str, Any], Optional[P
 
 
 def _build(
-    node: Mapping[str, Any], entry: Optional[PackageEntry], is_cached: bool, intern: Callable[[str], str]
+    node: Mapping[str, Any],
+    entry: Optional[PackageEntry],
+    is_cached: bool,
+    signed: SignedPackage,
+    intern: Callable[[str], str],
 ) -> Build:
     arch, target = node["arch"], node["arch"]["target"]
     annotations = node.get("annotations") or {}
@@ -233,8 +269,10 @@ def _build(
         is_cached=is_cached,
         external=_external(node.get("external")),
         spliced_from=(node.get("build_spec") or {}).get("hash", ""),
-        entry=entry,
-        compiler=str(annotations.get("compiler") or "").replace("@=", "@"),
+        own_compiler=intern(str(annotations.get("compiler") or "").replace("@=", "@")),
+        stored=None if entry is None else Stored.of(entry, intern),
+        keys=tuple(sorted({intern(signature.key) for signature in signed.signatures})),
+        sbom=signed.sbom or "",
     )
 
 

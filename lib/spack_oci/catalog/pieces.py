@@ -71,9 +71,12 @@ def pieces(contents: Contents, heading: Heading) -> Iterator[Tuple[str, bytes]]:
     compilers, arches, licenses = Numbers(), Numbers(), Numbers()
     for number, start in enumerate(range(0, len(contents.builds), ROWS)):
         rows = contents.builds[start : start + ROWS]
-        yield f"rows-{number}", script(f"rows-{number}", _rows(start, rows, compilers, arches, licenses))
+        used = [compilers.of(compiler) for compiler in contents.compilers[start : start + ROWS]]
+        yield f"rows-{number}", script(f"rows-{number}", _rows(start, rows, used, arches, licenses))
+    closures = contents.closures()
     for number, start in enumerate(range(0, len(contents.builds), BUILDS)):
-        details = [_details(build, contents) for build in contents.builds[start : start + BUILDS]]
+        places = range(start, min(start + BUILDS, len(contents.builds)))
+        details = [_details(place, contents, closure) for place, closure in zip(places, closures)]
         yield f"builds-{number}", script(f"builds-{number}", details)
     yield "images-0", script("images-0", _images(contents))
     common = {"compilers": compilers.values, "arches": arches.values, "licenses": licenses.values}
@@ -83,7 +86,7 @@ def pieces(contents: Contents, heading: Heading) -> Iterator[Tuple[str, bytes]]:
 def summary_piece(contents: Contents, heading: Heading) -> Dict[str, Any]:
     """Numbers, and what commands begin with. A layer that several packages have counts once in ``bytes``."""
     cached = [build for build in contents.builds if build.is_cached]
-    layers = {b.entry.layer.digest: b.entry.layer.size for b in cached if b.entry is not None}
+    layers = {build.stored.layer: build.stored.size for build in cached if build.stored is not None}
     others = {
         layer.descriptor.digest: layer.descriptor.size
         for image in contents.images
@@ -112,14 +115,14 @@ def summary_piece(contents: Contents, heading: Heading) -> Dict[str, Any]:
     }
 
 
-def _rows(start: int, builds: Sequence[Build], compilers: Numbers, arches: Numbers, licenses: Numbers) -> Any:
+def _rows(start: int, builds: Sequence[Build], compilers: List[int], arches: Numbers, licenses: Numbers) -> Any:
     names, versions, tokens, sets = Numbers(), Numbers(), Numbers(), Numbers()
     return {
         "start": start,
         "name": [names.of(b.name) for b in builds],
         "version": [versions.of(b.version) for b in builds],
         "variants": [sets.of(tuple(map(tokens.of, b.tokens))) for b in builds],
-        "compiler": [compilers.of(b.compiler) for b in builds],
+        "compiler": compilers,
         "arch": [arches.of(b.arch) for b in builds],
         "license": [licenses.of(b.license) for b in builds],
         "hash": "".join(b.hash for b in builds),
@@ -138,36 +141,36 @@ def _flags(build: Build) -> int:
     )
 
 
-def _details(build: Build, contents: Contents) -> Mapping[str, Any]:
+def _details(place: int, contents: Contents, closure: Tuple[int, int]) -> Mapping[str, Any]:
     """Members that are empty are left out."""
-    entry = build.entry
-    places = contents.places
+    build, places, dependents = contents.builds[place], contents.places, contents.dependents[place]
+    stored = build.stored
     found: Dict[str, Any] = {
         "namespace": build.namespace,
         "tag": build.tag if build.is_cached else "",
         "external": build.external,
         "splicedFrom": build.spliced_from,
         "needs": [[places[e.to], e.types, ",".join(e.virtuals)] for e in build.edges if e.to in places],
-        "dependents": build.dependents[:MOST_DEPENDENTS],
-        "dependentsCount": len(build.dependents),
-        "closure": list(build.closure) if build.is_cached else [],
+        "dependents": dependents[:MOST_DEPENDENTS],
+        "dependentsCount": len(dependents),
+        "closure": closure if build.is_cached else [],
         "keys": list(build.keys),
         "sbom": build.sbom,
     }
-    if entry is not None:
+    if stored is not None:
         found.update(
-            manifest=entry.manifest.digest,
-            layer=entry.layer.digest,
-            layerType=entry.layer.media_type,
-            unpacked=entry.relocation.get("unpacked_size", 0),
-            prefixLength=entry.prefix_length or 0,
-            pusher=_short(entry.pusher or ""),
+            manifest=stored.manifest,
+            layer=stored.layer,
+            layerType=stored.layer_type,
+            unpacked=stored.unpacked_size,
+            prefixLength=stored.prefix_length,
+            pusher=_short(stored.pusher),
         )
     return {name: value for name, value in found.items() if value}
 
 
 def _images(contents: Contents) -> Any:
-    layers = {b.entry.layer.digest: place for place, b in enumerate(contents.builds) if b.entry is not None}
+    layers = {b.stored.layer: place for place, b in enumerate(contents.builds) if b.stored is not None}
     return [_image(image, layers) for image in contents.images]
 
 
