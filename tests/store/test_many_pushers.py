@@ -23,7 +23,7 @@ from support.cache_builder import chain, document, node, tag_of
 from support.client import Client
 from support.docker_registry import docker_registry
 
-SHARED, OWN = 4, 3
+SHARED, OWN = 6, 14
 
 
 def nodes_of(pusher: int) -> List[Dict]:

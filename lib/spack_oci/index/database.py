@@ -11,12 +11,11 @@ from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set
 
 from ..descriptor import canonical_json, parse_json
 from ..errors import InvalidContent, NotAPackage
-from .lines import Header, Line, database_from_lines
+from .lines import CURRENT_DATABASE, Header, Line, database_from_lines
 from .nodes import check_node, cycle_in, to_version_5
 
-#: versions of Spack's database with nodes of specfile version 4, and of version 5
+#: versions of Spack's database with nodes of specfile version 4
 _OLDER = ("5", "6", "7")
-_CURRENT = "8"
 #: parameters of ``spack.database.InstallRecord`` that a record of a build cache may have; others make it fail
 _RECORD_MEMBERS = {"spec", "ref_count", "in_buildcache", "installed", "path", "explicit", "installation_time", "origin"}
 
@@ -71,9 +70,9 @@ class _RecordCheck:
     """Which of the records, added one by one, Spack cannot read. Raises InvalidContent for a version that is newer."""
 
     def __init__(self, version: Any, label: str) -> None:
-        if version != _CURRENT and version not in _OLDER:
+        if version != CURRENT_DATABASE and version not in _OLDER:
             raise InvalidContent(
-                f"{label} has the database version {ascii(version)[:40]}, the newest one known is {_CURRENT}",
+                f"{label} has the database version {ascii(version)[:40]}, the newest one known is {CURRENT_DATABASE}",
                 remedy="update spack-oci: a newer Spack wrote it",
             )
         self._older = version in _OLDER

@@ -6,11 +6,12 @@ import functools
 import hashlib
 import mmap
 import os
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..errors import InvalidContent
-from .frames import Frame, compress, decompress, digest_of, frame_number, read_table
+from .frames import HASH_ALPHABET, Frame, compress, decompress, digest_of, frame_number, read_table
 from .lines import (
+    CURRENT_DATABASE,
     DATABASE_END,
     LABEL,
     Header,
@@ -22,6 +23,9 @@ from .lines import (
     parse_header,
     parse_line,
 )
+
+#: the nodes of a package and of all that it needs, the package first, each with its ``hash``
+NodesOfPackage = List[Dict[str, Any]]
 
 
 class Part(NamedTuple):
@@ -66,6 +70,30 @@ class DocumentFiles(NamedTuple):
                 result.append(data[at + len(wanted) : end].decode())
                 at = end
         return result
+
+    def packages_by_hash(self, prefix: str) -> Optional[Dict[str, NodesOfPackage]]:
+        """DAG hash -> nodes, of the packages whose hash begins so. None: they are written in an older way."""
+        if self._header().database_version != CURRENT_DATABASE:
+            return None
+        found = {}
+        for dag_hash in self._hashes_from(prefix):
+            lines = self._closure([dag_hash])
+            others = sorted(lines.keys() - {dag_hash})
+            found[dag_hash] = [{**lines[h].spec, "hash": h} for h in [dag_hash, *others]]
+        return found
+
+    def _hashes_from(self, prefix: str) -> Iterator[str]:
+        frames = _frames(self.table, os.path.getsize(self.document))
+        bits = (len(frames) - 1).bit_length() - 1
+        try:
+            first, last = (frame_number(prefix.ljust(4, end), bits) for end in (HASH_ALPHABET[0], HASH_ALPHABET[-1]))
+        except ValueError:  # no hash
+            return
+        for number in range(first, last + 1):
+            for line in self._lines(frames[number]):
+                parsed = parse_line(line) if line[9:41].startswith(prefix.encode()) else None
+                if parsed is not None and parsed.package is not None:
+                    yield parsed.dag_hash
 
     def part(self, names: Iterable[str]) -> Part:
         """The packages of these names."""

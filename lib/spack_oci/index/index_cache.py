@@ -28,7 +28,7 @@ from ..util.files import atomic_write, storage_errors
 from ..util.threads import DaemonPool
 from .entry import PackageEntry
 from .frames import decompress
-from .in_place import DocumentFiles, names_of
+from .in_place import DocumentFiles, NodesOfPackage, names_of
 from .lines import database_from_lines, entries_from_lines, parse_line, read_lines
 from .publish import DOCUMENT_TAG
 from .read import IndexDocument, KnownIndex, NotModified, OldDocument, fetch_index
@@ -220,6 +220,19 @@ class IndexCache:
                 data.seek(at)
                 return SignedPackage.from_line(data.readline())[1]
         except (FileNotFoundError, InvalidContent):
+            return None
+        except OSError as e:
+            raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
+
+    def packages_by_hash(self, url: str, prefix: str) -> Optional[Dict[str, NodesOfPackage]]:
+        """DAG hash -> nodes, of the packages whose hash begins so; cost: as :meth:`lookup`. None also where what is
+        kept cannot be looked up in place.
+        """
+        meta = self._meta(url)
+        try:
+            files = self._files(url, meta or {})
+            return None if meta is None or files is None or meta["database"] else files.packages_by_hash(prefix)
+        except (FileNotFoundError, KeyError, TypeError, ValueError, InvalidContent):
             return None
         except OSError as e:
             raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e

@@ -20,6 +20,8 @@ from .nodes import MAX_NODE_SIZE
 
 FORMAT = "spack-oci.index"
 FORMAT_VERSION = 2
+#: version of Spack's database whose nodes are those of specfile version 5
+CURRENT_DATABASE = "8"
 _VERSIONS = (1, 2)
 LABEL = "the package index"
 

@@ -96,6 +96,8 @@ T = TypeVar("T")
 #: where cosign stores the signature of a manifest
 _SIGNATURE_TAG = re.compile(r"sha256-([0-9a-f]{64})\.sig\Z")
 
+#: how many times a push waits for the merges of others that push, before it reads their packages itself
+_PATIENCE = 6
 #: how often an incomplete listing of the tags is asked for again
 _LISTINGS = 5
 
@@ -184,10 +186,10 @@ class _Writer:
         self._signatures = SignatureUpdate(self._index_store, settings.signatures)
 
     def run(self, full: bool, compare_digests: bool, patient: bool) -> IndexUpdate:
-        """``patient``: leave the tags of others to them at first.
+        """``patient``: leave the tags of others to them, as long as others are seen to push or to merge.
 
-        Not where there is no index of ours, or where Spack has written another: without what only Spack knows, the
-        first index written would be a step back.
+        Not where Spack has written an index that ours does not know: without what only Spack knows, the first index
+        written would be a step back.
         """
         began = time.monotonic()
         look = self._look()
@@ -202,8 +204,10 @@ class _Writer:
                 self._find_changed(look)
             if self._is_complete(look):
                 return self._result(look, None, 0)
-        read_others = not (patient and self._own and look.is_consistent)
+        is_known = look.is_consistent or (look.document is None and look.database is None)
+        read_others = not (patient and self._own and is_known)
         published: Optional[Published] = None
+        quiet = 0
         for attempt in range(self._backoff.attempts):
             cycle = time.monotonic() - began
             written = self._write(look, read_others)
@@ -219,11 +223,13 @@ class _Writer:
             if attempt < self._backoff.attempts - 1:
                 self._backoff.wait(attempt, cycle)
                 began = time.monotonic()
-                look = self._look()
+                before, look = look, self._look()
                 self._learn(look.packages)
                 if self._is_complete(look):
                     return self._result(look, published, attempt + 1)
-            read_others = True
+                # to read what somebody else is about to merge costs two requests a package, of each of many pushers
+                quiet = 0 if _others_are_at_work(before, look) else quiet + 1
+                read_others = read_others or attempt >= _PATIENCE or quiet > 1
         return self._give_up(look, written_with, published)
 
     # The steps of the loop
@@ -457,6 +463,11 @@ class _Writer:
             database_size=published.database.size if published else 0,
             document_size=published.document.size if published else 0,
         )
+
+
+def _others_are_at_work(before: _Look, now: _Look) -> bool:
+    """Whether somebody has pushed or merged between two looks."""
+    return before.tags != now.tags or before.document != now.document
 
 
 def _newly_signed(index: PackageIndex, signed: Set[str]) -> List[Tuple[str, PackageEntry]]:

@@ -175,6 +175,18 @@ HOOKS: Sequence[Hook] = (
         "hooks.install:try_direct_fetch",
         [("spec",), ("spec", "mirrors")],
     ),
+    Hook(
+        "look a hash up when it is asked for",
+        [f"{_BINARY}:BinaryCacheQuery.__init__"],
+        "hash_lookup:query_init",
+        [("self", "all_architectures")],
+    ),
+    Hook(
+        "look a hash up in the indexes of OCI mirrors",
+        [f"{_BINARY}:BinaryCacheQuery.__call__"],
+        "hash_lookup:query",
+        [("self", "spec", "kwargs")],
+    ),
     # pushes
     Hook(
         "push (spack buildcache push, autopush, spack ci)",
