@@ -12,11 +12,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="remove packages from a mirror that nobody needs",
         description="Say what to keep; the rest is taken out of the index at once, and deleted after a grace period "
         "by this run (--grace 0) or by the next one. What is kept is kept with all that it needs to run, its "
-        "signatures and SBOMs; packages of image tags and pins are always kept. What is pushed again meanwhile stays.",
+        "signatures and SBOMs; packages of image tags, pins and snapshots are always kept. What is pushed again "
+        "meanwhile stays.",
         **examples(
             "spack oci prune --dry-run --keep-lock spack.lock team     # what would go, and why the rest stays",
             "spack oci prune --keep-lock a.lock --keep-lock b.lock --keep-newer-than 14d team",
             "spack oci prune --keep-specs hdf5@1.14: --keep-last 2 team",
+            "spack oci prune --github-api --keep-lock spack.lock oci://ghcr.io/org/cache",
         ),
     )
     parser.add_argument("mirror", nargs="?", help=DEFAULT_MIRROR_HELP)
@@ -43,6 +45,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--grace", metavar="AGE", default="1h", help="time between taking out of the index and deleting (default: 1h)"
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--github-api",
+        action="store_true",
+        help="for ghcr.io, which deletes nothing itself: delete by GitHub's REST API, with the token in GITHUB_TOKEN",
+    )
+    how.add_argument(
+        "--untag",
+        action="store_true",
+        help="where nothing can be deleted: take the tags away, for the registry's own clean-up of untagged manifests",
     )
     parser.add_argument("-n", "--dry-run", action="store_true", help="print what would be done, and do nothing")
     add_json(parser)

@@ -168,6 +168,9 @@ class ResponseError(SpackOciError):
         self.retry_after = retry_after
 
 
+#: a code of a :class:`ResponseError`: it concerns what was to be deleted alone, and not the next
+CANNOT_BE_DELETED = "CANNOT_BE_DELETED"
+
 #: the end of :func:`how_to_log_in`, which programs without Spack leave out
 WITH_SPACK_MIRROR_SET = ", or give the mirror credentials with `spack mirror set`"
 

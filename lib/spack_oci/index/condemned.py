@@ -6,15 +6,20 @@ writers of the index leave condemned packages out, unless they have just pushed 
 package for one that is there; and what is pushed is taken off the plan (:func:`reprieve`).
 
 The plan also names packages that are **broken**: `spack oci repair` found that their content is gone or damaged, and
-could not bring it back. They stay out of the index as condemned ones do, until they are pushed again or pruned.
+could not bring it back. They stay out of the index as condemned ones do, until they are pushed again or pruned. So do
+those that are **untagged**: where a registry deletes nothing, a prune may have moved their tags to a manifest that says
+that they are gone.
 """
 
-from dataclasses import dataclass, field
-from typing import Collection, Dict, Iterable, Mapping, NamedTuple, Protocol, Set
+from dataclasses import dataclass, field, replace
+from typing import AbstractSet, Collection, Dict, Iterable, Mapping, NamedTuple, Protocol, Set
 
 from ..content.artifacts import read_json_artifact, write_json_artifact
 from ..content.interfaces import ContentReader, ContentWriter
 from ..errors import NotFound
+
+#: requests at a time
+_JOBS = 8
 
 PLAN_TAG = "spack-oci.prune"
 _MEDIA_TYPE = "application/vnd.spack-oci.prune.v1+json"
@@ -31,12 +36,22 @@ class Condemned(NamedTuple):
 class PrunePlan:
     """``condemned``: by tag. ``seen``: when a prune first saw a manifest (digest), in seconds since 1970.
 
-    ``broken``: tag -> digest of the manifest whose content is gone.
+    ``broken``: tag -> digest of the manifest whose content is gone; ``untagged``: tag -> digest of the manifest that
+    says so.
     """
 
     condemned: Mapping[str, Condemned] = field(default_factory=dict)
     seen: Mapping[str, int] = field(default_factory=dict)
     broken: Mapping[str, str] = field(default_factory=dict)
+    untagged: Mapping[str, str] = field(default_factory=dict)
+
+    def without(self, tags: AbstractSet[str]) -> "PrunePlan":
+        return replace(
+            self,
+            condemned={tag: condemned for tag, condemned in self.condemned.items() if tag not in tags},
+            broken={tag: digest for tag, digest in self.broken.items() if tag not in tags},
+            untagged={tag: digest for tag, digest in self.untagged.items() if tag not in tags},
+        )
 
 
 class PlanStore(ContentReader, ContentWriter, Protocol):
@@ -50,20 +65,20 @@ def read_plan(store: ContentReader) -> PrunePlan:
     except NotFound:
         return PrunePlan()
     condemned = {tag: Condemned(c["manifest"], c["since"]) for tag, c in document["condemned"].items()}
-    return PrunePlan(condemned, document.get("seen") or {}, document.get("broken") or {})
+    return PrunePlan(
+        condemned, document.get("seen") or {}, document.get("broken") or {}, document.get("untagged") or {}
+    )
 
 
 def left_out_of_index(store: ContentReader) -> Set[str]:
-    """Tags that are condemned or broken: one request for each that is broken, as another program may have pushed it."""
+    """Tags that are condemned, broken or untagged; of the latter two as long as nobody has moved them: a request for
+    each."""
+    from .read_tags import read_digests  # most pushes meet no plan
+
     plan = read_plan(store)
-    return plan.condemned.keys() | {tag for tag, digest in plan.broken.items() if _is_still(store, tag, digest)}
-
-
-def _is_still(store: ContentReader, tag: str, digest: str) -> bool:
-    try:
-        return store.resolve(tag).digest == digest
-    except NotFound:
-        return False
+    gone = {**plan.broken, **plan.untagged}
+    unmoved = {tag for tag, digest in read_digests(store, gone, _JOBS) if digest == gone[tag]}
+    return plan.condemned.keys() | unmoved
 
 
 def condemned_among(store: ContentReader, listed: Collection[str]) -> Set[str]:
@@ -74,16 +89,15 @@ def condemned_among(store: ContentReader, listed: Collection[str]) -> Set[str]:
 def write_plan(store: ContentWriter, plan: PrunePlan) -> None:
     condemned: Dict[str, Dict[str, object]] = {tag: c._asdict() for tag, c in sorted(plan.condemned.items())}
     document = {"version": 1, "condemned": condemned, "seen": dict(sorted(plan.seen.items()))}
-    if plan.broken:
-        document["broken"] = dict(sorted(plan.broken.items()))
+    for name, tags in (("broken", plan.broken), ("untagged", plan.untagged)):
+        if tags:
+            document[name] = dict(sorted(tags.items()))
     write_json_artifact(store, PLAN_TAG, _MEDIA_TYPE, document)
 
 
 def reprieve(store: PlanStore, tags: Iterable[str]) -> None:
     """Take ``tags`` off the plan, because somebody has just pushed them. One request where there is no plan."""
     plan = read_plan(store)
-    saved = (plan.condemned.keys() | plan.broken.keys()) & set(tags)
+    saved = (plan.condemned.keys() | plan.broken.keys() | plan.untagged.keys()) & set(tags)
     if saved:
-        left = {tag: c for tag, c in plan.condemned.items() if tag not in saved}
-        broken = {tag: digest for tag, digest in plan.broken.items() if tag not in saved}
-        write_plan(store, PrunePlan(left, plan.seen, broken))
+        write_plan(store, plan.without(saved))

@@ -9,7 +9,7 @@ anybody could still read is deleted.
 
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Protocol, Sequence, Set, Tuple
 
 from ...content import ContentStore, FileSource, Presence
@@ -214,4 +214,4 @@ def _write_broken(store: ContentStore, leave_out: Mapping[str, str], back: Set[s
     plan = read_plan(store)
     broken = {**{tag: digest for tag, digest in plan.broken.items() if tag not in back}, **leave_out}
     if broken != plan.broken:
-        write_plan(store, PrunePlan(plan.condemned, plan.seen, broken))
+        write_plan(store, replace(plan, broken=broken))

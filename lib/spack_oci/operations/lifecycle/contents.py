@@ -7,7 +7,7 @@ from typing import AbstractSet, Any, Dict, FrozenSet, Iterable, List, Mapping, O
 
 from ...content.interfaces import RepositoryReader
 from ...errors import ConfigurationError, DigestMismatch, InvalidContent, NotFound
-from ...index.condemned import PLAN_TAG
+from ...index.condemned import PLAN_TAG, read_plan
 from ...index.frames import decompress
 from ...index.model import PackageIndex
 from ...index.publish import (
@@ -69,7 +69,9 @@ class Contents:
 
 
 def read_contents(store: RepositoryReader, index_store: Optional[RepositoryReader] = None) -> Contents:
-    """Three requests and the pages of tags. The index first: a tag that comes in between is then only not in it.
+    """Three requests and the pages of tags, and two for the plan of a prune where there is one.
+
+    The index first: a tag that comes in between is then only not in it.
 
     ``index_store``: where the index is, if not in the repository of the packages.
     """
@@ -79,6 +81,7 @@ def read_contents(store: RepositoryReader, index_store: Optional[RepositoryReade
     pins: Set[str] = set()
     snapshots: Set[str] = set()
     attached: Dict[str, List[str]] = {}
+    has_plan = False
     for tag in store.tags():
         found = _ATTACHED.match(tag)
         if found:
@@ -89,8 +92,12 @@ def read_contents(store: RepositoryReader, index_store: Optional[RepositoryReade
             pins.add(tag)
         elif tag.startswith(SNAPSHOT_PREFIX):
             snapshots.add(tag[len(SNAPSHOT_PREFIX) :])
-        elif tag not in (DATABASE_TAG, DOCUMENT_TAG, PLAN_TAG):
+        elif tag == PLAN_TAG:
+            has_plan = True
+        elif tag not in (DATABASE_TAG, DOCUMENT_TAG):
             images.add(tag)
+    if has_plan:  # what a prune has untagged is no package any more, unless somebody has pushed it since
+        packages -= read_plan(store).untagged.keys() - (index.tags.keys() if index is not None else set())
     return Contents(
         store.url,
         frozenset(packages),

@@ -9,12 +9,12 @@ prune that was killed leaves a cache that works: the next one goes on.
 """
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import AbstractSet, Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Set, Tuple
 
 from ...content import ContentStore
 from ...content.copy import children
-from ...errors import ConfigurationError, ContentError, NotFound, SpackOciError
+from ...errors import CANNOT_BE_DELETED, ConfigurationError, ContentError, NotFound, ResponseError, SpackOciError
 from ...index.condemned import Condemned, PrunePlan, read_plan, write_plan
 from ...index.model import PackageIndex
 from ...index.read_package import read_package
@@ -22,6 +22,7 @@ from ...index.snapshots import Snapshot, read_snapshot
 from ...index.update import UpdateSettings, update_index
 from .contents import ALL_TYPES, LINK_RUN, Contents, closure
 from .pins import Pin
+from .untag import untag
 
 _DAY = 86400
 
@@ -189,6 +190,8 @@ class PruneResult:
     failed: Dict[str, SpackOciError] = field(default_factory=dict)
     #: manifests that were attached to what was deleted
     attached: int = 0
+    #: of the deleted, those whose tag is still there, and on what
+    untagged: Dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> Dict[str, Any]:
         """For ``--json``."""
@@ -199,6 +202,7 @@ class PruneResult:
             "waiting": sorted(self.waiting),
             "failed": {tag: str(e) for tag, e in sorted(self.failed.items())},
             "attached": self.attached,
+            "untagged": sorted(self.untagged),
         }
 
 
@@ -216,7 +220,7 @@ def condemn(
         tag: before[tag] if tag in before and before[tag].manifest == digest else Condemned(digest, int(now))
         for tag, digest in plan.doomed.items()
     }
-    wanted = PrunePlan(condemned, plan.seen, plan.previous.broken)
+    wanted = replace(plan.previous, condemned=condemned, seen=plan.seen)
     if wanted != plan.previous:
         write_plan(store, wanted)
     if condemned.keys() != before.keys():
@@ -235,10 +239,12 @@ def delete_condemned(
     grace: float,
     now: Optional[float] = None,
     finished: Callable[[str, Optional[SpackOciError]], None] = lambda tag, error: None,
+    only_untag: bool = False,
 ) -> PruneResult:
     """Delete what was condemned at least ``grace`` seconds ago. ``read_again``: the contents as they are now.
 
-    A registry that refuses is told once, and nothing more is asked of it.
+    ``only_untag``: take the tags away, and leave the manifests to the registry (:mod:`.untag`). A registry that refuses
+    is told once, and nothing more is asked of it.
     """
     now = time.time() if now is None else now
     plan = read_plan(store)
@@ -256,7 +262,10 @@ def delete_condemned(
             result.reprieved.append(tag)
         else:
             try:
-                _delete_package(store, tag, condemned, kept_digests, contents, result)
+                if only_untag:
+                    _untag_package(store, tag, condemned, result)
+                else:
+                    _delete_package(store, tag, condemned, kept_digests, contents, result)
                 finished(tag, None)
             except SpackOciError as e:
                 result.failed[tag] = e
@@ -266,10 +275,11 @@ def delete_condemned(
                     left.update(sorted(plan.condemned.items())[number:])
                     break
     current = read_plan(store)  # pushes may have taken something off
-    remaining = {tag: c for tag, c in left.items() if tag in current.condemned}
-    if remaining != current.condemned:
-        broken = {tag: digest for tag, digest in current.broken.items() if tag not in result.deleted}
-        write_plan(store, PrunePlan(remaining, current.seen, broken))
+    remaining = current.without(current.condemned.keys() - left.keys())
+    if result.untagged:
+        remaining = replace(remaining, untagged={**remaining.untagged, **result.untagged})
+    if remaining != current:
+        write_plan(store, remaining)
     if result.deleted or held & {plan.condemned[tag].manifest for tag in result.reprieved if tag in plan.condemned}:
         update_index(store, settings, compare_digests=False)
     return result
@@ -286,11 +296,29 @@ def held_by_snapshots(snapshots: Iterable[Snapshot]) -> Set[str]:
 
 
 def _is_refusal(error: SpackOciError) -> bool:
-    return getattr(error, "status", None) in (400, 401, 403, 405, 501)
+    """One that the next package would meet, too."""
+    if not isinstance(error, ResponseError) or CANNOT_BE_DELETED in error.codes:
+        return False
+    return error.status in (400, 401, 403, 405, 429, 501)
 
 
 def _digests_of(store: ContentStore, images: Iterable[str]) -> Set[str]:
     return {store.resolve(tag).digest for tag in images}
+
+
+def _untag_package(store: ContentStore, tag: str, condemned: Condemned, result: PruneResult) -> None:
+    try:
+        digest = store.resolve(tag).digest
+    except NotFound:
+        result.deleted.append(tag)
+        return
+    if digest != condemned.manifest:
+        result.reprieved.append(tag)
+        return
+    placed = untag(store, tag, digest)
+    if placed is not None:
+        result.untagged[tag] = placed
+    result.deleted.append(tag)
 
 
 def _delete_package(

@@ -3,10 +3,11 @@
 
 import argparse
 import datetime
+import os
 import re
 import time
 from dataclasses import dataclass
-from typing import FrozenSet, List, Optional, Set
+from typing import FrozenSet, List, Optional, Set, cast
 
 import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
@@ -46,13 +47,16 @@ class Request:
     plan: PlannedPrune
     #: seconds
     grace: float
+    untag: bool = False
 
 
 def plan(args: argparse.Namespace) -> Request:
     """Raises ConfigurationError also where the registry deletes nothing, before anything is changed."""
     grace = _seconds(args.grace)
     mirror, store = _open(args.mirror)
-    if not args.dry_run:
+    if args.github_api:
+        store = _by_github(mirror, store)
+    elif not args.dry_run and not args.untag:
         _check_deletion(mirror, store)
     contents = _contents(mirror, store)
     types = ALL_TYPES if args.with_build_dependencies else LINK_RUN
@@ -68,7 +72,8 @@ def plan(args: argparse.Namespace) -> Request:
         build_dependencies=args.with_build_dependencies,
     )
     pinned, snapshots = pins.read_pins(store, contents.pins), read_snapshots(store, contents)
-    return Request(mirror, store, plan_prune(store, contents, keep, pinned, snapshots=snapshots), grace)
+    planned = plan_prune(store, contents, keep, pinned, snapshots=snapshots)
+    return Request(mirror, store, planned, grace, args.untag)
 
 
 def _open(name: Optional[str]) -> "tuple[spack.mirrors.mirror.Mirror, ContentStore]":
@@ -87,8 +92,31 @@ def _check_deletion(mirror: "spack.mirrors.mirror.Mirror", store: ContentStore) 
     if refused:
         raise ConfigurationError(
             f"{mirror.push_url} deletes nothing: {refused}",
-            remedy="ask its owner; --dry-run shows what could go. ghcr.io deletes by its web page and REST API only",
+            remedy="ask its owner; --dry-run shows what could go; --untag takes the tags away, for its own clean-up of "
+            "untagged manifests; for ghcr.io, --github-api deletes by GitHub's REST API",
         )
+
+
+def _by_github(mirror: "spack.mirrors.mirror.Mirror", store: ContentStore) -> ContentStore:
+    """The store, with manifests deleted by GitHub's REST API. Raises ConfigurationError."""
+    from ...registry.github import API, GithubDeletion, GithubPackages
+
+    api = os.environ.get("GITHUB_API_URL")
+    if not isinstance(store, RegistryStore) or (store.repository.host != "ghcr.io" and not api):
+        raise ConfigurationError(
+            f"--github-api is for ghcr.io, and {mirror.push_url} is not there",
+            remedy="leave it away; for a server of your own, set GITHUB_API_URL",
+        )
+    credentials = store.client.authorizer.credentials
+    known = credentials.password if credentials else ""
+    token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN") or known
+    if not token:
+        raise ConfigurationError(
+            "there is no token for GitHub's API", remedy="set GITHUB_TOKEN; it needs read:packages and delete:packages"
+        )
+    packages = GithubPackages(store.repository, token, store.client.transport, store.settings.retry, api or API)
+    packages.versions()  # what it refuses, it refuses before anything is changed
+    return cast(ContentStore, GithubDeletion(store, packages))
 
 
 def _seconds(text: str) -> float:
@@ -136,6 +164,7 @@ def execute(request: Request, *, quiet: bool) -> PruneResult:
         settings,
         grace=request.grace,
         finished=finished,
+        only_untag=request.untag,
     )
     freed = 0
     if result.deleted and isinstance(request.store, LayoutStore):
@@ -149,6 +178,11 @@ def execute(request: Request, *, quiet: bool) -> PruneResult:
 def _print_result(request: Request, result: PruneResult, freed: int) -> None:
     space = f", {format_size(freed)} of files removed" if freed else ""
     tty.info(f"{counted(len(result.deleted), 'package')} removed{space}; {len(request.plan.kept)} kept")
+    if result.untagged:
+        tty.info(
+            f"{counted(len(result.untagged), 'tag')} cannot be deleted and now name a manifest that says that the "
+            "package is gone; what they named is untagged"
+        )
     if result.reprieved:
         tty.info(
             f"{counted(len(result.reprieved), 'package')} stay, because somebody needs or has pushed them meanwhile"
