@@ -27,6 +27,10 @@ def test_log_in_push_install_show_and_log_out(client, registry, built, store, tm
     assert "greeting: hello" in client.run("run", "oci-app", "--", "hello", env=env).stdout
     assert client.json("show", url, "oci-app", env=env)["name"] == "oci-app"
     assert "oci-app" in client.run("search", url, "APP", env=env).stdout
+    page = client.json("catalog", url, tmp_path / "page", env=env)
+    assert (page["mirror"], page["unreadable"]) == (url, []) and page["packages"] == len(
+        client.json("list", url, "--allarch", env=env)["packages"]
+    )
     checks = client.json("doctor", url, env=env)["checks"]
     assert {c["status"] for c in checks[url]} <= {"ok", "warn", "skip", "-"}, checks
     client.run("logout", registry.host, env=env)

@@ -96,7 +96,16 @@ spackOciCatalog.views.set("packages", (() => {
       results.children[before]?.querySelector("a").focus();
     }
 
-    const onData = () => refresh();
+    // pieces that come together are searched together
+    let scheduled = false;
+    const onData = () => {
+      if (scheduled) return;
+      scheduled = true;
+      setTimeout(() => {
+        scheduled = false;
+        refresh();
+      });
+    };
     table.listeners.add(onData);
     refresh();
     const page = el("div", {},

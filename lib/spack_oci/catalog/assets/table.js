@@ -85,7 +85,8 @@ spackOciCatalog.Table = class {
   search(query, filters) {
     const words = query.toLowerCase().split(/\s+/).filter(Boolean);
     const tests = words.map((word) => new spackOciCatalog.Word(word, this.summary));
-    const groups = new Map();
+    const found = [];
+    let group = null; // rows are sorted by name
     for (const piece of this.pieces) {
       const checks = tests.map((test) => test.of(piece));
       const { arch, compiler, license, flags } = piece;
@@ -96,13 +97,11 @@ spackOciCatalog.Table = class {
         if (filters.license >= 0 && license[at] !== filters.license) continue;
         if (!checks.every((check) => check(at))) continue;
         const name = piece.names[piece.name[at]];
-        let group = groups.get(name);
-        if (!group) groups.set(name, (group = { name, places: [], bytes: 0 }));
+        if (group === null || group.name !== name) found.push((group = { name, places: [], bytes: 0 }));
         group.places.push(piece.start + at);
         group.bytes += Math.max(0, piece.size[at]);
       }
     }
-    const found = [...groups.values()];
     const bare = words.map((word) => word.split(/[@%+~/=]/)[0]).find(Boolean);
     if (!bare) return found;
     const rank = ({ name }) => {
