@@ -291,6 +291,8 @@ class BlobCache:
 
     def make_directory(self, path: str) -> None:
         """A directory of the cache, with its modes. Raises OSError."""
+        if os.path.isdir(path):
+            return
         mode = self._modes()[0]
         parent = os.path.dirname(path)
         if len(parent) > len(self.root):

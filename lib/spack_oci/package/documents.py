@@ -6,8 +6,9 @@ the prefix (docs/format.md). All others that read a package (install, index, cat
 layers of what is there) take what they need from :class:`PackageDocuments`.
 """
 
+import contextlib
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ..content import ContentReader, read_blob
 from ..descriptor import MANIFEST_TYPES, Descriptor, check_digest, parse_json
@@ -62,18 +63,11 @@ def read_package_documents(store: ContentReader, tag: str, *, expected_hash: Opt
     DigestMismatch for content that is damaged; every other error of the store as it is.
     """
     label = f"{store.url}:{tag}"
-    descriptor, data = store.get_manifest(tag)
-    if descriptor.media_type not in MANIFEST_TYPES:
-        raise NotAPackage(f"{label} is no image manifest but {descriptor.media_type}")
-    try:
-        manifest = parse_json(data, "its manifest")
-        if not _is_sound_manifest(manifest):
-            validate(manifest, "package-manifest", "its manifest")
+    with _not_a_package(label):
+        descriptor, manifest = _read_manifest(store, tag, label)
         config = Descriptor.from_dict(manifest["config"])
         layers = [Descriptor.from_dict(layer) for layer in manifest["layers"]]
         document = _read_config(store, config, label)
-    except InvalidContent as e:
-        raise NotAPackage(f"{label} is not a package: {e.message}", remedy=e.remedy or _PUSH_AGAIN) from e
     return PackageDocuments(
         url=store.url,
         tag=tag,
@@ -84,6 +78,31 @@ def read_package_documents(store: ContentReader, tag: str, *, expected_hash: Opt
         annotations={k: v for k, v in (manifest.get("annotations") or {}).items() if isinstance(v, str)},
         document=document,
     )
+
+
+def read_layer_descriptor(store: ContentReader, tag: str) -> Descriptor:
+    """Of the layer of the package behind ``tag``: one request. Raises as :func:`read_package_documents`."""
+    label = f"{store.url}:{tag}"
+    with _not_a_package(label):
+        return Descriptor.from_dict(_read_manifest(store, tag, label)[1]["layers"][-1])
+
+
+@contextlib.contextmanager
+def _not_a_package(label: str) -> Iterator[None]:
+    try:
+        yield
+    except InvalidContent as e:
+        raise NotAPackage(f"{label} is not a package: {e.message}", remedy=e.remedy or _PUSH_AGAIN) from e
+
+
+def _read_manifest(store: ContentReader, tag: str, label: str) -> Tuple[Descriptor, Dict[str, Any]]:
+    descriptor, data = store.get_manifest(tag)
+    if descriptor.media_type not in MANIFEST_TYPES:
+        raise NotAPackage(f"{label} is no image manifest but {descriptor.media_type}")
+    manifest = parse_json(data, "its manifest")
+    if not _is_sound_manifest(manifest):
+        validate(manifest, "package-manifest", "its manifest")
+    return descriptor, manifest
 
 
 def _read_config(store: ContentReader, config: Descriptor, label: str) -> Dict[str, Any]:

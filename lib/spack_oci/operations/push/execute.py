@@ -31,6 +31,7 @@ from ...index.condemned import reprieve
 from ...package.record import Layer, Package
 from ...util.cancellation import Cancelled, Deadline, interrupted_once, next_event
 from ...util.progress import Reporter, Silent, Work
+from ...util.text import counted, elided
 from ...util.threads import DaemonPool
 from ..trust.write import SignatureWriter
 from .outcome import FAILED, PUSHED, SKIPPED, PackageOutcome, PushResult, outcome_line
@@ -122,6 +123,7 @@ class _Push:
                     self._work(jobs)
                     self._settle_signatures()
                     self._warn_of_short_prefixes()
+                    self._warn_of_replaced_content()
         finally:
             self._reporter.end()
         outcomes = [
@@ -212,6 +214,14 @@ class _Push:
                 "them into longer paths may not be possible; build with config:install_tree:padded_length"
             )
 
+    def _warn_of_replaced_content(self) -> None:
+        """Whoever has an index, or a copy, may have the content that was there before."""
+        labels = [outcome.package.label for outcome in self._outcomes.values() if outcome.replaced]
+        if labels:
+            self._reporter.warn(
+                f"{counted(len(labels), 'package')} replaced with other content under the same hash: {elided(labels)}"
+            )
+
     @staticmethod
     def _make_stage(stage: str) -> None:
         try:
@@ -295,6 +305,7 @@ class _Push:
                 read=job.read,
                 sent=job.sent,
                 relocation_summary=job.layer.relocation_summary if job.layer else {},
+                replaced=tagged.replaced,
             )
         )
 

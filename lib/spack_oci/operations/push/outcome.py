@@ -35,6 +35,8 @@ class PackageOutcome:
     signature: Optional[Written] = None
     #: see :class:`~spack_oci.operations.push.tagging.Tagged`
     licenses: str = ""
+    #: the tag was there, with another layer
+    replaced: bool = False
 
     def to_dict(self) -> Dict[str, Any]:
         """For ``--json``."""

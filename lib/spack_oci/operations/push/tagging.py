@@ -12,8 +12,9 @@ from typing import Any, Mapping, NamedTuple, Optional, Sequence
 from ... import __version__
 from ...content import BytesSource, Presence, RepositoryWriter
 from ...descriptor import Descriptor
-from ...errors import NotFound
+from ...errors import ContentError, NotFound
 from ...image.manifest import BuiltImage, build_package_image
+from ...package.documents import read_layer_descriptor
 from ...package.record import Layer, Package
 from ...package.relocation_summary import PUSHER, annotations_of_summary
 from ...trust.payload import Subject, repository_of
@@ -42,11 +43,12 @@ class TagJob:
 
 class Tagged(NamedTuple):
     """``manifest``: of the image that has the tag; ``signature``: None if nothing was to be signed; ``licenses``: those
-    that the image says the package has, empty if it says none."""
+    that the image says the package has, empty if it says none; ``replaced``: the tag was that of another layer."""
 
     manifest: Descriptor
     signature: Optional[Written] = None
     licenses: str = ""
+    replaced: bool = False
 
 
 class Tagger:
@@ -90,14 +92,17 @@ class Tagger:
             written = self._writer.sign(subject, package.label, fresh=job.is_new)
             if self._settings.provenance:
                 self._attach_provenance(subject, package, image, job.layers[:-1])
-        if self._force and not job.is_new and self._is_tagged(package.tag, image.manifest_descriptor.digest):
+        tagged = self._tagged(package.tag) if self._force else None
+        if tagged == image.manifest_descriptor.digest and not job.is_new:
             # the same again: what --force is for is to make sure of the blobs
             self._store.put_blob(image.config_descriptor, config)
             return Tagged(image.manifest_descriptor, written, licenses)
+        replaced = tagged is not None and self._has_other_layer(package.tag, job.layers[-1])
         # a config names the digest of the layer's content, so where the layer was not, the config is not either
         presence = Presence.EXCLUDED if job.is_new else Presence.POSSIBLE
         self._store.put_blob(image.config_descriptor, config, presence=presence)
-        return Tagged(self._store.put_manifest(image.manifest, image.media_type, package.tag), written, licenses)
+        manifest = self._store.put_manifest(image.manifest, image.media_type, package.tag)
+        return Tagged(manifest, written, licenses, replaced)
 
     def _attach_sbom(self, package: Package, image: BuiltImage) -> Optional[str]:
         """Its digest; None: there is none."""
@@ -115,11 +120,18 @@ class Tagger:
         made = statement(subject, package.tag, node, facts, layers)
         attach(self._store, image.manifest_descriptor, envelope(made, signer), PROVENANCE_TYPE)
 
-    def _is_tagged(self, tag: str, digest: str) -> bool:
+    def _tagged(self, tag: str) -> Optional[str]:
+        """The digest that a tag has now; None: there is no such tag."""
         try:
-            return self._store.resolve(tag).digest == digest
+            return self._store.resolve(tag).digest
         except NotFound:
-            return False
+            return None
+
+    def _has_other_layer(self, tag: str, layer: Layer) -> bool:
+        try:
+            return read_layer_descriptor(self._store, tag).digest != layer.descriptor.digest
+        except ContentError:
+            return False  # nothing that could be replaced: a forced push mends what is broken
 
 
 def _subject(url: str, package: Package, image: BuiltImage, layer: Layer, sbom: Optional[str]) -> Subject:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """URLs that servers send: parsed without surprises, and shown without secrets."""
 
+import functools
 import urllib.parse
 from typing import Optional, Tuple
 
@@ -18,12 +19,18 @@ def split_url(url: str) -> urllib.parse.SplitResult:
     be one (RFC 1035, 2.3.4: labels of 1 to 63 bytes)."""
     try:
         parts = urllib.parse.urlsplit(url)
-        _ = parts.port
-        # the resolver encodes a host name with this codec, and raises UnicodeError for what is no name
-        (parts.hostname or "").encode("idna")
+        _check_authority(parts.netloc)
     except ValueError as e:  # UnicodeError is one
         raise UnexpectedResponse(f"not an address: {url[:_SHOWN]!r} ({e})") from e
     return parts
+
+
+@functools.lru_cache(maxsize=256)  # every request is to one of a few
+def _check_authority(authority: str) -> None:
+    parts = urllib.parse.SplitResult("", authority, "", "", "")
+    _ = parts.port
+    # the resolver encodes a host name with this codec, and raises UnicodeError for what is no name
+    (parts.hostname or "").encode("idna")
 
 
 def absolute_url(base: str, reference: str) -> str:

@@ -252,10 +252,7 @@ def run(request: Request) -> "Outcome":
     if len(chosen.specs) > 1:
         tty.info(f"Selected {len(chosen.specs)} specs to push to {request.mirror.push_url}")
     store = mirrors.open_store(request.mirror, mirrors.PUSH, create=True)
-    before = selection.layers_before(store, chosen.specs) if request.force else {}
     result = push_specs(store, request, chosen.specs)
-    pushed = [(o.package.label, o.package.dag_hash, o.layer.descriptor.digest) for o in result.pushed if o.layer]
-    selection.tell_replaced(before, pushed)
     outcome = Outcome(request, result, chosen.not_installed)
     if request.update_index:
         from .. import indexes

@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Which of the packages that a user means are pushed, and what is said of the others."""
 
-from typing import Dict, List, Sequence, Set, Tuple
+from typing import List, Sequence, Set
 
 import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
 import spack.spec
 import spack.version
 
-from ...content import ContentStore
-from ...errors import ConfigurationError, InvalidContent, NotFound
+from ...errors import ConfigurationError
 from ...operations.push.plan import existing
-from ...package.record import package_tag
-from ...util.text import counted, elided
-from ...util.threads import DaemonPool
+from ...util.text import elided
 from .. import mirrors, packages, settings
 
 Specs = Sequence["spack.spec.Spec"]
@@ -82,36 +79,6 @@ def _is_built_from_what_changes(spec: "spack.spec.Spec") -> bool:
     if isinstance(version, spack.version.GitVersion):
         return not version.is_commit
     return version.isdevelop()
-
-
-def layers_before(store: ContentStore, specs: Specs) -> Dict[str, str]:
-    """DAG hash -> digest of the package's layer, of those that the store has; one request each."""
-    tags = {s.dag_hash(): package_tag(s.name, str(s.version), s.dag_hash()) for s in specs}
-
-    def look(item: Tuple[str, str]) -> Tuple[str, str]:
-        return item[0], _layer_of(store, item[1])
-
-    with DaemonPool(settings.read().transfer_jobs, "look") as pool:
-        return {dag_hash: digest for dag_hash, digest in pool.map(look, tags.items()) if digest}
-
-
-def _layer_of(store: ContentStore, tag: str) -> str:
-    from ...descriptor import parse_json
-
-    try:
-        _, data = store.get_manifest(tag)
-        return str(parse_json(data, f"the manifest of {tag}")["layers"][-1]["digest"])
-    except (NotFound, InvalidContent, KeyError, IndexError, TypeError):
-        return ""  # nothing that could be replaced: a forced push mends what is broken
-
-
-def tell_replaced(before: Dict[str, str], pushed: Sequence[Tuple[str, str, str]]) -> None:
-    """``pushed``: (label, DAG hash, digest of the layer)."""
-    replaced = [label for label, dag_hash, digest in pushed if before.get(dag_hash, digest) != digest]
-    if replaced:
-        tty.warn(
-            f"{counted(len(replaced), 'package')} replaced with other content under the same hash: {elided(replaced)}"
-        )
 
 
 def _labels(specs: Specs) -> str:
