@@ -4,29 +4,19 @@
 import argparse
 from typing import Any, Sequence
 
-from spack_oci.commandline.image_options import add_base_image, add_image_options
+from spack_oci.commandline.image_options import add_base_image, add_image_options, runtime_settings
 
 __all__ = ["add_base_image", "add_image_options", "image_options"]
 
 
 def image_options(args: argparse.Namespace, tags: Sequence[str]) -> Any:
     """:class:`spack_oci.spack.commands.image_options.ImageOptions`."""
-    from spack_oci.image.runtime import RuntimeSettings
     from spack_oci.spack.commands.image_options import options
 
     return options(
         base_image=args.base_image,
         tags=tags,
-        runtime=RuntimeSettings.create(
-            entrypoint=args.entrypoint,
-            cmd=args.cmd,
-            env=args.env,
-            labels=args.label,
-            user=args.user,
-            workdir=args.workdir,
-            ports=args.port,
-            volumes=args.volume,
-        ),
+        runtime=runtime_settings(args),
         strategy=args.layer_strategy,
         squash=args.squash,
         strip_build_info=args.strip_build_info,

@@ -4,7 +4,7 @@
 import functools
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Union
 
 from ..content import ContentReader, ContentStore
 from ..descriptor import parse_json
@@ -177,10 +177,3 @@ def looks_like_cache(word: str) -> bool:
         or word in (".", "..")
         or (word.startswith(("./", "../", "~/", "/")) and os.path.exists(os.path.expanduser(word)))
     )
-
-
-def spec_words(words: Sequence[str]) -> List[str]:
-    """Words as a shell has split them: ``hdf5 +mpi ^zlib`` is one spec."""
-    from ..store.constraints import parse_specs
-
-    return [str(constraint) for constraint in parse_specs(" ".join(words))] if words else []

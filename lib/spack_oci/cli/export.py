@@ -7,6 +7,7 @@ import tempfile
 from typing import Any, List, Mapping, Sequence
 
 from ..commandline.common import messages_apart, print_json
+from ..commandline.image_options import runtime_settings
 from ..configuration.settings import blob_cache
 from ..content import ContentStore
 from ..content.copy import GraphCopy
@@ -18,7 +19,6 @@ from ..image.layers import strategy_named
 from ..image.manifest import EMPTY_BASE, Base
 from ..image.needs.libc import Need, check_libc
 from ..image.results import ResultDirectory
-from ..image.runtime import RuntimeSettings
 from ..layout import open_layout
 from ..layout.gc import collect_garbage
 from ..operations.images import image_files as files
@@ -112,16 +112,7 @@ def _compose(
         version=packages[0].version if len(packages) == 1 else "",
         description=" ".join(package.label for package in packages),
         base=base,
-        runtime=RuntimeSettings.create(
-            entrypoint=args.entrypoint,
-            cmd=args.cmd,
-            env=args.env,
-            labels=args.label,
-            user=args.user,
-            workdir=args.workdir,
-            ports=args.port,
-            volumes=args.volume,
-        ),
+        runtime=runtime_settings(args),
         max_layers=options.max_layers,
         strategy=strategy_named(args.layer_strategy or section["strategy"]),
         squash=args.squash,

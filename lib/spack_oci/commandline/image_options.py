@@ -2,6 +2,10 @@
 """The options of images, for `push` and `export`."""
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..image.runtime import RuntimeSettings
 
 
 def add_base_image(parser: argparse.ArgumentParser) -> None:
@@ -44,4 +48,20 @@ def add_image_options(parser: argparse.ArgumentParser, multi_arch: bool = True) 
     )
     made.add_argument(
         "--exclude-files", action="append", default=[], metavar="GLOB", help="leave these files out of the image"
+    )
+
+
+def runtime_settings(args: argparse.Namespace) -> "RuntimeSettings":
+    """What the options of :func:`add_image_options` say of how the image is run."""
+    from ..image.runtime import RuntimeSettings
+
+    return RuntimeSettings.create(
+        entrypoint=args.entrypoint,
+        cmd=args.cmd,
+        env=args.env,
+        labels=args.label,
+        user=args.user,
+        workdir=args.workdir,
+        ports=args.port,
+        volumes=args.volume,
     )
