@@ -11,12 +11,13 @@ __all__ = ["add_base_image", "add_image_options", "image_options"]
 
 def image_options(args: argparse.Namespace, tags: Sequence[str]) -> Any:
     """:class:`spack_oci.spack.commands.image_options.ImageOptions`."""
+    from spack_oci.image.runtime import RuntimeSettings
     from spack_oci.spack.commands.image_options import options
 
     return options(
         base_image=args.base_image,
         tags=tags,
-        runtime=runtime_settings(args),
+        runtime=RuntimeSettings.create(**runtime_settings(args)),
         strategy=args.layer_strategy,
         squash=args.squash,
         strip_build_info=args.strip_build_info,

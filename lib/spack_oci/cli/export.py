@@ -19,6 +19,7 @@ from ..image.layers import strategy_named
 from ..image.manifest import EMPTY_BASE, Base
 from ..image.needs.libc import Need, check_libc
 from ..image.results import ResultDirectory
+from ..image.runtime import RuntimeSettings
 from ..layout import open_layout
 from ..layout.gc import collect_garbage
 from ..operations.images import image_files as files
@@ -112,7 +113,7 @@ def _compose(
         version=packages[0].version if len(packages) == 1 else "",
         description=" ".join(package.label for package in packages),
         base=base,
-        runtime=runtime_settings(args),
+        runtime=RuntimeSettings.create(**runtime_settings(args)),
         max_layers=options.max_layers,
         strategy=strategy_named(args.layer_strategy or section["strategy"]),
         squash=args.squash,

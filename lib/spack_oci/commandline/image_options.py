@@ -2,10 +2,7 @@
 """The options of images, for `push` and `export`."""
 
 import argparse
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from ..image.runtime import RuntimeSettings
+from typing import Any, Dict
 
 
 def add_base_image(parser: argparse.ArgumentParser) -> None:
@@ -51,17 +48,15 @@ def add_image_options(parser: argparse.ArgumentParser, multi_arch: bool = True) 
     )
 
 
-def runtime_settings(args: argparse.Namespace) -> "RuntimeSettings":
-    """What the options of :func:`add_image_options` say of how the image is run."""
-    from ..image.runtime import RuntimeSettings
-
-    return RuntimeSettings.create(
-        entrypoint=args.entrypoint,
-        cmd=args.cmd,
-        env=args.env,
-        labels=args.label,
-        user=args.user,
-        workdir=args.workdir,
-        ports=args.port,
-        volumes=args.volume,
-    )
+def runtime_settings(args: argparse.Namespace) -> Dict[str, Any]:
+    """What the options say of how the image is run: the arguments of ``RuntimeSettings.create``."""
+    return {
+        "entrypoint": args.entrypoint,
+        "cmd": args.cmd,
+        "env": args.env,
+        "labels": args.label,
+        "user": args.user,
+        "workdir": args.workdir,
+        "ports": args.port,
+        "volumes": args.volume,
+    }
