@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What urllib3's connections and pools do differently here. Loaded with the first request, as it imports urllib3."""
 
+import contextlib
 import functools
 import http.client
 import queue
 import ssl
-from typing import Any, List, Optional, Type
+from typing import Any, Iterator, List, Mapping, Optional, Protocol, Tuple, Type
 
 import urllib3
 import urllib3.connection
@@ -94,13 +95,96 @@ class _Connection:
             self._held.append(data)
 
     def getresponse(self) -> Any:
+        with self._stale_if_used():
+            return super().getresponse()  # type: ignore[misc]
+
+    def receive(self, read_timeout: float) -> MinimumRateResponse:
+        """The response itself, without the second one that urllib3 makes around it."""
+        with self._stale_if_used():
+            self.sock.settimeout(read_timeout)
+            response: MinimumRateResponse = http.client.HTTPConnection.getresponse(self)  # type: ignore[arg-type,assignment]
+            return response
+
+    @contextlib.contextmanager
+    def _stale_if_used(self) -> Iterator[None]:
         used, self._used = self._used, True
         try:
-            return super().getresponse()  # type: ignore[misc]
+            yield
         except (*_CLOSED, http.client.BadStatusLine) as e:
             if not used:
                 raise
             raise StaleConnection(str(e)) from e
+
+
+class Exchange(Protocol):
+    """A response that is not read yet, and the connection that it comes from."""
+
+    response: MinimumRateResponse
+
+    def release(self) -> None:
+        """The response was read: the connection may serve the next request."""
+
+    def close(self) -> None:
+        """What is left of the response is not wanted."""
+
+
+class SessionExchange:
+    """``raw``: of urllib3, as ``requests`` gets it."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+        self.response: MinimumRateResponse = raw._original_response
+
+    def release(self) -> None:
+        self._raw.release_conn()
+
+    def close(self) -> None:
+        self._raw.close()
+        self._raw.release_conn()
+
+
+class _PoolExchange:
+    def __init__(self, pool: "_Pool", connection: Any, response: MinimumRateResponse) -> None:
+        self._pool = pool
+        self._connection = connection
+        self.response = response
+
+    def release(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._pool.take_back(connection)
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        self.response.close()
+        if connection is not None:
+            connection.close()
+
+
+class _Pool:
+    """Mixed into urllib3's pools: an exchange without what ``urlopen`` does for each request that is of no use here:
+    retries, redirects, decoding, merged header fields, a check of the header fields, a second response. Not for
+    connections through a proxy."""
+
+    def exchange(
+        self, method: str, target: str, headers: Mapping[str, str], body: Any, timeouts: Tuple[float, float]
+    ) -> Exchange:
+        """``target``: path and query; ``timeouts``: of connecting, and of silence. Raises what urllib3's connections
+        and ``http.client`` do."""
+        connection = self._get_conn()  # type: ignore[attr-defined]
+        try:
+            connection.timeout = timeouts[0]
+            self._validate_conn(connection)  # type: ignore[attr-defined]
+            # urllib3 reads the response of a server that has closed the connection before it had all of the request
+            with contextlib.suppress(BrokenPipeError):
+                connection.request(method, target, body=body, headers=headers)
+            return _PoolExchange(self, connection, connection.receive(timeouts[1]))
+        except BaseException:
+            connection.close()
+            raise
+
+    def take_back(self, connection: Any) -> None:
+        self._put_conn(connection)  # type: ignore[attr-defined]
 
 
 def pool_class(base: Type[Any], minimum_rate: int, read_timeout: float) -> Type[Any]:
@@ -110,7 +194,7 @@ def pool_class(base: Type[Any], minimum_rate: int, read_timeout: float) -> Type[
         "read_timeout": read_timeout,
     }
     connection = type("Connection", (_Connection, base.ConnectionCls), attributes)
-    return type(base.__name__, (base,), {"ConnectionCls": connection, "QueueCls": IdleConnections})
+    return type(base.__name__, (_Pool, base), {"ConnectionCls": connection, "QueueCls": IdleConnections})
 
 
 def use_our_pools(manager: urllib3.PoolManager, minimum_rate: int, read_timeout: float) -> None:

@@ -3,12 +3,14 @@
 
 import http.client
 import zlib
-from typing import Any, Callable, List, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, List, TypeVar
 
 from ...errors import InvalidContent, TransportError
-from .minimum_rate import MinimumRateResponse
 from .transport_errors import transport_error
 from .urls import without_query
+
+if TYPE_CHECKING:
+    from .connections import Exchange
 
 #: a response that is thrown away is read up to this many bytes, to keep its connection; beyond, closing is cheaper
 _DRAIN_LIMIT = 64 << 10
@@ -40,25 +42,26 @@ def decoded(response: "Response", limit: int) -> bytes:
 class Response:
     """Status, header fields and body. Read it whole or discard it: its connection serves the next request.
 
-    ``raw``: of urllib3. Bytes are read from the ``http.client`` response in it, into a buffer of the caller's: urllib3
-    makes a new object for each read, and its memory is what a large download costs most.
+    Bytes are read from ``http.client``'s response, into a buffer of the caller's: urllib3's makes a new object for each
+    read, and its memory is what a large download costs most.
     """
 
-    def __init__(self, raw: Any, method: str, url: str) -> None:
-        self._raw = raw
-        self._body: MinimumRateResponse = raw._original_response
+    def __init__(self, exchange: "Exchange", method: str, url: str) -> None:
+        self._exchange = exchange
+        self._body = exchange.response
         self.method = method
         self.url = url
-        self.status: int = raw.status
+        self.status: int = self._body.status
 
     def field(self, name: str) -> str:
         """The value of a header field, empty if there is none; of several fields of that name, joined with commas."""
-        value = (self._raw.headers.get(name) or "").strip(" \t")
+        value = ", ".join(self.fields(name))
         # an error may show it, and a terminal would obey what is in it
         return value if value.isprintable() else "".join(c if c.isprintable() else "?" for c in value)
 
     def fields(self, name: str) -> List[str]:
-        return [value.strip(" \t") for value in self._raw.headers.getlist(name)]
+        # what is not ASCII comes as an object of the email package
+        return [str(value).strip(" \t") for value in self._body.headers.get_all(name) or ()]
 
     def readinto(self, buffer: memoryview) -> int:
         """Up to as many bytes as fit; their number, 0 at the end. ConnectionLost if the connection ends too early."""
@@ -77,7 +80,7 @@ class Response:
             self.abort()
             raise transport_error(e, f"reading {without_query(self.url)}") from e
         if self._body.isclosed():
-            self._raw.release_conn()
+            self._exchange.release()
         return received
 
     def read_all(self, limit: int) -> bytes:
@@ -115,8 +118,7 @@ class Response:
 
     def abort(self) -> None:
         """Close the connection: what is left of the body is not wanted."""
-        self._raw.close()
-        self._raw.release_conn()
+        self._exchange.close()
 
     def without_body(self) -> "Response":
         self.discard()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """The ``requests`` session of a transport. Loaded with the first request, as it imports requests and urllib3."""
 
+import http.client
 import http.cookiejar
 import logging
 import ssl
@@ -13,7 +14,7 @@ import urllib3
 import urllib3.exceptions
 
 from ..settings import RegistrySettings
-from .connections import StaleConnection, use_our_pools
+from .connections import Exchange, SessionExchange, StaleConnection, use_our_pools
 from .proxies import proxy_for
 from .transport_errors import causes
 
@@ -37,7 +38,7 @@ class RegistrySession(requests.Session):
     """Sends requests that are complete: no cookies, no .netrc, no proxies or certificates but those of the settings."""
 
     #: what :meth:`exchange` raises for an exchange without a response
-    failures = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+    failures = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 
     def __init__(self, settings: RegistrySettings, context: ssl.SSLContext) -> None:
         super().__init__()
@@ -58,40 +59,37 @@ class RegistrySession(requests.Session):
 
     def exchange(
         self, method: str, url: str, origin: str, headers: Mapping[str, str], body: Any, read_timeout: float
-    ) -> urllib3.BaseHTTPResponse:
+    ) -> Exchange:
         """A server may close an idle connection just when it is used again. A request that had no response because of
         that is sent once more, unless its body cannot be produced again here."""
-        exchange = self._exchange_blob if "/blobs/" in url and method != "POST" else self._exchange
+        proxies = self._proxies_for(origin)
+        is_content = "/blobs/" in url or "/manifests/" in url
+        exchange = self._exchange_content if is_content and not proxies else self._exchange
         try:
-            return exchange(method, url, origin, headers, body, read_timeout)
+            return exchange(method, url, proxies, headers, body, read_timeout)
         except self.failures as e:
             stale = any(isinstance(cause, StaleConnection) for cause in causes(e))
             if not stale or not (body is None or isinstance(body, bytes)):
                 raise
-        return exchange(method, url, origin, headers, body, read_timeout)
+        return exchange(method, url, proxies, headers, body, read_timeout)
 
-    def _exchange_blob(
-        self, method: str, url: str, origin: str, headers: Mapping[str, str], body: Any, read_timeout: float
-    ) -> urllib3.BaseHTTPResponse:
-        """Past what a session does for each request: half of a push's requests, and all large ones, are blobs'."""
-        proxies = self._proxies_for(origin)
+    def _exchange_content(
+        self, method: str, url: str, proxies: Dict[str, str], headers: Mapping[str, str], body: Any, read_timeout: float
+    ) -> Exchange:
+        """Past what a session does for each request: blobs and manifests are all but a few of them."""
         pool = self._adapter.get_connection(url, proxies)
-        return pool.urlopen(
+        exchange: Exchange = pool.exchange(
             method,
-            url if proxies and url.startswith("http:") else url[len(origin) :],
-            body=body,
-            headers={"Accept-Encoding": "identity", **headers},
-            retries=False,
-            redirect=False,
-            assert_same_host=False,
-            preload_content=False,
-            decode_content=False,
-            timeout=urllib3.Timeout(connect=self._settings.connect_timeout, read=read_timeout),
+            url[url.index("/", 8) :],
+            {"Accept-Encoding": "identity", **headers},
+            body,
+            (self._settings.connect_timeout, read_timeout),
         )
+        return exchange
 
     def _exchange(
-        self, method: str, url: str, origin: str, headers: Mapping[str, str], body: Any, read_timeout: float
-    ) -> urllib3.BaseHTTPResponse:
+        self, method: str, url: str, proxies: Dict[str, str], headers: Mapping[str, str], body: Any, read_timeout: float
+    ) -> Exchange:
         request = requests.PreparedRequest()
         # not with prepare(): it requotes the URL, and has chunks for a body that is produced piece by piece
         request.method, request.url, request.body, request.hooks = method, url, body, {"response": []}
@@ -104,11 +102,11 @@ class RegistrySession(requests.Session):
             stream=True,
             allow_redirects=False,
             timeout=(self._settings.connect_timeout, read_timeout),
-            proxies=self._proxies_for(origin),
+            proxies=proxies,
             verify=self._settings.verify_tls,
             cert=None,
         )
-        return response.raw
+        return SessionExchange(response.raw)
 
     def _proxies_for(self, origin: str) -> Dict[str, str]:
         found = self._proxies.get(origin)

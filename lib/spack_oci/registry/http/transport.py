@@ -104,7 +104,7 @@ class RequestsTransport:
         session = self.session()
         origin = f"{parts.scheme}://{parts.netloc}"
         try:
-            raw = session.exchange(method, url, origin, headers, body, read_timeout or self._settings.read_timeout)
+            exchange = session.exchange(method, url, origin, headers, body, read_timeout or self._settings.read_timeout)
         except session.failures as e:
             failure = transport_error(e, f"{method} {without_query(url)}")
             if isinstance(failure, Unreachable) and origin in self._reached:
@@ -112,7 +112,7 @@ class RequestsTransport:
                 failure = ConnectionLost(failure.message, remedy=_RESTARTED)
             raise failure from e
         self._reached.add(origin)
-        return Response(raw, method, url)
+        return Response(exchange, method, url)
 
 
 def check_header_values(headers: Mapping[str, str]) -> None:
