@@ -9,7 +9,7 @@ from ..commandline.common import messages_apart, print_json
 from ..content.interfaces import MissingStore
 from ..errors import ConfigurationError, NotFound
 from ..index.update import UpdateSettings
-from ..layout import open_layout
+from ..layout import is_layout, open_layout
 from ..operations.lifecycle.bundles import BundleWriter
 from ..operations.lifecycle.copy import CopyPlan, CopyResult, Selection, compare, execute_copy, plan_copy
 from ..reference import LayoutDirectory
@@ -42,11 +42,7 @@ def pack(args: argparse.Namespace) -> int:
 def _copy(args: argparse.Namespace, roots: "frozenset[str]", directory: str) -> Any:
     source = open_cache(args.mirror)
     location = LayoutDirectory(directory)
-    there: Any
-    try:
-        there = open_layout(location) if os.path.exists(os.path.join(directory, "oci-layout")) else None
-    except NotFound:
-        there = None
+    there = open_layout(location) if is_layout(location) else None
     both = compare(source, there or MissingStore(location.url))
     plan = plan_copy(both, Selection(roots=roots, tags=frozenset()))
     if plan.missing:

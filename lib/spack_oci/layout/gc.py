@@ -9,6 +9,7 @@ from typing import Dict, Iterable, Iterator, Set, Tuple
 
 from ..descriptor import parse_json
 from ..errors import NotFound
+from ..util.cancellation import signals_wait
 from ..util.files import storage_errors
 from .documents import children_of
 from .store import LayoutStore
@@ -36,7 +37,9 @@ def collect_garbage(
             status = os.lstat(path)
             if digest in keep or status.st_mtime > before:
                 continue
-            if dry_run or _remove_unused(store.path, path, before):
+            with signals_wait():  # what is moved away is removed or brought back
+                removed = dry_run or _remove_unused(store.path, path, before)
+            if removed:
                 count, size = count + 1, size + status.st_size
         if not dry_run:
             drop_old_temporaries(store, before)

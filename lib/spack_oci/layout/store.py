@@ -53,9 +53,15 @@ from .table import (
 )
 
 LAYOUT_VERSION = "1.0.0"
+_MARK = "oci-layout"
 _CHUNK = 1 << 20
 #: seconds; a file that was used within them is not marked as used once more
 _FRESH = 600
+
+
+def is_layout(directory: LayoutDirectory) -> bool:
+    """Whether there is one; not in an empty directory, or where the making of one was cut: a writer makes it there."""
+    return os.path.exists(os.path.join(directory.path, _MARK))
 
 
 def open_layout(directory: LayoutDirectory, create: bool = False) -> "LayoutStore":
@@ -89,7 +95,7 @@ class LayoutStore:
     def create(self) -> None:
         with storage_errors(f"creating the OCI layout {self.url}"):
             os.makedirs(self.path, exist_ok=True)
-            if os.path.exists(self._at("oci-layout")):
+            if os.path.exists(self._at(_MARK)):
                 return
             foreign = self._foreign()
             if foreign:
@@ -102,7 +108,7 @@ class LayoutStore:
                 if not os.path.exists(self._at("index.json")):
                     self._replace_file("index.json", index_json({}, []))
                 layout = {"imageLayoutVersion": LAYOUT_VERSION}
-                self._replace_file("oci-layout", json.dumps(layout).encode())
+                self._replace_file(_MARK, json.dumps(layout).encode())
 
     def _is_begun(self) -> bool:
         """Whether somebody began to make it, and was stopped before it had all that a layout has."""
@@ -110,11 +116,11 @@ class LayoutStore:
 
     def _foreign(self) -> List[str]:
         """What is in the directory and of no layout."""
-        return sorted(set(os.listdir(self.path)) - {"oci-layout", "index.json", "blobs", PRIVATE})
+        return sorted(set(os.listdir(self.path)) - {_MARK, "index.json", "blobs", PRIVATE})
 
     def check_version(self) -> None:
         try:
-            with open(self._at("oci-layout"), "rb") as f:
+            with open(self._at(_MARK), "rb") as f:
                 data = f.read(_CHUNK)
         except FileNotFoundError:
             if self._is_begun():

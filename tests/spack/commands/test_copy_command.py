@@ -22,6 +22,7 @@ def test_a_part_is_copied_and_installs_from_there(pushed, destination, new_cache
     directory = tmp_path / "copy"
     planned = json.loads(pushed.run("oci", "copy", "--dry-run", "--json", "cache", f"{directory}/", "oci-app").stdout)
     assert not directory.exists() and planned["packages"] and not planned["missing"]
+    directory.mkdir()  # as one does before, or as a copy that was killed leaves it
     done = pushed.run("oci", "copy", "cache", f"{directory}/", "oci-app")
     assert f"Copied {len(planned['packages'])} tags" in done.stdout
     again = json.loads(pushed.run("oci", "copy", "--json", "cache", f"{directory}/", "oci-app").stdout)

@@ -5,7 +5,7 @@ import argparse
 import contextlib
 import os
 from dataclasses import dataclass, replace
-from typing import FrozenSet, Iterator, Optional
+from typing import FrozenSet, Iterator, Optional, Tuple
 
 import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
@@ -14,6 +14,7 @@ from ...content import ContentStore, MissingStore
 from ...content.interfaces import RepositoryReader
 from ...content.platform import Platform
 from ...errors import NotFound
+from ...layout import is_layout
 from ...operations.lifecycle.bundles import BundleWriter, is_bundle, unpacked
 from ...operations.lifecycle.contents import ALL_TYPES, LINK_RUN, Contents
 from ...operations.lifecycle.copy import CopyPlan, CopyResult, Selection, compare, execute_copy, plan_copy
@@ -63,12 +64,7 @@ def _origin(word: str) -> "spack.mirrors.mirror.Mirror":
 def _plan(args: argparse.Namespace, destination: "spack.mirrors.mirror.Mirror") -> Request:
     origin = _origin(args.source)
     source = mirrors.open_store(origin, mirrors.FETCH)
-    there: RepositoryReader
-    try:
-        there = mirrors.open_store(destination, mirrors.PUSH)
-        index_there: RepositoryReader = mirrors.open_index_store(destination, mirrors.PUSH)
-    except NotFound:  # a layout that a copy will create
-        there = index_there = MissingStore(destination.push_url)
+    there, index_there = _open_destination(destination)
     both = compare(source, there, mirrors.open_index_store(origin, mirrors.FETCH), index_there)
     selection = Selection(
         roots=_roots(both.found, args),
@@ -77,6 +73,17 @@ def _plan(args: argparse.Namespace, destination: "spack.mirrors.mirror.Mirror") 
         platform=Platform.parse(args.platform) if args.platform else None,
     )
     return Request(source, destination, both.found, plan_copy(both, selection, full=args.full, delete=args.delete))
+
+
+def _open_destination(destination: "spack.mirrors.mirror.Mirror") -> Tuple[RepositoryReader, RepositoryReader]:
+    """For its packages, and for its index."""
+    location = mirrors.location_of(destination, mirrors.PUSH)
+    is_to_be = isinstance(location, LayoutDirectory) and os.path.isdir(location.path) and not is_layout(location)
+    if not is_to_be:
+        with contextlib.suppress(NotFound):
+            return mirrors.open_store(destination, mirrors.PUSH), mirrors.open_index_store(destination, mirrors.PUSH)
+    nothing = MissingStore(destination.push_url)  # a layout that the copy will make
+    return nothing, nothing
 
 
 def _roots(found: Contents, args: argparse.Namespace) -> Optional[FrozenSet[str]]:
