@@ -11,7 +11,7 @@ import time
 import jsonschema
 import pytest
 from spack_oci.descriptor import OCI_MANIFEST
-from spack_oci.errors import Forbidden
+from spack_oci.errors import Forbidden, NotFound
 from spack_oci.index.publish import DATABASE_TAG
 from spack_oci.index.update import update_index
 from spack_oci.layout import open_layout
@@ -222,3 +222,9 @@ def test_files_of_writers_of_a_layout_that_were_killed(tmp_path):
     (staging / "old").write_bytes(b"x" * 100)
     os.utime(staging / "old", (time.time() - 90000,) * 2)
     assert found(layout) == {(Kind.TEMPORARY_FILES, None)}
+
+
+def test_a_cache_without_anything_may_be_a_wrong_name_and_is_no_good_cache():
+    store = MemoryStore()
+    with pytest.raises(NotFound, match="neither packages nor an index"):
+        verify_cache(store, read_contents(store))

@@ -6,6 +6,7 @@ import random
 from typing import Dict, List, Optional, Sequence
 
 from ...content import ContentStore
+from ...errors import NotFound
 from ...util.progress import Reporter, Silent, Work
 from ...util.threads import DaemonPool
 from ..lifecycle.contents import Contents
@@ -31,8 +32,11 @@ def verify_cache(
     chosen: Optional[random.Random] = None,
 ) -> Verification:
     """``tags``: only these packages (default: all), and nothing of the cache as a whole; ``sample``: so many of them,
-    at random; 0: all. Raises errors that stop all (no answer, not allowed); what befalls one package is a finding.
+    at random; 0: all. Raises errors that stop all (no answer, not allowed, nothing there: its name may be wrong); what
+    befalls one package is a finding.
     """
+    if tags is None and not (contents.packages or contents.images or contents.index):
+        raise NotFound(f"{contents.url} has neither packages nor an index", remedy="check its name")
     findings = [] if tags is not None else [*check_index(store, contents), *check_temporaries(store)]
     asked = sorted(contents.packages) if tags is None else list(tags)
     if level == Level.INDEX:
