@@ -6,6 +6,7 @@ import functools
 import os
 import platform
 import sys
+from dataclasses import replace
 from typing import Dict, List
 
 from .. import __version__
@@ -71,4 +72,5 @@ def _cache(word: str) -> List[Check]:
     except SpackOciError as e:
         return [Check("url", FAIL, str(e))]
     opened, index = functools.partial(open_cache, word), functools.partial(open_index, word)
-    return check_cache(location, opened, index, None, f"spack-oci update-index {word}")
+    checks = check_cache(location, opened, index, None, f"spack-oci update-index {word}")
+    return [replace(check, detail=check.detail.replace("`spack oci ", "`spack-oci ")) for check in checks]
