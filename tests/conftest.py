@@ -70,3 +70,22 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.section("skipped")
         for reason, count in sorted(reasons.items()):
             terminalreporter.line(f"{count:4} {reason}")
+    _tell_of_odd_registries(terminalreporter)
+
+
+def _tell_of_odd_registries(terminalreporter):
+    """The matrix of ``tests/faults/test_modes.py``, where all of it was run: what a user sees, commands with the same
+    outcome in one line."""
+    seen = {}
+    for report in [*terminalreporter.stats.get("passed", []), *terminalreporter.stats.get("failed", [])]:
+        for name, value in report.user_properties:
+            if name == "odd registry" and report.when == "call":
+                who, command, shown = value
+                seen.setdefault(who, {}).setdefault(shown, []).append(command)
+    if sum(map(len, seen.values())) < 60:
+        return
+    terminalreporter.section("every sub-command with registries that are not like others")
+    for who, outcomes in seen.items():
+        terminalreporter.line(who)
+        for shown, commands in sorted(outcomes.items()):
+            terminalreporter.line(f"    {', '.join(sorted(commands))}: {shown[:300]}")

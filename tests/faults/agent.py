@@ -56,17 +56,17 @@ def _set_defaults(cls: type, **values: float) -> None:
 
 def copy(source: str, destination: str) -> int:
     """As `spack oci copy`."""
-    from spack_oci.cli.caches import index_settings, open_cache
+    from spack_oci.cli.caches import index_settings, location_of, open_cache
     from spack_oci.content.interfaces import MissingStore
-    from spack_oci.errors import NotFound
+    from spack_oci.layout import is_layout
     from spack_oci.operations.lifecycle.copy import Selection, compare, execute_copy, plan_copy
+    from spack_oci.reference import LayoutDirectory
 
     origin = open_cache(source)
-    there: Any
-    try:
+    location = location_of(destination)
+    there: Any = MissingStore(destination)
+    if not isinstance(location, LayoutDirectory) or is_layout(location):
         there = open_cache(destination, writes=True)
-    except NotFound:  # a layout that is made below
-        there = MissingStore(destination)
     both = compare(origin, there)
     target = open_cache(destination, create=True, writes=True)
     result = execute_copy(origin, target, both.found, plan_copy(both, Selection()), index_settings(destination), jobs=2)
@@ -101,6 +101,19 @@ def collect(layout: str) -> int:
     return 0
 
 
+def verify(cache: str) -> int:
+    """As `spack oci verify`, at its deepest level, without a policy."""
+    from spack_oci.cli.caches import open_cache, open_index
+    from spack_oci.operations.check.findings import Level
+    from spack_oci.operations.check.package_level import Rules
+    from spack_oci.operations.check.verify import verify_cache
+    from spack_oci.operations.lifecycle.contents import read_contents
+
+    store = open_cache(cache, writes=True)
+    found = verify_cache(store, read_contents(store, open_index(cache, writes=True)), Level.CONTENT, Rules())
+    return _told({f"{finding.kind.value} {finding.tag}": finding for finding in found.findings})
+
+
 def _told(failed: Dict[str, Any]) -> int:
     from spack_oci.cli.output import error
 
@@ -109,7 +122,7 @@ def _told(failed: Dict[str, Any]) -> int:
     return 1 if failed else 0
 
 
-DRIVERS: Dict[str, Callable[..., int]] = {"copy": copy, "fetch": fetch, "collect": collect}
+DRIVERS: Dict[str, Callable[..., int]] = {"copy": copy, "fetch": fetch, "collect": collect, "verify": verify}
 
 
 def perform(words: List[str]) -> int:
