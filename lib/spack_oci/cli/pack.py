@@ -2,7 +2,6 @@
 """`spack-oci pack`: a part of a cache as a directory or a file, for a machine without a network."""
 
 import argparse
-import os
 from typing import Any
 
 from ..commandline.common import messages_apart, print_json
