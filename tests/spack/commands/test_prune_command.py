@@ -50,3 +50,16 @@ def test_nothing_to_keep_and_a_registry_that_deletes_nothing_are_said_before_any
         done = spack.run("oci", "prune", "--keep-last", "1", "cache", check=False)
         assert done.returncode == 1 and "deletes nothing: switched off (405)" in " ".join(done.stderr.split())
         assert packages(spack) == {"oci-leaf"}
+        spack.run("oci", "push", "--update-index", "cache", "oci-leaf@1.0")
+        words = ("prune", "--grace", "0", "--keep-specs", "oci-leaf@2.0", "cache")
+        done = spack.run("oci", *words, "--github-api", check=False)
+        assert done.returncode == 1 and "--github-api is for ghcr.io" in " ".join(done.stderr.split())
+        # the tags cannot go, and are no packages any more
+        assert "cannot be deleted and now name a manifest" in " ".join(
+            spack.run("oci", *words, "--untag").stdout.split()
+        )
+        assert spack.run("oci", "update-index", "--full", "--strict", "cache").returncode == 0
+        listed = json.loads(spack.run("oci", "list", "--allarch", "--json", "cache").stdout)["packages"]
+        assert [p["version"] for p in listed] == ["2.0"]
+        spack.run("oci", "push", "--update-index", "cache", "oci-leaf@1.0")
+        assert len(json.loads(spack.run("oci", "list", "--allarch", "--json", "cache").stdout)["packages"]) == 2

@@ -4,7 +4,7 @@
 import pytest
 from spack_oci.content.copy import GraphCopy
 from spack_oci.errors import ConfigurationError, NotFound, ServerFailure, UnexpectedResponse
-from spack_oci.index.condemned import PLAN_TAG, read_plan
+from spack_oci.index.condemned import PLAN_TAG, Condemned, PrunePlan, read_plan, write_plan
 from spack_oci.index.read import fetch_index
 from spack_oci.index.read_package import read_package
 from spack_oci.index.update import merge_pushed, update_index
@@ -112,6 +112,15 @@ def test_what_its_pusher_has_merged_into_the_index_stays(store, nodes, lone):
     merge_pushed(store, [read_package(store, tag_of(lone))], QUICK)
     result = delete_condemned(store, lambda: read_contents(store), result, QUICK, grace=HOUR, now=NOW + HOUR)
     assert result.reprieved == [tag_of(lone)] and tag_of(lone) in packages(store)
+
+
+def test_a_prune_that_was_killed_before_it_wrote_the_index_is_finished_by_the_next(store, nodes, lone):
+    planned = plan(store, keep(nodes[0]))
+    write_plan(store, PrunePlan({tag_of(lone): Condemned(planned.doomed[tag_of(lone)], int(NOW))}))
+    # the time counts from now: who has read the index meanwhile may be installing it
+    result = prune(store, keep(nodes[0]), now=NOW + HOUR)
+    assert result.waiting == [tag_of(lone)] and lone["hash"] not in indexed(store)
+    assert prune(store, keep(nodes[0]), now=NOW + 2 * HOUR).deleted == [tag_of(lone)]
 
 
 def test_a_package_that_is_wanted_again_comes_back_into_the_index(store, nodes, lone):

@@ -60,6 +60,8 @@ class PlannedPrune:
     previous: PrunePlan = field(default_factory=PrunePlan)
     #: digests of manifests -> when a prune first saw them, with those of now
     seen: Mapping[str, int] = field(default_factory=dict)
+    #: of the doomed, those that the index names
+    indexed: FrozenSet[str] = frozenset()
 
     def to_dict(self) -> Dict[str, Any]:
         """For ``--json``."""
@@ -93,6 +95,7 @@ def plan_prune(
             remedy="name lock files or specs (--keep-lock, --keep-specs), an age (--keep-newer-than), or pin packages",
         )
     previous = read_plan(store)
+    indexed = frozenset(contents.need_index().tags)
     index = _with_condemned(store, contents, previous)
     entries = dict(index.packages())
     seen = {entry.manifest.digest: previous.seen.get(entry.manifest.digest, int(now)) for entry in entries.values()}
@@ -120,6 +123,7 @@ def plan_prune(
         tuple(sorted(unknown)),
         previous,
         seen,
+        indexed & doomed.keys(),
     )
 
 
@@ -215,15 +219,14 @@ def condemn(
     """
     now = time.time() if now is None else now
     before = plan.previous.condemned
-    # the time of a condemned package counts on, unless it has got another manifest
-    condemned = {
-        tag: before[tag] if tag in before and before[tag].manifest == digest else Condemned(digest, int(now))
-        for tag, digest in plan.doomed.items()
-    }
+    # the time of a condemned package counts on, unless it has got another manifest, or is in the index after all:
+    # somebody wanted it there, or a prune was killed before it wrote the index
+    counting = {tag: c for tag, c in before.items() if tag not in plan.indexed and plan.doomed.get(tag) == c.manifest}
+    condemned = {tag: counting.get(tag) or Condemned(digest, int(now)) for tag, digest in plan.doomed.items()}
     wanted = replace(plan.previous, condemned=condemned, seen=plan.seen)
     if wanted != plan.previous:
         write_plan(store, wanted)
-    if condemned.keys() != before.keys():
+    if condemned.keys() != before.keys() or plan.indexed:
         update_index(store, settings, compare_digests=False)
     return PruneResult(
         condemned=sorted(condemned.keys() - before.keys()), reprieved=sorted(plan.kept.keys() & before.keys())
