@@ -24,10 +24,11 @@ def query_init(original: Callable, self: Any, all_architectures: bool) -> None:
     self._spack_oci_rest = original
 
 
-def query(original: Callable, self: Any, spec: "spack.spec.Spec", **kwargs: Any) -> List["spack.spec.Spec"]:
-    """Hook of ``BinaryCacheQuery.__call__``."""
-    if self._spack_oci_rest is not None and self.all_architectures and spec.abstract_hash:
-        found = _matching(spec)
+def query(original: Callable, self: Any, spec: Any, **kwargs: Any) -> List["spack.spec.Spec"]:
+    """Hook of ``BinaryCacheQuery.__call__``. ``spec``: a spec, or its text (`spack bootstrap`)."""
+    wanted = spack.spec.Spec(spec) if isinstance(spec, str) else spec
+    if self._spack_oci_rest is not None and self.all_architectures and wanted.abstract_hash:
+        found = _matching(wanted)
         if found:
             return found
     if self._spack_oci_rest is not None:
