@@ -4,7 +4,7 @@
 import functools
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Union
 
 from ..content import ContentReader, ContentStore
 from ..descriptor import parse_json

@@ -35,10 +35,10 @@ def test_the_command_for_oci_mirrors_is_named(spack, words, expected):
     assert done.returncode != 0 and expected in said and "Traceback" not in said, said
 
 
-def test_the_index_check_of_newer_spacks_names_the_doctor(spack):
+def test_the_index_check_of_newer_spacks_names_verify(spack):
     done = spack.run("buildcache", "check-index", "cache", check=False)
     if spack.version >= (1, 3):
-        assert "spack oci doctor cache" in said_by(done)
+        assert "spack oci verify --level index cache" in said_by(done)
     assert done.returncode != 0 and "Traceback" not in said_by(done)
 
 
@@ -70,3 +70,20 @@ def test_spack_clean_removes_what_is_cached_of_oci_mirrors(source, new_cache):
     assert not list(blobs.iterdir()) and list(indexes.iterdir())
     spack.run("clean", "-m")
     assert not indexes.exists()
+
+
+@pytest.mark.one_spack
+def test_mirror_destroy_removes_a_directory_and_nothing_else(source, new_cache, tmp_path):
+    spack, cache = source(), new_cache("layout")
+    plain = tmp_path / "plain"
+    (plain / "build_cache").mkdir(parents=True)
+    spack.mirrors(cache=cache.url, plain=plain.as_uri(), registry="oci+http://127.0.0.1:1/a/b", part="oci://x.y/a/b:c")
+    spack.run("oci", "push", "cache", "oci-leaf@2.0")
+    for name, expected in (("registry", "remove it at the registry"), ("part", "spack oci snapshot --remove")):
+        done = spack.run("mirror", "destroy", "-m", name, check=False)
+        assert done.returncode != 0 and expected in said_by(done) and "Traceback" not in said_by(done)
+    spack.run("mirror", "destroy", "-m", "cache")
+    spack.run("mirror", "destroy", "--mirror-url", plain.as_uri())
+    assert not (tmp_path / "plain").exists() and not spack.home.joinpath(cache.url[len("oci+file://") :]).exists()
+    done = spack.run("mirror", "destroy", "-m", "cache", check=False)
+    assert done.returncode != 0 and "does not exist" in said_by(done)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """`spack buildcache` sub-commands that know mirrors of files only: for OCI mirrors they name the command that does it.
+So does `spack mirror destroy`, which removes directories itself.
 
 By themselves they end in a traceback, or look for files that no registry has and say that nothing is there.
 """
@@ -7,14 +8,17 @@ By themselves they end in a traceback, or look for files that no registry has an
 import contextlib
 import glob
 import json
+import os
 import shutil
 from typing import Any, Callable, List, Sequence
 
 import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
 
-from ...errors import ConfigurationError
-from ...reference import is_oci_url
+from ...errors import ConfigurationError, NotFound
+from ...layout import open_layout
+from ...reference import LayoutDirectory, is_oci_url, parse_url
+from ...util.files import storage_errors
 from .install import only
 
 
@@ -62,12 +66,37 @@ def prune(original: Callable, args: Any) -> Any:
 
 def check_index(original: Callable, args: Any) -> Any:
     """Hook of `spack buildcache check-index`."""
-    return _of_one_mirror(original, args, "check-index", "use `spack oci doctor {}`")
+    return _of_one_mirror(original, args, "check-index", "use `spack oci verify --level index {}`")
 
 
 def migrate(original: Callable, args: Any) -> Any:
     """Hook of `spack buildcache migrate`."""
     return _of_one_mirror(original, args, "migrate", "there is nothing to migrate in {}, its layout has not changed")
+
+
+def destroy(original: Callable, args: Any) -> Any:
+    """Hook of `spack mirror destroy`: a directory goes, as others do; a repository is its registry's to remove."""
+    word = args.mirror_name or args.mirror_url
+    mirror = spack.mirrors.mirror.MirrorCollection().lookup(word)
+    if not is_oci_url(mirror.push_url):
+        return original(args)
+    location = parse_url(mirror.push_url)
+    if location.snapshot:
+        whole = mirror.push_url.rpartition(":")[0]
+        raise ConfigurationError(
+            f"{mirror.push_url} is a snapshot", remedy=f"use `spack oci snapshot --remove {whole} {location.snapshot}`"
+        )
+    if not isinstance(location, LayoutDirectory):
+        raise ConfigurationError(
+            f"`spack mirror destroy` cannot remove a repository of a registry ({word})",
+            remedy="remove it at the registry; `spack oci prune` removes packages from it",
+        )
+    if not os.path.lexists(location.path):
+        raise NotFound(f"{mirror.push_url} does not exist", remedy="check the name; there is nothing to destroy")
+    open_layout(location)  # what is none is not removed
+    with storage_errors(f"removing {mirror.push_url}"):
+        shutil.rmtree(location.path)
+    return None
 
 
 def _of_one_mirror(original: Callable, args: Any, command: str, remedy: str) -> Any:

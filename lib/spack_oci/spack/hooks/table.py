@@ -297,6 +297,13 @@ HOOKS: Sequence[Hook] = (
     _command("migrate", "migrate"),
     _command("check-index", "check_index", since=(1, 3)),
     Hook(
+        "destroy an OCI mirror",
+        ["spack.cmd.mirror:mirror_destroy"],
+        "hooks.buildcache_commands:destroy",
+        [("args",)],
+        later=True,
+    ),
+    Hook(
         "clean what is cached of OCI mirrors",
         ["spack.cmd.clean:clean"],
         "hooks.buildcache_commands:clean",
