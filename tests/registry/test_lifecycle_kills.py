@@ -16,7 +16,7 @@ from spack_oci.index.update import Backoff, UpdateSettings, update_index
 from spack_oci.layout import LayoutStore
 from spack_oci.operations.check.findings import Level
 from spack_oci.operations.check.verify import verify_cache
-from spack_oci.operations.lifecycle.contents import read_contents
+from spack_oci.operations.lifecycle.contents import read_contents, read_current_contents
 from spack_oci.operations.lifecycle.copy import Selection, compare, execute_copy, plan_copy
 from spack_oci.operations.lifecycle.prune import Keep, condemn, delete_condemned, plan_prune
 from spack_oci.reference import LayoutDirectory, parse_url
@@ -85,10 +85,10 @@ def copy(source, target):
 
 def prune(target):
     store = open_store(target)
-    contents = read_contents(store)
+    contents = read_current_contents(store, SETTINGS)
     plan = plan_prune(store, contents, Keep(named=frozenset({KEPT[0]["hash"]})))
     result = condemn(store, plan, SETTINGS)
-    result = delete_condemned(store, lambda: read_contents(store), result, SETTINGS, grace=0)
+    result = delete_condemned(store, lambda: read_current_contents(store, SETTINGS), result, SETTINGS, grace=0)
     assert not result.failed, result.failed
     return result
 

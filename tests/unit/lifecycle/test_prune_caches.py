@@ -8,10 +8,10 @@ from spack_oci.index.condemned import PLAN_TAG, Condemned, PrunePlan, read_plan,
 from spack_oci.index.read import fetch_index
 from spack_oci.index.read_package import read_package
 from spack_oci.index.update import merge_pushed, update_index
-from spack_oci.operations.lifecycle.contents import read_contents
+from spack_oci.operations.lifecycle.contents import read_contents, read_current_contents
 from spack_oci.operations.lifecycle.pins import read_pins, remove_pin, write_pin
 from spack_oci.operations.lifecycle.prune import Keep, condemn, delete_condemned, plan_prune
-from support.cache_builder import QUICK, chain, node, push_image, push_package, sign, tag_of
+from support.cache_builder import QUICK, chain, node, overwrite_as_spack, push_image, push_package, sign, tag_of
 from support.memory_store import MemoryStore
 
 HOUR = 3600.0
@@ -121,6 +121,15 @@ def test_a_prune_that_was_killed_before_it_wrote_the_index_is_finished_by_the_ne
     result = prune(store, keep(nodes[0]), now=NOW + HOUR)
     assert result.waiting == [tag_of(lone)] and lone["hash"] not in indexed(store)
     assert prune(store, keep(nodes[0]), now=NOW + 2 * HOUR).deleted == [tag_of(lone)]
+
+
+def test_an_index_whose_writer_was_killed_between_its_documents_is_updated_first(store, nodes):
+    overwrite_as_spack(store)
+    assert read_contents(store).index is None
+    assert len(read_current_contents(store, QUICK).index) == 4
+    store.reset()
+    read_current_contents(store, QUICK)
+    assert not store.calls["put_manifest"]
 
 
 def test_a_package_that_is_wanted_again_comes_back_into_the_index(store, nodes, lone):

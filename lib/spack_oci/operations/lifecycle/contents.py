@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 from typing import AbstractSet, Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Set
 
-from ...content.interfaces import RepositoryReader
+from ...content.interfaces import RepositoryReader, RepositoryWriter
 from ...errors import ConfigurationError, DigestMismatch, InvalidContent, NotFound
 from ...index.condemned import PLAN_TAG, read_plan
 from ...index.frames import decompress
@@ -18,6 +18,7 @@ from ...index.publish import (
     read_document_manifest,
 )
 from ...index.snapshots import SNAPSHOT_PREFIX
+from ...index.update import UpdateSettings, update_index
 from ...package.record import is_package_tag
 
 #: tags that belong to a manifest: signatures, attestations and SBOMs of cosign, and the fallback of the referrers API
@@ -107,6 +108,17 @@ def read_contents(store: RepositoryReader, index_store: Optional[RepositoryReade
         attached,
         index,
     )
+
+
+def read_current_contents(store: RepositoryWriter, settings: UpdateSettings) -> Contents:
+    """The same for who may write: where the index is not current, it is updated first. Somebody was killed between its
+    two documents, or is between them now."""
+    index_store = settings.index_store or store
+    contents = read_contents(store, index_store)
+    if contents.index is None and contents.packages:
+        update_index(store, settings, compare_digests=False)
+        contents = read_contents(store, index_store)
+    return contents
 
 
 def _read_index(store: RepositoryReader) -> Optional[PackageIndex]:

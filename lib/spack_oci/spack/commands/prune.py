@@ -17,7 +17,7 @@ from ...errors import ConfigurationError, SpackOciError
 from ...layout import LayoutStore
 from ...layout.gc import collect_garbage
 from ...operations.lifecycle import pins
-from ...operations.lifecycle.contents import ALL_TYPES, LINK_RUN, Contents, read_contents
+from ...operations.lifecycle.contents import ALL_TYPES, LINK_RUN, Contents, read_contents, read_current_contents
 from ...operations.lifecycle.lock_files import hashes_of_lock_file
 from ...operations.lifecycle.prune import (
     Keep,
@@ -58,7 +58,7 @@ def plan(args: argparse.Namespace) -> Request:
         store = _by_github(mirror, store)
     elif not args.dry_run and not args.untag:
         _check_deletion(mirror, store)
-    contents = _contents(mirror, store)
+    contents = _contents(mirror, store) if args.dry_run else _current_contents(mirror, store)
     types = ALL_TYPES if args.with_build_dependencies else LINK_RUN
     locked = frozenset(h for path in args.keep_lock for h in hashes_of_lock_file(path, types))
     named: FrozenSet[str] = frozenset()
@@ -85,6 +85,10 @@ def _open(name: Optional[str]) -> "tuple[spack.mirrors.mirror.Mirror, ContentSto
 
 def _contents(mirror: "spack.mirrors.mirror.Mirror", store: ContentStore) -> Contents:
     return read_contents(store, mirrors.open_index_store(mirror, mirrors.PUSH))
+
+
+def _current_contents(mirror: "spack.mirrors.mirror.Mirror", store: ContentStore) -> Contents:
+    return read_current_contents(store, indexes.update_settings(mirror))
 
 
 def _check_deletion(mirror: "spack.mirrors.mirror.Mirror", store: ContentStore) -> None:
@@ -159,7 +163,7 @@ def execute(request: Request, *, quiet: bool) -> PruneResult:
     result = condemn(request.store, request.plan, settings)
     result = delete_condemned(
         request.store,
-        lambda: _contents(request.mirror, request.store),
+        lambda: _current_contents(request.mirror, request.store),
         result,
         settings,
         grace=request.grace,
