@@ -5,6 +5,7 @@ Whoever does something with many parts is given a :class:`Reporter`; who calls i
 called from any thread.
 """
 
+import re
 import shutil
 import sys
 import threading
@@ -134,15 +135,16 @@ class PlainLines:
             self._last = now
             self._show(self._status(now))
 
-    def _show(self, status: str) -> None:
-        self._info(status)
+    def _show(self, status: List[str]) -> None:
+        self._info(", ".join(status))
 
-    def _status(self, now: float) -> str:
-        """``3/7 packages, 12.0 MB of 30.0 MB read, 5.0 MB sent, 2.5 MB/s, 8s left``"""
+    def _status(self, now: float) -> List[str]:
+        """``3/7 packages``, ``12.0 MB of 30.0 MB read``, ``5.0 MB sent``, ``2.5 MB/s``, ``8s left``"""
         elapsed, work = max(now - self._start, 0.001), self._work
         parts = [f"{self._done}/{work.count} {work.unit}"]
         if work.size or self._moved:
-            of = f" of {format_size(work.size)}" if work.size else ""
+            # what the size was not known to hold (manifests) may be moved, too
+            of = f" of {format_size(work.size)}" if work.size >= self._moved else ""
             parts.append(f"{format_size(self._moved)}{of} {work.verb}")
         if self._sent:
             parts.append(f"{format_size(self._sent)} sent")
@@ -150,7 +152,7 @@ class PlainLines:
             parts.append(f"{format_size((self._moved or self._sent) / elapsed)}/s")
         if 0 < self._moved < work.size:
             parts.append(f"{format_seconds(elapsed * (work.size - self._moved) / self._moved)} left")
-        return ", ".join(parts)
+        return parts
 
 
 class LiveDisplay(PlainLines):
@@ -167,7 +169,8 @@ class LiveDisplay(PlainLines):
     ) -> None:
         """``stream``: the terminal; ``info`` and ``warning`` print to it, too."""
         self._stream = stream or sys.stdout
-        super().__init__(self._above(info or self._print), self._above(warning or self._print), clock)
+        say = info or self._print
+        super().__init__(self._above(lambda line: say(_short(line))), self._above(warning or self._print), clock)
 
     def begin(self, work: Work) -> None:
         with self._lock:
@@ -193,10 +196,20 @@ class LiveDisplay(PlainLines):
         self._stream.write("\r\033[K")
         self._stream.flush()
 
-    def _show(self, status: str) -> None:
-        line = status + "".join(f"  {name}" for name in self._active[:4])
-        self._stream.write("\r\033[K" + line[: shutil.get_terminal_size().columns - 1])
+    def _show(self, status: List[str]) -> None:
+        """What fits, and nothing of what does not: half a number is another number."""
+        width = shutil.get_terminal_size().columns - 1
+        line = status[0][:width]
+        for part in [*(f", {part}" for part in status[1:]), *(f"  {name}" for name in self._active[:4])]:
+            if len(line) + len(part) <= width:
+                line += part
+        self._stream.write("\r\033[K" + line)
         self._stream.flush()
+
+
+def _short(line: str) -> str:
+    """A line for people: the digests in it are those of a log, or of `--json`; whole, they take a line each."""
+    return re.sub(r"\b(sha256:[0-9a-f]{12})[0-9a-f]{52}\b", r"\1", line)
 
 
 def reporter_for(stream: TextIO, info: Callable[[str], None], warning: Callable[[str], None]) -> Reporter:

@@ -2,7 +2,8 @@
 """Text for people."""
 
 import re
-from typing import Dict, Iterable, List, Sequence, Tuple
+import textwrap
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 #: what differs between the messages of two packages although their cause is one: digests, hashes, tags, numbers
 _PARTICULAR = re.compile(r"[\w.+-]*(?:[0-9a-f]{40,}|\b[a-z0-9]{32}\b)[\w.+-]*|\d+(?:\.\d+)?")
@@ -18,6 +19,26 @@ def table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> List[str
     rows = [tuple(str(c) for c in row) for row in ([header, *rows] if header else rows)]
     widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))] if rows else []
     return ["  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows]
+
+
+#: columns that the last one of a table needs, to be wrapped beside the others and not below them
+_READABLE = 30
+
+
+def wrapped_table(rows: Sequence[Sequence[str]], indent: str, columns: Optional[int]) -> List[str]:
+    """As :func:`table`, with text in the last column, which goes on below itself where a line is full.
+
+    ``columns``: of the terminal; None: lines of any length, for a log.
+    """
+    lines = [indent + line for line in table(rows)]
+    if columns is None or not rows:
+        return lines
+    start = sum(max(len(row[i]) for row in rows) + 2 for i in range(len(rows[0]) - 1))
+    hanging = indent + " " * (start if columns - start - len(indent) >= _READABLE else len(indent))
+    wrapper = textwrap.TextWrapper(
+        columns - 1, subsequent_indent=hanging, break_on_hyphens=False, drop_whitespace=True, replace_whitespace=False
+    )
+    return [part for line in lines for part in wrapper.wrap(line)]
 
 
 def elided(items: Sequence[str], keep: int = 5) -> str:

@@ -63,6 +63,16 @@ def test_what_is_only_sent_has_its_own_rate(monkeypatch, stream, clock):
     assert shown(stream) == "0/2 packages, 4.0 MB sent, 2.0 MB/s"
 
 
+def test_digests_are_whole_in_a_log_and_short_on_a_terminal(monkeypatch, stream):
+    monkeypatch.setenv("COLUMNS", "80")
+    line = f"Pushed zlib@1.3: sha256:{'0123456789abcdef' * 4} (0.01s)"
+    lines = []
+    for reporter in (LiveDisplay(stream), PlainLines(lines.append)):
+        reporter.begin(Work(1))
+        reporter.finished("zlib", line)
+    assert lines == [line] and "Pushed zlib@1.3: sha256:0123456789ab (0.01s)\n" in stream.getvalue()
+
+
 @pytest.mark.parametrize("columns", [20, 40, 80, 140])
 def test_the_live_line_never_wraps(monkeypatch, stream, clock, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
@@ -73,6 +83,37 @@ def test_the_live_line_never_wraps(monkeypatch, stream, clock, columns):
     clock.now += 1
     reporter.moved(1)
     assert 0 < len(shown(stream)) < columns
+
+
+@pytest.mark.parametrize(
+    "columns, line",
+    [
+        (20, "1/7 packages"),
+        (40, "1/7 packages, 12.0 MB/s, 2s left"),
+        (60, "1/7 packages, 12.0 MB of 30.0 MB fetched, 12.0 MB/s"),
+        (80, "1/7 packages, 12.0 MB of 30.0 MB fetched, 12.0 MB/s, 2s left  zlib@1.3/abcdefg"),
+    ],
+)
+def test_no_part_of_the_live_line_is_cut(monkeypatch, stream, clock, columns, line):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    reporter = LiveDisplay(stream, clock=clock)
+    reporter.begin(Work(7, "packages", 30_000_000, "fetched"))
+    clock.now += 1
+    reporter.moved(12_000_000)
+    reporter.started("zlib@1.3/abcdefg")
+    reporter.started("hdf5@1.14.5/abcdefg")
+    reporter.finished("-", "")
+    reporter.note("a line")
+    assert shown(stream) == line
+
+
+def test_more_than_was_known_of_is_not_shown_as_a_part_of_it(monkeypatch, stream, clock):
+    monkeypatch.setenv("COLUMNS", "80")
+    reporter = LiveDisplay(stream, clock=clock)
+    reporter.begin(Work(7, "tags", 1000, "copied"))
+    clock.now += 1
+    reporter.moved(1500)
+    assert shown(stream) == "0/7 tags, 1.5 kB copied, 1.5 kB/s"
 
 
 def test_a_log_has_a_line_for_each_part_that_has_one(clock):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 import pytest
 from spack_oci.errors import NotFound
-from spack_oci.util.text import by_cause, counted, elided
+from spack_oci.util.text import by_cause, counted, elided, wrapped_table
 
 
 def test_lists_that_are_too_long():
@@ -38,3 +38,21 @@ def test_different_causes_have_a_line_each():
 def test_a_package_that_its_message_names_is_not_named_twice():
     assert by_cause(failures("packing p0@1.0/abcdefg: it changed")) == ["packing p0@1.0/abcdefg: it changed"]
     assert len(by_cause(failures("packing p0@1.0/abcdefg: it changed", "packing p1@1.0/abcdefg: it changed"))) == 1
+
+
+ROWS = [("ok", "url", "https://registry.example.org, repository team/cache"), ("FAIL", "push", "word " * 20 + "x" * 90)]
+
+
+@pytest.mark.parametrize("columns", [40, 80, 140])
+def test_a_table_on_a_terminal_is_no_wider_than_that(columns):
+    lines = wrapped_table(ROWS, "    ", columns)
+    assert max(map(len, lines)) < columns
+    assert lines[0].startswith("    ok    url   https://reg") or columns == 40
+    beside = " " * (16 if columns > 60 else 4)
+    assert all(line.startswith((beside, "    ok", "    FAIL")) for line in lines)
+    words = "".join(" ".join(row) for row in ROWS)
+    assert "".join("".join(lines).split()) == "".join(words.split()), "nothing is lost"
+
+
+def test_a_table_in_a_log_has_a_line_for_each_row():
+    assert len(wrapped_table(ROWS, "    ", None)) == 2
