@@ -2,6 +2,7 @@
 """What holds for all tests: the marker of their layer, and that nothing is skipped where everything should be there."""
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -46,6 +47,34 @@ def hosts_are_unknown():
     limiter = sys.modules.get("spack_oci.registry.http.limiter")
     if limiter:
         limiter.forget_rates()
+
+
+#: ``<Credentials of ...>``, ``<spack_oci.x.Y object at 0x...>``, ``Descriptor(media_type='...')``
+_REPRESENTATION = re.compile(r"<[A-Z]\w*[a-z]\w* [^<>]*>|<[\w.]+ object at |\b[A-Z]\w+\(\w+=")
+
+
+@pytest.fixture(scope="session")
+def messages_with_objects():
+    """Messages of errors made in this process that show an object of ours and not its name."""
+    from spack_oci.errors import SpackOciError
+
+    found, make = [], SpackOciError.__init__
+
+    def make_and_look(self, *arguments, **named):
+        make(self, *arguments, **named)
+        if _REPRESENTATION.search(str(self)):
+            found.append(str(self))
+
+    SpackOciError.__init__ = make_and_look
+    yield found
+    SpackOciError.__init__ = make
+
+
+@pytest.fixture(autouse=True)
+def no_object_is_shown_in_a_message(messages_with_objects):
+    messages_with_objects.clear()
+    yield
+    assert not messages_with_objects
 
 
 @pytest.hookimpl(hookwrapper=True)
