@@ -26,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("source", metavar="FROM", help=f"{MIRROR_HELP}, or a bundle (*.tar)")
     parser.add_argument("destination", metavar="TO", help="the same")
-    parser.add_argument("specs", nargs="*", metavar="SPEC", help="default: everything")
+    parser.add_argument("specs", nargs="*", default=[], metavar="SPEC", help="default: everything")
     parser.add_argument(
         "--lock", metavar="FILE", action="append", default=[], help="copy what this spack.lock has; may be repeated"
     )

@@ -20,7 +20,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         ),
     )
     parser.add_argument("destination", metavar="DEST", help="[oci:|oci-archive:|docker-archive:]PATH[:TAG]")
-    parser.add_argument("specs", nargs="*", metavar="SPEC", help="default: the roots of the active environment")
+    parser.add_argument(
+        "specs", nargs="*", default=[], metavar="SPEC", help="default: the roots of the active environment"
+    )
     parser.add_argument(
         "--format",
         choices=["oci", "oci-archive", "docker-archive"],

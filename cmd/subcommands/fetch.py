@@ -16,7 +16,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "where `spack install` and `spack oci install` take them.",
         **examples("spack oci fetch hdf5 ^openmpi", "spack oci fetch                       # the active environment"),
     )
-    parser.add_argument("specs", nargs="*", metavar="SPEC", help="default: the roots of the active environment")
+    parser.add_argument(
+        "specs", nargs="*", default=[], metavar="SPEC", help="default: the roots of the active environment"
+    )
     add_no_check_signature(parser)
     add_json(parser)
     arguments.add_concretizer_args(parser)

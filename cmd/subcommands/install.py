@@ -31,7 +31,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
             "-n is --dry-run here and --no-checksum there; -u is --until there.",
         ),
     )
-    parser.add_argument("specs", nargs="*", metavar="SPEC", help="default: the roots of the active environment")
+    parser.add_argument(
+        "specs", nargs="*", default=[], metavar="SPEC", help="default: the roots of the active environment"
+    )
     add_dry_run(parser)
     add_no_check_signature(parser)
     parser.add_argument(

@@ -21,7 +21,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         ),
     )
     parser.add_argument(
-        "arguments", nargs="*", metavar="[MIRROR] [SPEC ...]", help=f"{DEFAULT_MIRROR_HELP}. Then constraints"
+        "arguments",
+        nargs="*",
+        default=[],
+        metavar="[MIRROR] [SPEC ...]",
+        help=f"{DEFAULT_MIRROR_HELP}. Then constraints",
     )
     arguments.add_common_arguments(parser, ["long", "very_long", "namespaces"])
     add_list_options(parser)

@@ -19,7 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     pin.add_argument("mirror", help=MIRROR_HELP)
     pin.add_argument("name", help="name of the pin; one of that name is replaced")
-    pin.add_argument("specs", nargs="*", metavar="SPEC", help="packages of the mirror that match")
+    pin.add_argument("specs", nargs="*", default=[], metavar="SPEC", help="packages of the mirror that match")
     pin.add_argument("--lock", metavar="FILE", action="append", default=[], help="what this spack.lock has")
     pin.add_argument("--until", metavar="DATE", help="last day, as 2027-06-30; default: for ever")
     pin.set_defaults(run=add_pin)

@@ -21,6 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "arguments",
         nargs="*",
+        default=[],
         metavar="[MIRROR] [SPEC ...]",
         help=f"{DEFAULT_MIRROR_HELP}. Then constraints; default: all packages",
     )

@@ -32,7 +32,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     snapshot.add_argument("mirror", help=MIRROR_HELP)
     snapshot.add_argument("name", help="name of the snapshot; one of that name is replaced")
     snapshot.add_argument(
-        "specs", nargs="*", metavar="SPEC", help="packages of the mirror that match; default, without --lock: all"
+        "specs",
+        nargs="*",
+        default=[],
+        metavar="SPEC",
+        help="packages of the mirror that match; default, without --lock: all",
     )
     snapshot.add_argument(
         "--lock", metavar="FILE", action="append", default=[], help="what this spack.lock has; may be repeated"

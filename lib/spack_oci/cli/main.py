@@ -82,7 +82,7 @@ def _install(commands: Any) -> None:
         ),
     )
     sub.add_argument("mirror", metavar="CACHE", help=CACHE_HELP)
-    sub.add_argument("specs", metavar="SPEC", nargs="*", help=f"{_SPEC_HELP}; or the path of a spack.lock")
+    sub.add_argument("specs", metavar="SPEC", nargs="*", default=[], help=f"{_SPEC_HELP}; or the path of a spack.lock")
     _store_option(sub)
     sub.add_argument("--image", metavar="TAG", help="the roots of the environment whose image has this tag")
     definitions.add_dry_run(sub)
@@ -101,7 +101,9 @@ def _activate(commands: Any) -> None:
         "asked for in a store, the script is in it: `. STORE/activate` (also activate.fish, activate.csh).",
         **PROGRAM.examples("activate --store ~/sw hdf5 > env.sh; . ./env.sh"),
     )
-    sub.add_argument("specs", metavar="SPEC", nargs="*", help=f"{_SPEC_HELP}; default: all that was asked for")
+    sub.add_argument(
+        "specs", metavar="SPEC", nargs="*", default=[], help=f"{_SPEC_HELP}; default: all that was asked for"
+    )
     _store_option(sub)
     sub.add_argument("--shell", help="sh, bash, zsh, fish, csh or tcsh (default: $SHELL)")
     allow_options_anywhere(sub, "specs")
@@ -128,7 +130,9 @@ def _list(commands: Any) -> None:
         description="List the packages that the index of a cache names, or those that are installed in a store.",
         **PROGRAM.examples("list CACHE", "list CACHE hdf5+mpi --allarch", "list --store ~/sw"),
     )
-    sub.add_argument("arguments", metavar="[CACHE] [SPEC ...]", nargs="*", help=f"{CACHE_HELP}. Then constraints")
+    sub.add_argument(
+        "arguments", metavar="[CACHE] [SPEC ...]", nargs="*", default=[], help=f"{CACHE_HELP}. Then constraints"
+    )
     _store_option(sub)
     sub.add_argument("-l", "--long", action="store_true", help="show the beginning of hashes")
     definitions.add_list_options(sub)
@@ -223,7 +227,9 @@ def _push(commands: Any) -> None:
     )
     sub.add_argument("store", metavar="STORE", help="the install tree of a Spack")
     sub.add_argument("mirror", metavar="CACHE", help=CACHE_HELP)
-    sub.add_argument("specs", metavar="SPEC", nargs="*", help=f"{_SPEC_HELP}; default: all that is installed")
+    sub.add_argument(
+        "specs", metavar="SPEC", nargs="*", default=[], help=f"{_SPEC_HELP}; default: all that is installed"
+    )
     definitions.add_push_options(sub)
     add_json(sub)
     sub.add_argument("-j", "--jobs", type=int, help="packages that are packed at the same time")
@@ -241,7 +247,7 @@ def _pack(commands: Any) -> None:
     )
     sub.add_argument("mirror", metavar="CACHE", help=CACHE_HELP)
     sub.add_argument("destination", metavar="DEST", help="a file that ends in .tar, or a directory")
-    sub.add_argument("specs", metavar="SPEC", nargs="*", help=f"{_SPEC_HELP}; or the path of a spack.lock")
+    sub.add_argument("specs", metavar="SPEC", nargs="*", default=[], help=f"{_SPEC_HELP}; or the path of a spack.lock")
     definitions.add_dry_run(sub)
     add_json(sub)
     allow_options_anywhere(sub, "specs")

@@ -169,7 +169,7 @@ def add_doctor(subparsers: argparse._SubParsersAction, program: Program) -> Any:
         f"fail that a {program.cache.lower()} is configured for.",
         **program.examples("doctor", "doctor CACHE oci://ghcr.io/org/other", "doctor --json"),
     )
-    parser.add_argument("mirrors", metavar=program.cache, nargs="*", help=program.cache_help)
+    parser.add_argument("mirrors", metavar=program.cache, nargs="*", default=[], help=program.cache_help)
     add_json(parser)
     allow_options_anywhere(parser, "mirrors")
     return parser

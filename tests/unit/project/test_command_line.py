@@ -2,6 +2,7 @@
 """Options may stand anywhere between the words of a command, as users know it from other commands of Spack."""
 
 import argparse
+import ast
 import importlib.util
 import itertools
 from pathlib import Path
@@ -62,3 +63,18 @@ def test_an_unknown_option_is_not_a_word(parser, capsys):
 def test_what_is_left_over_is_not_kept_for_the_next_command_line(parser):
     assert parser.parse_args(["oci", "push", "a", "--force", "b"]).words == ["a", "b"]
     assert parser.parse_args(["oci", "push", "c"]).words == ["c"]
+
+
+COMMANDS = [*sorted((COMMON.parent).glob("*.py")), *sorted((COMMON.parents[2] / "lib" / "spack_oci").rglob("*.py"))]
+
+
+def test_a_list_of_words_that_may_be_empty_is_not_called_required():
+    """argparse names it among "the following arguments are required", unless it has a default."""
+    lists = [
+        (path.name, call.lineno, {keyword.arg for keyword in call.keywords})
+        for path in COMMANDS
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call)
+        and any(k.arg == "nargs" and getattr(k.value, "value", "") == "*" for k in call.keywords)
+    ]
+    assert len(lists) > 10 and not [found for found in lists if "default" not in found[2]]

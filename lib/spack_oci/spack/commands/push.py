@@ -22,7 +22,7 @@ from spack.enums import InstallRecordStatus
 from ...archive.codec import Compression
 from ...content import ContentStore, MissingStore, RepositoryReader
 from ...descriptor import OCI_LAYER_ZSTD
-from ...errors import ConfigurationError, NotFound, SpackOciError
+from ...errors import ConfigurationError, InvalidSpec, NotFound, SpackOciError
 from ...operations.push import plan as push_plan
 from ...operations.push.outcome import PushResult
 from ...operations.push.plan import PushPlan, PushSettings
@@ -90,8 +90,7 @@ def installed_roots(words: Sequence[str]) -> List["spack.spec.Spec"]:
         environment = spack.environment.active_environment()
         with spack.store.STORE.db.read_transaction():
             return [
-                (None if environment else _by_hash(spec))
-                or spack.cmd.disambiguate_spec(spec, environment, installed=InstallRecordStatus.ANY)
+                (None if environment else _by_hash(spec)) or _one_installed(spec, environment)
                 for spec in spack.cmd.parse_specs(words)
             ]
     environment = spack.environment.active_environment()
@@ -132,6 +131,33 @@ def _by_hash(spec: "spack.spec.Spec") -> Optional["spack.spec.Spec"]:
         return None
     found = spack.store.STORE.db.get_by_hash(spec.abstract_hash) or []
     return found[0] if len(found) == 1 else None
+
+
+def _one_installed(
+    spec: "spack.spec.Spec", environment: "Optional[spack.environment.Environment]"
+) -> "spack.spec.Spec":
+    """Spack ends the program if there are several, which it shows; that there is none it says without a remedy."""
+    hashes = environment.all_hashes() if environment else None
+    found = spack.store.STORE.db.query(spec, hashes=hashes, installed=InstallRecordStatus.ANY)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        return spack.cmd.disambiguate_spec(spec, environment, installed=InstallRecordStatus.ANY)
+    import difflib
+
+    known = spack.store.STORE.db.query(hashes=hashes)
+    named = sorted({f"{s.name}@{s.version}" for s in known if s.name == spec.name})
+    near = named or difflib.get_close_matches(spec.name or "", {s.name for s in known}, 3, 0.8)
+    raise InvalidSpec(
+        f"no installed package{f' of {environment.name}' if environment else ''} matches {spec}",
+        remedy=_what_is_installed(near, spec),
+    )
+
+
+def _what_is_installed(near: Sequence[str], spec: "spack.spec.Spec") -> str:
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"install it first: `spack install {spec}`" if spec.name else "`spack find --long` shows what there is"
 
 
 def select(request: Request) -> Selection:
