@@ -33,7 +33,7 @@ KEPT = NODES[COUNT // 2 :]
 PATIENCE = 60
 SETTINGS = UpdateSettings(backoff=Backoff(limit=0.05))
 
-times = [pytest.param(3, id="some"), pytest.param(50, id="fifty", marks=pytest.mark.slow)]
+times = [pytest.param(2, id="some"), pytest.param(50, id="fifty", marks=pytest.mark.slow)]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ def names(spack, mirror):
     return {f"{p['name']}@{p['version']}" for p in document["packages"]}
 
 
-@pytest.mark.parametrize("kind", ["layout", "http"])
+@pytest.mark.parametrize("kind", [pytest.param("layout", marks=pytest.mark.slow), "http"])
 def test_a_snapshot_is_a_mirror_that_has_just_that(source, destination, new_cache, kind):
     spack, cache = source(), new_cache(kind)
     spack.use(cache)

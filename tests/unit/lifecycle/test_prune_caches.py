@@ -132,6 +132,18 @@ def test_an_index_whose_writer_was_killed_between_its_documents_is_updated_first
     assert not store.calls["put_manifest"]
 
 
+def test_a_deletion_whose_answer_was_lost_is_one(store, nodes, lone):
+    gone = store.resolve(tag_of(lone)).digest
+
+    def lose_the_answer(reference):
+        if reference == gone:
+            del store.manifests[gone], store.tagged[tag_of(lone)]
+
+    store.before["delete_manifest"] = lose_the_answer
+    result = prune(store, keep(nodes[0]), grace=0)
+    assert result.deleted == [tag_of(lone)] and not result.failed
+
+
 def test_a_package_that_is_wanted_again_comes_back_into_the_index(store, nodes, lone):
     prune(store, keep(nodes[0]))
     result = prune(store, keep(nodes[0], lone), now=NOW + 2 * HOUR)

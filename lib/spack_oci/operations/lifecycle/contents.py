@@ -2,6 +2,7 @@
 """What a cache has: its tags by kind, and what its index says of its packages."""
 
 import re
+import time
 from dataclasses import dataclass, field
 from typing import AbstractSet, Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Set
 
@@ -27,6 +28,9 @@ _ATTACHED = re.compile(r"sha256-([0-9a-f]{64})(?:\.(?:sig|att|sbom))?\Z")
 
 #: tags of pins: see :mod:`spack_oci.operations.lifecycle.pins`
 PIN_PREFIX = "spack-oci.pin."
+
+#: seconds before the index is looked at again
+_LOOK_AGAIN = (0.05, 0.2)
 
 LINK_RUN = frozenset({"link", "run"})
 ALL_TYPES = frozenset({"link", "run", "build", "test"})
@@ -111,25 +115,32 @@ def read_contents(store: RepositoryReader, index_store: Optional[RepositoryReade
 
 
 def read_current_contents(store: RepositoryWriter, settings: UpdateSettings) -> Contents:
-    """The same for who may write: where the index is not current, it is updated first. Somebody was killed between its
-    two documents, or is between them now."""
+    """The same for who may write: where the index is not current, because somebody was killed between its two
+    documents, it is updated first."""
     index_store = settings.index_store or store
-    contents = read_contents(store, index_store)
-    if contents.index is None and contents.packages:
-        update_index(store, settings, compare_digests=False)
+    for _ in range(settings.backoff.attempts):
         contents = read_contents(store, index_store)
+        if contents.index is not None or not contents.packages:
+            break
+        update_index(store, settings, compare_digests=False)
     return contents
 
 
 def _read_index(store: RepositoryReader) -> Optional[PackageIndex]:
-    """None also for one that is damaged or older than ``index.spack``: the tags are the truth, and they are read."""
-    try:
-        document = read_document_manifest(store)
-        if not is_current(document, store.resolve(DATABASE_TAG)):
+    """None also for one that is damaged or older than ``index.spack``: the tags are the truth, and they are read.
+
+    A writer that is between its two documents makes ours look older for a moment: then another look is taken.
+    """
+    for wait in (*_LOOK_AGAIN, None):
+        try:
+            document = read_document_manifest(store)
+            if is_current(document, store.resolve(DATABASE_TAG)):
+                return PackageIndex.from_lines(decompress(read_document(store, document)))
+        except (NotFound, InvalidContent, DigestMismatch):
             return None
-        return PackageIndex.from_lines(decompress(read_document(store, document)))
-    except (NotFound, InvalidContent, DigestMismatch):
-        return None
+        if wait is not None:
+            time.sleep(wait)
+    return None
 
 
 def closure(index: PackageIndex, roots: Iterable[str], types: AbstractSet[str] = LINK_RUN) -> Set[str]:

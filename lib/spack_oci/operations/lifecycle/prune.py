@@ -8,6 +8,7 @@ index, and whose manifest no kept tag names. So a push or an install that runs a
 prune that was killed leaves a cache that works: the next one goes on.
 """
 
+import contextlib
 import time
 from dataclasses import dataclass, field, replace
 from typing import AbstractSet, Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Set, Tuple
@@ -346,7 +347,8 @@ def _delete_package(
         return
     attached = [r.digest for r in store.referrers(digest)]
     attached_tags = contents.attached.get(digest, [])
-    store.delete_manifest(digest)
+    with contextlib.suppress(NotFound):  # a deletion that was sent again because its answer was lost
+        store.delete_manifest(digest)
     result.deleted.append(tag)
     for other in [*attached_tags, *attached]:
         try:
