@@ -61,7 +61,7 @@ def choose(wanted: Sequence["spack.spec.Spec"], needs: Mapping[str, Iterable[str
 
 
 def _is_ordinary(spec: "spack.spec.Spec") -> bool:
-    return not (spec.external or spec.spliced or spec.is_develop or spec.installed_upstream)
+    return not (spec.external or spec.spliced or spec.is_develop)
 
 
 def _leave_out_shared_prefixes(choice: Choice, needs: Mapping[str, Iterable[str]]) -> None:
@@ -74,7 +74,9 @@ def _leave_out_shared_prefixes(choice: Choice, needs: Mapping[str, Iterable[str]
 
 
 def _is_taken(database: Any, spec: "spack.spec.Spec") -> bool:
-    return database.is_occupied_install_prefix(str(spec.prefix))
+    """By another package, or by the record of an upstream, which the database would not add once more."""
+    is_upstream, _ = database.query_by_spec_hash(spec.dag_hash())
+    return is_upstream or database.is_occupied_install_prefix(str(spec.prefix))
 
 
 class _Mirrors:

@@ -33,8 +33,9 @@ def shorten_queue(installer: Any) -> None:
         return
     status = spack.installer.InstallStatus(len(tasks))
     _settle_what_is_there(installer, {h: t for h, t in tasks.items() if h not in missing}, status)
-    tracker = spack.store.STORE.failure_tracker
-    wanted = [t.pkg.spec for t in missing.values() if _may_come_from_cache(t) and not tracker.has_failed(t.pkg.spec)]
+    # the installer has removed the marks that nobody holds
+    failed = spack.store.STORE.failure_tracker.persistent_mark
+    wanted = [t.pkg.spec for t in missing.values() if _may_come_from_cache(t) and not failed(t.pkg.spec)]
     explicit = {h for h, task in missing.items() if task.explicit}
     unsigned = any(r.install_args.get("unsigned") for r in installer.build_requests)
     for task in missing.values():
@@ -51,8 +52,7 @@ def _may_come_from_cache(task: Any) -> bool:
 
 
 def _missing(tasks: Mapping[str, Any]) -> Dict[str, Any]:
-    ours = [t.pkg.spec for t in tasks.values() if not t.pkg.spec.external and not t.pkg.spec.installed_upstream]
-    _, missing = packages.partition_installed(ours)
+    _, missing = packages.partition_installed([t.pkg.spec for t in tasks.values() if not t.pkg.spec.external])
     return {spec.dag_hash(): tasks[spec.dag_hash()] for spec in missing}
 
 

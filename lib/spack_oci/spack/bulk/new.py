@@ -44,8 +44,7 @@ def _install(installer: Any) -> Done:
     if not is_enabled() or any(getattr(installer, name, None) for name in _ONE_BY_ONE):
         return Done()
     graph = getattr(installer, "build_graph", installer)  # of 1.1, the installer has the graph itself
-    ours = [spec for spec in graph.nodes.values() if not spec.external and not spec.installed_upstream]
-    _, missing = packages.partition_installed(ours)
+    _, missing = packages.partition_installed([spec for spec in graph.nodes.values() if not spec.external])
     wanted = [spec for spec in missing if _may_come_from_cache(installer, graph, spec)]
     if len(wanted) < 2:
         return Done()
