@@ -5,7 +5,10 @@ With 1.1.0 these are tests of the classic installer, with develop of the new one
 """
 
 import json
+import os
 import re
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -130,6 +133,32 @@ def test_two_installs_at_once_install_each_package_once(consumer, caches):
         said = [process.communicate(timeout=100) for process in (one, two)]
     assert (one.returncode, two.returncode) == (0, 0), said
     check_stack(spack)
+
+
+@pytest.mark.slow
+def test_beside_vanilla_spack_and_killed_nothing_is_lost(consumer, built, source, destination, new_cache):
+    """Ours is killed when it has begun, vanilla Spack installs the same meanwhile, and ours finishes."""
+    cache = new_cache("tls")
+    pusher = source(ours=False)
+    pusher.use(cache)
+    pusher.run("buildcache", "push", "--unsigned", "--update-index", "cache", "oci-stack")
+    ours = destination()
+    vanilla = destination(ours=False, tree=ours.tree)
+    for spack in (ours, vanilla):
+        spack.use(cache)
+        spack.run("buildcache", "list", "--allarch")
+    words = ("install", *ours.cache_only, "oci-stack")
+    with ours.popen(*words) as killed, vanilla.popen(*words) as other:
+        until = time.monotonic() + 60
+        while not list(ours.tree.glob("*/*oci-*")) and time.monotonic() < until and killed.poll() is None:
+            time.sleep(0.01)
+        os.killpg(killed.pid, signal.SIGKILL)
+        out, err = other.communicate(timeout=100)
+        killed.communicate()
+    assert other.returncode == 0, out + err
+    ours.run(*words)
+    check_stack(ours, foreign=[built.tree])
+    assert set(ours.run("find", "-x", "--format", "{name}").stdout.split()) == {"oci-stack"}
 
 
 CHOICES = """

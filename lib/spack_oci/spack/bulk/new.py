@@ -10,6 +10,7 @@ import spack.util.timer
 
 from ...content import Progress
 from ...operations.install.execute import InstallItem
+from ...util.processes import can_fork
 from .. import packages
 from .run import Done, Job, install_in_bulk, is_enabled, jobs
 from .steps import Fetched, SpackSteps
@@ -42,6 +43,8 @@ def _release(done: Done) -> None:
 
 def _install(installer: Any) -> Done:
     if not is_enabled() or any(getattr(installer, name, None) for name in _ONE_BY_ONE):
+        return Done()
+    if not can_fork():  # this process would do it all, and the installer has children for it
         return Done()
     graph = getattr(installer, "build_graph", installer)  # of 1.1, the installer has the graph itself
     _, missing = packages.partition_installed([spec for spec in graph.nodes.values() if not spec.external])

@@ -12,6 +12,7 @@ import spack.config
 import spack.llnl.util.tty as tty
 import spack.spec
 
+from ...errors import SpackOciError
 from ...operations.install.execute import INSTALLED, InstallLimits, InstallOutcome, install_all
 from ...util.progress import Reporter
 from .. import compat, packages, settings
@@ -54,12 +55,22 @@ class Display(Reporter, Protocol):
 
 
 def install_in_bulk(job: Job, display: Display) -> Done:
-    """Install what of ``job`` can be had from OCI mirrors. Failures of packages are left for the installer to find."""
+    """Install what of ``job`` can be had from OCI mirrors. Failures are left for the installer to find."""
     if not may_write():
         return Done()
-    choice = choose(job.wanted, job.needs)
-    if len(choice.specs) < 2:  # as fast without processes
-        return Done()
+    try:
+        choice = choose(job.wanted, job.needs)
+        if len(choice.specs) < 2:  # as fast without processes
+            return Done()
+        return _install_unlocked(job, choice, display)
+    except SpackOciError as e:  # such as an index that a policy refuses: the installer will meet it, and say so
+        tty.debug(f"nothing is installed in bulk: {_line(e)}")
+    except Exception as e:
+        tty.warn(f"packages are installed one by one, because {_line(e)}")
+    return Done()
+
+
+def _install_unlocked(job: Job, choice: Choice, display: Display) -> Done:
     held = locks.lock_free(list(choice.specs.values()))
     try:
         # whoever has the others is installing them, or has done so since
