@@ -103,15 +103,19 @@ def publish(
     index: PackageIndex,
     signatures: Optional[SignatureTable] = None,
     sign: Optional[SignStatement] = None,
-) -> Published:
+    overtaken: Callable[[], bool] = lambda: False,
+) -> Optional[Published]:
     """Write both documents, ours last. The index holds no node that is not needed (:meth:`PackageIndex.prune`).
 
     ``signatures``: of its packages; ``sign``: makes a statement about the index; None: it is not signed.
+    ``overtaken``: asked when all is there but the tags; if so, they stay as they are, and the result is None.
     Raises IndexUpdateError where the tags of a repository cannot be moved, and the errors of the store.
     """
     config = put_bytes(store, _EMPTY, OCI_CONFIG)
     database = _put_pieces(store, index.database(), OCI_LAYER_GZIP)
     document, table, signed = _put_layers(store, index, signatures)
+    if overtaken():
+        return None
     with _immutable_tags_named(store):
         data = database_manifest_bytes(config, database, document)
         database_manifest = store.put_manifest(data, OCI_MANIFEST, DATABASE_TAG)

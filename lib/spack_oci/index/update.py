@@ -30,6 +30,12 @@ may name the one that was first, until digests are compared again.) Two document
 names the manifest of the other and is written after it, so a look also finds a mixture of two writers incomplete, and
 the same argument holds for the pair.
 
+**Forty at once.** Two things keep the requests of a writer from growing with the number of the others. It reads the
+packages that others have pushed and not merged yet only when nothing has moved for two of its waits, or after
+``_PATIENCE`` of them: else each of many would read the packages of all. And from its second attempt on it looks, when
+all is uploaded but the tags, whether somebody else has written meanwhile, and then gives way: to write over that would
+make both write again. Its first and last attempts do not give way, so nothing above changes.
+
 Who is killed between a write and the look after it may leave behind an index without the packages of somebody who had
 finished. Nothing is damaged then: the tags are there, readers of the index do not see those packages, and the next
 writer of any package, or ``update-index``, adds them. The same holds when a Spack without this extension overwrites
@@ -98,6 +104,8 @@ _SIGNATURE_TAG = re.compile(r"sha256-([0-9a-f]{64})\.sig\Z")
 
 #: how many times a push waits for the merges of others that push, before it reads their packages itself
 _PATIENCE = 6
+#: how many of its last attempts a writer makes whoever else is writing
+_INSISTS = 4
 #: how often an incomplete listing of the tags is asked for again
 _LISTINGS = 5
 
@@ -177,6 +185,7 @@ class _Writer:
         self._contested: Set[str] = set()
         #: tags with another digest than the index says, yet to be read
         self._changed: Set[str] = set()
+        self._gives_way = self._was_overtaken = False
         self._compared = 0
         self._unreadable: Dict[str, str] = {}
         self._kept: Dict[str, str] = {}
@@ -207,18 +216,22 @@ class _Writer:
         is_known = look.is_consistent or (look.document is None and look.database is None)
         read_others = not (patient and self._own and is_known)
         published: Optional[Published] = None
-        quiet = 0
+        written_with, quiet = look.tags, 0
+        patience = min(_PATIENCE, self._backoff.attempts // 2)
         for attempt in range(self._backoff.attempts):
             cycle = time.monotonic() - began
+            # the first time and the last times, whoever else is writing: one of all has to get through
+            self._gives_way = 0 < attempt < self._backoff.attempts - _INSISTS
             written = self._write(look, read_others)
-            written_with = look.tags
             published = written or published
+            if not self._was_overtaken:
+                written_with = look.tags
             if written is not None:
                 look = self._look()
                 self._ask_who_was_last(look)
                 if self._is_complete(look):
                     return self._result(look, published, attempt + 1)
-            elif read_others:
+            elif read_others and not self._was_overtaken:
                 return self._result(look, published, attempt)
             if attempt < self._backoff.attempts - 1:
                 self._backoff.wait(attempt, cycle)
@@ -229,7 +242,7 @@ class _Writer:
                     return self._result(look, published, attempt + 1)
                 # to read what somebody else is about to merge costs two requests a package, of each of many pushers
                 quiet = 0 if _others_are_at_work(before, look) else quiet + 1
-                read_others = read_others or attempt >= _PATIENCE or quiet > 1
+                read_others = read_others or attempt >= patience or quiet > 1
         return self._give_up(look, written_with, published)
 
     # The steps of the loop
@@ -343,7 +356,8 @@ class _Writer:
             self._known.adopt(index, tag)
 
     def _write(self, look: _Look, read_others: bool) -> Optional[Published]:
-        """None: the index has already what would be written."""
+        """None: the index has already what would be written, or somebody else has written it (``_was_overtaken``)."""
+        self._was_overtaken = False
         for package in self._own.values():
             self._known.add(package.nodes, package.entry)
         if read_others:
@@ -360,12 +374,26 @@ class _Writer:
             is_complete = signatures.is_complete(look.document, look.packages, look.signed)
             if is_complete and table == signatures.table_of(look.document):
                 return None
-        published = publish(self._index_store, self._known, table, signatures.sign(look.document))
+        published = publish(
+            self._index_store, self._known, table, signatures.sign(look.document), lambda: self._check_overtaken(look)
+        )
+        if published is None:
+            return None
         written = PackageIndex()
         for tag in self._known.tags:
             written.adopt(self._known, tag)
         self._last = (published.document_manifest.digest, written)
         return published
+
+    def _check_overtaken(self, look: _Look) -> bool:
+        """Whether somebody has written since ``look``: to write over that would make both write once more."""
+        if self._gives_way:
+            try:
+                now = self._index_store.resolve(DOCUMENT_TAG).digest
+            except NotFound:
+                now = None
+            self._was_overtaken = now != (look.document.descriptor.digest if look.document else None)
+        return self._was_overtaken
 
     def _read(self, tags: List[str], look: _Look) -> None:
         contradictions: Dict[str, SpackOciError] = {}

@@ -41,7 +41,7 @@ MAX_PAGES = 20_000
 MAX_PAGES_WITHOUT_NEWS = 3
 
 #: manifests sent in all while the registry says that it does not know their blobs
-MAX_BLOB_LOOKS = 4
+MAX_BLOB_LOOKS = 6
 
 
 class Manifests:
