@@ -48,8 +48,18 @@ def test_a_registry_that_serves_nothing_any_more():
     assert sum(sleeps) > 30
 
 
-def test_a_mirror_is_not_waited_for():
-    with fault_registry(Fault("GET", "/blobs/", status=429, times=999)) as registry:
+def test_a_registry_that_serves_nothing_and_says_at_once_for_ever():
+    headers = {"Retry-After": "0"}
+    with fault_registry(Fault("GET", "/blobs/", status=429, headers=headers, times=1 << 30)) as registry:
+        store = store_at(registry, retry=RetryPolicy(attempts=2, patience=120, sleep=Sleeps()))
+        with pytest.raises(RateLimited, match="429"):
+            fetch(store, SMALL)
+        assert 5 < len(registry.requests()) < 60
+
+
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "0"}], ids=["says-nothing", "at-once"])
+def test_a_mirror_is_not_waited_for(headers):
+    with fault_registry(Fault("GET", "/blobs/", status=429, headers=headers, times=999)) as registry:
         store = store_at(registry, retry=RetryPolicy(sleep=Sleeps()).never_waiting())
         with pytest.raises(RateLimited):
             fetch(store, SMALL)

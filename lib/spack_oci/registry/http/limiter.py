@@ -75,10 +75,14 @@ class HostLimiter:
         return int(self._numbers[_SERVED])
 
     @property
+    def interval(self) -> float:
+        """Seconds between two requests; 0: no limit is known."""
+        return float(self._numbers[_INTERVAL])
+
+    @property
     def rate(self) -> float:
         """Requests a second that are allowed; 0: no limit is known."""
-        interval = self._numbers[_INTERVAL]
-        return 1 / interval if interval else 0.0
+        return 1 / self.interval if self.interval else 0.0
 
     def begin(self, sleep: Callable[[float], None]) -> float:
         """Wait until a request may be sent; when that is. To be followed by :meth:`end`."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Callable, Container, FrozenSet, Optional
 
 from ...errors import ConnectionLost, RateLimited, ResponseError, SpackOciError, TimedOut
-from .limiter import limiter_for
+from .limiter import HostLimiter, limiter_for
 from .urls import host_of
 
 if TYPE_CHECKING:
@@ -78,17 +78,19 @@ class _Throttling:
         self._refusals = 0
         self._waited = 0.0
 
-    def may_go_on(self, error: ResponseError, served: int) -> bool:
-        """``served``: requests of all threads that the host has served so far."""
-        if served != self._served:
-            self._served, self._refusals, self._waited = served, 0, 0.0
+    def may_go_on(self, error: ResponseError, limiter: HostLimiter) -> bool:
+        """``limiter``: of the host; it knows what was served to all threads, and makes the next request wait."""
+        if limiter.served != self._served:
+            self._served, self._refusals, self._waited = limiter.served, 0, 0.0
         self._refusals += 1
         wait = error.retry_after
         if wait is None:
             wait = self._policy.backoff(self._refusals)
-        self._waited += wait
+        before = self._waited
+        # a host that says "at once" for ever is not waited for for ever
+        self._waited += max(wait, limiter.interval)
         limit = max(self._policy.patience, self._policy.max_retry_after)
-        return wait <= self._policy.max_retry_after and self._waited <= limit
+        return wait <= self._policy.max_retry_after and before < limit and self._waited <= limit
 
 
 def send_with_retry(
@@ -110,7 +112,7 @@ def send_with_retry(
                 return response
             error = error_of(response)
             if isinstance(error, RateLimited):
-                if not throttling.may_go_on(error, limiter_for(host_of(response.url)).served):
+                if not throttling.may_go_on(error, limiter_for(host_of(response.url))):
                     raise error
                 tries -= 1
                 continue
