@@ -70,11 +70,12 @@ def mutated_nodes(seed: int, count: int) -> Iterator[Dict[str, Any]]:
         result = copy.deepcopy(chance.choice(bases))
         result["hash"] = dag_hash(f"{seed} {number}")
         for _ in range(chance.choice((1, 1, 1, 2, 3))):
-            _mutate(result, chance)
+            mutate(result, chance)
         yield result
 
 
-def _mutate(root: Dict[str, Any], chance: random.Random) -> None:
+def mutate(root: Dict[str, Any], chance: random.Random) -> None:
+    """Change, remove, repeat or add something, anywhere below ``root``."""
     parent, key = chance.choice(list(_places(root)))
     action = chance.randrange(5)
     value = copy.deepcopy(chance.choice(_ODD))

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+# ruff: noqa: E501  (tables of bytes)
+"""Damaged HTTP responses, as raw bytes on a real socket: what is asked for comes, or an error of ours."""
+
+import atexit
+import contextlib
+import json
+from pathlib import Path
+from typing import List, Optional, Sequence
+
+from spack_oci.descriptor import OCI_LAYER, Descriptor
+from spack_oci.errors import SpackOciError
+from spack_oci.registry import RetryPolicy
+from spack_oci.registry.http.limiter import forget_rates
+from support.fault_registry import Fault, FaultRegistry, fault_registry
+from support.registry_cases import MANIFEST, SMALL, store_at
+
+TOKENS: Sequence[bytes] = (
+    *(b"\r\n", b"\r\n\r\n", b"HTTP/1.1 ", b"100 Continue\r\n\r\n", b"206", b"307", b"401", b"429", b"416", b"\xc2\xb2"),
+    *(b"Content-Length: ", b"Transfer-Encoding: chunked\r\n", b"Content-Encoding: gzip\r\n", b"Content-Range: bytes 0-9/5\r\n"),
+    *(b"Location: //\r\n", b"Location: http://" + b"a" * 64 + b"/\r\n", b'Link: </v2/>; rel="next"\r\n', b"Retry-After: "),
+    *(b'WWW-Authenticate: Bearer realm="http://127.0.0.1:9/"\r\n', b'WWW-Authenticate: Basic realm=""\r\n', b"Docker-Content-Digest: x\r\n"),
+    *(b"-1", b"9" * 5000, b"\x00", b"\xff", b"ffffffff\r\n", b'{"errors":[5]}', b'{"tags":[null]}', b"[" * 2000),
+)  # fmt: skip
+
+_registry: Optional[FaultRegistry] = None
+_open = contextlib.ExitStack()
+
+
+def _running() -> FaultRegistry:
+    global _registry
+    if _registry is None:
+        _registry = _open.enter_context(fault_registry())
+        atexit.register(_open.close)
+    return _registry
+
+
+def _response(head: str, body: bytes, *fields: str) -> bytes:
+    lines = [f"HTTP/1.1 {head}", f"Content-Length: {len(body)}", *fields]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def material(directory: Path) -> List[bytes]:
+    _running()
+    kind = "Content-Type: application/vnd.oci.image.manifest.v1+json"
+    error = json.dumps({"errors": [{"code": "DENIED", "message": "no"}]}).encode()
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nc\r\na small blob\r\n0\r\n\r\n"
+    return [
+        _response("200 OK", MANIFEST, kind),
+        _response("200 OK", json.dumps({"name": "x", "tags": ["a", "b"]}).encode(), "Content-Type: application/json"),
+        _response("200 OK", SMALL),
+        _response("206 Partial Content", SMALL[:5], "Content-Range: bytes 0-4/12", 'ETag: "x"'),
+        _response("401 Unauthorized", error, 'WWW-Authenticate: Bearer realm="http://127.0.0.1:9/token",service="x"'),
+        _response("202 Accepted", b"", "Location: /v2/test/faults/blobs/uploads/1", "Range: 0-5"),
+        _response("429 Too Many Requests", error, "Retry-After: 0"),
+        _response("307 Temporary Redirect", b"", "Location: /v2/other"),
+        chunked,
+    ]
+
+
+def attempt(data: bytes, directory: Path) -> Optional[str]:
+    registry = _running()
+    forget_rates()  # else all wait for a host that refuses everything
+    registry.faults[:] = [Fault("*", "", times=1 << 30, raw=data)]
+    retry = RetryPolicy(attempts=2, base=0.0, cap=0.0, max_retry_after=0.0, patience=0.0)
+    store = store_at(registry, retry=retry, read_timeout=0.5, commit_timeout=0.5)
+    blob = Descriptor.of(SMALL, OCI_LAYER)
+
+    def read_blob() -> None:
+        with store.open_blob(blob) as reader:
+            if reader.read() != SMALL:
+                raise AssertionError("other bytes than those of the digest")
+
+    try:
+        for ask in (
+            lambda: list(store.tags()),
+            lambda: store.resolve("tag"),
+            lambda: store.get_manifest("tag"),
+            read_blob,
+            lambda: store.has_blob(blob.digest),
+            lambda: store.referrers(blob.digest),
+        ):
+            try:
+                ask()
+            except SpackOciError as e:
+                if "Traceback" in str(e) or len(str(e)) > 10000:
+                    return f"the error {str(e)[:200]!r}"
+    finally:
+        store.close()
+        registry.seen.clear()
+        registry.log.clear()
+    return None
