@@ -41,6 +41,11 @@ _MAPPING = "tests/unit/relocate/test_relocate_mapping.py"
 _ALIASES = "tests/unit/relocate/test_relocate_aliases.py"
 _TEXT = "tests/unit/relocate/test_relocate_text.py"
 _EXTRACTION = f"{_UNPACK}/extraction.py"
+_LAYOUT = "tests/unit/layout/test_layout_guards.py"
+_FIELDS = "tests/unit/registry/test_registry_fields.py"
+_LIBC = "tests/unit/image/test_image_libc.py"
+_GUARDS = "tests/registry/test_registry_guards.py"
+_ODD = "tests/unit/index/test_index_odd_registries.py"
 
 GUARDS: Sequence[Guard] = (
     # names and kinds of members
@@ -107,6 +112,38 @@ GUARDS: Sequence[Guard] = (
     Guard("a table in a segment", "lib/spack_oci/formats/elf.py", " and address + length <= start + size:", ":", _ELF),
     Guard("the end of a segment", "lib/spack_oci/formats/elf.py", "offset < self.loaded[before - 1][1]", "True", _ELF),
     Guard("the size of headers", "lib/spack_oci/formats/elf.py", "or entry_size != layout.program.size ", "", _ELF),
+    # what is sent to whom
+    Guard("tokens by user", "lib/spack_oci/registry/auth/tokens.py", "Optional[Credentials] = field(repr=False)", "Optional[Credentials] = field(repr=False, compare=False)", f"{_GUARDS} tests/registry/auth/test_registry_auth.py"),
+    Guard("a host and one whose name it begins", "lib/spack_oci/registry/auth/credentials.py", "next((key for key in lookup_keys(host, repository) if key in known), None)", "next((key for key in known if f'{host}/{repository}'.startswith(key)), None)", f"tests/unit/registry/test_registry_credentials.py {_GUARDS}"),
+    Guard("a 401 of another host", "lib/spack_oci/registry/client.py", " or not is_own or", " or", "tests/registry/test_registry_faults.py"),
+    Guard("no upload away from https", "lib/spack_oci/registry/client.py", 'if parts.scheme == "http" and own.scheme == "https":', "if False:", f"{_GUARDS} tests/registry/test_registry_uploads.py"),
+    # what comes back
+    Guard("the total in Content-Range", "lib/spack_oci/registry/http/fields.py", " and self.total in (None, size)", "", f"{_FIELDS} tests/registry/test_registry_downloads.py"),
+    Guard("a strong ETag in If-Range", "lib/spack_oci/registry/http/fields.py", "value if value and value.startswith('\"') and", "value if value and", f"{_FIELDS} tests/registry/test_registry_downloads.py {_GUARDS}"),
+    Guard("small blobs alone are read before", "lib/spack_oci/registry/downloads.py", "        if descriptor.size <= SMALL_BLOB:\n            return _VerifiedReader", "        if True:\n            return _VerifiedReader", f"tests/registry/test_registry_downloads.py {_GUARDS}"),
+    Guard("a list of tags is one", "config_schema/documents/tag-list.json", '"required": ["tags"],', "", "tests/registry/test_registry_odd.py"),
+    # caches
+    Guard("blobs are removed under the lock", "lib/spack_oci/content/blob_cache.py", 'with locked_if_possible(self.open_lock(os.path.join(self.root, "lock"))):', "with contextlib.nullcontext():", "tests/unit/content/test_blob_cache.py"),
+    Guard("a tag that the registry fails for is kept", "lib/spack_oci/index/update.py", "if not isinstance(error, ContentError) and tag in index.tags:", "if False:", f"{_ODD} tests/unit/index/test_index_update.py"),
+    Guard("a tag that is no package is given up", "lib/spack_oci/index/update.py", "if not isinstance(error, ContentError) and tag in index.tags:", "if tag in index.tags:", f"{_ODD} tests/unit/index/test_index_update.py"),
+    Guard("a copy of nothing", "lib/spack_oci/operations/lifecycle/copy.py", "    if not (found.packages or found.images):\n", "    if False:\n", "tests/unit/lifecycle/test_copy_caches.py"),
+    # images
+    Guard("another kind of C library", "lib/spack_oci/image/needs/libc.py", "if self.name != need.name:", "if False:", _LIBC),
+    Guard("the newest symbol", "lib/spack_oci/image/needs/libc.py", "Libc(GLIBC, max(versions))", "Libc(GLIBC, min(versions))", _LIBC),
+    # aliases
+    Guard("an alias that ends like the hash", f"{_RELOCATE}/aliases.py", "return os.readlink(path) == target", "return bool(os.readlink(path))", _ALIASES),
+    # layouts
+    Guard("children again under the lock", "lib/spack_oci/layout/store.py", "collected since\n            self._check_children(children, tag)\n", "collected since\n", _LAYOUT),
+    Guard("the manifest again under the lock", "lib/spack_oci/layout/store.py", "            self._write_blob(descriptor, _opener(data), None)\n            return put_entry", "            return put_entry", _LAYOUT),
+    Guard("a blob is synced before its name", "lib/spack_oci/layout/store.py", "atomic_write(path, sync=self._durable,", "atomic_write(path, sync=False,", _LAYOUT),
+    Guard("the directory of blobs is synced", "lib/spack_oci/layout/store.py", "    def _sync_blobs(self) -> None:\n", "    def _sync_blobs(self) -> None:\n        return\n", _LAYOUT),
+    Guard("a replacement in the same tick", "lib/spack_oci/layout/table.py", "identity_of(status) if settled else None", "identity_of(status)", f"{_LAYOUT} tests/unit/layout/test_layout.py"),
+    Guard("garbage is collected under the lock", "lib/spack_oci/layout/gc.py", ", store.table.lock():", ":", _LAYOUT),
+    Guard("garbage that is used again", "lib/spack_oci/layout/gc.py", "if os.lstat(aside).st_mtime > before:", "if False:", f"{_LAYOUT} tests/unit/layout/test_layout.py"),
+    Guard("a layout that was begun", "lib/spack_oci/layout/store.py", "            if self._is_begun():", "            if False:", _LAYOUT),
+    # the moment between registering and knowing it
+    Guard("no signal while it settles", "lib/spack_oci/operations/install/execute.py", "            with signals_wait():  # else", "            if True:  # else", "tests/faults/test_signals.py"),
+    Guard("the database counts last", "lib/spack_oci/store/database.py", 'with atomic_write(os.path.join(self._directory, "index_verifier"), mode=mode, exact=True) as file:\n                file.write(str(uuid.uuid4()).encode())\n            with atomic_write(path, mode=mode, exact=True) as file:\n                file.write(json.dumps(document, separators=(",", ":")).encode())', 'with atomic_write(path, mode=mode, exact=True) as file:\n                file.write(json.dumps(document, separators=(",", ":")).encode())\n            with atomic_write(os.path.join(self._directory, "index_verifier"), mode=mode, exact=True) as file:\n                file.write(str(uuid.uuid4()).encode())', "tests/store/test_store_database.py"),
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from spack_oci.errors import CorruptDatabase, NotAStore, UnknownDatabase
+from spack_oci.errors import CorruptDatabase, NotAStore, StorageError, UnknownDatabase
 from spack_oci.store.database import Database
 from support.spec_nodes import edge, graph_of, make_node
 
@@ -145,6 +145,17 @@ def test_nothing_is_written_when_the_change_fails(database, tmp_path):
         raise ZeroDivisionError
     assert (tmp_path / ".spack-db" / "index.json").read_bytes() == before
     assert not list((tmp_path / ".spack-db").glob("*.temp"))
+
+
+def test_a_write_that_fails_registers_nothing_whichever_file_it_fails_at(database, tmp_path):
+    """What was installed is removed then."""
+    add(database, ZLIB)
+    before = (tmp_path / ".spack-db" / "index.json").read_bytes()
+    (tmp_path / ".spack-db" / "index_verifier").unlink()
+    (tmp_path / ".spack-db" / "index_verifier").mkdir()
+    with pytest.raises(StorageError):
+        add(database, HDF5)
+    assert (tmp_path / ".spack-db" / "index.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("version", ["9", "7", "0.9.3"])

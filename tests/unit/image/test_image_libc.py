@@ -273,6 +273,8 @@ def test_a_base_that_is_too_old_names_versions_packages_and_a_way_out():
 def test_the_other_kind_of_library_and_none_at_all():
     with pytest.raises(ImageError, match=r"alpine:3 has musl 1.2.4, but a@1/aaaaaaa \(bin/x\) needs glibc 2.17"):
         lc.check_libc("alpine:3", [lc.Libc("musl", (1, 2, 4))], {"a@1/aaaaaaa": need("2.17")})
+    with pytest.raises(ImageError, match="debian:12 has glibc 2.36, but a@1/aaaaaaa needs musl 1.2.4"):
+        lc.check_libc("debian:12", [lc.Libc("glibc", (2, 36))], {"a@1/aaaaaaa": lc.Need(lc.Libc("musl", (1, 2, 4)))})
     with pytest.raises(ImageError, match="static has no C library, but a@1/aaaaaaa needs musl"):
         lc.check_libc("static", [], {"a@1/aaaaaaa": lc.Need(lc.Libc("musl"))})
     with pytest.raises(ImageError, match="and 1 more packages need a newer one, too"):
