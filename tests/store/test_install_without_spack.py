@@ -238,6 +238,7 @@ def test_every_failure_is_one_line_with_its_exit_code(client, cache, store, tmp_
         (2, "no store is named", ["install", cache, "oci-leaf", "--no-store"]),
         (2, "is no cache", ["install", "nowhere", "oci-leaf"]),
         (2, "nothing to install", ["install", cache]),
+        (2, f"first: `spack-oci install oci+file://{cache} oci-leaf`", ["install", "oci-leaf", f"oci+file://{cache}"]),
         (3, "oci-lead is not in", ["install", cache, "oci-lead"]),
         (3, "one is not @7", ["install", cache, "oci-app@7"]),
         (1, "does not exist", ["install", tmp_path / "gone", "oci-leaf"]),

@@ -285,6 +285,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     """Run a command; its exit code."""
     args = parser().parse_args(arguments)
     try:
+        _check_order(args)
         return args.run(args) or 0
     except KeyboardInterrupt:
         return 130
@@ -293,6 +294,19 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return 1
     except Exception as e:
         return _failed(e, args.command)
+
+
+def _check_order(args: argparse.Namespace) -> None:
+    """A cache after specs would be taken for a spec, and the spec for a cache."""
+    first, others = getattr(args, "mirror", None) or "", getattr(args, "specs", None) or []
+    url = next((word for word in others if "://" in word), "")
+    if url and "://" not in first:
+        from ..errors import ConfigurationError
+
+        rest = " ".join([first, *(word for word in others if word != url)])
+        raise ConfigurationError(
+            f"the cache {url} comes after {first}", remedy=f"it comes first: `spack-oci {args.command} {url} {rest}`"
+        )
 
 
 def _failed(failure: Exception, command: str) -> int:

@@ -1,40 +1,23 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What long work shows: a line that is rewritten on a terminal, lines in a log, a document alone with --json."""
 
-import contextlib
-import fcntl
 import json
-import os
-import pty
 import re
-import struct
-import subprocess
-import termios
 
 import pytest
+from support import terminals
+from support.terminals import REWRITTEN
 
 pytestmark = pytest.mark.one_spack
 
-#: where the line below the others begins anew
-REWRITTEN = "\r\x1b[K"
 COLUMNS = 80
 
 
 def on_a_terminal(spack, *arguments):
     """What is written to a terminal of 80 columns."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
-    with subprocess.Popen(
-        spack.argv(*arguments), env=spack.env(), cwd=spack.home, stdin=theirs, stdout=theirs, stderr=theirs
-    ) as process:
-        os.close(theirs)
-        shown = b""
-        with contextlib.suppress(OSError):  # the terminal is gone when the program ends
-            while data := os.read(ours, 65536):
-                shown += data
-        os.close(ours)
-    assert process.returncode == 0, shown.decode()
-    return shown.decode()
+    code, shown = terminals.on_a_terminal(spack.argv(*arguments), spack.env(), spack.home, COLUMNS)
+    assert code == 0, shown
+    return shown
 
 
 def bars(shown):
