@@ -4,8 +4,10 @@
 import re
 
 import pytest
+from spack_oci.index.publish import DOCUMENT_TAG
 from support.browsers import DOWN, ENTER, ESCAPE, RIGHT
-from support.showcase import HOSTILE_TEXT
+from support.catalog_page import Page, make_page
+from support.showcase import HOSTILE_TEXT, Showcase
 
 TITLE = "Our <b>packages</b>"
 URL = "oci://ghcr.io/example/cache"
@@ -283,6 +285,26 @@ def test_a_screen_reader_finds_landmarks_headings_and_names(opened, view):
         return problems;
     """)
     assert problems == []
+
+
+def test_an_index_of_spack_alone_is_shown_without_what_it_does_not_tell(opened, tmp_path):
+    store = Showcase().fill().write(tmp_path / "cache")
+    store.delete_manifest(DOCUMENT_TAG)
+    other = Page(opened.browser, make_page(store, tmp_path / "page", "Other", URL))
+    for view in ("#/", "#/sizes", "#/package/petsc", f"#/build/{other.hash_of('petsc')}"):
+        other.go(view)
+        assert not re.search(r"\b0 B\b|undefined|NaN|null", opened.browser.text()), view
+    facts = dict(zip(other.all(".facts dt"), other.all(".facts dd")))
+    assert facts["Download"] == "unknown" and facts["To run it"] == "11 packages of this cache"
+    other.go("#/sizes")
+    assert "does not tell sizes" in opened.browser.text()
+
+
+def test_an_empty_cache_is_said_to_be_empty(opened, tmp_path):
+    other = Page(opened.browser, make_page(Showcase().write(tmp_path / "cache"), tmp_path / "page", "Empty", URL))
+    for view in ("#/", "#/sizes"):
+        other.go(view)
+        assert "There are no packages in this cache" in opened.browser.text()
 
 
 def test_what_cannot_be_loaded_is_said(opened, page):

@@ -36,7 +36,9 @@ class Page:
         self.shown(address)
 
     def shown(self, address: str) -> None:
-        self.browser.wait("document.documentElement.dataset.view === arguments[0]", address)
+        here = f"file://{self.directory}/"  # Firefox may say that it has navigated before it has
+        expression = "location.href.startsWith(arguments[0]) && document.documentElement?.dataset.view === arguments[1]"
+        self.browser.wait(expression, here, address)
 
     def all(self, selector: str, value: str = "textContent") -> List[Any]:
         """Texts (or other properties) of the elements."""

@@ -77,6 +77,9 @@ const spackOciCatalog = (() => {
     return `${(count / 1000).toFixed(1)} TB`;
   }
 
+  // what an index of Spack's alone does not tell is left out of a sentence
+  const sizeAfter = (separator, count) => (count > 0 ? `${separator}${size(count)}` : "");
+
   const number = (count) => count.toLocaleString("en");
   const counted = (count, noun) => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
 
@@ -128,5 +131,5 @@ const spackOciCatalog = (() => {
 
   const badge = (text, kind, title) => el("span", { class: `badge ${kind || ""}`, title }, text);
 
-  return { receive, load, el, svg, route, size, number, counted, announce, command, badge, views: new Map() };
+  return { receive, load, el, svg, route, size, sizeAfter, number, counted, announce, command, badge, views: new Map() };
 })();

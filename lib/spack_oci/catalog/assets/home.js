@@ -3,7 +3,7 @@
 "use strict";
 
 spackOciCatalog.views.set("packages", (() => {
-  const { el, route, size, number, counted, announce, badge, SIGNED } = spackOciCatalog;
+  const { el, route, size, sizeAfter, number, counted, announce, badge, SIGNED } = spackOciCatalog;
   const PAGE = 60;
 
   function show({ table, summary, parameters }) {
@@ -82,7 +82,9 @@ spackOciCatalog.views.set("packages", (() => {
     function render() {
       const builds = found.reduce((sum, group) => sum + group.places.length, 0);
       const bytes = found.reduce((sum, group) => sum + group.bytes, 0);
-      const some = found.length ? `${counted(found.length, "package")} in ${counted(builds, "build")}, ${size(bytes)}` : "Nothing matches";
+      const some = found.length
+        ? `${counted(found.length, "package")} in ${counted(builds, "build")}${sizeAfter(", ", bytes)}`
+        : summary.packages ? "Nothing matches" : "There are no packages in this cache";
       status.textContent = table.loaded ? some : `${some}; ${number(table.rowsLoaded)} of ${number(summary.nodes)} loaded`;
       results.replaceChildren(...found.slice(0, shown).map((group) => item(table, group)));
       more.hidden = found.length <= shown;
@@ -137,9 +139,9 @@ spackOciCatalog.views.set("packages", (() => {
     const values = [
       ["Packages", number(summary.names)],
       ["Builds", number(summary.packages)],
-      ["Stored", size(summary.bytes + summary.imageBytes)],
+      ["Stored", summary.bytes + summary.imageBytes > 0 ? size(summary.bytes + summary.imageBytes) : "–"],
       ["Images", number(summary.images)],
-      ["Signed", summary.packages ? `${Math.floor((100 * summary.signed) / summary.packages)} %` : "–"],
+      ["Signed", summary.bytes ? `${Math.floor((100 * summary.signed) / summary.packages)} %` : "–"],
     ];
     return el("dl", { class: "stats" }, values.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
   }

@@ -3,7 +3,7 @@
 "use strict";
 
 (() => {
-  const { el, route, size, number, counted, command, badge, graph, views, CACHED, SIGNED, SBOM, EXTERNAL } = spackOciCatalog;
+  const { el, route, size, sizeAfter, number, counted, command, badge, graph, views, CACHED, SIGNED, SBOM, EXTERNAL } = spackOciCatalog;
   const FEW = 4;
 
   const crumbs = (...links) =>
@@ -36,8 +36,8 @@
       ["Target", rows.map((row) => row.target)],
       ["Operating system", rows.map((row) => row.os)],
       ["License", rows.map((row) => row.license)],
-      ["Size", rows.map((row) => size(row.size))],
-      ["With dependencies", details.map(({ closure }) => (closure ? size(closure[1]) : ""))],
+      ["Size", rows.map((row) => (row.size >= 0 ? size(row.size) : ""))],
+      ["With dependencies", details.map(({ closure }) => (closure ? sizeAfter("", closure[1]) : ""))],
     ];
     const variants = rows.map((row) => new Map(row.variants.map(variant)));
     for (const name of names(variants)) lines.push([name, variants.map((one) => one.get(name) || ""), "variant"]);
@@ -111,7 +111,7 @@
     const page = el("div", {},
       crumbs(["Packages", "#/"], [name]),
       el("h1", { tabindex: "-1" }, name),
-      el("p", { class: "lead" }, `${counted(rows.length, "build")}, ${size(bytes)} in all. License: ${[...new Set(rows.map((row) => row.license || "not recorded"))].join("; ")}.`),
+      el("p", { class: "lead" }, `${counted(rows.length, "build")}${sizeAfter(", in all ", bytes)}. License: ${[...new Set(rows.map((row) => row.license || "not recorded"))].join("; ")}.`),
       el("section", { class: "card" },
         el("div", { class: "card-head" }, el("h2", {}, "Side by side"),
           el("div", { class: "field inline" }, only, el("label", { for: "only" }, "Only what differs"))),
@@ -140,7 +140,7 @@
       ["External", details.external],
       ["Download", row.flags & CACHED && size(row.size)],
       ["Unpacked", details.unpacked && size(details.unpacked)],
-      ["To run it", closure && `${counted(closure[0], "package")} of this cache, ${size(closure[1])}`],
+      ["To run it", closure && `${counted(closure[0], "package")} of this cache${sizeAfter(", ", closure[1])}`],
       ["Signature", row.flags & CACHED && (details.keys ? `by ${details.keys.join(", ")}; not verified by this page` : row.flags & SIGNED ? "yes; not verified by this page" : "none known to the index")],
       ["SBOM", row.flags & CACHED && (details.sbom ? digest(details.sbom) : "none known to the index")],
       ["Built in", details.prefixLength && `a prefix of ${details.prefixLength} characters`],

@@ -97,7 +97,7 @@
       el("h1", { tabindex: "-1" }, "Where the bytes are"),
       el("p", { class: "lead" }, total
         ? `${size(total)} of compressed layers in ${counted(summary.packages, "build")} of ${counted(summary.names, "package")}.`
-        : "The index of this cache does not tell sizes: `spack oci update-index` adds them."),
+        : !summary.packages ? "There are no packages in this cache." : "The index of this cache does not tell sizes: `spack oci update-index` adds them."),
       total > 0 && el("section", { class: "card", "aria-label": "Treemap" }, treemap(items, total, (text) => (caption.textContent = text)), caption),
       total > 0 && el("section", { class: "card" }, el("h2", {}, "The largest packages"),
         el("ol", { class: "largest" }, largest.map((item) => el("li", {}, el("a", { href: item.href }, item.name), bar(item), el("span", { class: "result-size" }, size(item.bytes)), el("span", { class: "muted" }, counted(item.places.length, "build")))))));
