@@ -4,14 +4,21 @@
 With 1.1.0 these are tests of the classic installer, with develop of the new one: each is the default there.
 """
 
+import fcntl
 import json
 import os
+import pty
 import re
+import select
 import signal
+import struct
+import termios
 import time
 from pathlib import Path
 
 import pytest
+from support.caches import http_cache
+from support.holding_proxy import holding_proxy
 from support.installed_trees import records_of, tree_of
 from support.stack_checks import check_stack, prefixes_of
 
@@ -159,6 +166,52 @@ def test_beside_vanilla_spack_and_killed_nothing_is_lost(consumer, built, source
     ours.run(*words)
     check_stack(ours, foreign=[built.tree])
     assert set(ours.run("find", "-x", "--format", "{name}").stdout.split()) == {"oci-stack"}
+
+
+def test_the_table_of_the_new_installer_is_drawn_and_reads_keys(consumer, source, http_registry, destination):
+    """While a download waits for the registry."""
+    if consumer("whole", "version").version < (1, 2):
+        pytest.skip("the new installer of Spack 1.1 reads its keys in another way")
+    with holding_proxy(http_registry.host) as proxy:
+        cache = http_cache(proxy.host, "bulk/table")
+        pusher = source()
+        pusher.use(cache)
+        pusher.run("oci", "push", "--update-index", "cache", "oci-files")
+        spack = destination()
+        spack.use(cache)
+        spack.run("buildcache", "list", "--allarch")  # the index is here from now on
+        proxy.hold(r"GET .*/blobs/")
+        pid, terminal = pty.fork()
+        if pid == 0:
+            fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 150, 0, 0))
+            arguments = spack.argv("install", *spack.cache_only, "oci-files")
+            os.execve(arguments[0], arguments, {**spack.env(), "TERM": "xterm", "OCITEST_NO_BUILD": "1"})
+        seen = read_until(terminal, "fetching from build cache")
+        assert proxy.reached.wait(60)
+        os.write(terminal, b"/files")
+        seen += read_until(terminal, "filter> files")
+        proxy.pass_everything()
+        seen += read_until(terminal, None)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, seen
+    assert "Progress: 0/" in seen and re.search(r"\[\+\].*oci-leaf@2.0", seen), seen
+    check_stack(spack, ["oci-leaf", "oci-files"])
+
+
+def read_until(terminal, text):
+    """What is on it, without colours, until ``text`` is; None: until all have closed it."""
+    seen, end = "", time.monotonic() + 100
+    while time.monotonic() < end and (text is None or text not in seen):
+        if select.select([terminal], [], [], 1)[0]:
+            try:
+                data = os.read(terminal, 4096)
+            except OSError:  # EIO: closed
+                data = b""
+            if not data:
+                assert text is None, seen
+                return seen
+            seen += re.sub(r"\x1b\[[0-9;]*m", "", data.decode(errors="replace"))
+    assert text is None or text in seen, seen
+    return seen
 
 
 CHOICES = """
