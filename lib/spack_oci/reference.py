@@ -156,12 +156,8 @@ def parse_url(url: str) -> Location:
     if not separator or scheme not in SCHEMES:
         raise InvalidReference(f"not an OCI URL: {url!r}", remedy="it starts with oci://, oci+http:// or oci+file:///")
     if scheme == "oci+file":
-        head, snapshot = _split_snapshot(rest)
-        if snapshot and not os.path.isdir(_parse_layout(url, rest).path):
-            directory = _parse_layout(url, head)
-            if os.path.exists(os.path.join(directory.path, "oci-layout")):
-                return LayoutDirectory(directory.path, snapshot)
-        return _parse_layout(url, rest)
+        # a colon that is a part of the name may be quoted
+        return layout_at(_parse_layout(url, rest).path) if ":" in rest else _parse_layout(url, rest)
     rest, snapshot = _split_snapshot(rest.rstrip("/"))
     if "@" in rest.partition("/")[0]:
         raise InvalidReference(
@@ -179,6 +175,14 @@ def parse_url(url: str) -> Location:
         raise InvalidReference(f"{_shown(url)} names a registry but no repository", remedy=f"write {_shown(url)}/NAME")
     repository = parse_repository(rest, "https" if scheme == "oci" else "http", url)
     return Repository(repository.host, repository.name, repository.scheme, snapshot)
+
+
+def layout_at(path: str) -> LayoutDirectory:
+    """The directory at an absolute path, or a snapshot of one (``DIR:NAME``), as :func:`parse_url` tells them apart."""
+    head, snapshot = _split_snapshot(path)
+    if snapshot and not os.path.isdir(path) and os.path.exists(os.path.join(head, "oci-layout")):
+        return LayoutDirectory(head, snapshot)
+    return LayoutDirectory(path)
 
 
 def _split_snapshot(rest: str) -> Tuple[str, str]:

@@ -10,7 +10,7 @@ from ..content import ContentReader, ContentStore
 from ..descriptor import parse_json
 from ..errors import ConfigurationError, NotFound
 from ..index.index_cache import CachedIndex, IndexCache, load_index
-from ..reference import LayoutDirectory, Location, parse_url
+from ..reference import LayoutDirectory, Location, layout_at, parse_url
 from ..store.source import Source, is_plain_node
 from ..util.text import elided
 from . import settings
@@ -28,7 +28,7 @@ def location_of(word: str) -> Location:
         location = parse_url(word)
     elif "/" in word or word in (".", ".."):
         path = settings.absolute(word)
-        location = LayoutDirectory(_unpacked(path) if os.path.isfile(path) else path)
+        location = LayoutDirectory(_unpacked(path)) if os.path.isfile(path) else layout_at(path)
     else:
         raise ConfigurationError(
             f"{word!r} is no cache",

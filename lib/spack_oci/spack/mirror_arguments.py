@@ -13,7 +13,7 @@ import spack.store
 from spack.enums import InstallRecordStatus
 
 from ..errors import ConfigurationError
-from ..reference import LayoutDirectory, is_oci_url, suggested_url
+from ..reference import is_oci_url, layout_at, suggested_url
 from . import compat, mirrors
 
 #: `/abcdefg`, a spec by its hash; anything longer or with a second slash is a path
@@ -37,7 +37,7 @@ def find(name_or_url: Optional[str], direction: str) -> Tuple["spack.mirrors.mir
         mirror = _by_url(name_or_url, collection.values(), direction)
     elif "/" in name_or_url or name_or_url in (".", ".."):
         path = os.path.abspath(compat.canonicalize_path(name_or_url))
-        mirror = _by_url(LayoutDirectory(path).url, collection.values(), direction)
+        mirror = _by_url(layout_at(path).url, collection.values(), direction)
     elif name_or_url == mirrors.DEFAULT_NAME:
         mirror = mirrors.embedded_default()
     else:

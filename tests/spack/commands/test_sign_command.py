@@ -184,6 +184,8 @@ def test_what_a_policy_hides_can_be_verified_and_signed_by_its_spec(spack, cache
     # who updates the index without the key leaves it unsigned, so that it is refused; signing anything signs it again
     spack.run("oci", "push", "--update-index", "--only", "package", "cache", "oci-leaf@1.0")
     assert "not signed any more" in " ".join(spack.run("oci", "list", "cache", check=False).stderr.split())
+    done = spack.run("oci", "verify", "--level", "index", "cache", check=False)
+    assert done.returncode == 1 and "not signed any more" in " ".join(done.stderr.split())
     spack.run("oci", "sign", "--key", f"{key}.key", "cache", "oci-leaf@1.0", env=ENV)
     assert "oci-leaf@1.0" in spack.run("oci", "list", "--allarch", "cache").stdout
 

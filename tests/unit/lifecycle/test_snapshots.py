@@ -2,6 +2,7 @@
 """Snapshots: a mirror that has a part of a cache, as it was."""
 
 import json
+from dataclasses import replace
 
 import jsonschema
 import pytest
@@ -26,11 +27,18 @@ from spack_oci.operations.lifecycle.prune import (
     read_snapshots,
 )
 from spack_oci.operations.lifecycle.snapshots import list_snapshots, make_snapshot, remove_snapshot
-from spack_oci.reference import LayoutDirectory, Repository, parse_url
+from spack_oci.operations.trust.generations import Generations
+from spack_oci.operations.trust.guard import Guard
+from spack_oci.operations.trust.index_signing import IndexSigning
+from spack_oci.operations.trust.sign import sign_packages
+from spack_oci.operations.trust.trusted_index import TrustedIndex
+from spack_oci.reference import LayoutDirectory, Repository, layout_at, parse_url
+from spack_oci.trust.policy import Policy
 from spack_oci.util.resources import read_schema
 from support.cache_builder import QUICK, chain, node, push_package, tag_of
 from support.memory_store import MemoryStore
 from support.readable_packages import push_readable
+from unit.trust.cases import signer
 
 
 @pytest.fixture
@@ -212,7 +220,25 @@ def test_urls_of_snapshots(tmp_path):
     open_layout(LayoutDirectory(str(tmp_path / "cache")), create=True)
     url = f"oci+file://{tmp_path}/cache:paper"
     assert parse_url(url) == LayoutDirectory(str(tmp_path / "cache"), "paper") and parse_url(url).url == url
+    assert layout_at(f"{tmp_path}/cache:paper").url == url
     # a directory may have a colon in its name
     (tmp_path / "cache:old").mkdir()
     assert parse_url(f"oci+file://{tmp_path}/cache:old") == LayoutDirectory(f"{tmp_path}/cache:old")
     assert parse_url(f"oci+file://{tmp_path}/new:name") == LayoutDirectory(f"{tmp_path}/new:name")
+
+
+def test_a_snapshot_of_a_signed_cache_is_read_under_its_policy(nodes, lone, tmp_path):
+    store = filled(MemoryStore("oci://registry.example/team/cache"), nodes, lone)
+    team = signer("team")
+    tags = sorted(packages(store))
+    written = [outcome.written for outcome in sign_packages(store, tags, team)]
+    update_index(store, replace(QUICK, signatures=IndexSigning(store, written, team)))
+    sign = IndexSigning(store, (), team).statement(None)
+    snapshot(store, "paper", nodes[1], sign=sign)
+    policy = Policy("require", (team.public,))
+    view = SnapshotStore(store, "paper")
+    found = TrustedIndex(policy, view, Generations(str(tmp_path)), now=lambda: 2e9).fetch(view)
+    assert set(found.entries()) == {n["hash"] for n in nodes[1:]}
+    guard = Guard(policy, view)
+    remote = find_package(view, tag_of(nodes[1]))
+    guard.demand(remote)

@@ -32,7 +32,7 @@ def plan(mirror: "spack.mirrors.mirror.Mirror", level: Level) -> Request:
     store = mirrors.open_store(mirror, mirrors.PUSH)
     contents = read_contents(store, mirrors.open_index_store(mirror, mirrors.PUSH))
     policy = verify.policy_for(mirror, None)
-    found = verify.verify(mirror, (), policy, level)
+    found = verify.verify(mirror, (), policy, level, direction=mirrors.PUSH)
     blobs = settings.blob_cache(settings.read())
     return Request(mirror, level, found, plan_repair(store, contents, found, blobs, lambda tag: bool(_installed(tag))))
 
@@ -71,7 +71,8 @@ def verify_again(request: Request) -> Optional[Verification]:
     """What is wrong now; None: nothing was, and nothing was done."""
     if not request.found.findings:
         return None
-    return verify.verify(request.mirror, (), verify.policy_for(request.mirror, None), request.level)
+    policy = verify.policy_for(request.mirror, None)
+    return verify.verify(request.mirror, (), policy, request.level, direction=mirrors.PUSH)
 
 
 def document(request: Request, result: Optional[RepairResult], remaining: Optional[Verification]) -> Dict[str, Any]:

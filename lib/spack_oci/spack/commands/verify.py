@@ -6,7 +6,10 @@ from typing import Any, Dict, List, Optional, Sequence
 import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
 
-from ...operations.check.findings import Level, Verification
+from ...content import ContentReader
+from ...errors import ContentError, TrustError
+from ...index.publish import read_document_manifest
+from ...operations.check.findings import Finding, Kind, Level, Verification, finding_of
 from ...operations.check.package_level import Rules
 from ...operations.check.verify import verify_cache
 from ...operations.lifecycle.contents import read_contents
@@ -31,15 +34,21 @@ def policy_for(mirror: "spack.mirrors.mirror.Mirror", key: Optional[str]) -> Pol
 
 
 def verify(
-    mirror: "spack.mirrors.mirror.Mirror", constraints: Sequence[str], policy: Policy, level: Level, sample: int = 0
+    mirror: "spack.mirrors.mirror.Mirror",
+    constraints: Sequence[str],
+    policy: Policy,
+    level: Level,
+    sample: int = 0,
+    direction: str = mirrors.FETCH,
 ) -> Verification:
-    """Not through pull-through mirrors, which are other caches."""
-    store = mirrors.open_store(mirror, mirrors.PUSH)
+    """``direction``: FETCH: what those get who install; PUSH: what the cache has, without its pull-through mirrors."""
+    store = mirrors.open_store(mirror, direction)
     # without a policy, and so perhaps without cryptography, signatures are only listed
     known = list(trust.trust().keys.values()) if settings.read().trust.get("keys") else []
-    return verify_cache(
+    index_store = mirrors.open_index_store(mirror, direction)
+    found = verify_cache(
         store,
-        read_contents(store, mirrors.open_index_store(mirror, mirrors.PUSH)),
+        read_contents(store, index_store),
         level,
         Rules(policy, known),
         tags=tags_of(mirror, constraints) if constraints else None,
@@ -47,6 +56,23 @@ def verify(
         jobs=settings.read().transfer_jobs,
         reporter=reporter(),
     )
+    if not constraints:
+        found.findings[:0] = _of_index_signature(mirror, index_store)
+    return found
+
+
+def _of_index_signature(mirror: "spack.mirrors.mirror.Mirror", index_store: ContentReader) -> List[Finding]:
+    """Whether the policy of the mirror lets installs read its index."""
+    trusted = trust.trusted_index(mirror)
+    if trusted is None:
+        return []
+    try:
+        trusted.check(read_document_manifest(index_store))
+    except TrustError as e:
+        return [finding_of(Kind.SIGNATURE, "", e, "sign it with `spack oci sign`")]
+    except ContentError:  # there is none, which is told already
+        pass
+    return []
 
 
 def document(policy: Policy, found: Verification) -> Dict[str, Any]:
