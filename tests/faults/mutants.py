@@ -132,6 +132,12 @@ GUARDS: Sequence[Guard] = (
     Guard("the newest symbol", "lib/spack_oci/image/needs/libc.py", "Libc(GLIBC, max(versions))", "Libc(GLIBC, min(versions))", _LIBC),
     # aliases
     Guard("an alias that ends like the hash", f"{_RELOCATE}/aliases.py", "return os.readlink(path) == target", "return bool(os.readlink(path))", _ALIASES),
+    Guard("an alias again after a reinstall", "lib/spack_oci/store/install.py", "if os.path.isdir(alias_directory(relocation)):", "if False:", "tests/store/test_install_without_spack.py -k short_name"),
+    Guard("facts before the download", "lib/spack_oci/store/install.py", "if remote.relocation_summary:", "if False:", "tests/store/test_install_without_spack.py -k short_name"),
+    # what is registered
+    Guard("what was asked for is explicit", "lib/spack_oci/store/install.py", "            if records.is_installed(dag_hash):\n                records.mark_explicit(dag_hash)", "            pass", "tests/store/test_install_without_spack.py -k explicit"),
+    Guard("only what is finished is registered", "lib/spack_oci/operations/install/execute.py", "[item for item in self._order if self._states[item.dag_hash].complete]", "list(self._order)", "tests/unit/operations/test_install_all.py"),
+    Guard("the hash that was asked for", "lib/spack_oci/package/documents.py", "if expected_hash is not None and dag_hash != expected_hash:", "if False:", "tests/unit/operations/test_fetch_package.py"),
     # layouts
     Guard("children again under the lock", "lib/spack_oci/layout/store.py", "collected since\n            self._check_children(children, tag)\n", "collected since\n", _LAYOUT),
     Guard("the manifest again under the lock", "lib/spack_oci/layout/store.py", "            self._write_blob(descriptor, _opener(data), None)\n            return put_entry", "            return put_entry", _LAYOUT),

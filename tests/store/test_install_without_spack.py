@@ -19,6 +19,7 @@ from spack_oci.errors import NotFound
 from spack_oci.image.contents import LOCK_FILE
 from spack_oci.layout import open_layout
 from spack_oci.reference import LayoutDirectory
+from spack_oci.relocate.aliases import ALIAS_DIRECTORY, remove_aliases
 from spack_oci.store.database import Database
 from support.client import ClientFailed
 
@@ -465,3 +466,28 @@ def test_a_directory_is_packed_into_again_and_grows(client, cache, tmp_path):
     client.run("pack", cache, tmp_path / "usb", "oci-app")
     names = {f"{p['name']}@{p['version']}" for p in client.packages("--allarch", tmp_path / "usb")}
     assert names == {"oci-leaf@1.0", "oci-leaf@2.0", "oci-middle@1.0", "oci-app@1.0"}
+
+
+# -- prefixes that are longer than those of the build --------------------------------------------------------------------
+
+
+def test_a_prefix_that_no_short_name_fits_is_refused_before_the_download(client, cache, tmp_path):
+    store = tmp_path / ("longer-" * 33) / "sw"
+    done = client.run("install", cache, "oci-leaf@2.0", "--store", store, check=False)
+    assert done.returncode == 1 and "cannot be relocated" in done.stderr, done.stderr
+    assert not list(client.home.glob(".cache/spack-oci/blobs/blobs/sha256/*"))
+
+
+def test_a_package_that_comes_back_has_the_short_name_again_that_others_know(client, cache, tmp_path):
+    """Spack can uninstall what others need (`--force`), and its short name goes with it."""
+    store = tmp_path / LONGER / "sw"
+    client.run("install", cache, "oci-app", "--store", store)
+    leaf = prefix(store, "oci-leaf")
+    names = remove_aliases(str(store / ALIAS_DIRECTORY), str(leaf))
+    assert names
+    with Database(str(store)).transaction() as records:
+        records.remove(leaf.name.rpartition("-")[2])
+    shutil.rmtree(leaf)
+    client.run("install", cache, "oci-leaf@2.0", "--store", store)
+    assert all(os.path.isdir(name) for name in names)
+    assert "greeting: hello" in hello(client, store)
