@@ -26,7 +26,7 @@ def test_a_snapshot_is_a_mirror_that_has_just_that(source, destination, new_cach
     jsonschema.Draft202012Validator(read_schema("commands/snapshots")).validate(listed)
     assert names(spack, made["url"]) == {"oci-middle@1.0", "oci-leaf@2.0"}
     consumer = destination()
-    consumer.mirrors(paper=made["url"])
+    consumer.run("mirror", "add", "paper", made["url"])
     consumer.run("install", "--cache-only", "oci-middle")
     assert "oci-middle" in consumer.run("find").stdout
     done = consumer.run("oci", "install", "--cache-only", "oci-app", check=False)

@@ -41,9 +41,12 @@ class Request:
 @contextlib.contextmanager
 def requested(args: argparse.Namespace) -> Iterator[Request]:
     """What the arguments of the sub-command ask for, compared with what is there."""
-    path = compat.canonicalize_path(args.destination)
     if not is_bundle(args.destination):
         yield _plan(args, mirror_arguments.find(args.destination, mirrors.PUSH)[0])
+        return
+    path = os.path.abspath(compat.canonicalize_path(args.destination))
+    if args.dry_run and not os.path.exists(path):  # nothing is made, not even a directory
+        yield _plan(args, spack.mirrors.mirror.Mirror(LayoutDirectory(path).url))
         return
     with BundleWriter(path) as bundle:
         request = _plan(args, spack.mirrors.mirror.Mirror(LayoutDirectory(bundle.directory).url))
