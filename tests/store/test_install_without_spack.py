@@ -467,8 +467,8 @@ def test_a_directory_is_packed_into_again_and_grows(client, cache, tmp_path):
     names = {f"{p['name']}@{p['version']}" for p in client.packages("--allarch", tmp_path / "usb")}
     assert names == {"oci-leaf@1.0", "oci-leaf@2.0", "oci-middle@1.0", "oci-app@1.0"}
 
+
 # -- prefixes that are longer than those of the build ------------------------------------------------------------------
-# -- prefixes that are longer than those of the build --------------------------------------------------------------------
 
 
 def test_a_prefix_that_no_short_name_fits_is_refused_before_the_download(client, cache, tmp_path):
