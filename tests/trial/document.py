@@ -10,7 +10,7 @@ read, not executed.
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Tuple, Union
+from typing import List, Tuple, Union
 
 TUTORIAL = Path(__file__).resolve().parents[2] / "docs" / "tutorial.md"
 
@@ -74,9 +74,11 @@ def _commands(block: List[Tuple[int, str]]) -> List[Command]:
     return commands
 
 
-def rewrite(document: Path, printed: Dict[Tuple[int, int], List[str]]) -> None:
-    """Put what commands printed in the place of what the document says, ``Command.lines`` -> lines."""
+def rewrite(document: Path, printed: List[Tuple[Command, List[str]]]) -> None:
+    """Put what commands printed in the place of what the document says. AssertionError if it was edited meanwhile."""
     lines = document.read_text().splitlines()
-    for (first, last), output in sorted(printed.items(), reverse=True):
+    for command, output in sorted(printed, key=lambda one: one[0].lines, reverse=True):
+        first, last = command.lines
+        assert lines[first:last] == command.output, f"{document} has changed since it was read"
         lines[first:last] = output
     document.write_text("".join(f"{line}\n" for line in lines))

@@ -43,7 +43,7 @@ def main() -> int:
             outcomes += found
     wrong = [outcome for outcome in outcomes if outcome.problem]
     if arguments.write:
-        rewrite(TUTORIAL, {outcome.command.lines: outcome.printed for outcome in wrong})
+        rewrite(TUTORIAL, [(outcome.command, outcome.printed) for outcome in wrong])
         return 0
     return 1 if wrong else 0
 

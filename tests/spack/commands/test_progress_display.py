@@ -46,7 +46,7 @@ def test_installs_and_fetches(pushed, destination):
     assert any(re.match(r"\d+/[678] packages", bar) for bar in bars(shown)), shown
     assert f"[+] {spack.prefix('oci-stack')}" in shown
     assert all(len(bar.partition("\r")[0]) < COLUMNS for bar in bars(shown)), "it would wrap"
-    assert shown.rpartition(REWRITTEN)[2].startswith("Installed"), "the line is gone in the end"
+    assert shown.rpartition(REWRITTEN)[2].startswith("==> Installed"), "the line is gone in the end"
 
 
 def test_a_log_has_lines_alone(pushed, destination):
