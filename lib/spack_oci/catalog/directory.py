@@ -8,10 +8,11 @@
                                 a cache on the way, never mixes the files of two
     DIR/.spack-oci-catalog      says that the directory is ours
 
-Nothing is written into a directory that has anything else: it would be lost with the next page.
+The new files are put beside the old ones; then ``index.html`` is replaced, which makes them the page; then the old ones
+are removed. So there is a page at any moment, whenever the program is killed. Nothing is written into a directory that
+has anything else: it might be somebody's.
 """
 
-import contextlib
 import hashlib
 import os
 import re
@@ -20,13 +21,14 @@ import shutil
 from typing import Callable, Dict, Iterable, NamedTuple, Tuple
 
 from ..errors import ConfigurationError
-from ..util.files import storage_errors
+from ..util.files import PART, storage_errors
 from ..util.text import elided
 from .page import INDEX
 
 MARK = ".spack-oci-catalog"
 _MARK_TEXT = b"This directory is a page that `spack oci catalog` wrote, and will be replaced by it.\n"
-_DIGEST = re.compile(r"[0-9a-f]{16}\Z")
+#: files of a page, and what a run that was killed has left of one
+_OURS = re.compile(rf"[0-9a-f]{{16}}\Z|\.[0-9a-f]{{16}}{re.escape(PART)}\Z")
 
 
 class Written(NamedTuple):
@@ -58,22 +60,25 @@ def write_directory(path: str, files: Iterable[Tuple[str, bytes]], index: Callab
     """
     path = os.path.abspath(path)
     check_directory(path)
-    parent = os.path.dirname(path)
+    is_there = os.path.isdir(path)
+    beside = path if is_there else os.path.dirname(path)
     with storage_errors(f"writing {path}"):
-        os.makedirs(parent, exist_ok=True)
-        new = os.path.join(parent, f".{secrets.token_hex(8)}.part")
+        os.makedirs(beside, exist_ok=True)
+        new = os.path.join(beside, f".{secrets.token_hex(8)}{PART}")
         os.mkdir(new)
         try:
             written = _fill(new, files, index)
-            _replace(path, new)
-        except BaseException:
+            if is_there:
+                _take_over(path, new)
+            else:
+                os.rename(new, path)
+        finally:
             shutil.rmtree(new, ignore_errors=True)
-            raise
     return written
 
 
 def _is_ours(name: str) -> bool:
-    return name in (INDEX, MARK) or _DIGEST.match(name) is not None
+    return name in (INDEX, MARK) or _OURS.match(name) is not None
 
 
 def _fill(new: str, files: Iterable[Tuple[str, bytes]], index: Callable[[str], bytes]) -> Written:
@@ -95,17 +100,13 @@ def _fill(new: str, files: Iterable[Tuple[str, bytes]], index: Callable[[str], b
     return Written(len(digests) + 2, size)
 
 
-def _replace(path: str, new: str) -> None:
-    """Between the two renames there is no page, for a moment; one that cannot be put there leaves the old one."""
-    if not os.path.isdir(path):
-        os.rename(new, path)
-        return
-    old = f"{new}.old"
-    os.rename(path, old)
-    try:
-        os.rename(new, path)
-    except BaseException:
-        os.rename(old, path)
-        raise
-    with contextlib.suppress(OSError):
-        shutil.rmtree(old)
+def _take_over(path: str, new: str) -> None:
+    old = [name for name in os.listdir(path) if _OURS.match(name) and name != os.path.basename(new)]
+    (digest,) = set(os.listdir(new)) - {INDEX, MARK}
+    os.replace(os.path.join(new, MARK), os.path.join(path, MARK))
+    if digest not in old:
+        os.rename(os.path.join(new, digest), os.path.join(path, digest))
+    os.replace(os.path.join(new, INDEX), os.path.join(path, INDEX))
+    for name in old:
+        if name != digest:
+            shutil.rmtree(os.path.join(path, name), ignore_errors=True)

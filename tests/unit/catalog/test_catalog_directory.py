@@ -2,6 +2,7 @@
 """A page takes the place of an older one whole or not at all, and never that of anything else."""
 
 import os
+import shutil
 
 import pytest
 from spack_oci.catalog.directory import MARK, write_directory
@@ -92,20 +93,41 @@ def test_a_failure_leaves_the_old_page(tmp_path):
     assert tree(tmp_path) == before
 
 
-def test_a_rename_that_fails_leaves_the_old_page(tmp_path, monkeypatch):
-    page, rename = tmp_path / "page", os.rename
-    write(page, a="1")
-    before = tree(tmp_path)
+def test_whenever_it_is_killed_there_is_a_page_and_the_next_run_cleans_up(tmp_path, monkeypatch):
+    page = tmp_path / "page"
+    steps = {name: getattr(os, name) for name in ("mkdir", "rename", "replace")}
 
-    def failing(source, destination):
-        if str(destination) == str(page) and source.endswith(".part"):
-            raise OSError(5, "Input/output error", str(page))
-        rename(source, destination)
+    class Killed(BaseException):
+        pass
 
-    monkeypatch.setattr(os, "rename", failing)
-    with pytest.raises(StorageError, match="Input/output"):
-        write(page, a="2")
-    assert tree(tmp_path) == before
+    def stopping(name, patched, calls, stop):
+        def step(*arguments, **options):
+            calls.append(name)
+            if len(calls) == stop:
+                patched.setattr(shutil, "rmtree", lambda *a, **b: None)  # nobody cleans up after a kill
+                raise Killed
+            return steps[name](*arguments, **options)
+
+        return step
+
+    for stop in range(1, 20):
+        write(page, a="1")
+        before = tree(page)
+        with monkeypatch.context() as patched:
+            calls = []
+            for name in steps:
+                patched.setattr(os, name, stopping(name, patched, calls, stop))
+            try:
+                write(page, a="2")
+            except Killed:
+                after = tree(page)
+                assert after["index.html"].decode() + "/a" in after, stop
+                assert after["index.html"] == before["index.html"]
+                continue
+        break
+    assert stop > 4 and tree(page)["index.html"] != before["index.html"] and len(tree(page)) == 3
+    write(page, a="3")
+    assert len(os.listdir(page)) == 3 and os.listdir(tmp_path) == ["page"]
 
 
 def test_the_same_cache_gives_the_same_page_in_another_directory(tmp_path):
