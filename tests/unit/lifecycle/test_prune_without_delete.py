@@ -193,3 +193,26 @@ def test_untag_where_manifests_can_be_deleted_leaves_no_tag(store):
     result = prune(store, only_untag=True)
     assert not result.untagged and len(result.deleted) == 7
     assert tags(store) == {tag_of(KEPT)} and before <= set(store.manifests)
+
+
+@pytest.mark.parametrize(
+    "status, tried",
+    [
+        pytest.param(405, 1, id="docker-registry-with-deletion-off"),
+        pytest.param(403, 1, id="no-permission"),
+        pytest.param(401, 1, id="no-credentials"),
+        pytest.param(501, 1, id="not-implemented"),
+        pytest.param(412, 7, id="harbor-immutable-tag"),
+        pytest.param(409, 7, id="in-use"),
+    ],
+)
+def test_what_all_packages_would_meet_is_met_once_and_what_is_wrong_with_one_does_not_stop_the_others(
+    store, status, tried
+):
+    store._failures.clear()
+    store.fail("delete_manifest", UnexpectedResponse(f"the registry answered {status}", status=status))
+    result = prune(store)
+    assert not result.deleted and len(result.failed) == tried == store.calls["delete_manifest"]
+    # nothing is lost: they are on the plan, out of the index, and there
+    assert set(read_plan(store).condemned) == {tag_of(n) for n in DOOMED}
+    assert tags(store) == {tag_of(n) for n in NODES}
