@@ -9,6 +9,7 @@ from spack_oci.index.read import fetch_index
 from spack_oci.index.read_package import read_package
 from spack_oci.index.update import merge_pushed, update_index
 from spack_oci.operations.lifecycle.contents import read_contents, read_current_contents
+from spack_oci.operations.lifecycle.copy import Selection, compare, execute_copy, plan_copy
 from spack_oci.operations.lifecycle.pins import read_pins, remove_pin, write_pin
 from spack_oci.operations.lifecycle.prune import Keep, condemn, delete_condemned, plan_prune
 from support.cache_builder import QUICK, chain, node, overwrite_as_spack, push_image, push_package, sign, tag_of
@@ -142,6 +143,19 @@ def test_a_deletion_whose_answer_was_lost_is_one(store, nodes, lone):
     store.before["delete_manifest"] = lose_the_answer
     result = prune(store, keep(nodes[0]), grace=0)
     assert result.deleted == [tag_of(lone)] and not result.failed
+
+
+def test_what_is_copied_into_the_cache_meanwhile_stays(store, nodes, lone):
+    prune(store, keep(nodes[0]))
+    source = MemoryStore("oci://elsewhere.example/cache")
+    with GraphCopy(store, source) as copier:
+        copier.copy(tag_of(lone))
+    update_index(source, QUICK)
+    both = compare(source, store)
+    assert execute_copy(source, store, both.found, plan_copy(both, Selection()), QUICK).copied
+    assert lone["hash"] in indexed(store) and not read_plan(store).condemned
+    update_index(store, QUICK, full=True)
+    assert lone["hash"] in indexed(store)
 
 
 def test_a_package_that_is_wanted_again_comes_back_into_the_index(store, nodes, lone):

@@ -15,6 +15,7 @@ from ...content.copy import Copied, GraphCopy
 from ...content.interfaces import RepositoryReader
 from ...content.platform import Platform
 from ...errors import ConfigurationError, NotFound, SpackOciError
+from ...index.condemned import reprieve
 from ...index.model import PackageIndex
 from ...index.nodes import node_of_entry
 from ...index.read_package import IndexedPackage
@@ -324,6 +325,8 @@ def _update_index(
     copied = [tag for tag in plan.packages if tag in result.copied]
     if not copied and not result.deleted:
         return None
+    if copied:
+        reprieve(destination, copied)  # as a push does: what a prune there has condemned is wanted again
     if index is None or result.deleted or any(tag not in index.tags for tag in copied):
         return update_index(destination, settings, compare_digests=bool(copied))
     return merge_pushed(destination, indexed_packages(index, copied), settings)
