@@ -132,7 +132,6 @@ GUARDS: Sequence[Guard] = (
     Guard("the newest symbol", "lib/spack_oci/image/needs/libc.py", "Libc(GLIBC, max(versions))", "Libc(GLIBC, min(versions))", _LIBC),
     # aliases
     Guard("an alias that ends like the hash", f"{_RELOCATE}/aliases.py", "return os.readlink(path) == target", "return bool(os.readlink(path))", _ALIASES),
-    Guard("an alias again after a reinstall", "lib/spack_oci/store/install.py", "if os.path.isdir(alias_directory(relocation)):", "if False:", "tests/store/test_install_without_spack.py -k short_name"),
     Guard("facts before the download", "lib/spack_oci/store/install.py", "if remote.relocation_summary:", "if False:", "tests/store/test_install_without_spack.py -k short_name"),
     # what is registered
     Guard("what was asked for is explicit", "lib/spack_oci/store/install.py", "            if records.is_installed(dag_hash):\n                records.mark_explicit(dag_hash)", "            pass", "tests/store/test_install_without_spack.py -k explicit"),

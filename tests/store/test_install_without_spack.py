@@ -491,3 +491,24 @@ def test_a_package_that_comes_back_has_the_short_name_again_that_others_know(cli
     client.run("install", cache, "oci-leaf@2.0", "--store", store)
     assert all(os.path.isdir(name) for name in names)
     assert "greeting: hello" in hello(client, store)
+
+
+# -- large files that hold nothing -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [64 << 20, pytest.param(8 << 30, marks=pytest.mark.slow)], ids=["64-MiB", "8-GiB"])
+def test_a_file_of_zeros_is_pushed_and_installed_and_takes_no_room(client, built, tmp_path, size):
+    """A pre-sized database, say. Its layer is thousands of times smaller, and that is no bomb: the push has said it."""
+    source = shutil.copytree(built, tmp_path / "source", symlinks=True)
+    database = source / ".spack-db" / "index.json"
+    database.write_text(database.read_text().replace(str(built), str(source)))
+    large = prefix(source, "oci-codegen") / "share" / "empty.db"
+    large.parent.mkdir()
+    with open(large, "wb") as file:
+        file.write(b"header")
+        file.truncate(size)
+    cache, store = tmp_path / "cache", tmp_path / "sw"
+    client.run("push", "--update-index", source, cache, "oci-codegen", timeout=600)
+    client.run("install", cache, "oci-codegen", "--store", store, timeout=600)
+    status = (prefix(store, "oci-codegen") / "share" / "empty.db").stat()
+    assert (status.st_size, status.st_blocks * 512 < 1 << 20) == (size, True)
