@@ -103,7 +103,11 @@ def split(words: Sequence[str], command: str) -> Tuple[Optional[str], List[str]]
     if suggested_url(first) and not _is_package(first.partition("/")[0].partition("@")[0]):
         raise ConfigurationError(f"{first} is neither a mirror nor a package", remedy=_meant(first))
     if _is_plain_name(first) and not _is_package(first):
-        raise ConfigurationError(f"{first} is neither a mirror nor a package", remedy=_meant(first))
+        meant = _meant(first)
+        if command != "push" and not meant.startswith("did you mean"):
+            # the recipe of what a mirror has may be in a repository that is not here
+            meant += f"; a package that a mirror has stands behind it: `spack oci {command} MIRROR {first}`"
+        raise ConfigurationError(f"{first} is neither a mirror nor a package", remedy=meant)
     return None, list(words)
 
 

@@ -25,6 +25,7 @@ def said_by(done):
         (["update-index", "cahce"], "did you mean `cache`?"),
         (["push", "oci-app", "cache"], "it comes first: `spack oci push cache oci-app`"),
         (["list", "oci-app", "oci+file:///nowhere"], "it comes first: `spack oci list oci+file:///nowhere oci-app`"),
+        (["list", "recipe-is-elsewhere"], "`spack oci list MIRROR recipe-is-elsewhere`"),
         (["show"], "the following arguments are required"),
     ],
 )

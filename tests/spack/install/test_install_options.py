@@ -109,3 +109,13 @@ def test_fail_fast_stops_with_the_reason(spack, cache, new_cache):
     done = install(spack, "--fail-fast", "oci-leaf", "oci-middle", check=False)
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
     assert names(spack) == set() and not directory.exists()
+
+
+def test_a_package_whose_repository_is_not_here_names_it_before_anything_is_fetched(spack, built):
+    mock = built.checkout / "var" / "spack" / "test_repos" / "spack_repo" / "builtin_mock"
+    spack.write_config("repos:", {"builtin_mock": str(mock)}, spack.base_scope)
+    done = spack.run("oci", "install", f"/{built.hashes()['oci-app']}", check=False)
+    assert done.returncode == 1 and "no package repository here is called ocitest" in done.stderr
+    assert "spack repo add" in done.stderr and not names(spack)
+    done = spack.run("oci", "install", "oci-app", check=False)
+    assert "no package repository has oci-app" in done.stderr

@@ -32,7 +32,7 @@ from .. import compat, fetching, mirrors, packages, settings
 from ..bulk import locks
 from ..bulk.steps import SpackSteps
 from ..hooks import cache_prefixes
-from .install_plan import ALL, Plan, Wanted, names, plan, still_missing
+from .install_plan import ALL, Plan, Wanted, check_recipes, names, plan, still_missing
 
 
 def install_closure(
@@ -53,7 +53,9 @@ def install_closure(
     """
     environment = spack.environment.active_environment()
     explicit = {s.dag_hash() for s in (environment.concrete_roots() if environment else roots)}
-    with _locked(plan(roots, wanted)) as planned:
+    found = plan(roots, wanted)
+    check_recipes(found.missing)
+    with _locked(found) as planned:
         cache_prefixes.cache_known_prefixes(roots)
         say = reporter.note if reporter and verbose else None
         steps = _steps(planned, explicit, say=say, unsigned=unsigned)

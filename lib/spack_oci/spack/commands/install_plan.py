@@ -100,6 +100,20 @@ def _check_names(words: Sequence[str]) -> None:
                 )
 
 
+def check_recipes(specs: Sequence["spack.spec.Spec"]) -> None:
+    """Raises ConfigurationError where Spack could not install packages, because no repository here has their recipes:
+    an index brings packages, but not those."""
+    known = {repository.namespace for repository in spack.repo.PATH.repos}
+    foreign = [spec for spec in specs if spec.namespace not in known]
+    if foreign:
+        namespaces = sorted({str(spec.namespace) for spec in foreign})
+        raise ConfigurationError(
+            f"no package repository here is called {' or '.join(namespaces)}, which has the recipes of "
+            f"{elided(sorted({spec.name for spec in foreign}))}",
+            remedy="get it from who pushed them, and `spack repo add` it; `spack-oci install` needs no recipes",
+        )
+
+
 def plan(roots: Sequence["spack.spec.Spec"], wanted: Wanted = ALL) -> Plan:
     """The link and run closure of ``roots``, or what of it is wanted, and what of that is not installed."""
     closure = packages.runtime_closure(*roots, build=wanted.build_dependencies)
