@@ -7,7 +7,7 @@ what depends on it.
 """
 
 import re
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ..descriptor import canonical_json, parse_json
 from ..errors import InvalidContent, NotAPackage
@@ -49,9 +49,9 @@ def check_database(data: bytes, label: str) -> CheckedDatabase:
     return CheckedDatabase(canonical_json({"database": {**database, "installs": kept}}), named)
 
 
-def checked_database_of_lines(lines: Iterable[bytes], digest: str, label: str) -> CheckedDatabase:
-    """The same for the database that our document gives, in one pass. Raises InvalidContent also when it gives another
-    than the one with ``digest``.
+def checked_database_of_lines(lines: Callable[[], Iterable[bytes]], digest: str, label: str) -> CheckedDatabase:
+    """The same for the database that our document gives; ``lines``: as of :func:`database_from_lines`. Raises
+    InvalidContent also when it gives another than the one with ``digest``.
     """
     check: Optional[_RecordCheck] = None
 
@@ -80,6 +80,7 @@ class _RecordCheck:
         #: of packages that were spliced: the hash of the spec that was built
         self._built: Dict[str, str] = {}
         self._unreadable: Dict[str, str] = {}
+        self._texts: Dict[str, str] = {}
 
     def add(self, dag_hash: str, record: Any, has_surrogates: bool) -> None:
         try:
@@ -91,7 +92,8 @@ class _RecordCheck:
         except UnicodeEncodeError:
             self._unreadable[dag_hash] = "it has a text that cannot be encoded"
         else:
-            self._needs[dag_hash] = needs
+            # a hash that many need is the same text each time it is parsed
+            self._needs[dag_hash] = needs = tuple(map(self._texts.setdefault, needs, needs))
             if "build_spec" in record["spec"]:
                 self._built[dag_hash] = needs[-1]
 

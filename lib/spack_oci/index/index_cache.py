@@ -91,7 +91,7 @@ class IndexCache:
             if meta["database"]:
                 data = self._read(url, meta["database"])
             else:
-                data = database_from_lines(decompress(document or b""), meta["digest"])
+                data = database_from_lines(lambda: decompress(document or b""), meta["digest"])
             index = IndexDocument(
                 data,
                 meta["digest"],

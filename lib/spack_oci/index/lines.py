@@ -9,9 +9,12 @@ that a new package changes no other line.
 Documents of version 1 have, instead of ``spec``, the record of Spack's database; they are read, not written.
 """
 
+import array
 import hashlib
+import io
+import itertools
 import json
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..descriptor import canonical_json, check_digest, parse_json
 from ..errors import InvalidContent, InvalidReference
@@ -28,6 +31,8 @@ LABEL = "the package index"
 #: bytes; a node, its package entry, and what stands around them
 MAX_LINE_SIZE = MAX_NODE_SIZE + (64 << 10)
 DATABASE_END = b"}}}"
+#: between the hash of a line and its node: now, and in documents of version 1
+_NODE_START, _RECORD_START = b'","spec":', b'","record":{"spec":'
 
 _decode = json.JSONDecoder().raw_decode
 
@@ -74,7 +79,7 @@ def database_start(version: str) -> bytes:
     return b'{"database":{"version":%s,"installs":{' % canonical_json(version)
 
 
-def database_records(nodes: Sequence[Tuple[str, bytes, bool]], counts: Mapping[str, int]) -> Iterator[bytes]:
+def database_records(nodes: Iterable[Tuple[str, bytes, bool]], counts: Mapping[str, int]) -> Iterator[bytes]:
     """The pieces of Spack's database between start and end. ``nodes``: (DAG hash, node, is it in the build cache),
     sorted; ``counts``: how many edges lead to each.
     """
@@ -174,32 +179,49 @@ def _announced(lines: Iterator[bytes], count: int) -> Iterator[bytes]:
 
 
 def database_from_lines(
-    lines: Iterable[bytes], digest: str, see: Callable[[Header, Line], None] = lambda header, line: None
+    lines: Callable[[], Iterable[bytes]],
+    digest: str,
+    see: Callable[[Header, Line], None] = lambda header, line: None,
 ) -> bytes:
-    """Spack's database out of our document: what ``index.spack`` holds, byte for byte. ``see``: shown each line.
+    """Spack's database out of our document: what ``index.spack`` holds, byte for byte. ``lines``: gives those of the
+    document, twice: to keep the nodes in between would take as much memory as the database. ``see``: shown each line.
 
     Raises InvalidContent when the document gives another database than the one with ``digest``.
     """
-    header, rest = read_lines(lines)
-    nodes: List[Tuple[str, bytes, bool]] = []
+    header, rest = read_lines(lines())
+    sizes, packages = array.array("L"), bytearray()
     counts: Dict[str, int] = {}
-    size = 0
+    left = header.database_size
     for line in map(parse_line, rest):
         see(header, line)
-        nodes.append((line.dag_hash, line.spec_data, line.package is not None))
-        size += len(line.spec_data)
+        sizes.append(len(line.spec_data))
+        packages.append(line.package is not None)
+        left -= len(line.spec_data)
+        if left < 0:
+            break
         for dag_hash in edges_of(line.spec):
             counts[dag_hash] = counts.get(dag_hash, 0) + 1
-        if size > header.database_size:
-            break
-    data = bytearray(database_start(header.database_version))  # a list of pieces would be as much again
-    for piece in database_records(nodes, counts):
-        data += piece
-    data += DATABASE_END
-    if digest != "sha256:" + hashlib.sha256(data).hexdigest():
+    hasher, out = hashlib.sha256(), io.BytesIO()
+    if left >= 0:
+        nodes = _nodes_again(lines(), sizes, packages)
+        start = database_start(header.database_version)
+        for piece in itertools.chain([start], database_records(nodes, counts), [DATABASE_END]):
+            hasher.update(piece)
+            out.write(piece)
+    if digest != "sha256:" + hasher.hexdigest():
         raise InvalidContent(f"{LABEL} does not give the database {digest} that it announces")
-    nodes.clear()
-    return bytes(data)
+    return out.getvalue()  # of CPython, without a copy
+
+
+def _nodes_again(
+    lines: Iterable[bytes], sizes: Sequence[int], packages: Sequence[int]
+) -> Iterator[Tuple[str, bytes, bool]]:
+    """As :func:`database_records` takes them: of lines that have been parsed, whose nodes have these sizes."""
+    _, rest = read_lines(lines)
+    for line, size, is_package in zip(rest, sizes, packages):
+        end = line.index(b'"', 9)
+        start = end + len(_RECORD_START if line.startswith(_RECORD_START, end) else _NODE_START)
+        yield line[9:end].decode("utf-8"), line[start : start + size], bool(is_package)
 
 
 def edges_of(spec: Mapping[str, Any]) -> Iterator[str]:

@@ -145,7 +145,7 @@ def fetch_document(
     if document is None:
         document = read_document(store, ours)
     label = f"{DOCUMENT_TAG} of {store.url}"
-    checked = checked_database_of_lines(decompress(document), ours.named_database, label)
+    checked = checked_database_of_lines(lambda: decompress(document), ours.named_database, label)
     return IndexDocument(
         checked.data,
         ours.named_database,

@@ -217,5 +217,5 @@ def test_expansion_of_frames_is_bounded(monkeypatch):
 def test_database_of_a_document_has_the_counts_that_spack_writes(universe):
     index = index_of(universe[:50])
     data = b"".join(index.database())
-    assert database_from_lines(index.lines(), sha256_digest(data)) == data
+    assert database_from_lines(index.lines, sha256_digest(data)) == data
     assert canonical_json("8") in database_start("8")

@@ -65,7 +65,7 @@ def test_more_lines_than_announced_are_refused():
         entries_from_lines([header, line, line])
     # the database is as large as announced, whatever follows
     with pytest.raises(InvalidContent):
-        database_from_lines([header, *[line] * 1000], sha256_digest(b""))
+        database_from_lines(lambda: [header, *[line] * 1000], sha256_digest(b""))
 
 
 ODD = {
