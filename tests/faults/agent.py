@@ -41,7 +41,7 @@ def shorten_waits() -> None:
     from spack_oci.registry.http.retry import RetryPolicy
     from spack_oci.registry.settings import RegistrySettings
 
-    _set_defaults(RetryPolicy, base=0.05, cap=0.4, max_retry_after=0.5, patience=0.5)
+    _set_defaults(RetryPolicy, base=0.05, cap=0.4, max_retry_after=0.5, patience=2.0)
     _set_defaults(RegistrySettings, read_timeout=0.7, commit_timeout=0.7, connect_timeout=2.0)
 
 
