@@ -32,7 +32,7 @@ def show(args: argparse.Namespace) -> int:
 
     found = command.policies()
     if args.json:
-        print_json(found)
+        print_json({"mirrors": found})
     else:
         for line in command.lines(found):
             print(line)

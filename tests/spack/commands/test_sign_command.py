@@ -51,6 +51,13 @@ def signatures(cache, tag):
     return json.loads(cache.raw_manifest(name))["layers"] if name in cache.tags() else []
 
 
+def valid(schema, done):
+    """The document that a command printed, held against its schema."""
+    document = json.loads(done.stdout)
+    jsonschema.Draft202012Validator(read_schema(f"commands/{schema}")).validate(document)
+    return document
+
+
 def test_cosign_verifies_everything_that_a_push_has_signed(spack, cache, key):
     done = spack.run("oci", "push", "--sign", f"{key}.key", "--tag", "app", "cache", "oci-app", env=ENV)
     assert "Signed 4 packages with the key team.key" in done.stdout + done.stderr
@@ -79,7 +86,7 @@ def test_signing_again_adds_nothing_and_another_key_is_added(spack, cache, key, 
     spack.run("oci", "key", "generate", str(tmp_path / "second"), env=ENV)
     for name in ("team", "team", "second", "team"):
         done = spack.run("oci", "sign", "--json", "--key", str(tmp_path / f"{name}.key"), "cache", env=ENV)
-    assert [p["status"] for p in json.loads(done.stdout)["packages"]] == ["signed before"]
+    assert [p["status"] for p in valid("sign", done)["packages"]] == ["signed before"]
     (tag,) = package_tags(cache)
     assert len(signatures(cache, tag)) == 2
 
@@ -146,11 +153,11 @@ def test_without_a_key_or_its_password_nothing_is_pushed(spack, cache, key):
 
 
 def test_keys_are_shown_added_and_listed(spack, key):
-    shown = json.loads(spack.run("oci", "key", "show", "--json", f"{key}.pub").stdout)
+    shown = valid("key", spack.run("oci", "key", "show", "--json", f"{key}.pub"))
     private = json.loads(spack.run("oci", "key", "show", "--json", f"{key}.key", env=ENV).stdout)
     assert private["id"] == shown["id"] and shown["kind"] == "ECDSA secp256r1"
     spack.run("oci", "key", "add", "team-2026", f"{key}.pub")
-    assert shown["id"][:12] in spack.run("oci", "key", "list").stdout
+    assert [found["id"] for found in valid("keys", spack.run("oci", "key", "list", "--json"))["keys"]] == [shown["id"]]
     assert json.loads(spack.run("oci", "key", "show", "--json", "team-2026").stdout)["id"] == shown["id"]
     done = spack.run("oci", "key", "add", "team-2026", f"{key}.pub", check=False)
     assert done.returncode != 0 and "has a key team-2026 already" in done.stderr
@@ -206,6 +213,7 @@ def test_an_index_that_was_turned_back_is_refused_until_it_is_accepted(source, n
     table.write_bytes(before)
     done = spack.run("oci", "list", "--allarch", "cache", check=False)
     assert done.returncode != 0 and "older than one that was there before" in " ".join(done.stderr.split())
-    assert "require team" in spack.run("oci", "trust", "show").stdout
+    (policy,) = valid("trust", spack.run("oci", "trust", "show", "--json"))["mirrors"]
+    assert policy["policy"] == "require team"
     spack.run("oci", "trust", "accept-older", "cache")
     assert "oci-leaf" in spack.run("oci", "list", "--allarch", "cache").stdout

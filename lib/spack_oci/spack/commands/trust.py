@@ -17,7 +17,7 @@ def policies() -> List[Dict[str, Any]]:
 
 
 def _document(mirror: Any) -> Dict[str, Any]:
-    result: Dict[str, Any] = {"mirror": mirror.name, "url": mirror.fetch_url}
+    result: Dict[str, Any] = {"name": mirror.name, "mirror": mirror.fetch_url}
     try:
         policy = trust.policy_of(mirror)
     except SpackOciError as e:
@@ -37,7 +37,7 @@ def _document(mirror: Any) -> Dict[str, Any]:
 
 
 def lines(found: Sequence[Dict[str, Any]]) -> List[str]:
-    rows = [(one["mirror"], one.get("error") or one["policy"], one.get("from") or "", one["url"]) for one in found]
+    rows = [(one["name"], one.get("error") or one["policy"], one.get("from") or "", one["mirror"]) for one in found]
     return table(rows)
 
 
