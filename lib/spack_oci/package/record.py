@@ -19,6 +19,11 @@ def is_package_tag(tag: str) -> bool:
     return tag.endswith(".spack") and tag != INDEX_TAG
 
 
+def dag_hash_of_tag(tag: str) -> str:
+    """What a package's tag says of its DAG hash: its last 32 characters before ``.spack``, however long the rest is."""
+    return tag[:-6][-32:]
+
+
 @dataclass(frozen=True)
 class Layer:
     """A layer in a store. ``diff_id``: digest of the uncompressed tar; ``label``: what it holds, for the history."""

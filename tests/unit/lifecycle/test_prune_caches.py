@@ -145,6 +145,18 @@ def test_a_deletion_whose_answer_was_lost_is_one(store, nodes, lone):
     assert result.deleted == [tag_of(lone)] and not result.failed
 
 
+def test_a_tag_that_a_cut_deletion_has_left_without_a_manifest_goes(store, nodes, lone):
+    gone = store.resolve(tag_of(lone)).digest
+
+    def cut(reference):
+        if reference == gone:
+            del store.manifests[gone]
+
+    store.before["delete_manifest"] = cut
+    result = prune(store, keep(nodes[0]), grace=0)
+    assert result.deleted == [tag_of(lone)] and tag_of(lone) not in set(store.tags())
+
+
 def test_what_is_copied_into_the_cache_meanwhile_stays(store, nodes, lone):
     prune(store, keep(nodes[0]))
     source = MemoryStore("oci://elsewhere.example/cache")

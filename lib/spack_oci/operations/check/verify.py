@@ -7,6 +7,7 @@ from typing import Dict, List, Optional, Sequence
 
 from ...content import ContentStore
 from ...errors import NotFound
+from ...package.record import dag_hash_of_tag
 from ...util.progress import Reporter, Silent, Work
 from ...util.threads import DaemonPool
 from ..lifecycle.contents import Contents
@@ -14,9 +15,6 @@ from .content_level import ReadPackage, check_libraries, read_content
 from .findings import BROKEN, CheckedPackage, Finding, Level, Verification
 from .index_level import check_index, check_temporaries
 from .package_level import BlobLookups, Looked, PackageChecker, Rules
-
-#: of a DAG hash, in a tag that ends in ``-HASH.spack``
-_HASH = slice(-38, -6)
 
 
 def verify_cache(
@@ -46,7 +44,7 @@ def verify_cache(
         store,
         level,
         rules or Rules(),
-        frozenset(tag[_HASH] for tag in contents.packages),
+        frozenset(dag_hash_of_tag(tag) for tag in contents.packages),
         contents.index,
         BlobLookups(store),
     )

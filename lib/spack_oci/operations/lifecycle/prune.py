@@ -284,6 +284,8 @@ def delete_condemned(
         remaining = replace(remaining, untagged={**remaining.untagged, **result.untagged})
     if remaining != current:
         write_plan(store, remaining)
+    if result.deleted:
+        _drop_dangling(store, set(result.deleted) - result.untagged.keys())
     if result.deleted or held & {plan.condemned[tag].manifest for tag in result.reprieved if tag in plan.condemned}:
         update_index(store, settings, compare_digests=False)
     return result
@@ -308,6 +310,18 @@ def _is_refusal(error: SpackOciError) -> bool:
 
 def _digests_of(store: ContentStore, images: Iterable[str]) -> Set[str]:
     return {store.resolve(tag).digest for tag in images}
+
+
+def _drop_dangling(store: ContentStore, deleted: AbstractSet[str]) -> None:
+    """A registry whose deletion of a manifest is cut may keep listing its tags, which nothing but a push of the tag can
+    remove then (docker-registry: the manifest goes first, its tags one after the other). Whoever lists the cache would
+    find a package that is not there."""
+    for tag in sorted(deleted & set(store.tags())):
+        try:
+            store.resolve(tag)  # somebody has pushed it since
+        except NotFound:
+            with contextlib.suppress(ResponseError):
+                untag(store, tag, "nothing")
 
 
 def _untag_package(store: ContentStore, tag: str, condemned: Condemned, result: PruneResult) -> None:

@@ -12,12 +12,10 @@ import spack.store
 from ...operations.check.findings import Level, Verification
 from ...operations.check.repair import RepairPlan, RepairResult, execute_repair, plan_repair
 from ...operations.lifecycle.contents import read_contents
+from ...package.record import dag_hash_of_tag
 from ...util.text import by_cause, counted, elided
 from .. import indexes, mirrors, settings
 from . import push, verify
-
-#: of a DAG hash, in a tag that ends in ``-HASH.spack``
-_HASH = slice(-38, -6)
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ def plan(mirror: "spack.mirrors.mirror.Mirror", level: Level) -> Request:
 
 def _installed(tag: str) -> List["spack.spec.Spec"]:
     """The package behind a tag, if it is in this store itself, and not in an upstream."""
-    record = spack.store.STORE.db.query_local_by_spec_hash(tag[_HASH])
+    record = spack.store.STORE.db.query_local_by_spec_hash(dag_hash_of_tag(tag))
     return [record.spec] if record is not None and record.installed and not record.spec.external else []
 
 
