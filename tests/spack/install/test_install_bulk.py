@@ -10,6 +10,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import struct
 import termios
@@ -29,24 +30,26 @@ NO_BULK = {"install": {"bulk": False}}
 def caches(built, our_python, new_cache, tmp_path_factory):
     """All of the stack; all but oci-middle, which others depend on; and oci-files damaged."""
     spack = built.sibling(tmp_path_factory.mktemp("pusher"), python=our_python)
-    made = {}
-    for name in ("whole", "gap", "damaged"):
-        made[name] = new_cache("layout")
-        spack.use(made[name])
-        names = (
-            ["oci-stack"] if name != "gap" else ["oci-leaf@2.0", "oci-app", "oci-files", "oci-script", "oci-codegen"]
-        )
-        spack.run("oci", "push", *(["--only", "package"] if name == "gap" else []), "cache", *names)
-        spack.run("oci", "update-index", "cache")
+    made = {name: new_cache("layout") for name in ("whole", "gap", "damaged")}
+    spack.use(made["whole"])
+    spack.run("oci", "push", "--update-index", "cache", "oci-stack")
+    spack.use(made["gap"])
+    names = ("oci-leaf@2.0", "oci-app", "oci-files", "oci-codegen")
+    spack.run("oci", "push", "--update-index", "--only", "package", "cache", *names)
+    shutil.copytree(directory_of(made["whole"]), directory_of(made["damaged"]), dirs_exist_ok=True)
     damage(made["damaged"], "oci-files")
     return made
+
+
+def directory_of(cache):
+    return Path(cache.url[len("oci+file://") :])
 
 
 def damage(cache, name):
     """The layer of a package is cut off."""
     (tag,) = [tag for tag in cache.tags() if tag.startswith(name)]
     algorithm, _, digest = json.loads(cache.raw_manifest(tag))["layers"][-1]["digest"].partition(":")
-    blob = Path(cache.url[len("oci+file://") :]) / "blobs" / algorithm / digest
+    blob = directory_of(cache) / "blobs" / algorithm / digest
     blob.chmod(0o644)
     blob.write_bytes(blob.read_bytes()[:-100])
 
