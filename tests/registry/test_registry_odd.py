@@ -236,3 +236,11 @@ def test_an_endless_list_of_tags_has_an_end(monkeypatch):
             keep(registry, manifest=MANIFEST, tag=f"tag{n:03}")
         with pytest.raises(InvalidContent, match="more than 5"):
             list(store_at(registry).tags())
+
+
+@pytest.mark.parametrize("line", [b"\x1b]52;c;cm0gLXJmIH4=\x07" * 3, b"9" * 9000], ids=["escapes", "long"])
+def test_what_is_no_http_is_shown_in_short_and_without_what_a_terminal_obeys(line):
+    fault = Fault("GET", "", times=99, raw=line + b"\r\n\r\n")
+    with fault_registry(fault) as registry, pytest.raises(SpackOciError) as raised:
+        list(store_at(registry).tags())
+    assert str(raised.value).isprintable() and len(str(raised.value)) < 600

@@ -41,6 +41,11 @@ def wrapped_table(rows: Sequence[Sequence[str]], indent: str, columns: Optional[
     return [part for line in lines for part in wrapper.wrap(line)]
 
 
+def presentable(text: str) -> str:
+    """What somebody else has sent, on one line and without what a terminal would obey."""
+    return " ".join("".join(c if c.isprintable() or c.isspace() else "?" for c in text).split())
+
+
 def elided(items: Sequence[str], keep: int = 5) -> str:
     """``a, b, c, ... (12 more)``."""
     shown = list(items) if len(items) <= keep + 1 else [*items[:keep], f"... ({len(items) - keep} more)"]

@@ -83,7 +83,7 @@ def attempt(data: bytes, directory: Path) -> Optional[str]:
             try:
                 ask()
             except SpackOciError as e:
-                if "Traceback" in str(e) or len(str(e)) > 10000:
+                if not str(e).isprintable() or len(str(e)) > 2000:
                     return f"the error {str(e)[:200]!r}"
     finally:
         store.close()

@@ -5,6 +5,7 @@ import json
 from typing import Iterable, List, Optional, Tuple
 
 from ...errors import Forbidden, NotFound, RateLimited, ServerFailure, SpackOciError, Unauthorized, UnexpectedResponse
+from ...util.text import presentable
 from .fields import parse_date, parse_retry_after
 from .response import Response
 
@@ -99,8 +100,7 @@ def parse_error_body(body: bytes, secrets: Iterable[str] = ()) -> Tuple[List[str
 
 
 def _presentable(text: str, secrets: Iterable[str]) -> str:
-    """On one line, without secrets, however the document had written them (``\\u0061``, ``\\/``), and without what a
-    terminal would obey."""
+    """Without secrets, however the document had written them (``\\u0061``, ``\\/``)."""
     for secret in secrets:
         text = text.replace(secret, "***")
-    return " ".join("".join(c if c.isprintable() or c.isspace() else "?" for c in text).split())
+    return presentable(text)

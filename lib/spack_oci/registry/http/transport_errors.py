@@ -6,6 +6,10 @@ import ssl
 from typing import Any, Iterator, List, Optional
 
 from ...errors import ConnectionLost, TimedOut, TLSFailure, TransportError, Unreachable
+from ...util.text import presentable
+
+#: characters of what was wrong
+_SHOWN = 300
 
 
 def transport_error(error: BaseException, action: str) -> TransportError:
@@ -54,4 +58,6 @@ def _detail(chain: List[BaseException]) -> str:
     said = next((c for c in chain if isinstance(c, OSError) and c.strerror), chain[-1])
     if isinstance(said, socket.gaierror):
         return f"the host has no address: {said.strerror}"
-    return (isinstance(said, OSError) and said.strerror) or str(said) or type(said).__name__
+    # of a message that is no HTTP, it may be what the server sent
+    text = presentable((isinstance(said, OSError) and said.strerror) or str(said) or type(said).__name__)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
