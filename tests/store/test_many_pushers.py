@@ -95,9 +95,14 @@ def push_at_once(tmp_path, url, pushers, killed):
 
 
 @pytest.mark.parametrize(
-    "pushers, killed", [(6, 2), pytest.param(40, 8, marks=pytest.mark.slow)], ids=["some", "forty"]
+    "kind, pushers, killed",
+    [
+        ("layout", 6, 2),
+        pytest.param("layout", 40, 8, marks=pytest.mark.slow),
+        pytest.param("registry", 6, 2, marks=[pytest.mark.registry, pytest.mark.slow]),
+        pytest.param("registry", 40, 8, marks=[pytest.mark.registry, pytest.mark.slow]),
+    ],
 )
-@pytest.mark.parametrize("kind", ["layout", pytest.param("registry", marks=pytest.mark.registry)])
 def test_pushers_at_once_lose_nothing_though_some_are_killed(kind, pushers, killed, tmp_path):
     if kind == "layout":
         url = LayoutDirectory(str(tmp_path / "cache")).url
@@ -121,4 +126,5 @@ def test_pushers_at_once_make_hardly_more_requests_a_package_than_one(pushers, b
         alone = len(registry.requests())
         push_at_once(tmp_path, registry.mirror_url("team/cache"), pushers, 0)
         together = len(registry.requests()) - alone
+        check(registry.mirror_url("team/cache"), pushers)
         assert together / pushers <= bound * alone, (alone, together)

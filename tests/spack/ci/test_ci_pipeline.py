@@ -92,6 +92,7 @@ def test_the_index_job_fills_the_first_mirror_that_is_written_in_spack_yaml(guar
     assert f"Index of {url}: 0 packages" in checked(machine.run_job("index", {"script": script}, {})).output
 
 
+@pytest.mark.slow
 @pytest.mark.one_spack
 def test_a_copy_only_pipeline_copies_what_the_environment_has(source, guarded_registry, pipeline_machine):
     """With the command that the refused one names."""

@@ -56,6 +56,7 @@ def test_a_hash_is_looked_up_without_reading_the_whole_index(consumer):
         assert pusher.hashes()["oci-codegen"] in others, "with all that it was built with"
 
 
+@pytest.mark.one_spack
 def test_what_a_hash_names_installs(consumer):
     spack, pusher = consumer
     app = pusher.hashes()["oci-app"]
