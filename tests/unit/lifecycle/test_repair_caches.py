@@ -190,6 +190,13 @@ def test_a_tag_that_is_no_package_is_told_once_and_then_left_out(store):
     assert not verify(store, Level.INDEX).findings
 
 
+def test_a_tag_that_is_listed_and_has_no_manifest_goes(store, nodes):
+    tag = tag_of(nodes[0])
+    del store.manifests[store.tagged[tag]]
+    assert repair(store).cleared == [tag] and tag not in set(store.tags())
+    assert not verify(store).findings and indexed(store) == {tag_of(n) for n in nodes[1:]}
+
+
 def test_a_prune_removes_what_is_broken_whatever_it_is_told_to_keep(store, nodes):
     tag = tag_of(nodes[0])
     del store.blobs[layer_digest(store, tag)]

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Put right what can be put right without a loss.
 
-In this order: layers that this machine's blob cache has are sent again; packages that are installed on it are pushed
-again; what stays broken is written into the cache's plan and so out of the index (:mod:`spack_oci.index.condemned`),
-until somebody pushes it; the index is made to say what the tags say; temporary files of killed writers go. Nothing that
-anybody could still read is deleted.
+In this order: layers that this machine's blob cache has are sent again; tags without a manifest, which a cut deletion
+leaves, go; packages that are installed here are pushed again; what stays broken is written into the cache's plan and so
+out of the index (:mod:`spack_oci.index.condemned`), until somebody pushes it; the index is made to say what the tags
+say; temporary files of killed writers go. Nothing that anybody could still read is deleted.
 """
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from ...index.update import UpdateSettings, update_index
 from ...layout import LayoutStore
 from ...layout.gc import drop_old_temporaries
 from ..lifecycle.contents import Contents
+from ..lifecycle.untag import untag
 from .findings import BROKEN, OF_THE_INDEX, Finding, Kind, Verification
 from .index_level import TEMPORARY_AGE
 
@@ -50,6 +52,8 @@ class RepairPlan:
     push: Tuple[str, ...] = ()
     #: broken packages that are not to be had here: tag -> digest of the manifest
     leave_out: Mapping[str, str] = field(default_factory=dict)
+    #: tags that are listed and have no manifest
+    clear: Tuple[str, ...] = ()
     #: packages that were left out of the index, and are whole again
     take_back: Tuple[str, ...] = ()
     index: bool = False
@@ -61,7 +65,8 @@ class RepairPlan:
 
     @property
     def is_empty(self) -> bool:
-        return not (self.send or self.push or self.leave_out or self.take_back or self.index or self.temporaries)
+        content = self.send or self.push or self.leave_out or self.clear or self.take_back
+        return not (content or self.index or self.temporaries)
 
     def to_dict(self) -> Dict[str, Any]:
         """For ``--json``."""
@@ -69,6 +74,7 @@ class RepairPlan:
             "send": sorted(self.send),
             "push": list(self.push),
             "leave_out": sorted(self.leave_out),
+            "clear": list(self.clear),
             "take_back": list(self.take_back),
             "index": self.index,
             "temporaries": self.temporaries,
@@ -96,12 +102,13 @@ def plan_repair(
         send={digest: _broken_by(found, digest) for digest in sorted(send)},
         push=tuple(sorted(push)),
         leave_out={tag: digest for tag, digest in leave_out.items() if plan.broken.get(tag) != digest},
+        clear=tuple(tag for tag in broken if tag not in push and tag not in leave_out),
         take_back=tuple(sorted(_whole_again(plan, found))),
         # a repair that was killed may have left out what the index still has
         index=bool(found.of(*OF_THE_INDEX)) or any(tag in indexed for tag in leave_out),
         full=any(not f.digest for f in found.of(Kind.INDEX_DIFFERS)),
         temporaries=bool(found.of(Kind.TEMPORARY_FILES)),
-        left=tuple(f for f in found.findings if not _is_handled(f, send, {*push, *leave_out})),
+        left=tuple(f for f in found.findings if not _is_handled(f, send, {*push, *broken})),
     )
 
 
@@ -117,13 +124,11 @@ def _whole_again(plan: PrunePlan, found: Verification) -> Set[str]:
 
 
 def _digests(store: ContentStore, tags: Iterable[str]) -> Dict[str, str]:
-    """Of manifests; a tag without one is in no index anyhow."""
+    """Of manifests; a tag that is listed and has none is left out."""
     found = {}
     for tag in tags:
-        try:
+        with contextlib.suppress(NotFound):
             found[tag] = store.resolve(tag).digest
-        except ContentError:
-            continue
     return found
 
 
@@ -140,6 +145,7 @@ class RepairResult:
     #: tags
     pushed: List[str] = field(default_factory=list)
     left_out: List[str] = field(default_factory=list)
+    cleared: List[str] = field(default_factory=list)
     taken_back: List[str] = field(default_factory=list)
     #: the index was written
     index: bool = False
@@ -154,6 +160,7 @@ class RepairResult:
             "sent": self.sent,
             "pushed": self.pushed,
             "left_out": self.left_out,
+            "cleared": self.cleared,
             "taken_back": self.taken_back,
             "index": self.index,
             "temporaries": self.temporaries,
@@ -183,13 +190,19 @@ def execute_repair(
         except SpackOciError as e:
             result.failed[digest] = e
             still_broken += tags if isinstance(e, ContentError) else ()
+    for tag in plan.clear:
+        try:
+            untag(store, tag, "nothing")
+            result.cleared.append(tag)
+        except SpackOciError as e:
+            result.failed[tag] = e
     if plan.push:
         result.pushed = sorted(push_again(plan.push))
     still_broken += [tag for tag in plan.push if tag not in result.pushed]
     leave_out = {**plan.leave_out, **_digests(store, still_broken)}
     _write_broken(store, leave_out, {*plan.take_back, *result.pushed})
     result.left_out, result.taken_back = sorted(leave_out), list(plan.take_back)
-    if plan.index or leave_out or plan.take_back or result.pushed:
+    if plan.index or leave_out or plan.take_back or result.pushed or result.cleared:
         update = update_index(store, settings, full=plan.full, create=False)
         result.index = bool(update.writes)
     if plan.temporaries and isinstance(store, LayoutStore):

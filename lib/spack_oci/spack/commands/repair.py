@@ -94,6 +94,8 @@ def print_plan(request: Request) -> None:
         print(f"push       {tag} (installed here)")
     for tag in sorted(planned.leave_out):
         print(f"leave out  {tag} (broken; out of the index until it is pushed)")
+    for tag in planned.clear:
+        print(f"clear      {tag} (it is listed, and nothing is behind it)")
     for tag in planned.take_back:
         print(f"take back  {tag} (whole again)")
     if planned.index:
@@ -111,6 +113,7 @@ def print_result(request: Request, result: RepairResult, remaining: Optional[Ver
         (result.sent, "sent {} from the blob cache", "layer"),
         (result.pushed, "pushed {} again", "package"),
         (result.left_out, "left {} out of the index", "broken package"),
+        (result.cleared, "cleared {}", "tag"),
         (result.taken_back, "took {} back into the index", "package"),
         (range(result.temporaries), "removed {}", "temporary file"),
     ]
