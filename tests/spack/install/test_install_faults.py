@@ -25,8 +25,14 @@ def shim(tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize("fault", ["full", *(pytest.param(f, marks=pytest.mark.slow) for f in ("quota", "read-only"))])
-@pytest.mark.parametrize("how", ["old", "new", "oci"])
+def _cases():
+    for fault in FAULTS:
+        for how in ("new", "old", "oci"):
+            quick = (fault, how) == ("full", "new")
+            yield pytest.param(how, fault, marks=[] if quick else pytest.mark.slow, id=f"{fault}-{how}")
+
+
+@pytest.mark.parametrize("how, fault", list(_cases()))
 def test_a_disk_that_fails_below_the_tree(how, fault, shim, source, destination, new_cache, built):
     """It fails by name, registers nothing that is not whole, builds nothing, and the next install finishes."""
     pusher, cache = source(), new_cache("layout")
