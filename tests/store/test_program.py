@@ -71,3 +71,15 @@ def test_it_says_its_version(capsys):
     with pytest.raises(SystemExit):
         main(["--version"])
     assert capsys.readouterr().out.startswith("spack-oci ")
+
+
+def test_an_interrupted_program_says_so_in_a_line(monkeypatch, capsys):
+    from spack_oci.cli import main as program
+
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    words = argparse.Namespace(command="list", run=interrupted)
+    monkeypatch.setattr(program, "parser", lambda: argparse.Namespace(parse_args=lambda arguments: words))
+    assert program.main(["list"]) == 130
+    assert capsys.readouterr().err == "Error: interrupted\n"

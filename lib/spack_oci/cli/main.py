@@ -288,6 +288,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
         _check_order(args)
         return args.run(args) or 0
     except KeyboardInterrupt:
+        error("interrupted")
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -25,6 +25,7 @@ from spack_oci.operations.install.execute import (
 from spack_oci.util.cancellation import Cancelled
 from spack_oci.util.progress import LiveDisplay, PlainLines
 from support.limits import at_most, threads_at_most
+from support.recording_reporter import RecordingReporter
 
 
 class Steps:
@@ -350,3 +351,15 @@ def test_the_order(count, data):
     order = [item.dag_hash for item in installation_order(data.draw(st.permutations(plan)))]
     assert sorted(order) == sorted(names)
     assert all(order.index(d) < order.index(i.dag_hash) for i in plan for d in i.dependencies if d in names)
+
+
+@pytest.mark.parametrize("operation", [install_all, fetch_all])
+def test_an_interrupt_at_the_first_line_takes_the_line_away(tmp_path, operation):
+    class Interrupted(RecordingReporter):
+        def begin(self, work):
+            raise KeyboardInterrupt
+
+    reporter = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        operation(items(tmp_path, a=""), Steps(tmp_path), InstallLimits(), reporter)
+    assert reporter.ended == 1

@@ -119,7 +119,6 @@ def fetch_all(
     """Only the first step of an install. INSTALLED stands for "fetched"."""
     limits = limits or InstallLimits()
     fetches = _Fetches(steps, limits.transfers, reporter or Silent())
-    fetches.begin(items)
 
     def fetch(item: InstallItem) -> InstallOutcome:
         try:
@@ -132,6 +131,7 @@ def fetch_all(
 
     with interrupted_once():
         try:
+            fetches.begin(items)
             futures = [fetches.pool.submit(fetch, item) for item in items]
             done: queue.SimpleQueue[Future[InstallOutcome]] = queue.SimpleQueue()
             for future in futures:
@@ -284,8 +284,8 @@ class _Install:
         #: jobs under way, of this thread
         self._inline = DaemonPool(0, "install")
         self._working_inline = 0
-        self._fetches.begin([state.item for state in self._states.values()])
         try:
+            self._fetches.begin([state.item for state in self._states.values()])  # draws, and so may be interrupted
             while not all(state.over for state in self._states.values()):
                 self._start_fetches()
                 self._start_jobs()
