@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What `spack oci repair` puts right, from where, and what it leaves to people."""
 
+import json
 import os
 import time
 
 import jsonschema
 import pytest
 from spack_oci.content.blob_cache import BlobCache
-from spack_oci.descriptor import OCI_MANIFEST
+from spack_oci.descriptor import OCI_MANIFEST, canonical_json
 from spack_oci.errors import Forbidden
 from spack_oci.index.condemned import PrunePlan, read_plan, write_plan
 from spack_oci.index.nodes import node_of_entry
@@ -149,6 +150,20 @@ def test_a_package_that_is_installed_here_is_pushed_again(store, nodes):
 
     assert repair(store, installed=lambda t: t == tag, push_again=push_again).pushed == [tag]
     assert not verify(store).findings
+
+
+def test_only_the_package_is_pushed_again_whose_own_layer_is_gone(store, nodes):
+    """The images of those that need it have that layer too."""
+    own = find_package(store, tag_of(nodes[2])).layer
+    document = json.loads(store.get_manifest(tag_of(nodes[0]))[1])
+    document["layers"].insert(0, own.to_dict())
+    store.put_manifest(canonical_json(document), OCI_MANIFEST, tag_of(nodes[0]))
+    update_index(store, QUICK)
+    del store.blobs[own.digest]
+    found = verify(store, Level.BLOBS)
+    assert {f.kind for f in found.findings} == {Kind.LAYER_MISSING, Kind.IMAGE_LAYER_MISSING}
+    plan = plan_repair(store, read_contents(store), found, NoBlobs(), lambda tag: True)
+    assert plan.push == (tag_of(nodes[2]),) and not plan.left
 
 
 def test_a_broken_package_that_is_nowhere_goes_out_of_the_index_until_it_is_pushed(store, nodes):

@@ -94,7 +94,9 @@ def plan_repair(
     indexed = contents.index.tags if contents.index is not None else {}
     send = {f.digest for f in found.of(*_CONTENT) if blobs.get(f.digest) is not None}
     broken = sorted({f.tag for f in found.findings if f.kind in BROKEN and f.digest not in send})
-    images = sorted({f.tag for f in found.of(Kind.IMAGE_LAYER_MISSING) if f.digest not in send})
+    # a package that is pushed again brings back its layer, and so mends the images of those that need it
+    mended = send | {f.digest for f in found.findings if f.kind in BROKEN and f.digest and installed(f.tag)}
+    images = sorted({f.tag for f in found.of(Kind.IMAGE_LAYER_MISSING) if f.digest not in mended})
     push = [tag for tag in dict.fromkeys([*broken, *images]) if installed(tag)]
     plan = read_plan(store)
     leave_out = _digests(store, (tag for tag in broken if tag not in push))
@@ -108,7 +110,7 @@ def plan_repair(
         index=bool(found.of(*OF_THE_INDEX)) or any(tag in indexed for tag in leave_out),
         full=any(not f.digest for f in found.of(Kind.INDEX_DIFFERS)),
         temporaries=bool(found.of(Kind.TEMPORARY_FILES)),
-        left=tuple(f for f in found.findings if not _is_handled(f, send, {*push, *broken})),
+        left=tuple(f for f in found.findings if not _is_handled(f, mended, {*push, *broken})),
     )
 
 
