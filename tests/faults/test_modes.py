@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Every sub-command with every kind of registry: done, or an error that a user can use. `make test-all` prints both."""
 
+import re
+
 import pytest
 
 from faults.modes import COMMANDS, MODES
@@ -37,5 +39,6 @@ def _shown(run):
     """``ok``, or what a user sees, without what is of this run."""
     if run.code == 0:
         return "ok"
-    lines = [line for line in run.err.splitlines() if line.startswith("Error: ")] or run.out.splitlines()
-    return (lines or ["?"])[-1].strip()
+    lines = [line for line in run.err.splitlines() if line.startswith("Error: ")]
+    lines = lines or [line for line in run.out.splitlines() if "FAIL" in line] or run.out.splitlines() or ["?"]
+    return re.sub(r"127\.0\.0\.1:\d{3,}", "HOST", re.sub(r"sha256:[0-9a-f]{64}", "sha256:...", lines[0].strip()))
