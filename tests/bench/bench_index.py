@@ -40,7 +40,7 @@ from support.spec_universe import Universe  # noqa: E402
 OURS = """
 import json, resource, sys, time
 sys.path[:0] = {paths!r}
-from spack_oci.index.update import UpdateSettings, update_index
+from spack_oci.index.update.loop import UpdateSettings, update_index
 from spack_oci.reference import parse_url
 from spack_oci.registry import open_repository
 store = open_repository(parse_url(sys.argv[1]))

@@ -38,7 +38,7 @@ import json, sys, time
 sys.path[:0] = {paths!r}
 path, indexes, step, *words = sys.argv[1:]
 from spack_oci.index.index_cache import IndexCache, refresh_index
-from spack_oci.index.update import update_index
+from spack_oci.index.update.loop import update_index
 from spack_oci.layout import LayoutStore
 from spack_oci.reference import LayoutDirectory
 store = LayoutStore(LayoutDirectory(path), durable=False)

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests"), str(ROOT / "tests" / "bench")]
 
 from bench_scale import write_packages  # noqa: E402
-from spack_oci.index.update import update_index  # noqa: E402
+from spack_oci.index.update.loop import update_index  # noqa: E402
 from spack_oci.layout import LayoutStore  # noqa: E402
 from spack_oci.reference import LayoutDirectory  # noqa: E402
 from support.browsers import BROWSERS, Browser, missing  # noqa: E402

@@ -124,8 +124,8 @@ GUARDS: Sequence[Guard] = (
     Guard("a list of tags is one", "config_schema/documents/tag-list.json", '"required": ["tags"],', "", "tests/registry/test_registry_odd.py"),
     # caches
     Guard("blobs are removed under the lock", "lib/spack_oci/content/blob_cache.py", 'with locked_if_possible(self.open_lock(os.path.join(self.root, "lock"))):', "with contextlib.nullcontext():", "tests/unit/content/test_blob_cache.py"),
-    Guard("a tag that the registry fails for is kept", "lib/spack_oci/index/update.py", "if not isinstance(error, ContentError) and tag in index.tags:", "if False:", f"{_ODD} tests/unit/index/test_index_update.py"),
-    Guard("a tag that is no package is given up", "lib/spack_oci/index/update.py", "if not isinstance(error, ContentError) and tag in index.tags:", "if tag in index.tags:", f"{_ODD} tests/unit/index/test_index_update.py"),
+    Guard("a tag that the registry fails for is kept", "lib/spack_oci/index/update/loop.py", "if not isinstance(error, ContentError) and tag in index.tags:", "if False:", f"{_ODD} tests/unit/index/test_index_update.py"),
+    Guard("a tag that is no package is given up", "lib/spack_oci/index/update/loop.py", "if not isinstance(error, ContentError) and tag in index.tags:", "if tag in index.tags:", f"{_ODD} tests/unit/index/test_index_update.py"),
     Guard("a copy of nothing", "lib/spack_oci/operations/lifecycle/copy.py", "    if not (found.packages or found.images):\n", "    if False:\n", "tests/unit/lifecycle/test_copy_caches.py"),
     # images
     Guard("another kind of C library", "lib/spack_oci/image/needs/libc.py", "if self.name != need.name:", "if False:", _LIBC),

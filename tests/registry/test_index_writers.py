@@ -16,8 +16,8 @@ from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST
 from spack_oci.index.index_cache import IndexCache, refresh_index
 from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG
 from spack_oci.index.read import fetch_index
-from spack_oci.index.read_package import read_package
-from spack_oci.index.update import UpdateSettings, merge_pushed, update_index
+from spack_oci.index.update.loop import UpdateSettings, merge_pushed, update_index
+from spack_oci.index.update.read_package import read_package
 from spack_oci.layout import LayoutStore
 from spack_oci.package.record import is_package_tag
 from spack_oci.reference import LayoutDirectory, parse_url
@@ -185,7 +185,7 @@ def test_killed_between_the_two_documents_is_repaired(new_url):
     push_package(store, [node("second")])
     script = (
         "import os, sys; sys.path[:0] = sys.argv[2:]\n"
-        "from spack_oci.index.update import update_index\n"
+        "from spack_oci.index.update.loop import update_index\n"
         "import test_index_writers\n"
         "store = test_index_writers.open_store(sys.argv[1])\n"
         "put = store.put_manifest\n"

@@ -12,7 +12,7 @@ import time
 import pytest
 from spack_oci.index.publish import DATABASE_TAG
 from spack_oci.index.read import fetch_index
-from spack_oci.index.update import Backoff, UpdateSettings, update_index
+from spack_oci.index.update.loop import Backoff, UpdateSettings, update_index
 from spack_oci.layout import LayoutStore
 from spack_oci.operations.check.findings import Level
 from spack_oci.operations.check.verify import verify_cache

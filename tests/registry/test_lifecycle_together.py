@@ -12,8 +12,8 @@ from typing import NamedTuple
 import pytest
 from spack_oci.errors import SpackOciError
 from spack_oci.index.read import fetch_index
-from spack_oci.index.read_package import read_package
-from spack_oci.index.update import Backoff, UpdateSettings, merge_pushed, update_index
+from spack_oci.index.update.loop import Backoff, UpdateSettings, merge_pushed, update_index
+from spack_oci.index.update.read_package import read_package
 from spack_oci.layout import LayoutStore
 from spack_oci.operations.check.findings import Level
 from spack_oci.operations.check.verify import verify_cache

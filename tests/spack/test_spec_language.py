@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from spack_oci.errors import InvalidSpec
-from spack_oci.store.constraints import Constraint
+from spack_oci.specs.constraints import Constraint
+from spack_oci.specs.versions import Version, VersionSet
 from spack_oci.store.database import Database
 from spack_oci.store.locks import byte_of
-from spack_oci.store.versions import Version, VersionSet
 
 IN_ORDER = Path(__file__).parents[1] / "store" / "versions_in_order.txt"
 WORDS = ["alpha", "beta", "rc", "final", "a", "Z", "z", "mastes", "master", "masteq", "main", "develop", "stable", "p"]

@@ -3,7 +3,7 @@
 
 import pytest
 from spack_oci.errors import InvalidSpec
-from spack_oci.store.constraints import Constraint, parse_specs
+from spack_oci.specs.constraints import Constraint, parse_specs
 from support.spec_nodes import edge, graph_of, make_node
 
 GCC = make_node("gcc@12.2.0", external="/usr", languages=["c", "c++"])

@@ -13,7 +13,7 @@ from typing import Dict, List
 
 import pytest
 from spack_oci.index.read import fetch_index
-from spack_oci.index.update import update_index
+from spack_oci.index.update.loop import update_index
 from spack_oci.layout import open_layout
 from spack_oci.reference import LayoutDirectory, parse_url
 from spack_oci.registry import open_repository

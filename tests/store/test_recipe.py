@@ -2,7 +2,7 @@
 """What a recipe says, without running it."""
 
 import pytest
-from spack_oci.store.format import format_node
+from spack_oci.specs.format import format_node
 from spack_oci.store.recipe import NO_RECIPE, recipe_of
 from support.spec_nodes import graph_of, make_node
 

@@ -6,7 +6,7 @@ import copy
 import pytest
 from spack_oci.errors import Ambiguous, NothingFits
 from spack_oci.image.needs.libc import Libc
-from spack_oci.store.constraints import Constraint
+from spack_oci.specs.constraints import Constraint
 from spack_oci.store.machine import Machine, this_machine
 from spack_oci.store.selection import Candidates, choose, closure
 from spack_oci.store.source import is_plain_node

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from spack_oci.errors import InvalidSpec
-from spack_oci.store.versions import Version, VersionSet
+from spack_oci.specs.versions import Version, VersionSet
 
 HERE = Path(__file__).parent
 

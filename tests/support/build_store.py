@@ -26,12 +26,12 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "lib"))
 
 from spack_oci.archive.unpack.install_manifest import update_manifest  # noqa: E402
+from spack_oci.specs.targets import family  # noqa: E402
 from spack_oci.store.layout import make_directory  # noqa: E402
 from spack_oci.store.machine import this_machine  # noqa: E402
 from spack_oci.store.packages import StorePackages  # noqa: E402
 from spack_oci.store.sbang import shorten_first_lines  # noqa: E402
 from spack_oci.store.store import Store  # noqa: E402
-from spack_oci.store.targets import family  # noqa: E402
 
 REPOSITORY = HERE.parent / "spack" / "repo"
 #: what is asked for, unless names are given

@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterable, List, Optional, Sequence
 from spack_oci.content import ContentStore, put_bytes
 from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, canonical_json, sha256_digest
 from spack_oci.index.publish import DATABASE_TAG
-from spack_oci.index.update import Backoff, UpdateSettings
+from spack_oci.index.update.loop import Backoff, UpdateSettings
 from spack_oci.package.record import package_tag
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from spack_oci.descriptor import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, canonical_json
-from spack_oci.index.update import update_index
+from spack_oci.index.update.loop import update_index
 from spack_oci.layout import LayoutStore
 from spack_oci.reference import LayoutDirectory
 from support.cache_builder import dag_hash, tag_of

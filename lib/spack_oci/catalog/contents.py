@@ -18,7 +18,7 @@ from ..index.read import IndexDocument
 from ..index.signature_table import SignatureTable, SignedPackage
 from ..operations.images.described import PlatformImage, describe_image, image_tags
 from ..package.record import package_tag
-from ..store.versions import Version
+from ..specs.versions import Version
 from ..util.threads import DaemonPool
 
 #: virtual packages that a compiler provides

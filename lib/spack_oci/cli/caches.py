@@ -18,7 +18,7 @@ from .output import reporter, warn
 
 if TYPE_CHECKING:
     from ..index.read import IndexDocument, KnownIndex, NotModified, OldDocument
-    from ..index.update import UpdateSettings
+    from ..index.update.loop import UpdateSettings
     from ..operations.trust.guard import Guard
 
 
@@ -78,7 +78,7 @@ def open_index(word: str, *, writes: bool = False) -> ContentStore:
 
 def index_settings(word: str) -> "UpdateSettings":
     """How the index of a cache is written."""
-    from ..index.update import UpdateSettings
+    from ..index.update.loop import UpdateSettings
 
     shown = reporter()
     return UpdateSettings(

@@ -37,8 +37,8 @@ def lock_of_image(cache: str, tag: str) -> Mapping[str, Any]:
 
 def _of_this_machine(store: Any, index: Mapping[str, Any], tag: str) -> Any:
     from ..content.platform import go_architecture
+    from ..specs.targets import family
     from ..store.machine import this_machine
-    from ..store.targets import family
 
     wanted = go_architecture(family(this_machine().target))
     for entry in index.get("manifests", ()):

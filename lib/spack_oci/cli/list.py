@@ -10,12 +10,12 @@ from ..operations import catalog
 from ..operations.catalog import CatalogRecord
 from ..package.record import package_tag
 from ..reference import image_name
-from ..store.constraints import FLAGS, Constraint, Graph, parse_specs
-from ..store.format import format_node
+from ..specs.constraints import FLAGS, Constraint, Graph, parse_specs
+from ..specs.format import format_node
+from ..specs.versions import Version
 from ..store.machine import this_system
 from ..store.selection import Candidates, matching
 from ..store.source import Source, label
-from ..store.versions import Version
 from ..util.sizes import format_size
 from ..util.text import counted, elided, table
 from . import settings

@@ -32,7 +32,7 @@ def clean(args: argparse.Namespace) -> int:
 
 
 def update_index(args: argparse.Namespace) -> int:
-    from ..index.update import update_index as update
+    from ..index.update.loop import update_index as update
     from .caches import index_settings, open_cache
 
     store = open_cache(args.mirror, create=args.create, writes=True)

@@ -7,7 +7,7 @@ from typing import Any
 from ..commandline.common import messages_apart, print_json
 from ..content.interfaces import MissingStore
 from ..errors import ConfigurationError, NotFound
-from ..index.update import UpdateSettings
+from ..index.update.loop import UpdateSettings
 from ..layout import is_layout, open_layout
 from ..operations.lifecycle.bundles import BundleWriter
 from ..operations.lifecycle.copy import CopyPlan, CopyResult, Selection, compare, execute_copy, plan_copy

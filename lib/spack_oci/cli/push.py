@@ -10,7 +10,7 @@ from ..commandline.common import messages_apart, print_json
 from ..configuration.settings import blob_cache
 from ..content.interfaces import MissingStore
 from ..errors import NotFound
-from ..index.update import IndexUpdate, merge_pushed
+from ..index.update.loop import IndexUpdate, merge_pushed
 from ..operations.push import plan as push_plan
 from ..operations.push.execute import execute_push
 from ..operations.push.index_entries import packages_of_push

@@ -6,7 +6,7 @@ import os
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from ..errors import ConfigurationError, NotFound
-from ..store.constraints import Constraint, Graph, parse_specs
+from ..specs.constraints import Constraint, Graph, parse_specs
 from ..store.database import Records
 from ..store.machine import this_machine
 from ..store.selection import Candidates, choose, matching

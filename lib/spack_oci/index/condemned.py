@@ -73,7 +73,7 @@ def read_plan(store: ContentReader) -> PrunePlan:
 def left_out_of_index(store: ContentReader) -> Set[str]:
     """Tags that are condemned, broken or untagged; of the latter two as long as nobody has moved them: a request for
     each."""
-    from .read_tags import read_digests  # most pushes meet no plan
+    from .update.read_tags import read_digests  # most pushes meet no plan
 
     plan = read_plan(store)
     gone = {**plan.broken, **plan.untagged}

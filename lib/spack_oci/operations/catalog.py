@@ -12,7 +12,7 @@ from ..descriptor import Descriptor, canonical_json, parse_json
 from ..errors import NotFound
 from ..index.entry import PackageEntry
 from ..index.read import IndexDocument
-from ..index.read_package import IndexedPackage, package_from_documents
+from ..index.update.read_package import IndexedPackage, package_from_documents
 from ..package.documents import read_package_documents
 from ..package.record import Layer, package_tag
 from ..package.relocation_summary import PUSHER, summary_of_annotations

@@ -14,7 +14,7 @@ from ..content import ContentStore
 from ..errors import IndexUpdateError, InvalidContent, NotFound, SpackOciError, StorageError, TrustError
 from ..index.index_cache import IndexCache, describe_age, refresh_index
 from ..index.read import IndexDocument, NotModified
-from ..index.update import IndexUpdate, UpdateSettings, merge_pushed, update_index
+from ..index.update.loop import IndexUpdate, UpdateSettings, merge_pushed, update_index
 from ..operations.push.index_entries import packages_of_push
 from ..operations.push.outcome import PushResult
 from ..operations.trust.write import Written

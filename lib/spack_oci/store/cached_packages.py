@@ -9,11 +9,11 @@ from ..content.platform import Platform, go_architecture
 from ..image.manifest import parse_environment
 from ..package.documents import read_package_documents
 from ..package.record import Package, package_tag
-from .constraints import Graph, target_name
+from ..specs.constraints import Graph, target_name
+from ..specs.format import format_node
+from ..specs.targets import family
 from .default_environment import NodeGraph
-from .format import format_node
 from .source import label
-from .targets import family
 
 #: a directory of the environment in an image: prefix, and what is below it
 _PREFIX = re.compile(r"(/.*?-([a-z2-7]{32}))(/.*)?\Z")

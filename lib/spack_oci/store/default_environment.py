@@ -8,8 +8,8 @@ import os
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
 
 from ..package.runtime_graph import Closure, RuntimeGraph
+from ..specs.constraints import Graph
 from .activation import Change, Changes
-from .constraints import Graph
 
 #: Spack's etc/spack/defaults/base/modules.yaml, the same in 1.0.2, 1.1.0 and 1.2
 _INSPECTIONS = (

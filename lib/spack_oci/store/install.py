@@ -28,10 +28,10 @@ from ..relocate.aliases import Aliases, alias_directory
 from ..relocate.build_info import BUILD_INFO, BuildInfo
 from ..relocate.mapping import Relocation
 from ..relocate.preflight import check_summary
+from ..specs.constraints import Graph
 from ..util.files import atomic_write, storage_errors
 from ..util.progress import Reporter
 from .activation import Change, Changes, PathsHere, changes_of_image
-from .constraints import Graph
 from .database import Records
 from .layout import make_directory, metadata_path
 from .machine import runtime_nodes

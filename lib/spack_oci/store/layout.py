@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from ..errors import StoreError
-from .constraints import target_name
+from ..specs.constraints import target_name
 
 DEFAULT_PROJECTION = "{architecture.platform}-{architecture.target}/{name}-{version}-{hash}"
 DATABASE_DIRECTORY = ".spack-db"

@@ -10,9 +10,9 @@ from functools import cache
 from typing import Any, List, Mapping, Optional, Tuple
 
 from ..image.needs.libc import GLIBC, MUSL, Libc
-from .constraints import Graph, target_name
+from ..specs.constraints import Graph, target_name
+from ..specs.targets import family, host_target, runs_on
 from .database import runtime_edges
-from .targets import family, host_target, runs_on
 
 
 @dataclass(frozen=True)

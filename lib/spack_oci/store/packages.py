@@ -12,14 +12,14 @@ from typing import Any, Dict, Iterable, List, Mapping, Sequence, Set, Tuple
 
 from ..content.platform import go_architecture
 from ..package.record import Package
-from .constraints import Graph, target_name
+from ..specs.constraints import Graph, target_name
+from ..specs.format import format_node
+from ..specs.targets import family
 from .database import Records
 from .default_environment import NodeGraph, apply_default_environment
-from .format import format_node
 from .recipe import Recipe, recipe_of
 from .source import label
 from .store import Store
-from .targets import family
 
 #: annotation of a package whose image does not have the run environment that its recipe sets
 ENVIRONMENT = "org.spack-oci.environment"

@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..errors import InvalidSpec
 from ..package.provenance import without_credentials
-from .constraints import Constraint, Graph
+from ..specs.constraints import Constraint, Graph
 from .layout import metadata_path
 
 #: methods with which a recipe adds to a run environment

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import AbstractSet, Any, Dict, FrozenSet, Iterable, Iterator, List, Mapping, Sequence, Set, Tuple
 
 from ..errors import Ambiguous, NothingFits
-from .constraints import FLAGS, Constraint, Graph, target_name
+from ..specs.constraints import FLAGS, Constraint, Graph, target_name
+from ..specs.targets import rank
+from ..specs.versions import Version
 from .machine import Machine
-from .targets import rank
-from .versions import Version
 
 #: packages that are named in an error
 _SHOWN = 8

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, AbstractSet, Any, Callable, Dict, Mapping, Optional, Sequence
 
 from ..content import ContentStore
-from .constraints import Graph
+from ..specs.constraints import Graph
 
 if TYPE_CHECKING:
     from ..index.index_cache import IndexCache

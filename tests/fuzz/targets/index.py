@@ -13,7 +13,7 @@ from spack_oci.index.lines import database_from_lines, entries_from_lines
 from spack_oci.index.model import PackageIndex
 from spack_oci.index.publish import DATABASE_TAG
 from spack_oci.index.read import fetch_index
-from spack_oci.index.update import update_index
+from spack_oci.index.update.loop import update_index
 from support.cache_builder import QUICK, chain, node, push_package, sign
 from support.memory_store import MemoryStore
 

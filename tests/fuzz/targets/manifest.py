@@ -9,7 +9,7 @@ from typing import Any, List, Optional
 
 from spack_oci.descriptor import OCI_MANIFEST, Descriptor
 from spack_oci.errors import SpackOciError
-from spack_oci.index.update import update_index
+from spack_oci.index.update.loop import update_index
 from spack_oci.operations.catalog import describe, lines_of
 from spack_oci.operations.install.fetch import find_package
 from spack_oci.operations.lifecycle.contents import read_contents

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG
 from spack_oci.index.read import fetch_index
-from spack_oci.index.update import merge_pushed, update_index
+from spack_oci.index.update.loop import merge_pushed, update_index
 from spack_oci.operations.push.execute import PushSettings, execute_push, plan_push
 from spack_oci.operations.push.index_entries import packages_of_push
 from support.cache_builder import document, node

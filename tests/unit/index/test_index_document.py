@@ -13,8 +13,8 @@ from spack_oci.index.frames import compress, decompress
 from spack_oci.index.lines import database_from_lines, entries_from_lines
 from spack_oci.index.model import PackageIndex
 from spack_oci.index.nodes import nodes_of_document
-from spack_oci.index.read_package import package_from_push, read_package
-from spack_oci.index.update import update_index
+from spack_oci.index.update.loop import update_index
+from spack_oci.index.update.read_package import package_from_push, read_package
 from spack_oci.package.record import Layer
 from spack_oci.util.resources import read_schema
 from support.cache_builder import chain, document, node, push_package

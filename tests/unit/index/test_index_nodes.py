@@ -11,7 +11,7 @@ from spack_oci.index.entry import PackageEntry
 from spack_oci.index.model import PackageIndex
 from spack_oci.index.nodes import nodes_of_document
 from spack_oci.index.read import fetch_index
-from spack_oci.index.update import merge_pushed, update_index
+from spack_oci.index.update.loop import merge_pushed, update_index
 from support.cache_builder import QUICK, chain, dag_hash, document, node, push_package, quick, tag_of
 from support.memory_store import MemoryStore
 
@@ -181,7 +181,7 @@ def test_node_that_spacks_reader_refuses_is_left_out_and_named():
 
 
 def test_own_package_that_spacks_reader_refuses_is_named():
-    from spack_oci.index.read_package import read_package
+    from spack_oci.index.update.read_package import read_package
 
     store = MemoryStore()
     push_package(store, [GOOD])

@@ -5,9 +5,9 @@ import pytest
 from spack_oci.errors import Forbidden, IndexUpdateError, NotFound, UnexpectedResponse
 from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG
 from spack_oci.index.read import fetch_index
-from spack_oci.index.read_package import read_package
-from spack_oci.index.read_tags import LOOKS
-from spack_oci.index.update import merge_pushed, update_index
+from spack_oci.index.update.loop import merge_pushed, update_index
+from spack_oci.index.update.read_package import read_package
+from spack_oci.index.update.read_tags import LOOKS
 from support.cache_builder import QUICK, node, push_package, quick, tag_of
 from support.memory_store import MemoryStore
 

@@ -11,8 +11,8 @@ from spack_oci.errors import ServerFailure
 from spack_oci.index.index_cache import IndexCache, load_index
 from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG, document_manifest_bytes, read_document_manifest
 from spack_oci.index.read import NotModified, fetch_index
-from spack_oci.index.read_package import read_package
-from spack_oci.index.update import merge_pushed, update_index
+from spack_oci.index.update.loop import merge_pushed, update_index
+from spack_oci.index.update.read_package import read_package
 from spack_oci.operations.install.locate import fetch_package
 from support.cache_builder import QUICK, chain, node, overwrite_as_spack, push_package, tag_of
 from support.memory_store import MemoryStore

@@ -21,9 +21,9 @@ from spack_oci.errors import IndexUpdateError, RateLimited, ServerFailure
 from spack_oci.index.model import PackageIndex
 from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG, read_database
 from spack_oci.index.read import fetch_index
-from spack_oci.index.read_package import read_package
-from spack_oci.index.read_tags import read_packages
-from spack_oci.index.update import Backoff, merge_pushed, update_index
+from spack_oci.index.update.loop import Backoff, merge_pushed, update_index
+from spack_oci.index.update.read_package import read_package
+from spack_oci.index.update.read_tags import read_packages
 from spack_oci.util.progress import Work
 from support.cache_builder import QUICK, chain, node, overwrite_as_spack, push_package, quick, tag_of
 from support.memory_store import MemoryStore

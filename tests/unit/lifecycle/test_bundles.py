@@ -3,7 +3,7 @@
 
 import pytest
 from spack_oci.errors import ConfigurationError
-from spack_oci.index.update import update_index
+from spack_oci.index.update.loop import update_index
 from spack_oci.layout import open_layout
 from spack_oci.layout.gc import collect_garbage
 from spack_oci.operations.lifecycle.bundles import BundleWriter, is_bundle, unpacked

@@ -8,7 +8,7 @@ import pytest
 from spack_oci.content import put_bytes
 from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, canonical_json
 from spack_oci.errors import ConfigurationError
-from spack_oci.index.update import update_index
+from spack_oci.index.update.loop import update_index
 from spack_oci.operations.lifecycle.contents import read_contents
 from spack_oci.operations.lifecycle.usage import measure
 from spack_oci.util.bars import bar, chart

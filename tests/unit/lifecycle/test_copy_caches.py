@@ -8,7 +8,7 @@ from spack_oci.content import put_bytes
 from spack_oci.descriptor import OCI_EMPTY, OCI_MANIFEST, Descriptor, canonical_json
 from spack_oci.errors import ConfigurationError, DigestMismatch, NotFound, UnexpectedResponse
 from spack_oci.index.read import fetch_index
-from spack_oci.index.update import update_index
+from spack_oci.index.update.loop import update_index
 from spack_oci.layout import open_layout
 from spack_oci.operations.lifecycle.copy import Selection, compare, execute_copy, plan_copy
 from spack_oci.reference import LayoutDirectory

@@ -6,8 +6,8 @@ from spack_oci.content.copy import GraphCopy
 from spack_oci.errors import ConfigurationError, NotFound, ServerFailure, UnexpectedResponse
 from spack_oci.index.condemned import PLAN_TAG, Condemned, PrunePlan, read_plan, write_plan
 from spack_oci.index.read import fetch_index
-from spack_oci.index.read_package import read_package
-from spack_oci.index.update import merge_pushed, update_index
+from spack_oci.index.update.loop import merge_pushed, update_index
+from spack_oci.index.update.read_package import read_package
 from spack_oci.operations.lifecycle.contents import read_contents, read_current_contents
 from spack_oci.operations.lifecycle.copy import Selection, compare, execute_copy, plan_copy
 from spack_oci.operations.lifecycle.pins import read_pins, remove_pin, write_pin

@@ -7,7 +7,7 @@ import pytest
 from spack_oci.descriptor import parse_json
 from spack_oci.errors import ConfigurationError, NotFound, RateLimited, Unauthorized, UnexpectedResponse
 from spack_oci.index.condemned import read_plan
-from spack_oci.index.update import update_index
+from spack_oci.index.update.loop import update_index
 from spack_oci.operations.check.findings import Level
 from spack_oci.operations.check.verify import verify_cache
 from spack_oci.operations.lifecycle.contents import read_contents

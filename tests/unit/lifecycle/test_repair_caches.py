@@ -14,7 +14,7 @@ from spack_oci.index.condemned import PrunePlan, read_plan, write_plan
 from spack_oci.index.nodes import node_of_entry
 from spack_oci.index.publish import DATABASE_TAG, publish
 from spack_oci.index.read import fetch_index
-from spack_oci.index.update import update_index
+from spack_oci.index.update.loop import update_index
 from spack_oci.layout import open_layout
 from spack_oci.operations.check.findings import Kind, Level
 from spack_oci.operations.check.repair import NoBlobs, execute_repair, plan_repair

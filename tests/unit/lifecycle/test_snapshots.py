@@ -9,7 +9,7 @@ import pytest
 from spack_oci.errors import ConfigurationError, NotFound
 from spack_oci.index.read import NotModified, fetch_index
 from spack_oci.index.snapshots import SNAPSHOT_PREFIX, SnapshotStore
-from spack_oci.index.update import update_index
+from spack_oci.index.update.loop import update_index
 from spack_oci.layout import open_layout
 from spack_oci.layout.gc import collect_garbage
 from spack_oci.operations.check.findings import Level

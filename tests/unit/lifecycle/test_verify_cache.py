@@ -13,7 +13,7 @@ import pytest
 from spack_oci.descriptor import OCI_MANIFEST
 from spack_oci.errors import Forbidden, NotFound
 from spack_oci.index.publish import DATABASE_TAG
-from spack_oci.index.update import update_index
+from spack_oci.index.update.loop import update_index
 from spack_oci.layout import open_layout
 from spack_oci.operations.check.findings import Kind, Level
 from spack_oci.operations.check.verify import verify_cache

@@ -12,7 +12,7 @@ from spack_oci.descriptor import OCI_INDEX, OCI_MANIFEST, Descriptor
 from spack_oci.errors import NotFound, SpackOciError
 from spack_oci.image.base.resolve import resolve_base
 from spack_oci.image.index import push_platform
-from spack_oci.index.read_package import read_package
+from spack_oci.index.update.read_package import read_package
 from spack_oci.layout import open_layout
 from spack_oci.layout.gc import collect_garbage
 from spack_oci.operations.catalog import describe

@@ -9,7 +9,7 @@ from spack_oci.descriptor import OCI_CONFIG, OCI_EMPTY, OCI_LAYER_GZIP, OCI_MANI
 from spack_oci.errors import NotAPackage, NotFound
 from spack_oci.index.publish import DOCUMENT_TAG
 from spack_oci.index.read import fetch_index
-from spack_oci.index.update import update_index
+from spack_oci.index.update.loop import update_index
 from spack_oci.operations.catalog import describe, records, subset
 from support.cache_builder import chain, node, push_package, tag_of
 from support.memory_store import MemoryStore

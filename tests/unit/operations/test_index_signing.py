@@ -13,7 +13,7 @@ from spack_oci.errors import BadSignature, NotFound, StaleIndex
 from spack_oci.index.index_cache import IndexCache, refresh_index
 from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG, read_document_manifest, read_signatures, signature_table
 from spack_oci.index.read import NotModified
-from spack_oci.index.update import UpdateSettings, update_index
+from spack_oci.index.update.loop import UpdateSettings, update_index
 from spack_oci.operations.install.locate import fetch_package
 from spack_oci.operations.trust.generations import Generations
 from spack_oci.operations.trust.guard import Guard

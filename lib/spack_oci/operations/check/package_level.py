@@ -11,7 +11,7 @@ from ...descriptor import Descriptor
 from ...errors import ContentError, SpackOciError
 from ...index.model import PackageIndex
 from ...index.nodes import Node, nodes_of_document
-from ...index.read_package import check_tag_of_package
+from ...index.update.read_package import check_tag_of_package
 from ...package.documents import PackageDocuments, read_package_documents
 from ...package.relocation_summary import summary_of_annotations
 from ...trust.keys import PublicKey

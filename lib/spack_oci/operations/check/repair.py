@@ -17,7 +17,7 @@ from ...content import ContentStore, FileSource, Presence
 from ...descriptor import Descriptor
 from ...errors import ContentError, NotFound, SpackOciError
 from ...index.condemned import PrunePlan, read_plan, write_plan
-from ...index.update import UpdateSettings, update_index
+from ...index.update.loop import UpdateSettings, update_index
 from ...layout import LayoutStore
 from ...layout.gc import drop_old_temporaries
 from ..lifecycle.contents import Contents

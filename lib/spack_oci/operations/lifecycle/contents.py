@@ -19,7 +19,7 @@ from ...index.publish import (
     read_document_manifest,
 )
 from ...index.snapshots import SNAPSHOT_PREFIX
-from ...index.update import UpdateSettings, update_index
+from ...index.update.loop import UpdateSettings, update_index
 from ...package.record import is_package_tag
 
 #: tags that belong to a manifest: signatures, attestations and SBOMs of cosign, and the fallback of the referrers API

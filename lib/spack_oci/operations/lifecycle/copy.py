@@ -18,8 +18,8 @@ from ...errors import ConfigurationError, NotFound, SpackOciError
 from ...index.condemned import reprieve
 from ...index.model import PackageIndex
 from ...index.nodes import node_of_entry
-from ...index.read_package import IndexedPackage
-from ...index.update import IndexUpdate, UpdateSettings, merge_pushed, update_index
+from ...index.update.loop import IndexUpdate, UpdateSettings, merge_pushed, update_index
+from ...index.update.read_package import IndexedPackage
 from ...util.progress import Reporter, Silent, Work
 from .contents import ALL_TYPES, LINK_RUN, Contents, closure, is_external, read_contents
 

@@ -18,9 +18,9 @@ from ...content.copy import children
 from ...errors import CANNOT_BE_DELETED, ConfigurationError, ContentError, NotFound, ResponseError, SpackOciError
 from ...index.condemned import Condemned, PrunePlan, read_plan, write_plan
 from ...index.model import PackageIndex
-from ...index.read_package import read_package
 from ...index.snapshots import Snapshot, read_snapshot
-from ...index.update import UpdateSettings, update_index
+from ...index.update.loop import UpdateSettings, update_index
+from ...index.update.read_package import read_package
 from .contents import ALL_TYPES, LINK_RUN, Contents, closure
 from .pins import Pin
 from .untag import untag

@@ -3,7 +3,7 @@
 
 from typing import List
 
-from ...index.read_package import IndexedPackage, package_from_push
+from ...index.update.read_package import IndexedPackage, package_from_push
 from .outcome import PushResult
 
 

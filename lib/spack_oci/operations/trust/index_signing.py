@@ -9,7 +9,7 @@ from ...errors import InvalidContent, SpackOciError, StaleIndex
 from ...index.entry import PackageEntry
 from ...index.publish import DocumentManifest, SignStatement
 from ...index.signature_table import IndexedSignature, SignedPackage
-from ...index.update_signatures import Packages
+from ...index.update.signatures import Packages
 from ...trust.payload import CONFIG, KEY_ID, SBOM, Subject, parse_payload, repository_of
 from ...trust.signers import Signer
 from ...trust.statement import Statement, parse_statement, sign_statement, signed_by
@@ -23,7 +23,7 @@ Warn = Callable[[str], None]
 
 
 class IndexSigning:
-    """:class:`~spack_oci.index.update_signatures.IndexSignatures` of one repository.
+    """:class:`~spack_oci.index.update.signatures.IndexSignatures` of one repository.
 
     ``written``: what was just signed; ``signer``: None: the index will not be signed; ``generations``: what this
     machine has seen, so that it does not sign what somebody has turned back. ``renew``: sign an index that has lost its

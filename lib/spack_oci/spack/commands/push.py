@@ -40,7 +40,7 @@ from . import selection
 from .image_options import ImageOptions
 
 if TYPE_CHECKING:
-    from ...index.update import IndexUpdate
+    from ...index.update.loop import IndexUpdate
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, Callable, Iterable, Iterator, Optional, Tuple, TypeVar, Union
 
-from ..content import ContentReader, Resolver
-from ..errors import (
+from ...content import ContentReader, Resolver
+from ...errors import (
     ContentError,
     InvalidReference,
     NotAPackage,
@@ -24,9 +24,9 @@ from ..errors import (
     StorageError,
     UnexpectedResponse,
 )
-from ..util.cancellation import next_event
-from ..util.threads import DaemonPool
-from .model import PackageIndex
+from ...util.cancellation import next_event
+from ...util.threads import DaemonPool
+from ..model import PackageIndex
 from .read_package import IndexedPackage, read_package
 
 T = TypeVar("T")

@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from ..content import RepositoryWriter
-from ..util.progress import Reporter, Silent
-from ..util.text import counted, elided
-from .nodes import Node
-from .update_signatures import IndexSignatures
+from ...content import RepositoryWriter
+from ...util.progress import Reporter, Silent
+from ...util.text import counted, elided
+from ..nodes import Node
+from .signatures import IndexSignatures
 
 Warn = Callable[[str], None]
 #: reads nodes as Spack does; raises NotAPackage that names one that Spack cannot read

@@ -64,9 +64,9 @@ from typing import (
     TypeVar,
 )
 
-from ..content import RepositoryWriter
-from ..descriptor import Descriptor
-from ..errors import (
+from ...content import RepositoryWriter
+from ...descriptor import Descriptor
+from ...errors import (
     ContentError,
     DigestMismatch,
     IndexUpdateError,
@@ -75,13 +75,13 @@ from ..errors import (
     NotFound,
     SpackOciError,
 )
-from ..package.record import is_package_tag
-from ..util.progress import Work
-from .condemned import condemned_among
-from .entry import PackageEntry
-from .frames import decompress
-from .model import PackageIndex
-from .publish import (
+from ...package.record import is_package_tag
+from ...util.progress import Work
+from ..condemned import condemned_among
+from ..entry import PackageEntry
+from ..frames import decompress
+from ..model import PackageIndex
+from ..publish import (
     DATABASE_TAG,
     DOCUMENT_TAG,
     DocumentManifest,
@@ -93,8 +93,8 @@ from .publish import (
 )
 from .read_package import IndexedPackage
 from .read_tags import ListedButMissing, read_digests, read_packages
-from .update_settings import Backoff, IndexUpdate, UpdateSettings
-from .update_signatures import SignatureUpdate
+from .settings import Backoff, IndexUpdate, UpdateSettings
+from .signatures import SignatureUpdate
 
 __all__ = ["Backoff", "IndexUpdate", "UpdateSettings", "merge_pushed", "update_index"]
 

@@ -4,16 +4,16 @@
 import json
 from typing import Any, List, Mapping, NamedTuple, Optional
 
-from .. import __version__
-from ..content import ContentReader
-from ..descriptor import Descriptor
-from ..errors import NotAPackage
-from ..package.documents import PackageDocuments, read_package_documents
-from ..package.record import Layer, package_tag
-from ..package.relocation_summary import PUSHER, summary_of_annotations
-from .entry import PackageEntry
-from .model import PackageIndex
-from .nodes import Node, nodes_of_document
+from ... import __version__
+from ...content import ContentReader
+from ...descriptor import Descriptor
+from ...errors import NotAPackage
+from ...package.documents import PackageDocuments, read_package_documents
+from ...package.record import Layer, package_tag
+from ...package.relocation_summary import PUSHER, summary_of_annotations
+from ..entry import PackageEntry
+from ..model import PackageIndex
+from ..nodes import Node, nodes_of_document
 
 #: image-spec, annotations.md: an SPDX expression
 LICENSES = "org.opencontainers.image.licenses"

@@ -7,12 +7,12 @@ change.
 
 from typing import Mapping, Optional, Protocol, Sequence, Set, Tuple
 
-from ..content import ContentReader
-from ..errors import DigestMismatch, InvalidContent, NotFound
-from .entry import PackageEntry
-from .model import PackageIndex
-from .publish import DocumentManifest, SignStatement, read_signatures, signature_table
-from .signature_table import SignatureTable, SignedPackage, keys_of, merge_tables
+from ...content import ContentReader
+from ...errors import DigestMismatch, InvalidContent, NotFound
+from ..entry import PackageEntry
+from ..model import PackageIndex
+from ..publish import DocumentManifest, SignStatement, read_signatures, signature_table
+from ..signature_table import SignatureTable, SignedPackage, keys_of, merge_tables
 
 Packages = Sequence[Tuple[str, PackageEntry]]
 
