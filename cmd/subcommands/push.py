@@ -100,7 +100,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def push(args: argparse.Namespace) -> int:
     import spack.llnl.util.tty as tty
     from spack_oci.spack import mirror_arguments, mirrors
-    from spack_oci.spack.commands import push, sign
+    from spack_oci.spack.commands import push
 
     with messages_apart(args.json):
         mirror_name, spec_args = mirror_arguments.split(args.arguments, "push")
@@ -127,6 +127,8 @@ def push(args: argparse.Namespace) -> int:
                 tty.info(f"{image['image']} would be an image of {len(image['packages'])} packages{base}")
         return 0
     if args.digests:
+        from spack_oci.spack.commands import sign
+
         sign.write_digests(args.digests, push.pushed_references(result))
     if args.json:
         print_json(push.outcome_document(result))

@@ -13,6 +13,7 @@ from spack_oci.descriptor import INDEX_TYPES, MANIFEST_TYPES, OCI_MANIFEST, sha2
 from spack_oci.errors import Forbidden, RateLimited, ServerFailure, Unauthorized, UnexpectedResponse
 from spack_oci.reference import Repository
 from spack_oci.registry import RegistrySettings, RetryPolicy, open_repository
+from spack_oci.registry.manifests import MAX_BLOB_LOOKS
 from support.fault_registry import Fault, fault_registry
 from support.registry_cases import LARGE, MANIFEST, NAME, SMALL, Sleeps, fetch, keep, layer, settings_for, store_at
 
@@ -106,7 +107,7 @@ def test_a_blob_that_is_being_stored_by_somebody_else():
     with fault_registry(Fault("PUT", "/manifests/", status=400, body=body, times=9)) as registry:
         with pytest.raises(UnexpectedResponse, match="blob unknown"):
             store_at(registry, sleeps=sleeps).put_manifest(b"{}", OCI_MANIFEST, "tag")
-        assert registry.methods() == ["PUT 400"] * 4
+        assert registry.methods() == ["PUT 400"] * MAX_BLOB_LOOKS
 
 
 @pytest.mark.parametrize("status, kind", [(403, Forbidden), (400, UnexpectedResponse), (418, UnexpectedResponse)])

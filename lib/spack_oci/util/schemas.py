@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Checks the small documents that others write against the JSON Schemas in ``config_schema/documents``.
 
-Not for what comes in thousands (the nodes of specs, the lines of an index): a validator takes some 0.1 ms for each
-object that it looks into. ``jsonschema`` is imported with the first document.
+Not for what comes in thousands in one document (the nodes of specs, the lines of an index): they are checked by hand.
+``jsonschema`` is imported with the first document that is not plainly valid.
 """
 
 import functools
 from typing import Any, Iterable, TypeVar
 
 from ..errors import InvalidContent
+from .plain_schemas import passes
 from .resources import read_schema
 
 T = TypeVar("T")
@@ -39,6 +40,8 @@ def validate(document: T, schema: str, label: str) -> T:
     Raises :class:`~spack_oci.errors.InvalidContent` that names the document (``label``) and the key that is wrong, and
     never a value: some of these documents hold secrets.
     """
+    if passes(document, _schema(schema)):
+        return document
     error = next(_validator(schema).iter_errors(document), None)
     if error is not None:
         raise InvalidContent(f"{label} is not valid: {_explanation(error)}")
@@ -49,7 +52,12 @@ def validate(document: T, schema: str, label: str) -> T:
 def _validator(schema: str) -> Any:
     import jsonschema
 
-    return jsonschema.Draft202012Validator(read_schema(f"documents/{schema}"))
+    return jsonschema.Draft202012Validator(_schema(schema))
+
+
+@functools.cache
+def _schema(name: str) -> Any:
+    return read_schema(f"documents/{name}")
 
 
 def _explanation(error: Any) -> str:

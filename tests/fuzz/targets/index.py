@@ -54,7 +54,7 @@ def attempt(data: bytes, directory: Path) -> Optional[str]:
     readers: Sequence[Callable[[], object]] = (
         lambda: PackageIndex.from_lines(iter(lines)),
         lambda: entries_from_lines(iter(lines)),
-        lambda: database_from_lines(iter(lines), _DIGEST),
+        lambda: database_from_lines(lambda: iter(lines), _DIGEST),
         lambda: check_database(data, "the index"),
         lambda: list(decompress(data)),
         lambda: read_table(data, 1 << 20),

@@ -2,11 +2,13 @@
 """What came of a push: values for the summary, ``--json`` and the index."""
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
 from ...descriptor import Descriptor
 from ...package.record import Layer, Package
-from ..trust.write import Written
+
+if TYPE_CHECKING:
+    from ..trust.write import Written
 
 PUSHED = "pushed"
 SKIPPED = "skipped"
@@ -32,7 +34,7 @@ class PackageOutcome:
     #: see :class:`spack_oci.archive.pack.RelocationSummary`
     relocation_summary: Dict[str, Any] = field(default_factory=dict)
     #: None: it was not to be signed
-    signature: Optional[Written] = None
+    signature: Optional["Written"] = None
     #: see :class:`~spack_oci.operations.push.tagging.Tagged`
     licenses: str = ""
     #: the tag was there, with another layer

@@ -3,7 +3,20 @@
 
 import contextlib
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    FrozenSet,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 from ...archive.codec import Compression, memory_of
 from ...archive.fingerprint import prefix_fingerprint
@@ -15,11 +28,13 @@ from ...image.manifest import Base
 from ...index.condemned import left_out_of_index
 from ...package.documents import read_package_documents
 from ...package.record import Layer, Package, package_tag
-from ...trust.signers import Signer
 from ...util.processes import available_cores, can_fork, mapped_in_processes
 from ...util.sizes import format_size
 from ...util.threads import DaemonPool
 from .outcome import SKIPPED, PackageOutcome, PushResult
+
+if TYPE_CHECKING:
+    from ...trust.signers import Signer
 
 #: what is done with a package
 SKIP = "skip"
@@ -69,7 +84,7 @@ class PushSettings:
     #: attach a statement of provenance to every package, signed by ``signer``
     provenance: bool = False
     #: signs what is pushed; None: nothing is signed
-    signer: Optional[Signer] = None
+    signer: Optional["Signer"] = None
     #: prefixes shorter than this are warned of (once); 0: never
     short_prefix: int = 0
 

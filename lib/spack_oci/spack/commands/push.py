@@ -28,8 +28,6 @@ from ...operations.push.outcome import PushResult
 from ...operations.push.plan import PushPlan, PushSettings
 from ...package.record import Layer, Package
 from ...reference import image_name
-from ...trust.payload import repository_of
-from ...trust.signers import Signer
 from ...util.collector import relax_collector
 from ...util.documents import print_json
 from ...util.sizes import format_size
@@ -41,6 +39,7 @@ from .image_options import ImageOptions
 
 if TYPE_CHECKING:
     from ...index.update.loop import IndexUpdate
+    from ...trust.signers import Signer
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Request:
     #: attach a statement of provenance, signed by ``signer``; None: as oci:provenance says
     provenance: Optional[bool] = None
     #: signs what is pushed; None: nothing is signed
-    signer: Optional[Signer] = None
+    signer: Optional["Signer"] = None
     #: packages that are packed at the same time; None: as oci:jobs:pack says
     jobs: Optional[int] = None
     #: constraints on specs that are left out, besides oci:push:exclude
@@ -365,6 +364,8 @@ class Outcome:
 
 def pushed_references(outcome: Outcome) -> List[str]:
     """``HOST/NAME@DIGEST`` of every package and image that was pushed."""
+    from ...trust.payload import repository_of
+
     repository = repository_of(outcome.request.mirror.push_url)
     digests = [o.manifest.digest for o in outcome.result.pushed if o.manifest is not None]
     digests += [image.get("index", image["manifest"])["digest"] for image in outcome.images]
