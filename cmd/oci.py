@@ -5,7 +5,6 @@ They are imported when the command is used: `spack help` imports this module for
 """
 
 import argparse
-import sys
 
 description = "OCI registries and layout directories as binary caches"
 section = "packaging"
@@ -25,14 +24,12 @@ class _Version(argparse.Action):
 def setup_parser(subparser: argparse.ArgumentParser) -> None:
     subparser.add_argument("--version", action=_Version, nargs=0, help="show the version of spack-oci and exit")
     subparser.set_defaults(oci_parser=subparser)
-    if sys.argv[-1] == "help":
-        return  # Spack sets up every command to print descriptions; twenty parsers would cost it as many milliseconds
-    from .subcommands import SUBCOMMANDS
+    from .subcommands.parsers import Subcommands
 
-    subparsers = subparser.add_subparsers(help="oci sub-commands", dest="oci_command", metavar="SUBCOMMAND")
+    subparsers = subparser.add_subparsers(
+        action=Subcommands, help="oci sub-commands", dest="oci_command", metavar="SUBCOMMAND"
+    )
     subparsers.required = True
-    for module in SUBCOMMANDS:
-        module.add_parser(subparsers)
 
 
 def oci(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:

@@ -1,66 +1,13 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """The sub-commands of `spack oci`.
 
-Each module has ``add_parser(subparsers)``, which sets its ``run`` as the default of the parser. Importing them must
-stay cheap, as Spack does it for `spack help --all` too: the library is imported by the functions that need it.
+Each module has ``add_parser(subparsers)``, which sets its ``run`` as the default of the parser, and stands in the table
+of ``parsers``. The library is imported by the functions that need it.
 """
 
 import argparse
 import os
 import sys
-
-from . import (
-    catalog,
-    clean,
-    completion,
-    copy,
-    doctor,
-    du,
-    export,
-    fetch,
-    install,
-    key,
-    login,
-    logout,
-    pins,
-    prune,
-    push,
-    repair,
-    show,
-    sign,
-    snapshot,
-    trust,
-    update_index,
-    verify,
-)
-from . import list as list_command
-
-#: in the order of `spack oci --help`
-SUBCOMMANDS = (
-    push,
-    install,
-    fetch,
-    update_index,
-    list_command,
-    show,
-    catalog,
-    copy,
-    prune,
-    pins,
-    snapshot,
-    du,
-    export,
-    sign,
-    verify,
-    repair,
-    key,
-    trust,
-    login,
-    logout,
-    doctor,
-    clean,
-    completion,
-)
 
 
 def run(args: argparse.Namespace) -> int:

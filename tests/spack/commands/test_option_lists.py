@@ -55,3 +55,37 @@ def test_every_command_that_a_message_names_exists(bare_spack):
         text = path.read_text()
         named = set(re.findall(r"`(?:\$ )?spack oci ([a-z][a-z-]*)", text))
         assert named <= commands | {"commands"}, f"{path.name}: {named - commands}"
+
+
+SUBCOMMANDS = """
+import argparse, json, sys
+import spack.cmd
+import spack.cmd.buildcache
+
+parser = argparse.ArgumentParser(prog="spack oci")
+spack.cmd.get_module("oci").setup_parser(parser)
+action = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+table = sys.modules[type(action).__module__].SUBCOMMANDS
+
+def loaded():
+    return sorted(set(table) & {name.rpartition(".")[2] for name in sys.modules if ".subcommands." in name})
+
+at_first = loaded()
+assert action.choices["sync"] is action.choices["copy"] and action.choices["sync"].prog == "spack oci copy"
+print(json.dumps({
+    "at first": at_first,
+    "for one": loaded(),
+    "table": table,
+    "made": {module: list(action.made([module])._name_parser_map) for module in table},
+    "listed": [choice.dest for choice in action._choices_actions],
+}))
+"""
+
+
+def test_only_the_parser_of_the_subcommand_is_made(bare_spack):
+    """All of them would cost each command 0.1 s; a help text has all of them, in the order of the table."""
+    found = json.loads(bare_spack.script(SUBCOMMANDS))
+    assert found["at first"] == [] and found["for one"] == ["copy"]
+    assert found["made"] == found["table"]
+    aliases = {"create", "rebuild-index", "sync"}
+    assert found["listed"] == [name for names in found["table"].values() for name in names if name not in aliases]
