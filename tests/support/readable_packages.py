@@ -4,8 +4,9 @@
 import json
 
 from spack_oci.descriptor import Descriptor
+from spack_oci.index.update.loop import update_index
 
-from .cache_builder import document, push_package
+from .cache_builder import QUICK, document, push_package
 from .layers import OLD_ROOT, SPEC_FILE, Layer
 
 
@@ -24,3 +25,11 @@ def layer_of(nodes) -> Layer:
 def push_readable(store, nodes, layer=None, **more) -> Descriptor:
     """Its tag names a manifest whose layer an install would take."""
     return push_package(store, nodes, layer=(layer or layer_of(nodes)).gzip(), **more)
+
+
+def filled(store, nodes):
+    """``store`` with a package for each of ``nodes``, which needs those behind it, and their index."""
+    for number in range(len(nodes)):
+        push_readable(store, nodes[number:])
+    update_index(store, QUICK)
+    return store

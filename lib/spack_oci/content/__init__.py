@@ -28,6 +28,7 @@ from .interfaces import (
     TagLister,
     put_bytes,
     read_blob,
+    save_blob,
     total_size,
 )
 
@@ -58,5 +59,6 @@ __all__ = [
     "TagLister",
     "put_bytes",
     "read_blob",
+    "save_blob",
     "total_size",
 ]

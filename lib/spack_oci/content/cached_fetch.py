@@ -7,14 +7,14 @@ import io
 import os
 import secrets
 import time
-from typing import Any, BinaryIO, Callable, Iterator, Optional, Tuple, TypeVar
+from typing import Any, Callable, Iterator, Optional, Tuple, TypeVar
 
 from ..descriptor import Descriptor, VerifyingReader
 from ..errors import DigestMismatch, StorageError
 from ..util.files import PART, storage_errors
 from ..util.sizes import format_size
 from .blob_cache import BlobCache, with_room
-from .interfaces import BlobReader, Progress, SavesBlobs
+from .interfaces import BlobReader, Progress, save_blob
 
 T = TypeVar("T")
 
@@ -25,16 +25,6 @@ _ABANDONED = 3600
 
 #: called with the first bytes of a blob that is being fetched; what it raises stops the download
 Peek = Callable[[bytes], None]
-
-
-def _save(store: BlobReader, descriptor: Descriptor, file: BinaryIO, progress: Optional[Progress]) -> None:
-    if isinstance(store, SavesBlobs):
-        return store.save_blob(descriptor, file, progress)
-    with store.open_blob(descriptor) as reader:
-        for chunk in iter(lambda: reader.read(_READ), b""):
-            file.write(chunk)
-            if progress is not None:
-                progress(len(chunk))
 
 
 class _PeekedFile(io.BufferedRandom):
@@ -91,7 +81,7 @@ def _download(
 ) -> None:
     try:
         with _PeekedFile(path, peek) as file:
-            _save(store, descriptor, file, progress)
+            save_blob(store, descriptor, file, progress)
             file.peek_if_not_yet()
     except OSError as e:
         e.filename = e.filename or path

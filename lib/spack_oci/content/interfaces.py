@@ -20,6 +20,7 @@ Progress = Callable[[int], None]
 
 #: manifests and configs larger than this are refused (distribution-spec: registries may limit manifests to 4 MiB)
 MAX_MANIFEST_SIZE = 4 << 20
+_CHUNK = 1 << 20
 
 
 class BlobSource(Protocol):
@@ -212,6 +213,17 @@ def read_blob(store: BlobReader, descriptor: Descriptor, limit: int = MAX_MANIFE
         raise InvalidContent(f"{descriptor.digest} of {store.url} has {descriptor.size} bytes, more than {limit}")
     with store.open_blob(descriptor) as reader:
         return reader.read()
+
+
+def save_blob(store: BlobReader, descriptor: Descriptor, file: BinaryIO, progress: Optional[Progress] = None) -> None:
+    """Write a blob to ``file``, verified, in the store's own way if it has one (:class:`SavesBlobs`)."""
+    if isinstance(store, SavesBlobs):
+        return store.save_blob(descriptor, file, progress)
+    with store.open_blob(descriptor) as reader:
+        for chunk in iter(lambda: reader.read(_CHUNK), b""):
+            file.write(chunk)
+            if progress is not None:
+                progress(len(chunk))
 
 
 def put_bytes(store: BlobWriter, data: bytes, media_type: str, **kwargs) -> Descriptor:

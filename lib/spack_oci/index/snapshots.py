@@ -9,7 +9,7 @@ document to make and to read, and a package that is pushed again under its tag d
 from dataclasses import dataclass
 from typing import BinaryIO, Dict, Iterable, Iterator, List, NoReturn, Optional, Tuple
 
-from ..content import BlobSource, ContentStore, Presence, Progress, ReadsRanges, SavesBlobs
+from ..content import BlobSource, ContentStore, Presence, Progress, ReadsRanges, save_blob
 from ..descriptor import OCI_MANIFEST, Descriptor, VerifyingReader
 from ..errors import ConfigurationError, NotFound
 from ..package.record import is_package_tag
@@ -18,7 +18,6 @@ from .model import PackageIndex
 from .publish import DATABASE_TAG, DOCUMENT_TAG, DocumentManifest, read_document, read_document_manifest
 
 SNAPSHOT_PREFIX = "spack-oci.snapshot."
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -131,14 +130,7 @@ class SnapshotStore:
             return reader.read()[start:stop]
 
     def save_blob(self, descriptor: Descriptor, target: BinaryIO, progress: Optional[Progress] = None) -> None:
-        if isinstance(self._store, SavesBlobs):
-            self._store.save_blob(descriptor, target, progress)
-            return
-        with self._store.open_blob(descriptor) as reader:
-            for chunk in iter(lambda: reader.read(_CHUNK), b""):
-                target.write(chunk)
-                if progress:
-                    progress(len(chunk))
+        save_blob(self._store, descriptor, target, progress)
 
     def close(self) -> None:
         self._store.close()

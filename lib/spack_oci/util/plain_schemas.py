@@ -54,7 +54,7 @@ class _Check:
         return any(self.passes(value, each) for each in wanted)
 
     def const(self, value: Any, wanted: Any, schema: Any) -> bool:
-        return type(value) is type(wanted) and value == wanted
+        return not isinstance(value, (dict, list)) and type(value) is type(wanted) and value == wanted
 
     # -- of objects
 

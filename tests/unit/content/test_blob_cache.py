@@ -255,7 +255,7 @@ class Full:
     def __init__(self, cache, monkeypatch, number=errno.ENOSPC, forever=False):
         self.cache, self.number, self.forever, self.fails = cache, number, forever, 0
         self.before = cache.usage()
-        monkeypatch.setattr(cached_fetch, "_save", self.save)
+        monkeypatch.setattr(cached_fetch, "save_blob", self.save)
 
     def save(self, store, descriptor, file, progress):
         if self.forever or self.cache.usage() == self.before:

@@ -26,7 +26,7 @@ from spack_oci.reference import LayoutDirectory
 from spack_oci.util.resources import read_schema
 from support.cache_builder import QUICK, chain, node, overwrite_as_spack, push_package, tag_of
 from support.memory_store import MemoryStore
-from support.readable_packages import push_readable
+from support.readable_packages import filled, push_readable
 
 
 @pytest.fixture
@@ -36,20 +36,12 @@ def nodes():
 
 @pytest.fixture
 def store(nodes):
-    store = MemoryStore()
-    for number in range(3):
-        push_readable(store, nodes[number:])
-    update_index(store, QUICK)
-    return store
+    return filled(MemoryStore(), nodes)
 
 
 @pytest.fixture
 def layout(nodes, tmp_path):
-    layout = open_layout(LayoutDirectory(str(tmp_path / "cache")), create=True)
-    for number in range(3):
-        push_readable(layout, nodes[number:])
-    update_index(layout, QUICK)
-    return layout
+    return filled(open_layout(LayoutDirectory(str(tmp_path / "cache")), create=True), nodes)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from spack_oci.util.resources import read_schema
 from support.cache_builder import QUICK, chain, node, overwrite_as_spack, push_package, tag_of
 from support.layers import OLD_ROOT, tar_info
 from support.memory_store import MemoryStore
-from support.readable_packages import layer_of, prefix_of, push_readable
+from support.readable_packages import filled, layer_of, prefix_of, push_readable
 
 needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 
@@ -36,11 +36,7 @@ def nodes():
 
 @pytest.fixture
 def store(nodes):
-    store = MemoryStore()
-    for number in range(3):
-        push_readable(store, nodes[number:])
-    update_index(store, QUICK)
-    return store
+    return filled(MemoryStore(), nodes)
 
 
 def found(store, level=Level.CONTENT, **more):

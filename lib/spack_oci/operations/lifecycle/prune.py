@@ -324,14 +324,22 @@ def _drop_dangling(store: ContentStore, deleted: AbstractSet[str]) -> None:
                 untag(store, tag, "nothing")
 
 
-def _untag_package(store: ContentStore, tag: str, condemned: Condemned, result: PruneResult) -> None:
+def _still_condemned(store: ContentStore, tag: str, condemned: Condemned, result: PruneResult) -> Optional[str]:
+    """The digest of the package behind ``tag``; None if it is gone or was pushed again, which ``result`` then says."""
     try:
         digest = store.resolve(tag).digest
     except NotFound:
         result.deleted.append(tag)
-        return
+        return None
     if digest != condemned.manifest:
         result.reprieved.append(tag)
+        return None
+    return digest
+
+
+def _untag_package(store: ContentStore, tag: str, condemned: Condemned, result: PruneResult) -> None:
+    digest = _still_condemned(store, tag, condemned, result)
+    if digest is None:
         return
     placed = untag(store, tag, digest)
     if placed is not None:
@@ -347,13 +355,8 @@ def _delete_package(
     contents: Contents,
     result: PruneResult,
 ) -> None:
-    try:
-        digest = store.resolve(tag).digest
-    except NotFound:
-        result.deleted.append(tag)
-        return
-    if digest != condemned.manifest:
-        result.reprieved.append(tag)
+    digest = _still_condemned(store, tag, condemned, result)
+    if digest is None:
         return
     if digest in kept_digests:
         store.delete_manifest(tag)  # the manifest stays, as another tag has it
