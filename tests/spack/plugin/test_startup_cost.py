@@ -1,60 +1,43 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""`spack help` with the package installed, against a Python without it: within 30 ms."""
+"""What the installed package adds to every start of Spack: these modules, and none of another project.
 
-import os
-import resource
-import statistics
+Counted, not timed; ``tests/bench/bench_startup.py`` tells what they cost.
+"""
+
 import subprocess
-import time
-from typing import NamedTuple
+from typing import Set
 
-BOUND = 0.030
-PAIRS = 20
-#: other work on the machine only ever adds to a measurement, so the best of some rounds counts
-ROUNDS = 3
-
-
-class Cost(NamedTuple):
-    """Seconds."""
-
-    wall: float
-    processor: float
-
-
-def cost_of_help(spack) -> Cost:
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(spack.argv("help"), env=spack.env(), stdout=subprocess.DEVNULL, check=True, stdin=subprocess.PIPE)
-    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return Cost(wall, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+ADDED = {
+    "spack_oci.errors",
+    "spack_oci.spack.hooks",
+    "spack_oci.spack.hooks.after_import",
+    "spack_oci.spack.hooks.apply",
+    "spack_oci.spack.hooks.subprocess_hooks",
+    "spack_oci.spack.hooks.table",
+    "spack_oci.spack.section",
+    "spack_oci.util",
+    "spack_oci.util.resources",
+    "spack_oci.util.url_schemes",
+}
+#: of the command extension: `spack help` names every command
+COMMAND = {"spack.extensions.oci.cmd.subcommands", "spack.extensions.oci.cmd.subcommands.parsers"}
 
 
-def median_difference(ours, vanilla) -> Cost:
-    """Of pairs that are run one directly after the other, in alternating order."""
-    pairs = []
-    for i in range(PAIRS):
-        if i % 2:
-            with_package, without = cost_of_help(ours), cost_of_help(vanilla)
-        else:
-            without, with_package = cost_of_help(vanilla), cost_of_help(ours)
-        pairs.append((with_package, without))
-    wall = statistics.median(a.wall - b.wall for a, b in pairs)
-    return Cost(wall, statistics.median(a.processor - b.processor for a, b in pairs))
+def modules_of(spack, *command: str) -> Set[str]:
+    env = {**spack.env(), "PYTHONPROFILEIMPORTTIME": "1"}
+    done = subprocess.run(
+        spack.argv(*command), env=env, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
+    )
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
 
 
-def machine_is_busy() -> bool:
-    """With more to run than there are processors, wall time measures the others."""
-    return os.getloadavg()[0] > (os.cpu_count() or 1)
+def added_to(source, *command: str) -> Set[str]:
+    return modules_of(source(ours=True), *command) - modules_of(source(ours=False), *command)
 
 
 def test_spack_help(source):
-    ours, vanilla = source(ours=True), source(ours=False)
-    for spack in (ours, vanilla):
-        cost_of_help(spack)  # byte code
-    rounds = []
-    for _ in range(ROUNDS):
-        cost = median_difference(ours, vanilla)
-        rounds.append(cost)
-        print(f"start-up cost: {cost.wall * 1000:.1f} ms, of which {cost.processor * 1000:.1f} ms of processor time")
-        if cost.wall < BOUND or (machine_is_busy() and cost.processor < BOUND):
-            return
-    raise AssertionError(rounds)
+    assert added_to(source, "help") == ADDED | COMMAND
+
+
+def test_a_command_that_needs_nothing_of_ours(source):
+    assert added_to(source, "arch") <= ADDED
