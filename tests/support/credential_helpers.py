@@ -18,7 +18,7 @@ import pytest
 #: seconds for a service to come up
 STARTED = 60
 
-#: It names no directory of services: a request that comes before the key chain is up must not start a second, locked one.
+#: Without a directory of services: a request that comes before the key chain is up must not start a second, locked one.
 BUS = """\
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
