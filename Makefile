@@ -3,10 +3,12 @@
 
 PYTHON ?= python3
 VENV := .venv
+# some images set it; every Python that a test starts would compile all that it imports
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(VENV)/bin/python -m pytest
 # tests of one file stay in one process, so that they share what is expensive to make
 JOBS ?= 2
-PARALLEL = -n $(JOBS) --dist loadscope
+PARALLEL = -n $(JOBS) --dist loadscope --no-loadscope-reorder
 BENCHES = $(filter-out %/bench_scale.py,$(wildcard tests/bench/bench_*.py))
 
 .PHONY: tutorial bench-scale help demo demo-registry test test-all test-without-spack test-lowest unit registry store spack browser bench fuzz mutants reliability lint clean

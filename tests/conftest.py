@@ -2,12 +2,14 @@
 """What holds for all tests: the marker of their layer, and that nothing is skipped where everything should be there."""
 
 import os
+import random
 import re
 import signal
 import sys
 import threading
 from collections import Counter
 from pathlib import Path
+from typing import Dict, List
 
 import pytest
 
@@ -21,24 +23,52 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_threa
 
 def pytest_addoption(parser):
     parser.addoption("--all-spacks", action="store_true", help="run tests marked one_spack on every version of Spack")
+    parser.addoption("--shuffle", metavar="SEED", help="run modules, and the tests in each, in another order")
 
 
+#: what takes longest comes first, so that several processes end at about the same time
+ORDER = ("spack", "trial", "registry", "fuzz", "faults", "store", "browser", "demo", "unit")
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
     for item in items:
-        layer = Path(item.path).resolve().relative_to(HERE).parts[0]
+        layer = _layer(item)
         for needed in ("registry", "spack") if layer == "trial" else (layer,):
             if needed in ("registry", "spack"):
                 item.add_marker(getattr(pytest.mark, needed))
     if not config.getoption("--all-spacks"):
         repeated = [item for item in items if _is_repetition(item)]
         config.hook.pytest_deselected(items=repeated)
-        items[:] = [item for item in items if item not in set(repeated)]
+        left_out = set(repeated)
+        items[:] = [item for item in items if item not in left_out]
+    if config.getoption("--shuffle"):
+        _shuffle(items, config.getoption("--shuffle"))
+    else:
+        items.sort(key=lambda item: ORDER.index(_layer(item)) if _layer(item) in ORDER else -1)
+
+
+def _layer(item) -> str:
+    return Path(item.path).resolve().relative_to(HERE).parts[0]
+
+
+def _shuffle(items, seed: str) -> None:
+    """Tests of one module stay together, as they share what is expensive to make."""
+    modules: Dict[Path, List[pytest.Item]] = {}
+    for item in items:
+        modules.setdefault(item.path, []).append(item)
+    chance, shuffled = random.Random(seed), list(modules.values())
+    chance.shuffle(shuffled)
+    for module in shuffled:
+        chance.shuffle(module)
+    items[:] = [item for module in shuffled for item in module]
 
 
 def _is_repetition(item) -> bool:
     """What does not depend on the version of Spack (the mark ``one_spack``) on another one than the newest."""
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    return bool(item.get_closest_marker("one_spack")) and parameters.get("spack_version", "develop") != "develop"
+    version = parameters.get("spack_version") or parameters.get("bare_spack") or "develop"
+    return bool(item.get_closest_marker("one_spack")) and version != "develop"
 
 
 @pytest.fixture(autouse=True)

@@ -51,6 +51,7 @@ def test_bash(bare_spack):
     assert run_in("bash", bare_spack, BASH, "--norc").split() == EXPECTED
 
 
+@pytest.mark.one_spack
 def test_zsh_loads_what_bash_does(bare_spack):
     script = (
         '. "$SPACK_ROOT/share/spack/spack-completion.bash"; . "$1"; list_options=false; _spack; echo $SPACK_COMPREPLY'
@@ -63,6 +64,7 @@ def test_fish(bare_spack):
     assert found == EXPECTED
 
 
+@pytest.mark.one_spack
 def test_man_pages(bare_spack, tmp_path):
     """One for each sub-command, with its options; what takes man pages finds nothing odd in them."""
     directory = tmp_path / "man1"
@@ -78,6 +80,7 @@ def test_man_pages(bare_spack, tmp_path):
         assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.one_spack
 def test_a_reader_that_has_enough_is_no_error(bare_spack):
     with bare_spack.popen("oci", "completion", "bash") as process:
         process.stdout.close()  # as `| head` does
@@ -85,10 +88,12 @@ def test_a_reader_that_has_enough_is_no_error(bare_spack):
     assert process.returncode == 1 and said == ""
 
 
+@pytest.mark.one_spack
 def test_a_man_page_needs_a_directory(bare_spack):
     with pytest.raises(SpackFailed, match="--output"):
         bare_spack.run("oci", "completion", "man")
 
 
+@pytest.mark.one_spack
 def test_the_version(bare_spack):
     assert bare_spack.run("oci", "--version").stdout.startswith("spack-oci 0.")

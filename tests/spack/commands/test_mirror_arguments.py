@@ -13,6 +13,7 @@ def said_by(done):
     return " ".join((done.stdout + done.stderr).split())
 
 
+@pytest.mark.one_spack
 @pytest.mark.parametrize(
     "words, expected",
     [
@@ -36,6 +37,7 @@ def test_what_somebody_meant(spack, words, expected):
     assert "Traceback" not in said_by(done)
 
 
+@pytest.mark.one_spack
 def test_what_was_pushed_without_a_mirror_is_listed_shown_and_installed_without_one(source, destination):
     """The embedded default, in every sub-command, on the machine where it is."""
     spack = source()
@@ -50,6 +52,7 @@ def test_what_was_pushed_without_a_mirror_is_listed_shown_and_installed_without_
     assert "oci-leaf" in consumer.installed()
 
 
+@pytest.mark.one_spack
 @pytest.mark.parametrize(
     "url, expected",
     [
@@ -76,6 +79,7 @@ def test_variables_in_urls(spack, url, expected):
     assert out.split() == [wanted] * 3
 
 
+@pytest.mark.one_spack
 def test_a_variable_that_is_not_set_is_named(spack, tmp_path):
     spack.mirrors(cache=f"oci+file://{tmp_path}/$no_such_variable/cache")
     for words in (["list"], ["push", "cache", "oci-app"], ["doctor"]):

@@ -44,6 +44,7 @@ def test_every_option_of_spacks_commands_is_there_or_explained(found):
         assert not missing, f"spack oci {name} --help does not mention {missing}"
 
 
+@pytest.mark.one_spack
 def test_every_command_that_a_message_names_exists(bare_spack):
     """In messages, remedies, help texts and documents."""
     from support.spack_instance import REPOSITORY
@@ -82,6 +83,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.one_spack
 def test_only_the_parser_of_the_subcommand_is_made(bare_spack):
     """All of them would cost each command 0.1 s; a help text has all of them, in the order of the table."""
     found = json.loads(bare_spack.script(SUBCOMMANDS))

@@ -34,6 +34,7 @@ def packages(cache):
     }
 
 
+@pytest.mark.one_spack
 def test_push_is_reproducible(source, cache, new_cache):
     """Same input, same digest: two pushes into two caches of different kinds make the same manifests."""
     other = new_cache("layout")
@@ -46,6 +47,7 @@ def test_push_is_reproducible(source, cache, new_cache):
         assert cache.raw_manifest(tag) == other.raw_manifest(tag), tag
 
 
+@pytest.mark.one_spack
 def test_what_is_there_is_skipped_and_force_sends_it_again(spack, layout):
     spack.run("oci", "push", "cache", "oci-app")
     first = {tag: layout.raw_manifest(tag) for tag in layout.tags()}
@@ -57,6 +59,7 @@ def test_what_is_there_is_skipped_and_force_sends_it_again(spack, layout):
     assert {tag: layout.raw_manifest(tag) for tag in layout.tags()} == first
 
 
+@pytest.mark.one_spack
 @pytest.mark.parametrize(
     "flags, expected",
     [
@@ -83,6 +86,7 @@ def test_what_is_pushed_is_what_spack_pushes(flags, expected, source, new_cache,
     assert found == expected
 
 
+@pytest.mark.one_spack
 def test_dry_run_changes_nothing_and_says_what_a_run_does(spack, layout):
     spack.run("oci", "push", "--only", "package", "cache", "oci-leaf@2.0")
     before = layout.tags()
@@ -96,6 +100,7 @@ def test_dry_run_changes_nothing_and_says_what_a_run_does(spack, layout):
     assert "oci-middle" in text.stdout and layout.tags() == before
 
 
+@pytest.mark.one_spack
 def test_private_packages_are_pushed_when_asked_for(spack, layout):
     """`redistribute(binary=False)`: left out with a word, unless --private."""
     done = spack.run("oci", "push", "cache", "oci-private")
@@ -105,6 +110,7 @@ def test_private_packages_are_pushed_when_asked_for(spack, layout):
     assert "oci-private" in packages(layout)
 
 
+@pytest.mark.one_spack
 @pytest.mark.parametrize("word", ["name", "url", "path"])
 def test_a_mirror_can_be_a_name_a_url_or_a_path(word, spack, layout):
     path = layout.url[len("oci+file://") :]
@@ -114,6 +120,7 @@ def test_a_mirror_can_be_a_name_a_url_or_a_path(word, spack, layout):
     assert packages(layout) == {"oci-leaf"}
 
 
+@pytest.mark.one_spack
 def test_without_a_mirror_the_first_oci_mirror_is_taken(source, layout, tmp_path):
     spack = source()
     spack.mirrors(plain=(tmp_path / "plain").as_uri(), cache=layout.url)
@@ -122,6 +129,7 @@ def test_without_a_mirror_the_first_oci_mirror_is_taken(source, layout, tmp_path
     assert packages(layout) == {"oci-leaf"}
 
 
+@pytest.mark.one_spack
 def test_without_any_mirror_there_is_the_embedded_default(source, destination):
     """A layout under Spack's user cache, which one line names, and which `spack oci list` reads as well."""
     spack = source()
@@ -132,6 +140,7 @@ def test_without_any_mirror_there_is_the_embedded_default(source, destination):
     assert "oci-leaf" in spack.run("oci", "list", "--allarch").stdout
 
 
+@pytest.mark.one_spack
 def test_the_roots_of_the_active_environment(spack, layout):
     directory = spack.home / "env"
     directory.mkdir()
@@ -142,6 +151,7 @@ def test_the_roots_of_the_active_environment(spack, layout):
     assert "environment" in spack.run("oci", "push", check=False).stderr, "without one there is nothing to push"
 
 
+@pytest.mark.one_spack
 def test_one_failure_does_not_stop_the_others(spack, layout, built):
     """What is not installed is named in the last table with its reason, and in the exit code."""
     directory = spack.home / "env"
@@ -158,6 +168,7 @@ def test_one_failure_does_not_stop_the_others(spack, layout, built):
     assert failed.returncode != 0 and "not installed" in failed.stderr
 
 
+@pytest.mark.one_spack
 def test_update_index_follows_the_cache(spack, layout, destination):
     def listed():
         return {
@@ -172,6 +183,7 @@ def test_update_index_follows_the_cache(spack, layout, destination):
     assert listed() == {"oci-leaf", "oci-files"}
 
 
+@pytest.mark.one_spack
 def test_list(spack, built):
     spack.run("oci", "push", "--update-index", "cache", "oci-app")
     hashes = built.hashes()
@@ -246,6 +258,7 @@ def read_yaml(spack, data):
     )
 
 
+@pytest.mark.one_spack
 @pytest.mark.parametrize(
     "line",
     [
@@ -259,6 +272,7 @@ def test_options_stand_anywhere(spack, line):
     assert "oci-leaf" in str(planned) and "oci-app" not in str(planned)
 
 
+@pytest.mark.one_spack
 def test_packages_by_their_hashes(spack, layout, tmp_path):
     """`/HASH`, whole or shortened, names what it names elsewhere in Spack; in an environment only what is in it."""
     leaf, middle = (

@@ -32,6 +32,7 @@ def raw(cache, digest):
     return json.loads(skopeo("inspect", "--raw", *cache.skopeo_flags, cache.image("").rstrip(":") + f"@{digest}"))
 
 
+@pytest.mark.one_spack
 def test_packages_and_images_have_sboms_that_scanners_find(spack, new_cache, tmp_path):
     cache = new_cache("http")
     spack.use(cache)
@@ -79,6 +80,7 @@ def test_packages_and_images_have_sboms_that_scanners_find(spack, new_cache, tmp
         assert TYPE in done.stdout.decode()
 
 
+@pytest.mark.one_spack
 def test_export_writes_it_beside_and_into_the_image(spack, tmp_path):
     spack.run("oci", "export", "--sbom", tmp_path / "app.spdx.json", tmp_path / "image:app", "oci-app")
     document = json.loads((tmp_path / "app.spdx.json").read_text())

@@ -58,6 +58,7 @@ def valid(schema, done):
     return document
 
 
+@pytest.mark.one_spack
 def test_cosign_verifies_everything_that_a_push_has_signed(spack, cache, key):
     done = spack.run("oci", "push", "--sign", f"{key}.key", "--tag", "app", "cache", "oci-app", env=ENV)
     assert "Signed 4 packages with the key team.key" in done.stdout + done.stderr
@@ -68,6 +69,7 @@ def test_cosign_verifies_everything_that_a_push_has_signed(spack, cache, key):
             assert payload["optional"]["org.spack-oci.package.hash"] in tag
 
 
+@pytest.mark.one_spack
 def test_keys_of_cosign_sign_beside_ours(spack, cache, key, tmp_path):
     theirs = cosign_key(tmp_path)
     spack.run("oci", "push", "--sign", f"{theirs}.key", "--only", "package", "cache", "oci-leaf@2.0", env=ENV)
@@ -81,6 +83,7 @@ def test_keys_of_cosign_sign_beside_ours(spack, cache, key, tmp_path):
     assert len(cosign_verify(key, image)) == 1
 
 
+@pytest.mark.one_spack
 def test_signing_again_adds_nothing_and_another_key_is_added(spack, cache, key, tmp_path):
     spack.run("oci", "push", "--only", "package", "cache", "oci-leaf@2.0")
     spack.run("oci", "key", "generate", str(tmp_path / "second"), env=ENV)
@@ -91,6 +94,7 @@ def test_signing_again_adds_nothing_and_another_key_is_added(spack, cache, key, 
     assert len(signatures(cache, tag)) == 2
 
 
+@pytest.mark.one_spack
 def test_only_the_named_packages_are_signed(spack, cache, key):
     spack.run("oci", "push", "--update-index", "cache", "oci-app")
     spack.run("oci", "sign", "--key", f"{key}.key", "cache", "oci-leaf@2.0", env=ENV)
@@ -100,6 +104,7 @@ def test_only_the_named_packages_are_signed(spack, cache, key):
     assert done.returncode != 0 and "no package that matches oci-stack" in done.stderr
 
 
+@pytest.mark.one_spack
 def test_a_configured_key_signs_every_push_unless_it_is_told_not_to(spack, cache, key, tmp_path):
     (tmp_path / "password").write_text(f"{PASSWORD}\n")
     spack.write_config("oci", {"signing": {"key": f"{key}.key", "password_file": str(tmp_path / "password")}})
@@ -118,6 +123,7 @@ def test_buildcache_push_signs_with_its_key(spack, cache, key):
     assert done.returncode != 0 and "not signed with GPG keys" in done.stdout + done.stderr
 
 
+@pytest.mark.one_spack
 def test_a_program_signs(spack, cache, tmp_path):
     from unit.trust.test_signers import PROGRAM, pem_of, signer
 
@@ -131,6 +137,7 @@ def test_a_program_signs(spack, cache, tmp_path):
     cosign_verify(tmp_path / "program", f"{repository(cache)}@{digest_of(cache, tag)}")
 
 
+@pytest.mark.one_spack
 def test_digests_are_for_a_signer_of_ones_own(spack, cache, key, tmp_path):
     file = tmp_path / "digests"
     spack.run("oci", "push", "--only", "package", "--digests", str(file), "cache", "oci-leaf@2.0")
@@ -140,6 +147,7 @@ def test_digests_are_for_a_signer_of_ones_own(spack, cache, key, tmp_path):
     assert not signatures(cache, tag)
 
 
+@pytest.mark.one_spack
 def test_without_a_key_or_its_password_nothing_is_pushed(spack, cache, key):
     done = spack.run("oci", "push", "--sign", "--only", "package", "cache", "oci-leaf@2.0", check=False)
     assert done.returncode != 0 and "no key to sign with" in done.stderr
@@ -152,6 +160,7 @@ def test_without_a_key_or_its_password_nothing_is_pushed(spack, cache, key):
     assert not [tag for tag in cache.tags() if tag.endswith(".spack")] if cache.kind == "layout" else True
 
 
+@pytest.mark.one_spack
 def test_keys_are_shown_added_and_listed(spack, key):
     shown = valid("key", spack.run("oci", "key", "show", "--json", f"{key}.pub"))
     private = json.loads(spack.run("oci", "key", "show", "--json", f"{key}.key", env=ENV).stdout)
@@ -166,6 +175,7 @@ def test_keys_are_shown_added_and_listed(spack, key):
     assert os.stat(f"{key}.key").st_mode & 0o077 == 0
 
 
+@pytest.mark.one_spack
 def test_verify_tells_who_signed_and_fails_where_the_policy_is_not_met(spack, cache, key):
     spack.run("oci", "push", "--update-index", "cache", "oci-app")
     spack.run("oci", "sign", "--key", f"{key}.key", "cache", "oci-leaf@2.0", env=ENV)
@@ -180,6 +190,7 @@ def test_verify_tells_who_signed_and_fails_where_the_policy_is_not_met(spack, ca
     assert spack.run("oci", "verify", "--key", f"{key}.pub", "cache", "oci-leaf@2.0").returncode == 0
 
 
+@pytest.mark.one_spack
 def test_what_a_policy_hides_can_be_verified_and_signed_by_its_spec(spack, cache, key):
     spack.run("oci", "push", "--update-index", "cache", "oci-app")
     spack.write_config("oci", {"trust": {"keys": {"team": f"{key}.pub"}, "policies": {"*": {"mode": "require"}}}})
@@ -197,6 +208,7 @@ def test_what_a_policy_hides_can_be_verified_and_signed_by_its_spec(spack, cache
     assert "oci-leaf@1.0" in spack.run("oci", "list", "--allarch", "cache").stdout
 
 
+@pytest.mark.one_spack
 def test_an_index_that_was_turned_back_is_refused_until_it_is_accepted(source, new_cache, key):
     layout = new_cache("layout")
     spack = source()

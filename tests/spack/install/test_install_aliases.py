@@ -73,6 +73,7 @@ def test_uninstall_removes_it_and_reindex_does_not(installed):
     assert not NAMES & set(aliases(directory))
 
 
+@pytest.mark.one_spack
 def test_clean_removes_what_vanilla_spack_has_left(installed, destination):
     """Spack without this package knows nothing of aliases."""
     directory = installed.tree / ".a"
@@ -86,6 +87,7 @@ def test_clean_removes_what_vanilla_spack_has_left(installed, destination):
     assert json.loads(installed.run("oci", "clean", "--json").stdout)["aliases"] == []
 
 
+@pytest.mark.one_spack
 def test_an_alias_root_elsewhere_is_kept_clean_too(short, tree, destination):
     spack = destination(tree=tree)
     spack.use(short)
@@ -100,6 +102,7 @@ def test_an_alias_root_elsewhere_is_kept_clean_too(short, tree, destination):
     assert left and not any("oci-leaf" in target for target in left)
 
 
+@pytest.mark.one_spack
 @pytest.mark.parametrize("command", [["oci", "fetch"], ["oci", "install"], ["install", "--cache-only"]])
 def test_what_cannot_fit_is_not_downloaded(command, short, tree, destination):
     """Its pusher has counted the strings that cannot grow."""

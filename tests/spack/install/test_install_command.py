@@ -97,6 +97,7 @@ def test_fresh_and_reuse_are_taken_as_by_spack_install(command, destination, cac
         assert found["oci-leaf"] == expected, option
 
 
+@pytest.mark.one_spack
 def test_nothing_is_done_twice(destination, cache):
     spack = destination()
     spack.use(cache)
@@ -124,6 +125,7 @@ def test_an_environment_with_a_view(destination, cache):
     assert spack.installed()["oci-app"]
 
 
+@pytest.mark.one_spack
 def test_fetched_before_it_installs_without_a_network(destination, cache, tls_registry):
     spack = destination()
     spack.use(cache)
@@ -139,6 +141,7 @@ def test_fetched_before_it_installs_without_a_network(destination, cache, tls_re
     check_stack(spack)
 
 
+@pytest.mark.one_spack
 def test_what_no_mirror_has_fails_with_its_dependents_only(destination, new_cache, built, tmp_path_factory):
     partial = new_cache("tls")
     pusher = built.sibling(tmp_path_factory.mktemp("pusher"))
@@ -153,6 +156,7 @@ def test_what_no_mirror_has_fails_with_its_dependents_only(destination, new_cach
     assert "oci-leaf" in spack.installed() and "oci-app" not in spack.installed()
 
 
+@pytest.mark.one_spack
 @pytest.mark.parametrize("command", [("oci", "install"), ("install", "--cache-only")])
 @pytest.mark.parametrize("delay", [0.3, 0.9, 1.3, 1.8, 2.4])
 def test_killed_at_any_moment_the_next_run_completes(command, delay, destination, cache):
@@ -170,6 +174,7 @@ def test_killed_at_any_moment_the_next_run_completes(command, delay, destination
     assert not [n for _, directories, _ in os.walk(spack.tree) for n in directories if ".oci-" in n]
 
 
+@pytest.mark.one_spack
 def test_two_installs_of_the_same_at_once(destination, cache):
     spack = destination(installer="old")
     spack.use(cache)
@@ -181,6 +186,7 @@ def test_two_installs_of_the_same_at_once(destination, cache):
     check_stack(spack)
 
 
+@pytest.mark.one_spack
 def test_a_damaged_entry_of_the_blob_cache_is_fetched_again(destination, cache):
     spack = destination(installer="old")
     spack.use(cache)
@@ -194,6 +200,7 @@ def test_a_damaged_entry_of_the_blob_cache_is_fetched_again(destination, cache):
     check_stack(spack)
 
 
+@pytest.mark.one_spack
 def test_a_cache_that_keeps_nothing_is_enough(destination, cache):
     spack = destination(installer="old")
     spack.use(cache)
@@ -203,6 +210,7 @@ def test_a_cache_that_keeps_nothing_is_enough(destination, cache):
     check_stack(spack)
 
 
+@pytest.mark.one_spack
 @pytest.mark.parametrize("longer", [1, 10, 25])
 def test_longer_trees_than_the_one_of_the_build(longer, built, new_cache, destination, source, tmp_path):
     """From a short, unpadded tree into longer ones; programs find their own data."""
@@ -235,6 +243,7 @@ def test_longer_trees_than_the_one_of_the_build(longer, built, new_cache, destin
     check_stack(spack)
 
 
+@pytest.mark.one_spack
 def test_on_error_decides_between_source_and_an_error(destination, cache):
     spack = destination(installer="old")
     spack.use(cache)

@@ -61,6 +61,7 @@ def test_nothing_is_held_while_waiting(theirs, destination):
     assert out.split("\n")[0] == "waits 1 exit 0 locked oci-leaf oci-middle"
 
 
+@pytest.mark.one_spack
 def test_what_others_have_installed_meanwhile_is_left_out(destination, new_cache, source):
     """The plan was made before the locks were there."""
     cache = new_cache("layout")

@@ -32,6 +32,7 @@ def spack(cache, destination):
     return spack
 
 
+@pytest.mark.one_spack
 @pytest.mark.parametrize("command", [["install", "--cache-only"], ["oci", "install"]], ids=["install", "oci install"])
 def test_a_package_in_the_prefix_of_another_one(spack, command):
     spack.run(*command, "oci-middle")
@@ -41,6 +42,7 @@ def test_a_package_in_the_prefix_of_another_one(spack, command):
     assert (prefixes["oci-middle"] / "lib" / "libmiddle.so").is_file()
 
 
+@pytest.mark.one_spack
 def test_an_outer_package_that_is_missing_does_not_replace_what_is_in_its_prefix(spack, tmp_path):
     spack.run("oci", "install", "oci-middle")
     (tmp_path / "forget.py").write_text(FORGET)

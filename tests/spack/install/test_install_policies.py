@@ -90,6 +90,7 @@ def test_what_it_has_not_signed_is_refused_before_anything_is_written(how, cache
     assert is_untouched(spack, *NAMES)
 
 
+@pytest.mark.one_spack
 def test_what_a_stranger_has_signed_is_refused(caches, keys, destination):
     spack = consumer(destination, caches["stranger"], keys)
     done = install("oci install", spack, check=False)
@@ -97,6 +98,7 @@ def test_what_a_stranger_has_signed_is_refused(caches, keys, destination):
     assert is_untouched(spack, *NAMES)
 
 
+@pytest.mark.one_spack
 def test_a_dependency_at_run_time_is_held_to_the_policy(caches, keys, destination):
     spack = consumer(destination, caches["partly"], keys)
     done = install("oci install", spack, check=False)
@@ -104,6 +106,7 @@ def test_a_dependency_at_run_time_is_held_to_the_policy(caches, keys, destinatio
     assert is_untouched(spack, "oci-leaf")
 
 
+@pytest.mark.one_spack
 @pytest.mark.slow
 def test_no_check_signature_is_the_way_around_and_says_so(how, caches, keys, destination):
     spack = consumer(destination, caches["unsigned"], keys, how)
@@ -112,6 +115,7 @@ def test_no_check_signature_is_the_way_around_and_says_so(how, caches, keys, des
     assert "not checked (--no-check-signature)" in said(done)
 
 
+@pytest.mark.one_spack
 def test_warn_installs_and_says_what_is_not_signed(caches, keys, destination):
     spack = consumer(destination, caches["unsigned"], keys, "old", mode="warn")
     done = install("old", spack)
@@ -119,6 +123,7 @@ def test_warn_installs_and_says_what_is_not_signed(caches, keys, destination):
     assert "not signed by team" in said(done)
 
 
+@pytest.mark.one_spack
 def test_blobs_of_the_local_cache_are_no_way_around(caches, keys, destination):
     spack = consumer(destination, caches["unsigned"], keys, "old")
     spack.run("oci", "fetch", "--no-check-signature", "oci-app")
@@ -127,6 +132,7 @@ def test_blobs_of_the_local_cache_are_no_way_around(caches, keys, destination):
     assert is_untouched(spack, *NAMES)
 
 
+@pytest.mark.one_spack
 def test_a_layout_directory_is_held_to_the_policy(caches, keys, destination, source, new_cache):
     layout = new_cache("layout")
     pusher = source()
@@ -139,6 +145,7 @@ def test_a_layout_directory_is_held_to_the_policy(caches, keys, destination, sou
     spack.run("oci", "install", "oci-leaf")
 
 
+@pytest.mark.one_spack
 def test_a_mirror_that_says_signed_requires_any_of_the_keys(caches, keys, destination):
     spack = destination()
     spack.mirrors(cache={**caches["unsigned"].mirror, "signed": True})
@@ -150,6 +157,7 @@ def test_a_mirror_that_says_signed_requires_any_of_the_keys(caches, keys, destin
     assert done.returncode != 0 and "no key is known" in said(done)
 
 
+@pytest.mark.one_spack
 @pytest.mark.parametrize("policy", [{"mode": "requir"}, {"mode": "require", "treshold": 2}])
 def test_a_policy_with_a_typo_stops_every_install(policy, caches, keys, destination):
     spack = destination()
@@ -159,6 +167,7 @@ def test_a_policy_with_a_typo_stops_every_install(policy, caches, keys, destinat
     assert is_untouched(spack, *NAMES)
 
 
+@pytest.mark.one_spack
 def test_what_plain_cosign_signed_is_installed(built, source, destination, new_cache, keys, tmp_path):
     """A cache that another Spack has filled, without an index of ours, signed with cosign alone."""
     cache = new_cache("http")
@@ -174,6 +183,7 @@ def test_what_plain_cosign_signed_is_installed(built, source, destination, new_c
     assert "oci-leaf" in {node["name"] for node in spack.installed().values()}
 
 
+@pytest.mark.one_spack
 def test_manifests_that_were_swapped_are_refused(source, destination, new_cache, keys):
     """Both are signed, each under the other's tag. With an index, whose entries name digests, nobody asks the tags."""
     layout = new_cache("layout")
@@ -195,6 +205,7 @@ def test_manifests_that_were_swapped_are_refused(source, destination, new_cache,
     assert is_untouched(spack, "oci-leaf")
 
 
+@pytest.mark.one_spack
 def test_the_client_without_spack_is_held_to_its_policies(caches, keys, our_python, tmp_path):
     section = {"trust": {"keys": {"team": f"{keys}/team.pub"}, "policies": {"*": {"mode": "require"}}}}
     (tmp_path / "config.json").write_text(json.dumps(section))

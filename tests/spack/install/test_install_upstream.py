@@ -8,6 +8,7 @@ import pytest
 from support.stack_checks import check_app
 
 
+@pytest.mark.one_spack
 @pytest.mark.parametrize("way", ["oci install", "old", "new"])
 def test_what_was_pushed_from_an_upstream_is_installed_elsewhere(built, destination, new_cache, way):
     cache = new_cache("layout")

@@ -76,6 +76,7 @@ def said_so_far(stream) -> str:
         os.set_blocking(stream.fileno(), True)
 
 
+@pytest.mark.one_spack
 def test_push(source, proxy, cache, destination, built):
     """What is complete stays, and is not sent again."""
     spack = source()
@@ -161,6 +162,7 @@ def test_bulk(command, source, proxy, cache, destination, built):
     check_stack(spack, foreign=[built.tree])
 
 
+@pytest.mark.one_spack
 def test_update_index(source, proxy, cache):
     """The old index or the new one, and never none."""
     spack = source()

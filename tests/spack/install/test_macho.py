@@ -85,6 +85,7 @@ def test_spack_changes_load_commands(spack, tools, tmp_path):
     assert library.read_bytes().endswith(b"install_name_tool") and library.stat().st_ino == inode
 
 
+@pytest.mark.one_spack
 def test_what_names_no_old_path_is_left_alone(spack, tools, tmp_path):
     library = tmp_path / "libtool.dylib"
     library.write_bytes(dylib("@rpath/libtool.dylib", ["/usr/lib/libSystem.B.dylib"], ["@loader_path"]))
@@ -92,10 +93,12 @@ def test_what_names_no_old_path_is_left_alone(spack, tools, tmp_path):
     assert tools() == []
 
 
+@pytest.mark.one_spack
 def test_elsewhere_there_is_no_such_thing(spack, tools):
     assert run(spack, SCRIPT, "linux", "/no/file").strip() == "none"
 
 
+@pytest.mark.one_spack
 def test_changed_files_are_signed_again_on_macos_alone(spack, tools, tmp_path):
     library = tmp_path / "libtool.dylib"
     library.write_bytes(b"changed ")

@@ -94,6 +94,7 @@ def restartable(tmp_path):
     return lambda: docker_registry(port=port, directory=directory)
 
 
+@pytest.mark.one_spack
 def test_kept_index_serves_while_the_registry_is_down(restartable, source, destination):
     pusher, consumer = source(), destination()
     with restartable() as registry:

@@ -38,11 +38,13 @@ def install_and_check(consumer, cache, built):
     check_stack(consumer, foreign=[built.tree])
 
 
+@pytest.mark.one_spack
 @pytest.mark.parametrize("kind", ["layout", "http", "tls"])
 def test_we_push_and_we_install(kind, installer, filled, destination, built):
     install_and_check(destination(installer=installer), filled("ours", kind), built)
 
 
+@pytest.mark.one_spack
 def test_zstd_is_for_ours_only_and_that_is_said(installer, source, new_cache, destination, built):
     """Layers of zstd install through us; what Spack alone cannot install is named by the push and by doctor."""
     cache = new_cache("http")
@@ -87,6 +89,7 @@ def test_both_list_what_either_pushed(pusher, reader, filled, destination, built
     assert all(found[name] == expected[name] for name in STACK if name != "oci-leaf")
 
 
+@pytest.mark.one_spack
 @pytest.mark.parametrize("last", ["ours", "vanilla"])
 def test_both_push_into_one_repository_with_one_index(last, new_cache, source, destination, built):
     """Neither side's index drops what the other side pushed, and either installs the sum."""

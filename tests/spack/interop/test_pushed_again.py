@@ -16,6 +16,7 @@ def install(consumer, way):
         consumer.install_from_cache("oci-leaf@1.0")
 
 
+@pytest.mark.one_spack
 @pytest.mark.parametrize("way", ["spack install", "oci install"])
 @pytest.mark.parametrize("who", ["ours", "vanilla"])
 def test_content_pushed_again_is_installed(who, way, new_cache, source, destination):

@@ -93,6 +93,7 @@ def test_one_beside_spack_install_loses_nothing(client, cache, destination):
     assert explicit == {"oci-files", "oci-middle", "oci-script"}
 
 
+@pytest.mark.one_spack
 def test_a_push_without_spack_is_the_same_byte_for_byte(client, built, source, tmp_path):
     ours, theirs = tmp_path / "without", tmp_path / "with"
     spack = source()
@@ -106,6 +107,7 @@ def test_a_push_without_spack_is_the_same_byte_for_byte(client, built, source, t
     assert _blobs(ours) == _blobs(theirs)
 
 
+@pytest.mark.one_spack
 def test_the_manifest_says_where_a_recipe_adds_to_the_environment_what_is_not_known_here(
     client, built, source, tmp_path
 ):

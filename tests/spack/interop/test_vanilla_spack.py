@@ -14,6 +14,7 @@ def test_the_packages_work_where_they_were_built(built):
     check_stack(built)
 
 
+@pytest.mark.one_spack
 def test_vanilla_pushes_and_vanilla_installs(built, source, destination, installer, tmp_path):
     """Over a file mirror, which needs nothing but Spack: the packages relocate at all."""
     mirror = (tmp_path / "mirror").as_uri()
@@ -28,6 +29,7 @@ def test_vanilla_pushes_and_vanilla_installs(built, source, destination, install
     check_stack(consumer, foreign=[built.tree])
 
 
+@pytest.mark.one_spack
 def test_instances_leave_the_checkout_alone(built, tmp_path):
     """What a test configures must not be seen by the next one."""
     other = built.sibling(tmp_path / "other")
@@ -38,6 +40,7 @@ def test_instances_leave_the_checkout_alone(built, tmp_path):
     assert "build_jobs: 1" not in built.run("config", "--scope", "user", "get", "config").stdout
 
 
+@pytest.mark.one_spack
 def test_without_a_cache_nothing_is_installed(destination, installer):
     """install_from_cache proves something: it fails rather than build."""
     done = destination(ours=False, installer=installer).install_from_cache("oci-leaf", check=False)

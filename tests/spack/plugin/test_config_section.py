@@ -24,6 +24,7 @@ def test_every_default_is_shown(spack):
     assert shown["cache"]["root"]
 
 
+@pytest.mark.one_spack
 def test_every_key_is_described(our_python):
     """The schema documents itself, for editors and for the reader."""
     import spack_oci.util.resources as resources
@@ -47,6 +48,7 @@ def test_add_writes_into_the_scope_of_the_user(spack):
     assert not (spack.checkout / "etc" / "spack" / "oci.yaml").exists()
 
 
+@pytest.mark.one_spack
 def test_blame_names_the_file(spack):
     spack.run("config", "add", "oci:jobs:transfer:3")
     out = spack.run("config", "blame", "oci").stdout
@@ -54,10 +56,12 @@ def test_blame_names_the_file(spack):
     assert str(spack.scope / "oci.yaml") in line
 
 
+@pytest.mark.one_spack
 def test_edit_opens_the_file_of_the_section(spack, tmp_path):
     assert spack.run("config", "edit", "--print-file", "oci").stdout.strip() == str(spack.scope / "oci.yaml")
 
 
+@pytest.mark.one_spack
 def test_the_command_line_sets_it(spack):
     assert section(spack, "-c", "oci:compression:algorithm:zstd")["compression"]["algorithm"] == "zstd"
 
@@ -92,6 +96,7 @@ def test_the_defaults_are_below_every_scope_of_a_site(spack):
     assert section(spack)["jobs"]["transfer"] == 3
 
 
+@pytest.mark.one_spack
 def test_a_scope_given_by_directory_sets_it(spack):
     """`spack -C DIR`: above the user's scope."""
     spack.run("config", "add", "oci:jobs:transfer:3")
@@ -99,6 +104,7 @@ def test_a_scope_given_by_directory_sets_it(spack):
     assert section(spack)["jobs"]["transfer"] == 7
 
 
+@pytest.mark.one_spack
 @pytest.mark.parametrize(
     "content, wrong",
     [
@@ -130,6 +136,7 @@ def test_a_wrong_key_in_spack_yaml_is_reported_with_file_and_line(spack, environ
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.one_spack
 def test_vanilla_spack_knows_no_such_section(destination):
     """The tests above show our doing."""
     assert destination(ours=False).run("config", "get", "oci", check=False).returncode != 0

@@ -68,6 +68,7 @@ def doctor(spack):
 BINARY = "spack.binary_distribution"
 
 
+@pytest.mark.one_spack
 def test_the_doctor_names_a_hook_that_is_not_installed(altered):
     spack = altered("module.extract_tarball = lambda another, shape: None")
     hooks = doctor(spack)
@@ -116,12 +117,14 @@ def test_a_hook_is_pending_until_its_module_is_imported(spack):
     assert {statuses(spack, checked=True)[target][0] for target in late} == {"active"}
 
 
+@pytest.mark.one_spack
 def test_the_test_can_alter_spack(altered):
     """The fixture does what it says."""
     spack = altered("module.download_tarball = None")
     assert spack.script("import spack.binary_distribution as b; print(b.download_tarball)").strip() == "None"
 
 
+@pytest.mark.one_spack
 def test_a_function_with_other_parameters_is_left_alone(altered):
     spack = altered(
         "def download_tarball(spec, a_new_parameter=None):\n"
@@ -136,12 +139,14 @@ def test_a_function_with_other_parameters_is_left_alone(altered):
     assert found[f"{BINARY}:make_uploader"][0] == "active", "the other hooks stay"
 
 
+@pytest.mark.one_spack
 def test_a_missing_function_is_left_missing(altered):
     spack = altered("del module.make_uploader")
     assert spack.script("import spack.binary_distribution as b; print(hasattr(b, 'make_uploader'))").strip() == "False"
     assert statuses(spack)[f"{BINARY}:make_uploader"] == ("refused", "not in this Spack")
 
 
+@pytest.mark.one_spack
 def test_one_warning_names_all_that_is_left_alone(altered):
     spack = altered("del module.make_uploader\nmodule.extract_tarball = lambda other: None")
     stderr = spack.run("find").stderr
@@ -153,6 +158,7 @@ def test_one_warning_names_all_that_is_left_alone(altered):
 LATER_MODULE = "import importlib; importlib.import_module('spack.hooks.permissions_setters').post_install = print"
 
 
+@pytest.mark.one_spack
 def test_the_doctor_names_a_pending_hook_that_does_not_fit(altered):
     """It imports the modules that other commands have not needed."""
     spack = altered(LATER_MODULE + "\nimport sys; sys.modules.pop('spack.new_installer', None)")
@@ -160,6 +166,7 @@ def test_the_doctor_names_a_pending_hook_that_does_not_fit(altered):
     assert found["status"] == "warn" and "permissions" in found["detail"]
 
 
+@pytest.mark.one_spack
 @pytest.mark.parametrize(
     "code",
     [
@@ -186,6 +193,7 @@ def test_a_plugin_that_fails_leaves_spack_as_it_was(altered, code):
     assert "not active" in said.stdout + said.stderr
 
 
+@pytest.mark.one_spack
 def test_a_failure_is_not_taken_for_success_the_second_time(altered):
     """`config:extensions` calls the plugin again after the entry point failed."""
     spack = altered("import spack_oci.spack.hooks.apply as a\na.HOOKS = [*a.HOOKS, None]")
@@ -194,6 +202,7 @@ def test_a_failure_is_not_taken_for_success_the_second_time(altered):
     assert "is not active in this Spack" in done.stderr
 
 
+@pytest.mark.one_spack
 def test_without_a_configuration_the_hooks_do_what_spack_does(spack):
     """As Spack's own test of the database has it: no global configuration, and the database is written."""
     out = spack.script(
@@ -207,6 +216,7 @@ def test_without_a_configuration_the_hooks_do_what_spack_does(spack):
     assert out.split() == ["False", "True"]
 
 
+@pytest.mark.one_spack
 def test_an_install_works_with_a_spack_of_another_shape(altered, new_cache, source):
     """Spack's own code goes on where a hook could not be installed."""
     cache = new_cache("tls")
@@ -239,6 +249,7 @@ def test_only_mirrors_of_files_have_a_layout_to_look_for(spack):
     assert out.split("\n") == ["warned of file:///nowhere", ""]
 
 
+@pytest.mark.one_spack
 def test_hooks_disabled(spack):
     """`oci:hooks:enabled:false` is obeyed when it is set, without a new process of Spack having to be told."""
     spack.run("config", "add", "oci:hooks:enabled:false")
@@ -250,6 +261,7 @@ def test_hooks_disabled(spack):
     assert out.split()[0] == "False"
 
 
+@pytest.mark.one_spack
 def test_nothing_heavy_is_imported_at_the_start(spack):
     """The entry point is on the path of every command (design: < 15 ms)."""
     out = spack.script(

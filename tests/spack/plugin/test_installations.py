@@ -67,6 +67,7 @@ def test_an_extension_directory(dependencies, source, new_cache):
     assert "active in `spack oci` only" in spack.run("oci", "doctor", check=False).stdout
 
 
+@pytest.mark.one_spack
 def test_an_extension_directory_without_the_dependencies(source):
     """One line that names the command which installs what is missing into the Python that runs Spack."""
     spack = source(ours=False)
