@@ -3,9 +3,10 @@
 
 import copy
 import functools
+import os
 import sys
 import types
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, List
 
 import spack.config
 
@@ -68,6 +69,25 @@ def push_defaults_first(original: Callable, self: Any, *args: Any, **kwargs: Any
     if _waiting:
         original(self, _waiting.pop(), priority=_lowest_priority())
     return original(self, *args, **kwargs)
+
+
+def included_scopes(original: Callable, scope: "spack.config.ConfigScope") -> "List[spack.config.ConfigScope]":
+    """Hook of ``ConfigScope.included_scopes``: a ``spack.yaml`` includes the ``oci.yaml`` beside it, if there is one.
+
+    Before what it includes by name, so its settings are above those, and below an ``oci:`` key of the ``spack.yaml``.
+    """
+    found = original(scope)
+    if getattr(scope, "yaml_path", None) == ["spack"]:
+        file = os.path.join(os.path.dirname(os.path.abspath(scope.path)), f"{SECTION}.yaml")
+        if not any(_reads(one, file) for one in found) and os.path.isfile(file):
+            name = f"{scope.name}:{SECTION}.yaml"
+            found.insert(0, spack.config.SingleFileScope(name, file, schema(), writable=False))
+    return found
+
+
+def _reads(scope: "spack.config.ConfigScope", file: str) -> bool:
+    path = os.path.abspath(getattr(scope, "path", ""))
+    return file in (path, os.path.join(path, os.path.basename(file)))
 
 
 def _defaults_scope() -> "spack.config.InternalConfigScope":

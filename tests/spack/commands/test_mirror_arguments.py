@@ -88,12 +88,13 @@ def test_a_variable_that_is_not_set_is_named(spack, tmp_path):
     assert list(tmp_path.glob("$*")) == [], "no directory of that name was made"
 
 
-def test_settings_beside_spack_yaml_are_read_and_need_no_key_in_it(spack, destination):
-    """A Spack without this package refuses `oci:` in a spack.yaml; an included directory with `oci.yaml` it reads."""
+def test_settings_beside_spack_yaml_disturb_no_spack_without_this_package(spack, destination):
+    """It refuses `oci:` in a spack.yaml; an `oci.yaml` beside it, included or not, it does not read."""
     directory = spack.home / "env"
     directory.mkdir()
-    (directory / "spack.yaml").write_text("spack:\n  include: ['.']\n  specs: []\n  view: false\n")
     (directory / "oci.yaml").write_text("oci:\n  jobs:\n    transfer: 5\n")
-    assert "transfer: 5" in spack.run("-e", directory, "config", "get", "oci").stdout
     vanilla = destination(ours=False)
-    assert vanilla.run("-e", directory, "find", check=False).returncode == 0
+    for include in ("", "  include: ['.']\n"):
+        (directory / "spack.yaml").write_text(f"spack:\n{include}  specs: []\n  view: false\n")
+        assert "transfer: 5" in spack.run("-e", directory, "config", "get", "oci").stdout
+        assert vanilla.run("-e", directory, "find", check=False).returncode == 0

@@ -2,6 +2,7 @@
 """`oci:` is a section of Spack's configuration like any other: get, add, edit, blame, spack.yaml, errors."""
 
 import json
+import re
 
 import pytest
 
@@ -83,6 +84,45 @@ def test_an_environment_sets_it(spack, environment):
     directory = environment("  oci:\n    jobs:\n      transfer: 5")
     assert section(spack, "-e", directory)["jobs"]["transfer"] == 5
     assert section(spack, "-e", directory)["compression"]["algorithm"] == "gzip", "the defaults are below it"
+
+
+def test_a_file_beside_spack_yaml_sets_it(spack, environment):
+    """Without a word in the `spack.yaml`: below its key, above what it includes, and gone when it is deactivated."""
+    directory = environment("  include: [more]")
+    (directory / "more").mkdir()
+    (directory / "more" / "oci.yaml").write_text("oci:\n  jobs:\n    transfer: 2\n    pack: 3\n")
+    (directory / "oci.yaml").write_text("oci:\n  jobs:\n    transfer: 5\n")
+    jobs = section(spack, "-e", directory)["jobs"]
+    assert (jobs["transfer"], jobs["pack"]) == (5, 3)
+    assert f"{directory / 'oci.yaml'}:3" in spack.run("-e", directory, "config", "blame", "oci").stdout
+    spack.run("-e", directory, "config", "add", "oci:jobs:transfer:7")
+    assert section(spack, "-e", directory)["jobs"]["transfer"] == 7, "what is added goes into the spack.yaml"
+    assert "7" not in (directory / "oci.yaml").read_text()
+    seen = spack.script(
+        "import spack.config, spack.environment as ev\n"
+        f"with ev.Environment({str(directory)!r}) as env:\n"
+        "    env.manifest.prepare_config_scope(); print(spack.config.get('oci:jobs:transfer'))\n"
+        "    env.manifest.deactivate_config_scope(); print(spack.config.get('oci:jobs:transfer'))\n"
+    ).split()
+    assert seen[0] == "7" and seen[1] not in ("7", "5", "2")
+
+
+@pytest.mark.parametrize("include", ["'.'", "./oci.yaml"])
+def test_a_file_beside_spack_yaml_that_is_included_too_is_read_once(spack, environment, include):
+    directory = environment(f"  include: [{include}]")
+    (directory / "oci.yaml").write_text("oci:\n  push:\n    exclude: [cuda]\n")
+    assert section(spack, "-e", directory)["push"]["exclude"] == ["cuda"]
+
+
+def test_a_mistake_in_the_file_beside_spack_yaml_is_reported_with_file_and_line(spack, environment):
+    directory = environment("")
+    for content in ("oci:\n  jobs:\n    transfers: 5\n", "oci:\n  jobs: [\n"):
+        (directory / "oci.yaml").write_text(content)
+        done = spack.run("-e", directory, "find", check=False)
+        assert done.returncode != 0 and "Traceback" not in done.stderr
+        assert re.search(rf"{directory / 'oci.yaml'}.*\d", done.stderr.replace("\n", " ")), done.stderr
+    (directory / "oci.yaml").write_text("")
+    assert spack.run("-e", directory, "find").returncode == 0
 
 
 def test_the_defaults_are_below_every_scope_of_a_site(spack):

@@ -89,6 +89,14 @@ HOOKS: Sequence[Hook] = (
         until=(1, 0),  # later ones let a plugin see the configuration that is being made
         always=True,
     ),
+    Hook(
+        "read the oci.yaml beside a spack.yaml",
+        ["spack.config:ConfigScope.included_scopes"],
+        "section:included_scopes",
+        [("self",)],
+        kind=PROPERTY,
+        always=True,
+    ),
     # mirrors
     Hook(
         "take the URL schemes of OCI mirrors",
