@@ -9,6 +9,7 @@ mended stays mended.
 """
 
 import importlib
+import math
 import pkgutil
 import random
 import tempfile
@@ -74,8 +75,8 @@ def damage(data: bytes, others: Sequence[bytes], tokens: Sequence[bytes], rng: r
     return bytes(result[: 1 << 20])
 
 
-def fuzz(name: str, seconds: float, seed: int, keep: bool = True) -> Outcome:
-    """``keep``: write findings into the corpus."""
+def fuzz(name: str, seed: int, *, seconds: float = math.inf, inputs: float = math.inf, keep: bool = True) -> Outcome:
+    """For so many seconds, or so many inputs besides those of the corpus. ``keep``: write findings into the corpus."""
     target = importlib.import_module(f"fuzz.targets.{name}")
     rng = random.Random(seed)
     outcome = Outcome(name, seed)
@@ -83,8 +84,8 @@ def fuzz(name: str, seconds: float, seed: int, keep: bool = True) -> Outcome:
         material = target.material(Path(scratch))
         for path in corpus_of(name):
             _try(target, path.read_bytes(), Path(scratch) / "t", outcome, str(path))
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        end, last = time.monotonic() + seconds, outcome.executions + inputs
+        while time.monotonic() < end and outcome.executions < last:
             data = rng.choice(material)
             if hasattr(target, "damage"):
                 data = target.damage(data, rng)

@@ -26,7 +26,7 @@ def main() -> int:
     args = parser.parse_args()
     found = 0
     for name in args.targets or target_names():
-        outcome = fuzz(name, args.minutes * 60, args.seed)
+        outcome = fuzz(name, args.seed, seconds=args.minutes * 60)
         print(outcome, flush=True)
         for finding in outcome.findings:
             print(f"  {finding}", file=sys.stderr)

@@ -2,9 +2,12 @@
 """A real ``docker-registry`` on a free port of the loopback interface, for the time of a ``with`` block."""
 
 import contextlib
+import http.client
 import os
+import secrets
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -16,6 +19,8 @@ import pytest
 from support.private_ca import make_ca
 
 USER, PASSWORD = "alice", "correct-horse-battery"
+#: seconds; a registry that takes longer will never do it
+PATIENCE = 120
 
 
 @dataclass
@@ -28,6 +33,7 @@ class DockerRegistry:
     ca: Optional[str]
     access_log: Path
     process: subprocess.Popen
+    has_log: bool = True
 
     @property
     def url(self) -> str:
@@ -38,9 +44,8 @@ class DockerRegistry:
 
     def requests(self) -> List[str]:
         """``METHOD PATH STATUS`` of each request so far, in the order in which they were finished."""
-        lines = self.access_log.read_text(encoding="utf-8", errors="replace").splitlines()
         found = []
-        for line in lines:
+        for line in self.log_lines():
             # Apache's combined format: ... "GET /v2/ HTTP/1.1" 200 ...
             before, quote, rest = line.partition('"')
             request, _, after = rest.partition('"')
@@ -48,6 +53,38 @@ class DockerRegistry:
                 method, path, _ = request.split(" ")
                 found.append(f"{method} {path} {after.split()[0]}")
         return found
+
+    def log_lines(self) -> List[str]:
+        """Those of the access log, with all that was answered until now: the registry writes a line after its answer.
+
+        A request of ours is waited for, whose line comes after those; it is not among the lines.
+        """
+        marker = f"/v2/?marker={secrets.token_hex(8)}"
+        lines: List[str] = []
+        if self.has_log and self._is_asked(marker):
+            deadline = time.monotonic() + PATIENCE
+            while not any(marker in line for line in lines) and time.monotonic() < deadline:
+                lines = self.access_log.read_text(encoding="utf-8", errors="replace").splitlines()
+                time.sleep(0.002)
+        lines = self.access_log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return [line for line in lines if "/v2/?marker=" not in line]
+
+    def _is_asked(self, path: str) -> bool:
+        """False: it has been stopped."""
+        kind = http.client.HTTPConnection
+        context = {}
+        if self.scheme == "https":
+            kind = http.client.HTTPSConnection
+            context = {"context": ssl.create_default_context(cafile=self.ca)}
+        connection = kind(self.host, timeout=PATIENCE, **context)
+        try:
+            connection.request("GET", path)
+            connection.getresponse().read()
+            return True
+        except OSError:
+            return False
+        finally:
+            connection.close()
 
     def stop(self) -> None:
         if self.process.poll() is None:
@@ -68,9 +105,19 @@ def binary() -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """One that the system gives to nobody who asks for any port, be it only to connect: it is free until it is used,
+    and while a registry that has been stopped is not yet started again."""
+    while True:
+        port = secrets.choice(range(10_000, _first_ephemeral_port()))
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
+
+
+def _first_ephemeral_port() -> int:
+    with contextlib.suppress(OSError, ValueError):
+        return max(12_000, int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0]))
+    return 32_768
 
 
 def _yaml(value: bool) -> str:
@@ -122,7 +169,7 @@ def docker_registry(
             if fast:
                 environment["GOGC"] = "1000"
             process = subprocess.Popen([program, "serve", str(config)], stdout=out, stderr=err, env=environment)
-        registry = DockerRegistry(host, "https" if tls else "http", directory, ca and ca.ca, log, process)
+        registry = DockerRegistry(host, "https" if tls else "http", directory, ca and ca.ca, log, process, access_log)
         try:
             _wait_until_it_answers(registry)
             yield registry
@@ -146,7 +193,7 @@ def _htpasswd(directory: Path, users: Dict[str, str]) -> Path:
 
 def _wait_until_it_answers(registry: DockerRegistry) -> None:
     host, port = registry.host.rsplit(":", 1)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if registry.process.poll() is not None:
             break

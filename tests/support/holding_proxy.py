@@ -42,7 +42,7 @@ class HoldingProxy(http.server.ThreadingHTTPServer):
             if self._left > 0:
                 return
         self.reached.set()
-        self.release.wait(60)
+        self.release.wait(600)
 
     def handle_error(self, request, client_address) -> None:
         """Clients that went away are what this is for."""
@@ -55,7 +55,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def forward(self) -> None:
         body = self._body()
         self.server.wait(self.command, self.path)
-        upstream = http.client.HTTPConnection(self.server.upstream, timeout=60)
+        upstream = http.client.HTTPConnection(self.server.upstream, timeout=600)
         names = {k.lower() for k in self.headers} - {"connection", "transfer-encoding", "content-length"}
         headers = {name: ", ".join(self.headers.get_all(name)) for name in names}  # skopeo repeats Accept
         upstream.request(self.command, self.path, body=body, headers=headers)

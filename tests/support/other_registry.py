@@ -25,7 +25,7 @@ def other_registry(command: str, directory: Path) -> Iterator[DockerRegistry]:
     log = directory / "access.log"
     log.touch()
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    registry = DockerRegistry(address, "https" if tls else "http", directory, ca and ca.ca, log, process)
+    registry = DockerRegistry(address, "https" if tls else "http", directory, ca and ca.ca, log, process, has_log=False)
     try:
         _wait_until_it_listens(address)
         yield registry

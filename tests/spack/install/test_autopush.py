@@ -15,7 +15,7 @@ def builder(request, destination):
     return spack
 
 
-@pytest.mark.parametrize("kind", ["layout", "http"])
+@pytest.mark.parametrize("kind", [pytest.param("layout", marks=pytest.mark.one_spack), "http"])
 def test_what_is_built_is_pushed_and_installs_elsewhere(kind, builder, new_cache, destination):
     cache = new_cache(kind)
     builder.use(cache, autopush=True)

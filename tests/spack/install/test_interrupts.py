@@ -12,8 +12,9 @@ from support.caches import http_cache
 from support.holding_proxy import holding_proxy
 from support.stack_checks import STACK, check_stack
 
-#: seconds until the request to be held must have come, and until an interrupted command must have ended
-REACHED, ENDED = 60, 30
+#: seconds until the request to be held must have come, and until an interrupted command must have ended; on a machine
+#: that does other things. The server is silent for longer
+REACHED, ENDED = 120, 120
 
 numbers = itertools.count()
 
@@ -125,7 +126,9 @@ def test_install(installer, source, proxy, cache, destination, built):
         assert not [name for name in os.listdir(directory) if name.startswith(".")], "left by the first run"
 
 
-@pytest.mark.parametrize("command", ["oci install", "oci fetch", "install"])
+@pytest.mark.parametrize(
+    "command", [*(pytest.param(c, marks=pytest.mark.one_spack) for c in ("oci install", "oci fetch")), "install"]
+)
 def test_bulk(command, source, proxy, cache, destination, built):
     """It does not wait for a server that has stopped answering; what was told to be installed is, all else is gone."""
     pusher = source()
@@ -143,14 +146,12 @@ def test_bulk(command, source, proxy, cache, destination, built):
             os.killpg(process.pid, signal.SIGKILL)
             pytest.fail(f"{process.communicate()}")
         time.sleep(0.5)
-        started = time.monotonic()
         for _ in range(3):  # the first ends it, the others are those of an impatient user
             os.killpg(process.pid, signal.SIGINT)
             time.sleep(0.2)
         out, err = process.communicate(timeout=ENDED)
-        seconds = time.monotonic() - started
+    assert not proxy.release.is_set(), "it ended while the server was silent"
     assert process.returncode != 0 and "Traceback" not in err, err
-    assert seconds < 3 if os.getloadavg()[0] < os.cpu_count() else seconds < 15, err
     told = {word for line in out.splitlines() if line.startswith("[+]") for word in line.split() if word[0] == "/"}
     installed = {str(prefix) for prefix in (spack.prefix(node["name"]) for node in spack.installed().values())}
     assert told <= installed

@@ -18,7 +18,7 @@ def filled(built, our_python, new_cache, tmp_path_factory):
 
 
 @pytest.mark.parametrize("installer", ["old", "new"])
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", [pytest.param("fork", marks=pytest.mark.one_spack), "spawn", "forkserver"])
 def test_install_from_a_layout(method, installer, filled, destination):
     spack = destination(installer=installer)
     if spack.version == (1, 1) and (installer, method) == ("new", "forkserver"):

@@ -62,12 +62,12 @@ def test_zstd_is_for_ours_only_and_that_is_said(installer, source, new_cache, de
 def test_the_tests_tell_ours_from_vanilla(ours, filled, destination, tls_registry):
     """The registry's log knows who asked: an install of ours uses our client for every request, vanilla never does."""
     cache = filled("ours", "tls")
-    before = len(tls_registry.access_log.read_text().splitlines())
+    before = len(tls_registry.log_lines())
     spack = destination(ours=ours)
     spack.use(cache)
     done = spack.install_from_cache("oci-leaf")
     assert "Warning" not in done.stderr
-    requests = [line for line in tls_registry.access_log.read_text().splitlines()[before:] if '"GET /v2/' in line]
+    requests = [line for line in tls_registry.log_lines()[before:] if '"GET /v2/' in line]
     assert requests and all(("spack-oci/" in line) == ours for line in requests), requests
 
 
@@ -118,7 +118,7 @@ def test_both_push_into_one_repository_with_one_index(last, new_cache, source, d
         check_stack(consumer, foreign=[built.tree])
 
 
-@pytest.mark.parametrize("kind", ["layout", "http"])
+@pytest.mark.parametrize("kind", [pytest.param("layout", marks=pytest.mark.one_spack), "http"])
 def test_the_concretizer_sees_what_a_cache_has(kind, new_cache, source, destination):
     """It takes the old version that the index has, and not the newest one; the index is all that tells it."""
     cache = new_cache(kind)

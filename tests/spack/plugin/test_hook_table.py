@@ -114,7 +114,8 @@ def test_a_hook_is_pending_until_its_module_is_imported(spack):
     found = statuses(spack)
     assert found["spack.installer:PackageInstaller.install"][0] == "pending"
     assert {found[target][0] for target in late} <= {"pending", "active"}
-    assert {statuses(spack, checked=True)[target][0] for target in late} == {"active"}
+    checked = statuses(spack, checked=True)
+    assert {checked[target][0] for target in late} == {"active"}
 
 
 @pytest.mark.one_spack

@@ -95,13 +95,15 @@ def check_realm(realm: str, registry_url: str, allow_http: bool) -> None:
     """
     parts = split_url(realm)
     shown = without_query(realm)
-    if parts.scheme == "https" and parts.hostname and "@" not in parts.netloc:
+    # an address is in messages, and in a command to be pasted: nothing that a terminal obeys
+    is_address = bool(parts.hostname) and "@" not in parts.netloc and parts.netloc.isprintable()
+    if parts.scheme == "https" and is_address:
         return
     registry = urllib.parse.urlsplit(registry_url)
     same_host = registry.scheme == "http" and registry.hostname == parts.hostname
-    if parts.scheme == "http" and parts.hostname and "@" not in parts.netloc and (allow_http or same_host):
+    if parts.scheme == "http" and is_address and (allow_http or same_host):
         return
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+    if parts.scheme not in ("http", "https") or not is_address:
         raise Unauthorized(
             f"{host_of(registry_url)} sends to the token server {shown!r}, which is no address of one: "
             "nothing was sent there",
