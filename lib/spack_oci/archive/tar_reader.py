@@ -197,6 +197,9 @@ def _verify_checksum(block: bytes, field: bytes) -> None:
 
 
 def _number(field: bytes, name: str) -> int:
+    digits = field[:-1]  # how most writers fill a field: digits, and a NUL
+    if field[-1] == 0 and digits.isdigit() and b"8" not in digits and b"9" not in digits:
+        return int(digits, 8)
     if field[0] & 0x80:  # GNU: base 256; negative numbers (0xff) make no sense in any field that is read here
         if field[0] != 0x80:
             raise CorruptArchive(f"a header in a tarball has a negative {name}")

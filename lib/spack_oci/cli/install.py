@@ -13,6 +13,7 @@ from ..store.install import InstallPlan, install_roots, plan
 from ..store.layout import DATABASE_DIRECTORY
 from ..store.source import Source, label
 from ..store.store import Store
+from ..util.collector import relax_collector
 from ..util.sizes import format_size
 from ..util.text import counted, table
 from . import settings
@@ -23,6 +24,7 @@ from .roots import roots_of, roots_of_lock
 
 
 def install(args: argparse.Namespace) -> int:
+    relax_collector()
     store = Store.open_or_create(settings.store_path(args.store))
     if store.mixed:
         warn(f"the packages of {store.root} follow several projections; new ones go to {store.layout.projection}")

@@ -9,7 +9,7 @@ package is below its new prefix here. What is not (the base image's ``/usr/bin``
 import os
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from ..relocate.build_info import BuildInfo
@@ -59,14 +59,23 @@ class PathsHere:
 
     info: BuildInfo
     prefixes: Mapping[str, str]
+    #: old prefix -> new one
+    _here: Mapping[str, str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        known = {old: self.prefixes[h] for h, old in self.info.hash_to_prefix.items() if h in self.prefixes}
+        object.__setattr__(self, "_here", known)
 
     def find(self, path: str) -> Optional[str]:
         """None for what is in no package."""
         if not path.startswith("/"):
             return None
-        for dag_hash, old in self.info.hash_to_prefix.items():
-            if dag_hash in self.prefixes and (path == old or path.startswith(f"{old}/")):
-                return self.prefixes[dag_hash] + path[len(old) :]
+        end = len(path)
+        while end > 0:  # an environment of hundreds of packages names thousands of paths
+            old = path[:end]
+            if old in self._here:
+                return self._here[old] + path[end:]
+            end = path.rfind("/", 0, end)
         # what is run by what is run is not in that list, but has its hash in its name
         match = _HASHED.match(path) if path.startswith(f"{self.info.store_root}/") else None
         return self.prefixes[match[1]] + (match[2] or "") if match and match[1] in self.prefixes else None

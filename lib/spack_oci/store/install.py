@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import AbstractSet, Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ..archive.unpack.install_manifest import update_manifest
@@ -99,6 +99,8 @@ def _referred(nodes: Iterable[Mapping[str, Any]], graph: Graph) -> Iterator[Mapp
 
 class StoreSteps:
     """What :func:`install_all` does to each package."""
+
+    finish_needs_dependencies = False
 
     def __init__(
         self,
@@ -194,20 +196,8 @@ class StoreSteps:
             file.write(json.dumps(document).encode())
 
     def finish(self, item: InstallItem) -> None:
-        self._check(item)
         shorten_first_lines(item.prefix, self._store.layout.sbang_path)
         update_manifest(item.prefix)
-
-    def _check(self, item: InstallItem) -> None:
-        """As Spack's ``DirectoryLayout.ensure_installed``."""
-        path = metadata_path(item.prefix, "spec.json")
-        try:
-            with open(path, encoding="utf-8") as file:
-                found = json.load(file)["spec"]["nodes"][0]["hash"]
-        except (OSError, ValueError, KeyError, IndexError, TypeError) as e:
-            raise NotAPackage(f"{item.label} has no spec file in .spack ({type(e).__name__}: {e})") from e
-        if found != item.dag_hash:
-            raise NotAPackage(f"the spec file in the tarball of {item.label} is of another package: /{found}")
 
     def register(self, items: Sequence[InstallItem]) -> None:
         if not items:
@@ -240,10 +230,12 @@ def install_roots(
     with _locked(store, roots, source) as planned:
         steps = StoreSteps(store, planned, source, explicit, cache, alias_root)
         outcomes = install_all(steps.items(), steps, limits or InstallLimits(), reporter)
-    with store.database.transaction() as records:
-        for dag_hash in explicit:
-            if records.is_installed(dag_hash):
-                records.mark_explicit(dag_hash)
+    before = explicit.intersection(node["hash"] for node in planned.installed)
+    if before:
+        with store.database.transaction() as records:
+            for dag_hash in before:
+                if records.is_installed(dag_hash):
+                    records.mark_explicit(dag_hash)
     for root in roots:
         with contextlib.suppress(SpackOciError):  # `activate` then does with what the prefixes hold
             keep_environment(store, root, source)
@@ -253,14 +245,19 @@ def install_roots(
 @contextlib.contextmanager
 def _locked(store: Store, roots: Sequence[Mapping[str, Any]], source: Source) -> Iterator[InstallPlan]:
     """Spack's locks on all prefixes of the plan, which then has what is still missing: others may have been faster."""
-    first = plan(store, store.database.read(), roots, source)
+    records = store.database.read()
+    first = plan(store, records, roots, source)
     with store.prefixes_locked({node["hash"]: node["name"] for node in first.missing}):
-        now = plan(store, store.database.read(), roots, source)
+        current = store.database.read()
+        if current.by_hash == records.by_hash:
+            yield first
+            return
+        now = plan(store, current, roots, source)
         # what is missing now and was not before is not locked; somebody has just uninstalled it
         known = {node["hash"] for node in first.missing}
         if any(node["hash"] not in known for node in now.missing):
             raise StorageError("packages were uninstalled while these were being installed", remedy="try again")
-        yield replace(now, installed=now.installed)
+        yield now
 
 
 def keep_environment(store: Store, node: Mapping[str, Any], source: Source) -> None:

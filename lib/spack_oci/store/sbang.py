@@ -66,13 +66,14 @@ def shorten_first_lines(prefix: str, sbang_path: str) -> List[str]:
 
 
 def _programs(prefix: str) -> Iterator[str]:
-    for directory, _, names in os.walk(prefix):
-        for name in names:
-            path = os.path.join(directory, name)
-            with contextlib.suppress(FileNotFoundError):
-                mode = os.lstat(path).st_mode
-                if stat.S_ISREG(mode) and mode & 0o111:
-                    yield path
+    pending = [prefix]
+    while pending:
+        with contextlib.suppress(PermissionError), os.scandir(pending.pop()) as found:
+            for item in list(found):  # files are replaced meanwhile
+                if item.is_dir(follow_symlinks=False):
+                    pending.append(item.path)
+                elif item.is_file(follow_symlinks=False) and item.stat(follow_symlinks=False).st_mode & 0o111:
+                    yield item.path
 
 
 def _shorten(path: str, sbang_path: str) -> bool:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spack_oci.errors import NotFound, PrefixTooLong
+from spack_oci.operations.install import execute
 from spack_oci.operations.install.execute import (
     FAILED,
     INSTALLED,
@@ -30,6 +31,8 @@ from support.recording_reporter import RecordingReporter
 
 class Steps:
     """Packages are directories; what fails where is said in advance."""
+
+    finish_needs_dependencies = True
 
     def __init__(self, root, failing=None, slow=0.0):
         self.root = str(root)
@@ -363,3 +366,28 @@ def test_an_interrupt_at_the_first_line_takes_the_line_away(tmp_path, operation)
     with pytest.raises(KeyboardInterrupt):
         operation(items(tmp_path, a=""), Steps(tmp_path), InstallLimits(), reporter)
     assert reporter.ended == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_finishes_that_need_no_dependencies_are_done_with_the_extraction_and_count_when_those_are(
+    tmp_path, fails, monkeypatch
+):
+    """One job for a process each, instead of two; what depends on a failed package is gone all the same."""
+    asked = []
+    submit = execute.ProcessPool.submit
+    monkeypatch.setattr(
+        execute.ProcessPool, "submit", lambda pool, job, *rest: asked.append(job[1]) or submit(pool, job, *rest)
+    )
+
+    class Independent(Steps):
+        finish_needs_dependencies = False
+
+        def finish(self, item):
+            self._maybe_fail("finish", item)
+
+    steps = Independent(tmp_path, {("finish", "b"): PrefixTooLong("no")} if fails else {})
+    outcomes = run(tmp_path, steps, workers=2)
+    gone = {"c", "d"} if fails else set()
+    assert {name for name, o in outcomes.items() if o.status == SKIPPED} == gone
+    assert set(asked) >= set(CHAIN) - gone and len(asked) == len(set(asked))
+    assert outcomes["a"].status == INSTALLED and set(steps.registered) == set(CHAIN) - gone - ({"b"} if fails else set())

@@ -36,6 +36,8 @@ resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
 
 
 class Steps:
+    finish_needs_dependencies = True
+
     def fetch(self, item, progress):
         target = io.BytesIO()
         with _BackgroundWriter(target) as writer:

@@ -115,7 +115,7 @@ def _contents(directory: str) -> Iterator[Tuple[str, str, os.stat_result]]:
 def _digest(path: str) -> str:
     """Of a file's content, as Spack writes it."""
     hasher = hashlib.sha1(usedforsecurity=False)
-    with open(path, "rb") as file:
+    with open(path, "rb", buffering=0) as file:
         for chunk in iter(lambda: file.read(1 << 20), b""):
             hasher.update(chunk)
     return base64.b32encode(hasher.digest()).decode()

@@ -3,8 +3,9 @@
 
 For each package: **fetch** its layer into the blob cache (a thread of this process: waiting for the network costs no
 core), **extract** it (a worker process: Python's threads would make files one after the other), **finish** it (hooks;
-a worker process, when everything that it depends on is finished), and **register** all of them together, dependencies
-first (this process). What each step means is the caller's business: see :class:`Steps`.
+a worker process, when everything that it depends on is finished; in one job with the extraction where nothing has to be
+waited for), and **register** all of them together, dependencies first (this process). What each step means is the
+caller's business: see :class:`Steps`.
 
 A package that fails takes down its dependents and nothing else. Whatever ends an install, every package is then
 either registered, with all of its dependencies, or gone: what was extracted and cannot be registered is discarded.
@@ -34,7 +35,7 @@ FAILED = "failed"
 #: a dependency failed, or the install was stopped
 SKIPPED = "skipped"
 
-_EXTRACT, _FINISH = "extract", "finish"
+_EXTRACT, _FINISH, _BOTH = "extract", "finish", "extract and finish"
 #: seconds that an interrupted install waits for downloads that are under way
 _PATIENCE = 2.0
 
@@ -65,6 +66,9 @@ class InstallOutcome:
 class Steps(Protocol):
     """What is done to a package. Every method may raise; an Exception is the package's failure."""
 
+    #: whether :meth:`finish` looks at what a package depends on
+    finish_needs_dependencies: bool
+
     def fetch(self, item: InstallItem, progress: Progress) -> Any:
         """In a thread: bring the layer to this machine; the result is pickled for :meth:`extract`. What ``progress``
         raises ends it."""
@@ -73,7 +77,8 @@ class Steps(Protocol):
         """In a worker process: make the prefix."""
 
     def finish(self, item: InstallItem) -> None:
-        """In a worker process: what has to be done to a complete prefix; all dependencies are finished."""
+        """In a worker process: what has to be done to a complete prefix; all dependencies are finished, if it needs
+        them."""
 
     def register(self, items: Sequence[InstallItem]) -> None:
         """In the calling process: make the packages known, in this order (dependencies first)."""
@@ -211,6 +216,8 @@ class _State:
     extracted: bool = False
     #: a worker has begun with it, so that there may be something to discard
     touched: bool = False
+    #: nothing is to be done to it any more; it is finished when what it depends on is
+    prepared: bool = False
     finished: bool = False
     error: Optional[BaseException] = None
     skipped: bool = False
@@ -254,7 +261,16 @@ class _Install:
         self._reporter = reporter
         planned = {item.dag_hash for item in items}
         self._states = {i.dag_hash: _State(i, set(i.dependencies & planned) - {i.dag_hash}) for i in items}
+        #: that are not over
+        self._open: Set[str] = set(self._states)
+        #: packages in the prefix of another, by that one
+        self._inside: Dict[str, List[_State]] = {}
         self._find_outer_packages()
+        #: packages that wait for one
+        self._dependents: Dict[str, List[_State]] = {}
+        for state in self._states.values():
+            for dag_hash in state.waiting:
+                self._dependents.setdefault(dag_hash, []).append(state)
         #: fetched packages that wait until their outer one is extracted
         self._inner: Dict[str, List[Tuple[_State, Any]]] = {}
         self._order = installation_order(items)
@@ -275,7 +291,10 @@ class _Install:
             while directory not in by_prefix and directory != os.path.dirname(directory):
                 directory = os.path.dirname(directory)
             state.outer = by_prefix.get(directory) if directory != state.item.prefix else None
-            if state.outer is not None and state.item.dag_hash not in state.outer.item.dependencies:
+            if state.outer is None:
+                continue
+            self._inside.setdefault(state.outer.item.dag_hash, []).append(state)
+            if state.item.dag_hash not in state.outer.item.dependencies:
                 state.waiting.add(state.outer.item.dag_hash)
 
     def run(self) -> List[InstallOutcome]:
@@ -286,7 +305,7 @@ class _Install:
         self._working_inline = 0
         try:
             self._fetches.begin([state.item for state in self._states.values()])  # draws, and so may be interrupted
-            while not all(state.over for state in self._states.values()):
+            while self._open:
                 self._start_fetches()
                 self._start_jobs()
                 event = next_event(self._events)
@@ -308,7 +327,7 @@ class _Install:
         """Stop everything that runs, then settle: registered or discarded."""
         patience = Deadline(_PATIENCE)
         if self._processes is not None:
-            self._processes.close(None if all(state.over for state in self._states.values()) else 0.0)
+            self._processes.close(0.0 if self._open else None)
         self._fetches.end(patience)
         registered: List[InstallItem] = []
         try:
@@ -360,21 +379,28 @@ class _Install:
                 self._buffered -= state.item.size if step == _EXTRACT else 0
                 continue
             state.touched = True
+            if step == _EXTRACT and self._may_be_finished_at_once(state):
+                step = _BOTH
             job = (step, state.item.dag_hash, payload)
             if self._processes is not None:
                 future = self._processes.submit(job)
             else:
                 self._working_inline += 1
                 future = self._inline.submit(self._run_step, *job)
-            self._when_done(self._extracted if step == _EXTRACT else self._finished, state, future)
+            self._when_done({_EXTRACT: self._extracted, _BOTH: self._made, _FINISH: self._finished}[step], state, future)
+
+    def _may_be_finished_at_once(self, state: _State) -> bool:
+        """Its prefix is complete when it is extracted, and nothing that is not there yet is asked for."""
+        ready = not state.waiting or not self._steps.finish_needs_dependencies
+        return ready and state.item.dag_hash not in self._inside
 
     def _run_step(self, step: str, dag_hash: str, payload: Any) -> float:
         """In a worker process; the seconds that it took."""
         started = time.monotonic()
         item = self._states[dag_hash].item
-        if step == _EXTRACT:
+        if step != _FINISH:
             self._steps.extract(item, payload)
-        else:
+        if step != _EXTRACT:
             self._steps.finish(item)
         return time.monotonic() - started
 
@@ -384,6 +410,12 @@ class _Install:
             state.extracted = True
             self._finish_if_ready(state)
             self._make_inner_packages(state)
+
+    def _made(self, state: _State, future: "Future[float]") -> None:
+        self._buffered -= state.item.size
+        if self._succeeded(state, future):
+            state.extracted = state.prepared = True
+            self._finish_if_ready(state)
 
     def _make_inner_packages(self, outer: _State) -> None:
         waiting = self._inner.pop(outer.item.dag_hash, [])
@@ -395,15 +427,9 @@ class _Install:
                 self._inner.setdefault(outer.item.dag_hash, []).append((inner, fetched))
 
     def _finished(self, state: _State, future: "Future[float]") -> None:
-        if not self._succeeded(state, future):
-            return
-        state.finished = True
-        self._tell(state)
-        self._make_inner_packages(state)
-        for other in self._states.values():
-            if state.item.dag_hash in other.waiting:
-                other.waiting.discard(state.item.dag_hash)
-                self._finish_if_ready(other)
+        if self._succeeded(state, future):
+            state.prepared = True
+            self._finish_if_ready(state)
 
     def _succeeded(self, state: _State, future: "Future[float]") -> bool:
         self._working_inline = 0
@@ -412,31 +438,45 @@ class _Install:
             state.seconds += future.result()
             return True
         self._fail(state, error)
-        if self._processes is not None and not self._processes.alive and not all(s.over for s in self._states.values()):
+        if self._processes is not None and not self._processes.alive and self._open:
             raise SpackOciError("all processes that extract packages were killed", remedy="is there enough memory?")
         return False
 
     def _finish_if_ready(self, state: _State) -> None:
-        if state.extracted and not state.waiting and not state.over:
-            # before further extractions: others may wait for it
-            self._jobs.appendleft((_FINISH, state, None))
+        """It, and what has only waited for it."""
+        candidates = [state]
+        while candidates:
+            state = candidates.pop()
+            if not state.extracted or state.waiting or state.over:
+                continue
+            if not state.prepared:
+                # before further extractions: others may wait for it
+                self._jobs.appendleft((_FINISH, state, None))
+                continue
+            state.finished = True
+            self._settle(state)
+            self._make_inner_packages(state)
+            for other in self._dependents.get(state.item.dag_hash, ()):
+                other.waiting.discard(state.item.dag_hash)
+                candidates.append(other)
 
     def _fail(self, state: _State, error: BaseException) -> None:
         if self._fail_fast or not isinstance(error, Exception):
             raise error
         state.error = error
-        self._tell(state)
+        self._settle(state)
         failed = [state]
         while failed:
             gone = failed.pop().item.dag_hash
-            for other in self._states.values():
-                is_inside = other.outer is not None and other.outer.item.dag_hash == gone
-                if (gone in other.waiting or is_inside) and not other.over:
+            for other in (*self._dependents.get(gone, ()), *self._inside.get(gone, ())):
+                if not other.over:
                     other.skipped = True
-                    self._tell(other)
+                    self._settle(other)
                     failed.append(other)
 
-    def _tell(self, state: _State) -> None:
+    def _settle(self, state: _State) -> None:
+        """It is over."""
+        self._open.discard(state.item.dag_hash)
         self._reporter.finished(state.item.label, outcome_line(self._outcome(state, state.finished)))
 
     def _outcome(self, state: _State, installed: bool) -> InstallOutcome:

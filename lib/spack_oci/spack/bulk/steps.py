@@ -37,6 +37,9 @@ class Fetched:
 class SpackSteps:
     """What :func:`install_all` does to each package."""
 
+    #: Spack's hooks, and those of its users, may look at anything
+    finish_needs_dependencies = True
+
     def __init__(
         self,
         candidates: Mapping[str, Sequence["spack.mirrors.mirror.Mirror"]],
