@@ -68,13 +68,21 @@ def _by_url(
     return next((m for m in configured if m.get_url(direction).rstrip("/") == wanted), anonymous)
 
 
-def _meant(word: str) -> str:
-    """What a user may have meant with a word that is no mirror."""
+def similar_mirror(word: str) -> str:
+    """The name of the configured mirror that is most like this one; empty if none is."""
+    return next(iter(difflib.get_close_matches(word, spack.mirrors.mirror.MirrorCollection(), n=1)), "")
+
+
+def _meant(word: str, or_package: bool = False) -> str:
+    """What a user may have meant with a word that is no mirror; ``or_package``: and that could have been a package."""
     url = suggested_url(word)
     if url:
         return f"did you mean `{url}`?"
-    similar = difflib.get_close_matches(word, spack.mirrors.mirror.MirrorCollection(), n=1)
-    known = f"did you mean `{similar[0]}`? See" if similar else "see"
+    similar = similar_mirror(word)
+    if not similar and or_package:
+        names = spack.repo.PATH.all_package_names()
+        similar = next(iter(difflib.get_close_matches(word, names, n=1, cutoff=0.8)), "")
+    known = f"did you mean `{similar}`? See" if similar else "see"
     return (
         f"{known} `spack mirror list`, add it with `spack mirror add {word} oci://HOST/NAME`, "
         f"or write ./{word} for a layout directory"
@@ -103,7 +111,7 @@ def split(words: Sequence[str], command: str) -> Tuple[Optional[str], List[str]]
     if suggested_url(first) and not _is_package(first.partition("/")[0].partition("@")[0]):
         raise ConfigurationError(f"{first} is neither a mirror nor a package", remedy=_meant(first))
     if _is_plain_name(first) and not _is_package(first):
-        meant = _meant(first)
+        meant = _meant(first, or_package=True)
         if command != "push" and not meant.startswith("did you mean"):
             # the recipe of what a mirror has may be in a repository that is not here
             meant += f"; a package that a mirror has stands behind it: `spack oci {command} MIRROR {first}`"

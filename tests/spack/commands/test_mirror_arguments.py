@@ -27,6 +27,9 @@ def said_by(done):
         (["push", "oci-app", "cache"], "it comes first: `spack oci push cache oci-app`"),
         (["list", "oci-app", "oci+file:///nowhere"], "it comes first: `spack oci list oci+file:///nowhere oci-app`"),
         (["list", "recipe-is-elsewhere"], "`spack oci list MIRROR recipe-is-elsewhere`"),
+        (["list", "oci-ap"], "did you mean `oci-app`?"),
+        (["du", "oci-ap"], "no mirror is called 'oci-ap': see `spack mirror list`"),
+        (["show", "cahce", "oci-app"], "did you mean `cache`?"),
         (["show"], "the following arguments are required"),
     ],
 )
@@ -53,6 +56,22 @@ def test_what_was_pushed_without_a_mirror_is_listed_shown_and_installed_without_
 
 
 @pytest.mark.one_spack
+def test_what_somebody_meant_of_what_a_mirror_has(source, new_cache):
+    """A mistyped package, version, image or, in its place, mirror."""
+    spack = source()
+    spack.use(new_cache("layout"))
+    spack.run("oci", "push", "--update-index", "--tag", "tools", "cache", "oci-leaf@2.0")
+    for words, expected in (
+        (["show", "cache", "oci-leef"], "has nothing that matches oci-leef: it has oci-leaf@2.0"),
+        (["show", "cache", "oci-leaf@3"], "has nothing that matches oci-leaf@3: it has oci-leaf@2.0"),
+        (["show", "toools"], "has nothing that matches toools: it has tools"),
+        (["show", "cahce"], "has nothing that matches cahce: did you mean the mirror `cache`?"),
+        (["verify", "cache", "oci-leef"], "has nothing that matches oci-leef: it has oci-leaf@2.0"),
+    ):
+        done = spack.run("oci", *words, check=False)
+        assert done.returncode == 1 and expected in said_by(done), said_by(done)
+
+
 @pytest.mark.parametrize(
     "url, expected",
     [

@@ -99,6 +99,22 @@ def _similar(loaded: "Loaded", wanted: Sequence["spack.spec.Spec"]) -> List[str]
     return sorted({f"{spec.name}@{spec.version}" for spec in every if spec.name in meant})
 
 
+def nothing_matches(
+    mirror: "spack.mirrors.mirror.Mirror",
+    index: CachedIndex,
+    word: str,
+    wanted: "spack.spec.Spec",
+    tags: Sequence[str] = (),
+) -> NotFound:
+    """What to tell of a ``word`` that is no package of a mirror, nor one of its ``tags`` where those are meant too."""
+    url = mirror.fetch_url
+    similar = _similar([(mirror, index)], [wanted]) or difflib.get_close_matches(word, tags, 3, 0.7)
+    remedy = f"see `spack oci list --allarch {word_for(mirror)}`" + (", or name a tag" if tags else "")
+    if similar:
+        return NotFound(f"{url} has nothing that matches {word}: it has {elided(similar)}", remedy=remedy)
+    return NotFound(f"{url} has nothing that matches {word}", remedy=remedy)
+
+
 def list_images(mirror_name: Optional[str], as_json: bool) -> int:
     """The tags that are no packages: what `spack oci push --tag` has made, and what others have put there."""
     found = []
@@ -249,9 +265,6 @@ def tags_of(mirror: "spack.mirrors.mirror.Mirror", constraints: Sequence[str]) -
         for constraint, spec in wanted.items():
             packages = matching(mirror, index, [spec], all_architectures=True)
             if not packages:
-                raise NotFound(
-                    f"the index of {mirror.fetch_url} has no package that matches {constraint}",
-                    remedy=f"see `spack oci list --allarch {word_for(mirror)}`",
-                )
+                raise nothing_matches(mirror, index, constraint, spec)
             found.update(dict.fromkeys(package.record.tag for package in packages))
     return list(found)

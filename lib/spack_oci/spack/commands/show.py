@@ -10,10 +10,11 @@ import spack.spec
 
 from ...errors import ConfigurationError, NotFound
 from ...operations import show as operation
+from ...operations.images.described import image_tags
 from ...util.documents import print_json
 from ...util.text import counted
 from .. import mirror_arguments, mirrors
-from .list import indexes, matching, word_for
+from .list import indexes, matching, nothing_matches
 
 #: packages named when a spec matches several
 _SHOWN = 10
@@ -24,11 +25,21 @@ def show(mirror_name: Optional[str], word: str, as_json: bool, sbom: bool = Fals
     mirror, note = mirror_arguments.find(mirror_name, mirrors.FETCH)
     if note and sys.stdout.isatty():
         tty.info(note)
+    store = mirrors.open_store(mirror, mirrors.FETCH)
+
+    def tag_of(spec: str) -> str:
+        try:
+            return _tag_of(mirror, spec)
+        except NotFound as e:
+            similar = mirror_arguments.similar_mirror(word) if mirror_name is None else ""
+            if not similar:
+                raise
+            raise NotFound(e.message, remedy=f"did you mean the mirror `{similar}`? Then name what to show, too") from e
+
     if sbom:
-        store = mirrors.open_store(mirror, mirrors.FETCH)
-        sys.stdout.write(operation.sbom(store, word, lambda spec: _tag_of(mirror, spec)).decode() + "\n")
+        sys.stdout.write(operation.sbom(store, word, tag_of).decode() + "\n")
         return 0
-    shown = operation.show(mirrors.open_store(mirror, mirrors.FETCH), word, lambda spec: _tag_of(mirror, spec))
+    shown = operation.show(store, word, tag_of)
     if as_json:
         print_json(shown.document)
     else:
@@ -43,10 +54,8 @@ def _tag_of(mirror: "spack.mirrors.mirror.Mirror", constraint: str) -> str:
     if len(found) == 1:
         return found[0].record.tag
     if not found:
-        raise NotFound(
-            f"the index of {mirror.fetch_url} has no package that matches {constraint}",
-            remedy=f"see `spack oci list --allarch {word_for(mirror)}`, or name a tag",
-        )
+        tags = list(image_tags(mirrors.open_store(mirror, mirrors.FETCH)))
+        raise nothing_matches(mirror, index, constraint, wanted[0], tags)
     shown = [p.spec.format("{name}{@version}{/hash:7}") for p in found[:_SHOWN]]
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     raise ConfigurationError(
