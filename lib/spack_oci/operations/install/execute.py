@@ -387,7 +387,9 @@ class _Install:
             else:
                 self._working_inline += 1
                 future = self._inline.submit(self._run_step, *job)
-            self._when_done({_EXTRACT: self._extracted, _BOTH: self._made, _FINISH: self._finished}[step], state, future)
+            self._when_done(
+                {_EXTRACT: self._extracted, _BOTH: self._made, _FINISH: self._finished}[step], state, future
+            )
 
     def _may_be_finished_at_once(self, state: _State) -> bool:
         """Its prefix is complete when it is extracted, and nothing that is not there yet is asked for."""
