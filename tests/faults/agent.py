@@ -114,6 +114,25 @@ def verify(cache: str) -> int:
     return _told({f"{finding.kind.value} {finding.tag}": finding for finding in found.findings})
 
 
+def sign(cache: str, key: str) -> int:
+    """As `spack oci sign`: all packages, and then the index."""
+    from spack_oci.cli.caches import open_cache
+    from spack_oci.index.update.loop import UpdateSettings, update_index
+    from spack_oci.operations.trust.index_signing import IndexSigning
+    from spack_oci.operations.trust.sign import sign_packages
+    from spack_oci.operations.trust.write import Pace
+    from spack_oci.package.record import is_package_tag
+    from spack_oci.trust.signers import signer_of_file
+
+    store = open_cache(cache, writes=True)
+    signer = signer_of_file(key, bytes)
+    tags = sorted(tag for tag in store.tags() if is_package_tag(tag))
+    outcomes = sign_packages(store, tags, signer, jobs=2, pace=Pace(settle=0.0))
+    signing = IndexSigning(store, [o.written for o in outcomes if o.written], signer)
+    update_index(store, UpdateSettings(signatures=signing))
+    return _told({o.tag: o.error for o in outcomes if o.error})
+
+
 def _told(failed: Dict[str, Any]) -> int:
     from spack_oci.cli.output import error
 
@@ -122,7 +141,13 @@ def _told(failed: Dict[str, Any]) -> int:
     return 1 if failed else 0
 
 
-DRIVERS: Dict[str, Callable[..., int]] = {"copy": copy, "fetch": fetch, "collect": collect, "verify": verify}
+DRIVERS: Dict[str, Callable[..., int]] = {
+    "copy": copy,
+    "fetch": fetch,
+    "collect": collect,
+    "verify": verify,
+    "sign": sign,
+}
 
 
 def perform(words: List[str]) -> int:

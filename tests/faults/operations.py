@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What is run under faults: each operation from a state that is made for it, and what has to be there afterwards."""
 
+import base64
 import hashlib
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, List, Sequence
+
+from spack_oci.index.publish import DOCUMENT_TAG, STATEMENT, STATEMENT_SIGNATURE
+from spack_oci.package.record import is_package_tag
+from spack_oci.trust.signatures import ANNOTATION, signature_tag
+from spack_oci.trust.signers import signer_of_pem
+from spack_oci.trust.statement import signed_by
 
 from faults import walks
 from faults.worlds import NAME, PACKAGES, Templates, World
@@ -117,6 +124,43 @@ def _small_pushed(world: World) -> List[str]:
     return _pushed(_tags_of_layout(world), _reader_of_layout(world), "the layout", 1)
 
 
+def _new_key() -> bytes:
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+#: not encrypted: scrypt takes a quarter of a second in each run
+TEAM_KEY = _new_key()
+
+
+def _key(world: World) -> Path:
+    return world.home / "team.key"
+
+
+def _make_key(world: World) -> None:
+    _key(world).write_bytes(TEAM_KEY)
+
+
+def _signed(world: World) -> List[str]:
+    """What is not signed by the key, of the packages and the index."""
+    team = signer_of_pem(TEAM_KEY, "team.key", bytes).public
+    tags, read = _tags_of_layout(world), _reader_of_layout(world)
+    wrong = in_layout(world)
+    for tag in filter(is_package_tag, tags):
+        try:
+            (layer,) = json.loads(read(tags[signature_tag(tags[tag])]))["layers"]
+            value = base64.b64decode(layer["annotations"][ANNOTATION])
+            wrong += [] if team.verifies(value, read(layer["digest"])) else [f"{tag} has another signature"]
+        except (KeyError, ValueError, OSError) as e:
+            wrong.append(f"{tag} is not signed: {type(e).__name__} {e}")
+    said = json.loads(read(tags[DOCUMENT_TAG])).get("annotations", {})
+    signed = signed_by(said.get(STATEMENT, ""), said.get(STATEMENT_SIGNATURE, ""), [team])
+    return wrong + ([] if signed else ["the index is not signed"])
+
+
 #: with as few system calls as can be, for a signal at each of them
 SMALL: Sequence[Operation] = (
     Operation(
@@ -134,6 +178,14 @@ SMALL: Sequence[Operation] = (
     ),
     Operation("update-index", "index update", lambda w: ("update-index", w.layout), in_layout, layout="packages"),
     Operation("copy", "copy to a layout", lambda w: ("!copy", w.url, w.layout), in_layout, "indexed"),
+    Operation(
+        "sign",
+        "sign",
+        lambda w: ("!sign", w.layout, _key(w)),
+        _signed,
+        layout="indexed",
+        prepare=_make_key,
+    ),
     Operation(
         "gc",
         "garbage collection",

@@ -18,7 +18,7 @@ from ..descriptor import VerifyingReader
 from ..errors import InvalidContent, SpackOciError, TrustError
 from ..index.index_cache import IndexCache, refresh_index
 from ..operations.install.fetch import RemotePackage
-from ..operations.install.locate import PackageGuard, fetch_package
+from ..operations.install.locate import PackageGuard, check_package, fetch_package
 from ..package.record import package_tag
 from ..reference import image_name
 from ..relocate.mapping import Relocation
@@ -134,6 +134,13 @@ def guard_of(
     from . import trust
 
     return trust.guard_of(mirror, lambda: mirrors.open_store(mirror, mirrors.FETCH), unsigned, warn)
+
+
+def check(mirror: "spack.mirrors.mirror.Mirror", spec: "spack.spec.Spec", guard: PackageGuard) -> None:
+    """Raise TrustError if ``guard`` does not accept the package that ``mirror`` has; see :func:`check_package`."""
+    confirm_indexes([mirror])
+    store = mirrors.open_store(mirror, mirrors.FETCH)
+    check_package(store, tag_of(spec), spec.dag_hash(), index_cache(), guard)
 
 
 def fetch(

@@ -20,9 +20,10 @@ from ..content import Progress
 from ..content.blob_cache import BlobCache
 from ..content.cached_fetch import fetch_into_cache, use_cached
 from ..errors import NotAPackage, NotFound, SpackOciError, StorageError
+from ..operations.install.closure import refused
 from ..operations.install.execute import InstallItem, InstallLimits, InstallOutcome, install_all
 from ..operations.install.fetch import RemotePackage, find_package
-from ..operations.install.locate import fetch_package
+from ..operations.install.locate import check_package, fetch_package
 from ..package.record import package_tag
 from ..relocate.aliases import Aliases, alias_directory
 from ..relocate.build_info import BUILD_INFO, BuildInfo
@@ -58,6 +59,9 @@ class InstallPlan:
         return sum(self.sizes.values())
 
 
+_UNSIGNED = ", and sign it: what the policy of the cache does not accept counts as absent"
+
+
 def plan(store: Store, records: Records, roots: Sequence[Mapping[str, Any]], source: Source) -> InstallPlan:
     """What would be installed. Raises NotFound for a closure that the cache does not have all of, and NotAPackage for
     what cannot be installed without Spack."""
@@ -70,7 +74,7 @@ def plan(store: Store, records: Records, roots: Sequence[Mapping[str, Any]], sou
         raise NotFound(
             f"{source.url} lacks what {', '.join(label(root) for root in roots)} needs to run: "
             f"{', '.join([*absent, *(f'/{h[:7]}' for h in lacking)])}",
-            remedy="push it with its dependencies",
+            remedy="push it with its dependencies" + (_UNSIGNED if source.guard and source.guard.required else ""),
         )
     spliced = [label(node) for node in missing if node.get("build_spec")]
     if spliced:
@@ -142,9 +146,24 @@ class StoreSteps:
             self._alias_root,
         )
 
+    def refused(self, items: Sequence[InstallItem], jobs: int) -> List[InstallOutcome]:
+        """See :func:`.refused`: what an install comes to that the cache's policy stops; empty: it may begin."""
+        guard = self._source.guard
+        if guard is None or not guard.required:
+            return []
+        store = self._source.open()
+
+        def check(item: InstallItem) -> None:
+            check_package(store, self._tag(item), item.dag_hash, self._source.indexes, guard)
+
+        return refused(items, check, jobs)
+
+    def _tag(self, item: InstallItem) -> str:
+        node = self._nodes[item.dag_hash]
+        return package_tag(node["name"], node["version"], item.dag_hash)
+
     def fetch(self, item: InstallItem, progress: Progress) -> RemotePackage:
         node = self._nodes[item.dag_hash]
-        tag = package_tag(node["name"], node["version"], item.dag_hash)
         store = self._source.open()
 
         def into_cache(remote: RemotePackage) -> bool:
@@ -152,7 +171,8 @@ class StoreSteps:
                 check_summary(remote.relocation_summary, item.dag_hash, self._relocation(node), item.label)
             return fetch_into_cache(store, remote.layer, self._cache, progress)
 
-        return fetch_package(store, tag, item.dag_hash, into_cache, self._source.indexes, self._source.guard)[0]
+        indexes, guard = self._source.indexes, self._source.guard
+        return fetch_package(store, self._tag(item), item.dag_hash, into_cache, indexes, guard)[0]
 
     def extract(self, item: InstallItem, fetched: RemotePackage) -> None:
         started = time.time()
@@ -229,7 +249,8 @@ def install_roots(
     explicit = {root["hash"] for root in roots}
     with _locked(store, roots, source) as planned:
         steps = StoreSteps(store, planned, source, explicit, cache, alias_root)
-        outcomes = install_all(steps.items(), steps, limits or InstallLimits(), reporter)
+        items, limits = steps.items(), limits or InstallLimits()
+        outcomes = steps.refused(items, limits.transfers) or install_all(items, steps, limits, reporter)
     before = explicit.intersection(node["hash"] for node in planned.installed)
     if before:
         with store.database.transaction() as records:
@@ -271,7 +292,9 @@ def keep_environment(store: Store, node: Mapping[str, Any], source: Source) -> N
     tag = package_tag(node["name"], node["version"], node["hash"])
     remote = find_package(source.open(), tag, expected_hash=node["hash"])
     if source.guard is not None:
-        source.guard.demand(remote)
+        accepted = source.guard.accepted(tag)
+        if accepted is None or accepted.manifest.digest != remote.manifest.digest:
+            source.guard.demand(remote)
     document = remote.document
     with storage_errors(f"reading {prefix}"), open(os.path.join(prefix, BUILD_INFO), "rb") as file:
         info = BuildInfo.parse(file.read())

@@ -32,7 +32,7 @@ def keys(built, our_python, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def caches(built, our_python, keys, http_registry, tmp_path_factory):
-    """oci-app and what it needs: signed by the team, unsigned, signed by a stranger, and all but one package."""
+    """oci-app and what it needs: signed by the team, unsigned, signed by a stranger, and all but oci-middle."""
     spack = built.sibling(tmp_path_factory.mktemp("source") / "spack", python=our_python)
     made = {}
     for name in ("signed", "unsigned", "stranger", "partly"):
@@ -40,7 +40,7 @@ def caches(built, our_python, keys, http_registry, tmp_path_factory):
         spack.use(made[name])
         words = {"signed": ["--sign", f"{keys}/team.key"], "stranger": ["--sign", f"{keys}/stranger.key"]}
         spack.run("oci", "push", *words.get(name, []), "--update-index", "cache", "oci-app", env=ENV)
-    spack.run("oci", "sign", "--key", f"{keys}/team.key", "cache", "oci-app", "oci-middle", env=ENV)
+    spack.run("oci", "sign", "--key", f"{keys}/team.key", "cache", "oci-app", "oci-leaf", env=ENV)
     return made
 
 
@@ -99,11 +99,11 @@ def test_what_a_stranger_has_signed_is_refused(caches, keys, destination):
 
 
 @pytest.mark.one_spack
-def test_a_dependency_at_run_time_is_held_to_the_policy(caches, keys, destination):
-    spack = consumer(destination, caches["partly"], keys)
-    done = install("oci install", spack, check=False)
-    assert done.returncode != 0 and "oci-leaf" in said(done)
-    assert is_untouched(spack, "oci-leaf")
+def test_nothing_is_installed_where_one_dependency_is_not_signed(how, caches, keys, destination):
+    spack = consumer(destination, caches["partly"], keys, how)
+    done = install(how, spack, check=False)
+    assert done.returncode != 0 and "oci-middle" in said(done) and "not signed by team" in said(done)
+    assert is_untouched(spack, *NAMES)
 
 
 @pytest.mark.one_spack
@@ -216,13 +216,17 @@ def test_the_client_without_spack_is_held_to_its_policies(caches, keys, our_pyth
         "SPACK_OCI_STORE": str(tmp_path / "store"),
     }
 
-    def run(cache, *flags):
-        words = [our_python.parent / "spack-oci", "install", *flags, caches[cache].url, "oci-leaf"]
+    def run(cache, *flags, package="oci-leaf"):
+        words = [our_python.parent / "spack-oci", "install", *flags, caches[cache].url, package]
         return subprocess.run(words, env=environment, capture_output=True, text=True)
 
     done = run("unsigned")
     assert done.returncode != 0 and "not signed by team" in said(done)
     assert not list((tmp_path / "store").glob("*/oci-leaf*"))
+    done = run("partly", package="oci-app")
+    assert done.returncode != 0 and "not signed by team" in said(done)
+    assert "lacks what oci-app" in said(done) and "counts as absent" in said(done)
+    assert not list((tmp_path / "store").glob("*/oci-*"))
     done = run("unsigned", "--no-check-signature")
     assert done.returncode == 0 and "are not checked" in said(done)
     shutil.rmtree(tmp_path / "store")

@@ -7,12 +7,22 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from spack_oci.content import put_bytes
 from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, canonical_json, sha256_digest
-from spack_oci.errors import BadSignature, InvalidContent, NotSigned, ServerFailure, SigningError, TrustError
+from spack_oci.errors import (
+    BadSignature,
+    InvalidContent,
+    NotFound,
+    NotSigned,
+    ServerFailure,
+    SigningError,
+    TrustError,
+)
 from spack_oci.operations.check.findings import Kind
 from spack_oci.operations.check.package_level import Rules
 from spack_oci.operations.check.verify import verify_cache
+from spack_oci.operations.install.closure import refusal, refused
+from spack_oci.operations.install.execute import FAILED, SKIPPED, InstallItem
 from spack_oci.operations.install.fetch import find_package
-from spack_oci.operations.install.locate import fetch_package
+from spack_oci.operations.install.locate import check_package, fetch_package
 from spack_oci.operations.lifecycle.contents import read_contents
 from spack_oci.operations.trust.guard import Guard, subject_of
 from spack_oci.operations.trust.sign import sign_packages
@@ -300,6 +310,56 @@ def test_warn_lets_pass_and_says_it(store):
     guard = Guard(Policy("warn", POLICY.keys), store, said.append)
     fetch_package(store, tag, "a" * 32, lambda remote: None, guard=guard)
     assert "zlib-1.3/aaaaaaa" in said[0] and "not signed by team" in said[0]
+
+
+def test_a_closure_of_which_one_package_is_refused_is_not_begun(store):
+    good, bad = package(store), package(store, "other", "b" * 32)
+    sign(store, good)
+    items = [InstallItem(h, tag, f"/{tag}") for tag, h in ((good, "a" * 32), (bad, "b" * 32), ("absent", "c" * 32))]
+    guard = Guard(POLICY, store)
+
+    def check(item):
+        check_package(store, item.label, item.dag_hash, None, guard)
+
+    outcomes = refused(items, check, 2)
+    assert [outcome.status for outcome in outcomes] == [SKIPPED, FAILED, SKIPPED]
+    assert "not signed by team" in str(outcomes[1].error)
+    assert "1 package cannot be trusted: " in str(refusal(outcomes)) and bad.partition("-")[0] in str(refusal(outcomes))
+    assert not [v for v, digest in store.log if v == "open_blob" and store.blobs[digest].startswith(b"layer")]
+    assert refused([items[0], items[2]], check, 2) == []  # what is not there, or fails, is for the fetch to tell
+
+
+def test_what_was_checked_before_an_install_is_not_asked_for_again(store):
+    tag = package(store)
+    sign(store, tag)
+    store.reset()
+    fetched(store, tag)
+    alone = len(store.log)
+    store.reset()
+    guard = Guard(POLICY, store)
+    check_package(store, tag, "a" * 32, None, guard)
+    fetch_package(store, tag, "a" * 32, lambda remote: remote.layer.digest, guard=guard)
+    assert len(store.log) == alone
+
+
+def test_what_was_accepted_and_is_gone_is_judged_anew(store):
+    """A package that was pushed again between the check and the fetch, unsigned."""
+    tag = package(store)
+    sign(store, tag)
+    guard = Guard(POLICY, store)
+    check_package(store, tag, "a" * 32, None, guard)
+    accepted = guard.accepted(tag)
+
+    def fetch(remote):
+        if remote is accepted:
+            package(store, "zlib", "a" * 32)
+            manifest = json.loads(store.get_manifest(tag)[1])
+            store.put_manifest(canonical_json({**manifest, "annotations": {"new": "yes"}}), OCI_MANIFEST, tag)
+            raise NotFound("the layer is gone")
+        return remote
+
+    with pytest.raises(NotSigned):
+        fetch_package(store, tag, "a" * 32, fetch, guard=guard)
 
 
 def test_off_asks_for_nothing(store):

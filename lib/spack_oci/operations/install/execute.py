@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Deque, Dict, FrozenSet, List, Optional, Protocol, Sequence, Set, Tuple
 
 from ...content import Progress
-from ...errors import SpackOciError
+from ...errors import SpackOciError, TrustError
 from ...util.cancellation import Cancelled, Deadline, interrupted_once, next_event, signals_wait
 from ...util.order import dependencies_first
 from ...util.processes import ProcessPool
@@ -167,7 +167,9 @@ def failures_of(outcomes: Sequence[InstallOutcome], done: str) -> Tuple[List[str
     errors = [f"{counted(len(failures), 'package')} not {done}:", *by_cause(failures)] if failures else []
     if not skipped:
         return errors, ""
-    return errors, f"{counted(len(skipped), 'package')} not {done}, because of what they depend on: {elided(skipped)}"
+    refused = any(isinstance(o.error, TrustError) for o in outcomes)
+    why = "as nothing is where a policy refuses a package" if refused else "because of what they depend on"
+    return errors, f"{counted(len(skipped), 'package')} not {done}, {why}: {elided(skipped)}"
 
 
 class _Fetches:

@@ -59,6 +59,12 @@ class PackageGuard(Protocol):
     def demand(self, remote: RemotePackage) -> Any:
         """Raise TrustError if a package that was read from its tag may not be used."""
 
+    def remember(self, remote: RemotePackage) -> None:
+        """A package was accepted, as it is here."""
+
+    def accepted(self, tag: str) -> Optional[RemotePackage]:
+        """What :meth:`remember` was told of."""
+
 
 def fetch_package(
     store: ContentReader,
@@ -74,12 +80,37 @@ def fetch_package(
     there is no policy. Raises NotFound when the package is not, and
     everything that :func:`~spack_oci.operations.install.fetch.find_package` and ``fetch`` raise.
     """
-    remote = indexed_package(index, store, tag, dag_hash)
-    if remote is not None and (guard is None or guard.proves(remote)):
+    remote = _without_the_tag(store, tag, dag_hash, index, guard)
+    if remote is not None:
         try:
             return remote, fetch(remote)
         except NotFound:
             pass
+    remote = _by_its_tag(store, tag, dag_hash, guard)
+    return remote, fetch(remote)
+
+
+def check_package(
+    store: ContentReader, tag: str, dag_hash: str, index: Optional[IndexCache], guard: PackageGuard
+) -> None:
+    """Raise TrustError if ``guard`` does not accept a package, before anything is fetched; what it does accept,
+    :func:`fetch_package` does not ask for again. No request where the index proves it. Raises NotFound too."""
+    remote = _without_the_tag(store, tag, dag_hash, index, guard)
+    guard.remember(remote or _by_its_tag(store, tag, dag_hash, guard))
+
+
+def _without_the_tag(
+    store: ContentReader, tag: str, dag_hash: str, index: Optional[IndexCache], guard: Optional[PackageGuard]
+) -> Optional[RemotePackage]:
+    """The package as it was accepted before, or as the index has it, if that is proof enough."""
+    known = guard.accepted(tag) if guard is not None else None
+    if known is not None:
+        return known
+    remote = indexed_package(index, store, tag, dag_hash)
+    return remote if remote is not None and (guard is None or guard.proves(remote)) else None
+
+
+def _by_its_tag(store: ContentReader, tag: str, dag_hash: str, guard: Optional[PackageGuard]) -> RemotePackage:
     try:
         remote = find_package(store, tag, expected_hash=dag_hash)
     except NotAPackage as e:
@@ -88,4 +119,4 @@ def fetch_package(
         raise BadSignature(e.message, remedy=e.remedy) from e  # a stop, not a mirror that has nothing
     if guard is not None:
         guard.demand(remote)
-    return remote, fetch(remote)
+    return remote

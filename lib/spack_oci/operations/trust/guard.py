@@ -2,7 +2,7 @@
 """What stands between finding a package and fetching it: the policy of the store that it comes from."""
 
 from dataclasses import replace
-from typing import Callable, Optional
+from typing import Callable, Dict, Optional
 
 from ...content import ContentReader
 from ...errors import StorageError, TrustError
@@ -32,6 +32,8 @@ class Guard:
         self._store = store
         self._warn = warn
         self._index = index
+        #: tag -> package
+        self._accepted: Dict[str, RemotePackage] = {}
 
     @property
     def required(self) -> bool:
@@ -66,6 +68,13 @@ class Guard:
                 raise
             self._warn(str(e))
             return None
+
+    def remember(self, remote: RemotePackage) -> None:
+        """A package was accepted: :meth:`accepted` has it then. Safe in threads."""
+        self._accepted[remote.tag] = remote
+
+    def accepted(self, tag: str) -> Optional[RemotePackage]:
+        return self._accepted.get(tag)
 
     def verify(self, remote: RemotePackage) -> Acceptance:
         """As :meth:`demand`, whatever the mode."""

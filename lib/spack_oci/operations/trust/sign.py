@@ -13,7 +13,7 @@ from ...trust.signers import Signer
 from ...util.threads import DaemonPool
 from ..install.fetch import find_package
 from .guard import subject_of
-from .write import SignatureWriter, Written
+from .write import Pace, SignatureWriter, Written
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,11 @@ class SignOutcome:
         }
 
 
-def sign_packages(store: RepositoryWriter, tags: Sequence[str], signer: Signer, jobs: int = 8) -> List[SignOutcome]:
+def sign_packages(
+    store: RepositoryWriter, tags: Sequence[str], signer: Signer, jobs: int = 8, pace: Optional[Pace] = None
+) -> List[SignOutcome]:
     """Sign the packages behind ``tags`` as they are now; a package that fails does not stop the others."""
-    writer = SignatureWriter(store, signer)
+    writer = SignatureWriter(store, signer, pace)
 
     def one(tag: str) -> SignOutcome:
         try:

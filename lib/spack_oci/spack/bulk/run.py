@@ -12,7 +12,8 @@ import spack.config
 import spack.llnl.util.tty as tty
 import spack.spec
 
-from ...errors import SpackOciError
+from ...errors import SpackOciError, TrustError
+from ...operations.install.closure import refusal
 from ...operations.install.execute import INSTALLED, InstallLimits, InstallOutcome, install_all
 from ...util.progress import Reporter
 from .. import compat, packages, settings
@@ -55,7 +56,8 @@ class Display(Reporter, Protocol):
 
 
 def install_in_bulk(job: Job, display: Display) -> Done:
-    """Install what of ``job`` can be had from OCI mirrors. Failures are left for the installer to find."""
+    """Install what of ``job`` can be had from OCI mirrors. Failures are left for the installer to find, but for a
+    package that a policy refuses: raises TrustError then, before anything is installed."""
     if not may_write():
         return Done()
     try:
@@ -63,11 +65,19 @@ def install_in_bulk(job: Job, display: Display) -> Done:
         if len(choice.specs) < 2:  # as fast without processes
             return Done()
         return _install_unlocked(job, choice, display)
+    except _Refused as e:
+        raise e.error from None
     except SpackOciError as e:  # such as an index that a policy refuses: the installer will meet it, and say so
         tty.debug(f"nothing is installed in bulk: {_line(e)}")
     except Exception as e:
         tty.warn(f"packages are installed one by one, because {_line(e)}")
     return Done()
+
+
+class _Refused(Exception):
+    def __init__(self, error: TrustError) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 def _install_unlocked(job: Job, choice: Choice, display: Display) -> Done:
@@ -95,11 +105,15 @@ def _install(job: Job, choice: Choice, display: Display) -> Done:
     )
     options = settings.read()
     limits = InstallLimits(min(job.workers, options.pack_jobs), options.transfer_jobs, max(1, options.prefetch_room))
+    items = steps.items(choice.sizes, job.needs)
+    refused = steps.refused(items, limits.transfers)
+    if refused:
+        raise _Refused(refusal(refused))
     tty.debug(f"In bulk: {' '.join(packages.label(spec) for spec in specs)}")
     display.open({packages.label(spec): spec for spec in specs})
     outcomes: Sequence[InstallOutcome] = ()
     try:
-        outcomes = install_all(steps.items(choice.sizes, job.needs), steps, limits, display)
+        outcomes = install_all(items, steps, limits, display)
     except Exception as e:  # whatever it is: what is there is registered, and the installer can do the rest
         tty.warn(f"packages are installed one by one, because {_line(e)}")
     finally:

@@ -17,7 +17,8 @@ from ...archive.unpack.metadata import write_metadata
 from ...archive.unpack.staging import remove_stale, remove_tree
 from ...content import Progress
 from ...errors import NotFound, SpackOciError, StorageError, TrustError
-from ...operations.install.execute import InstallItem
+from ...operations.install.closure import refused
+from ...operations.install.execute import InstallItem, InstallOutcome
 from ...operations.install.fetch import RemotePackage
 from ...relocate.mapping import Relocation
 from .. import fetching, mirrors, packages
@@ -86,6 +87,30 @@ class SpackSteps:
             )
             for dag_hash, spec in self.specs.items()
         ]
+
+    def refused(self, items: Sequence[InstallItem], jobs: int) -> List[InstallOutcome]:
+        """See :func:`.refused`: what an install comes to that a policy stops; empty: it may begin."""
+        if not any(guard is not None and guard.required for guard in self._guards.values()):
+            return []
+        return refused(items, self._check, jobs)
+
+    def _check(self, item: InstallItem) -> None:
+        """Raise TrustError if a policy refuses a package, and no mirror has it that may give it. In threads."""
+        failures: List[SpackOciError] = []
+        spec = self.specs[item.dag_hash].build_spec
+        for mirror in self._candidates[item.dag_hash]:
+            guard = self._guards[mirror.name]
+            if guard is None or not guard.required:
+                return
+            try:
+                fetching.check(mirror, spec, guard)
+                return
+            except TrustError as e:
+                failures.append(e)
+            except SpackOciError:
+                continue  # as in a fetch, another mirror may have it
+        if failures:
+            raise failures[0]
 
     def fetch(self, item: InstallItem, progress: Progress) -> Fetched:
         """From the first mirror that has it; a failure of one is an error if no other mirror helps."""

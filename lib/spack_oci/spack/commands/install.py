@@ -64,7 +64,9 @@ def install_closure(
             compat.install_sbang()
         options = settings.read()
         limits = InstallLimits(jobs or options.pack_jobs, options.transfer_jobs, max(1, options.prefetch_room))
-        outcomes = install_all(steps.items(planned.sizes), steps, limits, reporter, fail_fast=fail_fast)
+        items = steps.items(planned.sizes)
+        outcomes = steps.refused(items, limits.transfers)
+        outcomes = outcomes or install_all(items, steps, limits, reporter, fail_fast=fail_fast)
     planned.origins.update(steps.origins)
     _mark_explicit(planned, explicit)
     if environment is not None:
@@ -119,7 +121,8 @@ def fetch_closure(
     planned = plan(roots)
     steps = _steps(planned, set(), unsigned=unsigned)
     limits = InstallLimits(transfers=settings.read().transfer_jobs)
-    outcomes = fetch_all(steps.items(planned.sizes), steps, limits, reporter)
+    items = steps.items(planned.sizes)
+    outcomes = steps.refused(items, limits.transfers) or fetch_all(items, steps, limits, reporter)
     planned.origins.update(steps.origins)
     return planned, outcomes
 
