@@ -78,14 +78,15 @@ class Bench:
         return [*command, *arguments]
 
     def roots(self) -> Tuple[List[str], int]:
-        """Installed packages that no other one needs, and how many there are in all without externals.
+        """Installed packages that no other one needs, and how many there are in all: both without externals, which no
+        cache has, and which nobody can install elsewhere by their hash.
 
         Loads every package's class, so that no later run has to fill Spack's caches.
         """
         code = (
             "import spack.store; found = spack.store.STORE.db.query(); classes = [s.package for s in found]; "
             "used = {d.dag_hash() for s in found for d in s.dependencies()}; "
-            "roots = ['/' + s.dag_hash() for s in found if s.dag_hash() not in used]; "
+            "roots = ['/' + s.dag_hash() for s in found if s.dag_hash() not in used and not s.external]; "
             "print(sum(not s.external for s in found), *roots)"
         )
         found = subprocess.run(

@@ -15,10 +15,12 @@ class CancellableSource:
     check: Callable[[], None]
 
     def open(self) -> BinaryIO:
-        return _CancellableReader(self.source.open(), self.check)  # type: ignore[return-value]
+        return CancellableReader(self.source.open(), self.check)  # type: ignore[return-value]
 
 
-class _CancellableReader:
+class CancellableReader:
+    """``stream``, whose reading raises what ``check`` raises."""
+
     def __init__(self, stream: BinaryIO, check: Callable[[], None]) -> None:
         self._stream = stream
         self._check = check
@@ -32,7 +34,7 @@ class _CancellableReader:
     def close(self) -> None:
         self._stream.close()
 
-    def __enter__(self) -> "_CancellableReader":
+    def __enter__(self) -> "CancellableReader":
         return self
 
     def __exit__(self, *_: Any) -> None:

@@ -164,6 +164,34 @@ class SavesBlobs(Protocol):
         """Write a blob, verified, into an empty, seekable file; content that arrives damaged is fetched once more."""
 
 
+class GrowingBlob(BlobSource, Protocol):
+    """A blob that is being written from its first byte to its last. What there is of it does not change."""
+
+    def wait_for(self, size: int) -> int:
+        """Wait until there are ``size`` bytes, or all; returns how many there are."""
+
+
+class SentPart(Protocol):
+    """The beginning of a blob that a store was sent before its digest was known."""
+
+    def belongs_to(self, digest: str) -> None:
+        """The next ``put_blob`` of ``digest`` sends what is missing."""
+
+    def discard(self) -> None:
+        """The blob will never come. Never raises an error of the store."""
+
+
+@runtime_checkable
+class SendsGrowing(Protocol):
+    """A store that can be sent a blob while it is being made."""
+
+    def send_growing(self, blob: GrowingBlob, progress: Optional[Progress] = None) -> Optional[SentPart]:
+        """Send what there is of ``blob``, and what comes, until it is complete or something goes wrong, which is no
+        error here: :meth:`~BlobWriter.put_blob` goes on from there. None: nothing was sent. Raises what reading the
+        blob raises.
+        """
+
+
 @runtime_checkable
 class ChecksBlobs(Protocol):
     """A store that can look at the content of a blob for less than it takes to send the blob."""

@@ -6,13 +6,14 @@ import threading
 from dataclasses import replace
 from typing import BinaryIO, Dict, Iterator, List, Optional, Tuple
 
-from ..content import BlobSource, Presence, Progress
+from ..content import BlobSource, GrowingBlob, Presence, Progress, SentPart
 from ..descriptor import Descriptor, VerifyingReader, sha256_digest
 from ..errors import ContentError, ResponseError, TransportError
 from ..reference import Repository
 from .client import RegistryClient
 from .downloads import Downloader
 from .existence import has_blob
+from .growing import GrowingUploads
 from .http.transport import RequestsTransport, Transport
 from .manifests import Manifests
 from .settings import Mirror, RegistrySettings
@@ -33,6 +34,7 @@ class RegistryStore:
         self.url = repository.url
         self.client = RegistryClient(repository, settings, transport)
         self.uploader = Uploader(self.client)
+        self._growing = GrowingUploads(self.uploader)
         mirrors = [_mirror_client(mirror, settings) for mirror in settings.mirrors]
         self._downloads = Downloader([*mirrors, self.client])
         self._mirrored = [Manifests(client) for client in mirrors]
@@ -82,6 +84,9 @@ class RegistryStore:
             return False
         self.uploader.put(descriptor, source, progress)
         return True
+
+    def send_growing(self, blob: GrowingBlob, progress: Optional[Progress] = None) -> Optional[SentPart]:
+        return self._growing.send(blob, progress)
 
     def mount_blob(self, descriptor: Descriptor, from_repository: str) -> bool:
         return self.uploader.mount(descriptor.digest, from_repository)

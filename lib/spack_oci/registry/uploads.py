@@ -52,7 +52,7 @@ class Uploader:
 
     def __init__(self, client: RegistryClient) -> None:
         self._client = client
-        self._policy = client.settings.upload
+        self.policy = client.settings.upload
         self._retry = client.settings.retry
         self._left_open: Dict[str, UploadSession] = {}
         #: None: not known yet
@@ -64,12 +64,13 @@ class Uploader:
         session = self._take_left_open(descriptor.digest) or self.start(descriptor.digest)
         if session is None:
             return
-        report = _Report(progress)
+        ahead = session.offset
+        report = Report(progress, ahead)
         try:
             self._send(session, descriptor, source, report)
         except UnexpectedResponse as e:
             # damaged on the way, or a resumed upload was put together wrongly: once more, from the start
-            if e.status != 400 or "DIGEST_INVALID" not in e.codes:
+            if not ahead and (e.status != 400 or "DIGEST_INVALID" not in e.codes):
                 raise
             fresh = self.start(descriptor.digest)
             if fresh is not None:
@@ -109,8 +110,8 @@ class Uploader:
         if session is not None:
             self.cancel(session)
 
-    def _send(self, session: UploadSession, descriptor: Descriptor, source: BlobSource, report: "_Report") -> None:
-        rest = self._in_one_piece(session, descriptor, source, report) if self._policy.monolithic else session
+    def _send(self, session: UploadSession, descriptor: Descriptor, source: BlobSource, report: "Report") -> None:
+        rest = self._in_one_piece(session, descriptor, source, report) if self.policy.monolithic else session
         if rest is not None:
             self._in_pieces(rest, descriptor, source, report)
 
@@ -138,22 +139,21 @@ class Uploader:
             raise
         if response.status == 201:
             return True
-        with self._lock:
-            self._left_open[digest] = self._session(response)
+        self.leave_open(digest, self._session(response))
         return False
 
-    def start(self, digest: str) -> Optional[UploadSession]:
+    def start(self, what: str) -> Optional[UploadSession]:
         """Open an upload. None: the registry found that it has the blob (201)."""
-        response = self._open(digest)
+        response = self._open(what)
         return self._session(response) if response.status == 202 else None
 
-    def _open(self, digest: str) -> Response:
+    def _open(self, what: str) -> Response:
         """The response to the POST that opens an upload."""
         try:
             return self._client.call(
                 "POST",
                 f"{self._client.repository.endpoint}/blobs/uploads/",
-                action=f"opening an upload of {digest} to {self._client.repository}",
+                action=f"opening an upload of {what} to {self._client.repository}",
                 scopes=self._client.scopes("pull", "push"),
                 accept=(201, 202),
                 headers={"Content-Length": "0"},
@@ -189,7 +189,7 @@ class Uploader:
     # -- one request -------------------------------------------------------------------------------------------------
 
     def _in_one_piece(
-        self, session: UploadSession, descriptor: Descriptor, source: BlobSource, report: "_Report"
+        self, session: UploadSession, descriptor: Descriptor, source: BlobSource, report: "Report"
     ) -> Optional[UploadSession]:
         """None: it is stored. Otherwise the session with which to go on in pieces."""
         tries = 0
@@ -202,16 +202,14 @@ class Uploader:
             except (NotFound, ResponseError, ConnectionLost, TimedOut) as e:
                 whole = not isinstance(e, (NotFound, TransportError)) and e.status not in _NOT_IN_ONE_PIECE
                 if whole:
-                    self._wait_or_raise(e, tries)
+                    self.wait_or_raise(e, tries)
             # the connection may have been cut after the registry had some or all of it
             current = self._ask_for_progress(current, descriptor)
             if not whole:
                 break
         return current
 
-    def _close_with(
-        self, session: UploadSession, descriptor: Descriptor, source: BlobSource, report: "_Report"
-    ) -> None:
+    def _close_with(self, session: UploadSession, descriptor: Descriptor, source: BlobSource, report: "Report") -> None:
         """The closing PUT, with what the registry does not have yet as its body."""
         start, size = session.offset, descriptor.size - session.offset
         headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
@@ -234,51 +232,58 @@ class Uploader:
 
     # -- in pieces ---------------------------------------------------------------------------------------------------
 
-    def _in_pieces(self, session: UploadSession, descriptor: Descriptor, source: BlobSource, report: "_Report") -> None:
+    def _in_pieces(self, session: UploadSession, descriptor: Descriptor, source: BlobSource, report: "Report") -> None:
         """PATCH until the registry has all bytes, then PUT without a body."""
-        chunk = self._policy.chunk_size
+        chunk = self.policy.chunk_size
         failures = 0
         current: Optional[UploadSession] = session
         while current is not None:
             before = current.offset
             try:
                 if current.offset < descriptor.size:
-                    self._patch(current, descriptor, source, max(chunk, current.min_chunk), report)
+                    size = min(max(chunk, current.min_chunk), descriptor.size - current.offset)
+                    self.patch(current, self._action(descriptor), source, size, report)
                 else:
                     self._close_with(current, descriptor, source, report)
                     return
                 failures = 0 if current.offset > before else failures + 1
             except (NotFound, ResponseError, ConnectionLost, TimedOut) as e:
                 failures += 1
-                if getattr(e, "status", 0) == 413 and chunk > max(self._policy.min_chunk, current.min_chunk):
-                    chunk = max(chunk // 4, self._policy.min_chunk)
+                smaller = self.smaller_piece(e, chunk, current)
+                if smaller:
+                    chunk = smaller
                     continue
-                self._wait_or_raise(e, failures)
+                self.wait_or_raise(e, failures)
                 current = self._ask_for_progress(current, descriptor)
                 if current is not None and current.offset - before >= MIN_PROGRESS:
                     failures = 0
-            if failures >= self._policy.attempts:
+            if failures >= self.policy.attempts:
                 raise UnexpectedResponse(f"{self._action(descriptor)}: the registry takes no bytes after {before}")
 
-    def _wait_or_raise(self, error: SpackOciError, failures: int) -> None:
+    def smaller_piece(self, error: SpackOciError, size: int, session: UploadSession) -> Optional[int]:
+        """The size to go on with when a piece of ``size`` bytes is refused as too large, if there is one."""
+        least = max(self.policy.min_chunk, session.min_chunk)
+        if getattr(error, "status", 0) == 413 and size > least:
+            return max(size // 4, self.policy.min_chunk)
+        return None
+
+    def wait_or_raise(self, error: SpackOciError, failures: int) -> None:
+        """Before an upload goes on that has failed so often without getting any further."""
         lost = isinstance(error, NotFound) or getattr(error, "status", 0) == 416
-        if failures >= self._policy.attempts or isinstance(error, RateLimited):
+        if failures >= self.policy.attempts or isinstance(error, RateLimited):
             raise error  # the latter was waited for already
         wait = self._retry.backoff(failures) if lost else self._retry.wait_before_retry(error, failures)
         if wait is None:
             raise error
         self._retry.sleep(wait)
 
-    def _patch(
-        self, session: UploadSession, descriptor: Descriptor, source: BlobSource, chunk: int, report: "_Report"
-    ) -> None:
-        """One piece. Afterwards the session is where the registry says it is."""
+    def patch(self, session: UploadSession, action: str, source: BlobSource, size: int, report: "Report") -> None:
+        """One piece of ``size`` bytes. Afterwards the session is where the registry says it is."""
         start = session.offset
-        size = min(chunk, descriptor.size - start)
         response = self._client.call(
             "PATCH",
             session.url,
-            action=self._action(descriptor),
+            action=action,
             scopes=self._client.scopes("pull", "push"),
             accept=(201, 202, 204),
             headers={
@@ -297,24 +302,30 @@ class Uploader:
     def _ask_for_progress(self, session: UploadSession, descriptor: Descriptor) -> Optional[UploadSession]:
         """What the registry has of an interrupted upload; a new session if it forgot it; None if it has the blob."""
         try:
-            response = self._client.call(
-                "GET",
-                session.url,
-                action=f"asking how far the upload of {descriptor.digest} to {self._client.repository} got",
-                scopes=self._client.scopes("pull", "push"),
-                accept=(200, 202, 204),
-            ).without_body()
+            found = self.progress_of(session, descriptor.digest, descriptor.size)
         except (NotFound, ResponseError) as e:
             if not isinstance(e, NotFound) and e.status in (401, 403, 429):
                 raise
             # the connection may have been lost after the upload was closed, before the registry could say so
             return None if self._is_stored(descriptor) else self.start(descriptor.digest)
+        return found or self.start(descriptor.digest)
+
+    def progress_of(self, session: UploadSession, what: str, size: int) -> Optional[UploadSession]:
+        """Where an interrupted upload of ``size`` bytes goes on. None: the registry does not say, so it was cancelled.
+        Raises NotFound if the registry forgot it."""
+        response = self._client.call(
+            "GET",
+            session.url,
+            action=f"asking how far the upload of {what} to {self._client.repository} got",
+            scopes=self._client.scopes("pull", "push"),
+            accept=(200, 202, 204),
+        ).without_body()
         received = parse_upload_range(response.field("Range"))
         if received is None:  # without knowing how far it got, it cannot be continued
             self.cancel(session)
-            return self.start(descriptor.digest)
+            return None
         found = self._session(response, session)
-        found.offset = min(received, descriptor.size)
+        found.offset = min(received, size)
         return found
 
     def _is_stored(self, descriptor: Descriptor) -> bool:
@@ -334,6 +345,11 @@ class Uploader:
         with self._lock:
             return digest in self._left_open
 
+    def leave_open(self, digest: str, session: UploadSession) -> None:
+        """For the next :meth:`put` of this blob."""
+        with self._lock:
+            self._left_open[digest] = session
+
     def _take_left_open(self, digest: str) -> Optional[UploadSession]:
         with self._lock:
             return self._left_open.pop(digest, None)
@@ -342,12 +358,12 @@ class Uploader:
         return f"sending {descriptor.digest} ({descriptor.size} bytes) to {self._client.repository}"
 
 
-class _Report:
+class Report:
     """Tells progress once for every byte, however often it is sent."""
 
-    def __init__(self, progress: Optional[Progress]) -> None:
+    def __init__(self, progress: Optional[Progress], start: int = 0) -> None:
         self._progress = progress
-        self._highest = 0
+        self._highest = start
 
     def at(self, offset: int) -> None:
         if offset > self._highest:
@@ -356,7 +372,7 @@ class _Report:
             self._highest = offset
 
 
-def part_of(source: BlobSource, start: int, size: int, report: _Report) -> Iterator[bytes]:
+def part_of(source: BlobSource, start: int, size: int, report: Report) -> Iterator[bytes]:
     """``size`` bytes of a blob from ``start``. InvalidContent if the source has fewer."""
     with source.open() as stream:
         _skip(stream, start)

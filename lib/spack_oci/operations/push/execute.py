@@ -25,7 +25,7 @@ from ...content import BlobSource, ChecksBlobs, FileSource, Presence, Repository
 from ...content.blob_cache import CachedBlob, KnownLayer, with_room
 from ...content.cancellable import CancellableSource
 from ...descriptor import Descriptor
-from ...errors import DigestMismatch, SpackOciError, StorageError
+from ...errors import DigestMismatch, NotFound, SpackOciError, StorageError
 from ...image.manifest import EPOCH
 from ...index.condemned import reprieve
 from ...package.record import Layer, Package
@@ -34,6 +34,7 @@ from ...util.progress import Reporter, Silent, Work
 from ...util.text import counted, elided
 from ...util.threads import DaemonPool
 from ..trust.write import SignatureWriter
+from .ahead import SendingAhead, send_ahead
 from .outcome import FAILED, PUSHED, SKIPPED, PackageOutcome, PushResult, outcome_line
 from .packing import LARGE, Packing
 from .plan import PACK, PlannedPackage, PushPlan, PushSettings, plan_push
@@ -79,6 +80,8 @@ class _Job:
     path: Optional[str] = None
     #: the file is ours to remove
     temporary: bool = False
+    #: what is sent of that file while it is written
+    ahead: Optional[SendingAhead] = None
     sent: int = 0
     read: int = 0
 
@@ -370,25 +373,55 @@ class _Push:
         return self._store.has_blob(layer.digest)
 
     def _pack(self, job: _Job) -> None:
+        ahead = self._begin_ahead(job)
+
         def moved(count: int) -> None:
             job.read += count
             self._reporter.moved(count)
+            if ahead is not None:
+                ahead.grew(count)
 
-        packed, job.path = with_room(
-            self._settings.cache,
-            self._stage,
-            job.plan.size,
-            lambda: self._packing.pack(job.package, job.plan.size, moved),
-        )
-        job.layer = _known(packed)
-        job.temporary = True
+        try:
+            packed, job.path = with_room(
+                self._settings.cache,
+                self._stage,
+                job.plan.size,
+                lambda: self._packing.pack(job.package, job.plan.size, moved),
+            )
+        except BaseException:
+            if ahead is not None:
+                ahead.give_up()
+            raise
+        job.layer, job.temporary, job.ahead = _known(packed), True, ahead
+        if ahead is not None:
+            ahead.packed()
+
+    def _begin_ahead(self, job: _Job) -> Optional[SendingAhead]:
+        """Nothing is sent ahead that the store may have: a forced push finds the layer of the tag again."""
+        if not 0 < self._settings.ahead_from <= job.plan.size or (self._plan.force and self._has_tag(job.package.tag)):
+            return None
+        path = self._packing.path(job.package)
+        return send_ahead(self._store, path, self._check, lambda count: self._reporter.moved(sent=count))
+
+    def _has_tag(self, tag: str) -> bool:
+        try:
+            self._store.resolve(tag)
+        except NotFound:
+            return False
+        return True
 
     def _send(self, job: _Job) -> None:
         if job.path is not None and not job.temporary:
             self._send_cached(job, job.path)
         if job.path is not None and job.temporary:
+            kept = self._keep(job, job.path, f"{job.path}.copy")
+            if job.ahead is not None and job.layer is not None:
+                job.ahead.belongs_to(job.layer.descriptor.digest)
             self._put(job, FileSource(job.path))
-            self._keep(job, job.path)
+            if not kept:
+                self._keep(job, job.path, job.path)
+            if os.path.exists(job.path):
+                os.unlink(job.path)
         self._remember(job)
         job.seconds = time.monotonic() - job.started
 
@@ -411,16 +444,27 @@ class _Push:
         if self._store.put_blob(descriptor, CancellableSource(source, self._check), moved, presence):
             job.sent = descriptor.size
 
-    def _keep(self, job: _Job, path: str) -> None:
-        """Hand the layer over to the blob cache; a cache that cannot be written to is no reason to fail."""
+    def _keep(self, job: _Job, path: str, copy: str) -> bool:
+        """Hand the layer over to the blob cache before it is sent, by another name (``copy``) that the cache may have,
+        so that nothing packs it again, whatever happens to the upload. False: this file system knows no other names.
+        A cache that cannot be written to is no reason to fail.
+        """
         assert job.layer is not None
+        cache = self._settings.cache
+        if cache is None:
+            return True
         try:
-            if self._settings.cache is not None:
-                self._settings.cache.add(job.layer.descriptor.digest, path)
+            if copy != path:
+                os.link(path, copy)
+        except OSError:
+            return False
+        try:
+            cache.add(job.layer.descriptor.digest, copy)
+            if job.plan.key is not None and job.plan.size > LARGE:
+                cache.remember_layer(job.plan.key, job.layer)
         except StorageError as e:
             self._reporter.warn(str(e))
-        if os.path.exists(path):
-            os.unlink(path)
+        return True
 
     def _remember(self, job: _Job) -> None:
         """Note what the prefix was packed to, and that this store has it."""

@@ -77,9 +77,13 @@ class Packing:
         self.threads = packers * AHEAD if self._processes else packers
         self._pool = None if self._processes else DaemonPool(packers, "deflate")
 
+    def path(self, package: Package) -> str:
+        """The file that :meth:`pack` writes."""
+        return os.path.join(self._stage, f"{package.dag_hash}.layer")
+
     def pack(self, package: Package, size: int, progress: Progress) -> Tuple[PackedLayer, str]:
         """The layer, and the file that holds it. Raises as :func:`.pack_prefix`, and Cancelled."""
-        path = os.path.join(self._stage, f"{package.dag_hash}.layer")
+        path = self.path(package)
         pieces = min(self._pieces, self._settings.packers) if self._processes else self._pieces
         job = _PackJob(
             package.label,

@@ -67,6 +67,9 @@ class PushSettings:
     fork: Optional[bool] = None
     #: connections that send at the same time
     transfer_jobs: int = 4
+    #: prefixes of at least so many bytes are sent while they are packed; 0: none. It costs a request for each piece of
+    #: 32 MiB; what is smaller is packed in a second, while others are sent
+    ahead_from: int = 128 << 20
     #: where layers are written before they are sent; None: the system's directory for temporary files
     stage: Optional[str] = None
     cache: Optional[BlobCache] = None
