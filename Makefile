@@ -11,7 +11,7 @@ JOBS ?= 2
 PARALLEL = -n $(JOBS) --dist loadscope --no-loadscope-reorder
 BENCHES = $(filter-out %/bench_scale.py,$(wildcard tests/bench/bench_*.py))
 
-.PHONY: tutorial bench-scale help demo demo-registry test test-all test-without-spack test-lowest unit registry store spack browser bench fuzz mutants reliability lint clean
+.PHONY: completion tutorial bench-scale help demo demo-registry test test-all test-without-spack test-lowest unit registry store spack browser bench fuzz mutants reliability lint clean
 
 help:
 	@echo "make demo           push, list and install real packages with a real Spack (without, if none can be had), in .demo"
@@ -28,6 +28,7 @@ help:
 	@echo "make mutants        remove each guard in turn: some test has to notice"
 	@echo "make reliability  write the table of faults into docs/reliability.md"
 	@echo "make tutorial       execute docs/tutorial.md, and write what its commands print into it"
+	@echo "make completion     write share/completion anew, after a change of options"
 	@echo "make lint           ruff and mypy"
 	@echo "make clean          remove everything that these made"
 
@@ -75,6 +76,9 @@ mutants: $(VENV)/installed
 
 reliability: $(VENV)/installed
 	$(VENV)/bin/python tests/faults/report.py
+
+completion: $(VENV)/installed
+	WRITE_COMPLETION=1 $(PYTEST) -q tests/spack/commands/test_completion.py -k shipped
 
 tutorial: $(VENV)/installed
 	$(VENV)/bin/python tests/trial/run.py --write $(ARGS)

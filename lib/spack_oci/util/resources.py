@@ -26,6 +26,14 @@ def extension_directory() -> str:
     )
 
 
+def completion_file(shell: str) -> str:
+    """The path of the completion script for bash, zsh or fish."""
+    file = f"spack-oci.{shell}"
+    return _first_existing(
+        os.path.join(_PACKAGE, "_completion", file), os.path.join(_CHECKOUT, "share", "completion", file)
+    )
+
+
 def read_schema(name: str) -> Dict[str, Any]:
     """A JSON Schema of ``config_schema/``, e.g. ``"oci"``."""
     file = f"{name}.json"

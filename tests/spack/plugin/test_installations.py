@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 from support.spack_instance import REPOSITORY
@@ -53,6 +54,8 @@ def test_the_wheel_has_all_that_it_needs(wheel, dependencies, source, new_cache)
     assert "oci-leaf" in spack.run("oci", "list", "--allarch", "cache").stdout
     assert "oci-leaf" in spack.run("buildcache", "list", "--allarch").stdout, "the hooks are there"
     assert json.loads(spack.run("config", "get", "--json", "oci").stdout)["oci"]["hooks"] == {"enabled": True}
+    for shell in ("bash", "zsh", "fish"):
+        assert Path(spack.run("oci", "completion", "--path", shell).stdout.strip()).is_relative_to(wheel)
 
 
 def test_an_extension_directory(dependencies, source, new_cache):

@@ -2,7 +2,7 @@
 """Shell completion and man pages of `spack oci`, made of its parsers.
 
 Spack ships completion scripts that were generated without extensions. Its generators take any parser, so what they make
-of ours fits the script of the same Spack.
+of ours fits the script of the same Spack. `share/completion` has what those of Spack 1.1 make (`make completion`).
 """
 
 import argparse
@@ -41,6 +41,8 @@ class _Bash(BashCompletionWriter):
         first = positionals[0]  # a name; since 1.2, with choices, number and help
         name, rest = (first, ()) if isinstance(first, str) else (first[0], first[1:])
         known = name.strip("[").lower().replace("registry", "mirror")
+        if known.startswith("{"):  # choices, which Spack's own code knows since 1.2
+            return f'SPACK_COMPREPLY="{" ".join(sorted(known.strip("{}").split(",")))}"'
         return super().positionals([(known, *rest) if rest else known])
 
 
