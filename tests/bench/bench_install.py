@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Installing from an OCI cache: ours against vanilla Spack of the same version, same packages, same registry, same run.
 
-    bench_install.py [--spack SPACK_ROOT] [--work DIR] [--rounds N] [--delay MS --rate MBIT] [--compression C] [/HASH]
+    bench_install.py [--spack SPACK_ROOT] [--work DIR] [--rounds N] [--delay MS --rate MBIT] [--compression C]
+        [--records N] [--beyond] [/HASH]
 
 ``SPACK_ROOT`` has the packages installed; its configuration and the environment's SPACK_* variables are used as they
 are, except that everything is installed below ``--work`` (a tmpfs measures best; the path of the tree there must not
@@ -13,6 +14,10 @@ pushed has the same for all; with ``--compression`` (e.g. zstd:9) there is a sec
 installs what vanilla Spack pushed, and ours what ours pushed with that compression.
 
 `spack-oci install` is a whole command without Spack, its start included; it takes the specs by their hashes.
+
+``--records 5000``: the store has so many other packages in its database (no prefixes). ``--beyond``, which that
+implies: the same Spack's concretization of the same specs is measured as well, with its start, and what an install
+takes beyond.
 
 Printed for each way to install: seconds of the whole command, its CPU seconds (which a busy machine does not change),
 fetch + extract + relocate (what Spack's own timers say, summed over packages; classic installer only), peak memory of
@@ -40,6 +45,7 @@ from bench_push import layer_bytes  # noqa: E402
 from support import spack_instance  # noqa: E402
 from support.bench_stack import spack_root  # noqa: E402
 from support.docker_registry import DockerRegistry, docker_registry  # noqa: E402
+from support.filled_store import filled_database, write_database  # noqa: E402
 from support.slow_link import slow_link  # noqa: E402
 
 
@@ -60,6 +66,8 @@ class Way:
     cpu: List[float] = field(default_factory=list)
     part: List[float] = field(default_factory=list)
     peak: List[float] = field(default_factory=list)
+    #: seconds of the command without what it takes to start and to concretize
+    beyond: List[float] = field(default_factory=list)
 
     def from_own_cache(self) -> "Way":
         """The same from what the same program has pushed."""
@@ -94,6 +102,9 @@ class Bench:
         self.tree = work / "o"
         self.usage: Any = None
         self.push_seconds = 0.0
+        #: index.json of the database that an install finds; "": none
+        self.database = ""
+        self.beyond = False
         self.pythons = {False: spack_instance.python(False), True: spack_instance.python(True)}
         self.environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         if registry.ca:
@@ -157,6 +168,11 @@ class Bench:
         )
         return self.run(False, "old", "python", "-c", code).split()
 
+    def root(self) -> Path:
+        """Of the install tree that has the packages."""
+        code = "import spack.store; print(spack.store.STORE.root)"
+        return Path(self.run(False, "old", "python", "-c", code).split()[-1])
+
     def warm_up(self, ours: bool, installer: str, specs: Sequence[str], tree: Optional[Path] = None) -> None:
         """Have Spack make what it keeps of package repositories. (`spack spec` of develop solves even for a hash.)"""
         code = (
@@ -175,16 +191,28 @@ class Bench:
     def measure(self, way: Way, specs: Sequence[str]) -> None:
         for directory in (self.tree, self.work / "sources", self.work / "oci" / "blobs", self.work / "stage"):
             shutil.rmtree(directory, ignore_errors=True)
+        if self.database:
+            write_database(self.tree, self.database)
+        before = self.concretization(way, specs) if self.beyond else 0.0
         started = time.perf_counter()
         if way.installer == "none":
             self.run_without_spack(*way.command, self.url, *specs, "--store", str(self.tree))
         else:
             self.run(way.ours, way.installer, *way.command, *specs, tree=self.tree)
         way.wall.append(time.perf_counter() - started)
+        way.beyond.append(way.wall[-1] - before)
         way.cpu.append(self.usage.ru_utime + self.usage.ru_stime)
         way.peak.append(self.usage.ru_maxrss / 1024)
         part = sum(_ours(json.loads(f.read_text())) for f in self.tree.glob("*/*/.spack/install_times.json"))
         way.part.append(part)
+
+    def concretization(self, way: Way, specs: Sequence[str]) -> float:
+        """Seconds. `spack-oci` has neither a solver nor a start of Spack."""
+        if way.installer == "none":
+            return 0.0
+        started = time.perf_counter()
+        self.warm_up(way.ours, way.installer, specs, self.tree)
+        return time.perf_counter() - started
 
     def installed(self) -> int:
         return len(list(self.tree.glob("*/*/.spack/spec.json")))
@@ -224,6 +252,8 @@ def main() -> int:
     parser.add_argument("--delay", type=float, default=0, help="round trip time in ms")
     parser.add_argument("--rate", type=float, default=0, help="Mbit/s")
     parser.add_argument("--compression", help="compare caches of their own too, ours pushed with this, e.g. zstd:9")
+    parser.add_argument("--records", type=int, default=0, help="packages that the store has already")
+    parser.add_argument("--beyond", action="store_true", help="measure concretization apart")
     parser.add_argument("--only", nargs="*", help="names of the ways to install, e.g. 'vanilla classic'")
     args = parser.parse_args()
     with contextlib.ExitStack() as stack:
@@ -235,6 +265,10 @@ def main() -> int:
         sizes = fill_caches(spack, work, registry, specs, args.compression)
         host = stack.enter_context(link(registry, args.delay, args.rate))
         benches = {cache: Bench(spack, work, f"oci://{host}/bench/{cache}", registry) for cache in sizes}
+        for bench in benches.values():
+            bench.beyond = args.beyond or args.records > 0
+            if args.records:
+                bench.database = filled_database(bench.root(), bench.tree, args.records)
         chosen = [way for way in WAYS if not args.only or way.name in args.only]
         if args.compression:
             chosen += [way.from_own_cache() for way in chosen]
@@ -299,17 +333,20 @@ def report_limits(sizes: Dict[str, int], rate: float, ways: Dict[str, Way]) -> N
 
 def report(ways: Dict[str, Way]) -> int:
     failed = False
-    columns = ("wall", "ratio", "target", "cpu", "ratio", "our part", "ratio", "peak MiB")
+    columns = ("wall", "ratio", "target", "beyond", "ratio", "cpu", "ratio", "our part", "ratio", "peak MiB", "spread")
     print(f"{'':24}" + "".join(f"{column:>9}" for column in columns))
     for way in ways.values():
         known = way.baseline in ways
-        wall, cpu, part = (way.ratio(ways, what) if known else 0.0 for what in ("wall", "cpu", "part"))
+        compared = ("wall", "beyond", "cpu", "part")
+        wall, beyond, cpu, part = (way.ratio(ways, what) if known else 0.0 for what in compared)
         failed = failed or wall < way.target
         figures = (
-            *(statistics.median(way.wall), wall, way.target, statistics.median(way.cpu), cpu),
+            *(statistics.median(way.wall), wall, way.target, statistics.median(way.beyond), beyond),
+            *(statistics.median(way.cpu), cpu),
             *(statistics.median(way.part), part, max(way.peak)),
         )
-        print(f"{way.name:24}" + "".join(f"{figure:9.2f}" for figure in figures))
+        spread = f"   {min(way.wall):.2f} to {max(way.wall):.2f}"
+        print(f"{way.name:24}" + "".join(f"{figure:9.2f}" for figure in figures) + spread)
     return 1 if failed else 0
 
 

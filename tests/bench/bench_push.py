@@ -8,11 +8,15 @@ are, except that caches and stages go to ``--work`` (a tmpfs measures best). Not
 Without it, 300 small packages are made (see ``make_small_packages.py``).
 SPEC: roots to push with their dependencies; default: everything that is installed. Every figure is beyond start-up,
 which is that of `push --help` of the same command.
+
+The limit, where the registry speaks plain http and there is gcc, is ``push_limit.c``: the same layers, configs and
+manifests, ready on the disk, are sent to an empty repository in the same requests, and nothing else is done.
 """
 
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -30,6 +34,7 @@ from support import spack_instance  # noqa: E402
 from support.bench_stack import spack_root  # noqa: E402
 from support.docker_registry import DockerRegistry, docker_registry  # noqa: E402
 from support.other_registry import other_registry  # noqa: E402
+from support.push_limit import PushLimit  # noqa: E402
 
 
 @dataclass
@@ -245,6 +250,10 @@ def compare(bench: Bench, args: argparse.Namespace) -> None:
         one.runs.clear()
     names = ["cold", "cold zstd", "nothing to push", "force"]
     series = {(name, ours): Series(name) for name in names for ours in (False, True)}
+    limit = None
+    if bench.registry.scheme == "http" and shutil.which("gcc"):
+        limit = PushLimit(bench.work / "limit", bench.registry.host)
+    limits: List[float] = []
     sizes: Dict[str, Optional[int]] = {"spack": None}
     for _ in range(args.rounds):
         start_up()
@@ -260,6 +269,10 @@ def compare(bench: Bench, args: argparse.Namespace) -> None:
             url = bench.new_repository()
             series[name, True].runs.append(bench.ours(url, specs, *options))
             sizes[name] = layer_bytes(bench.registry, url)
+        if limit is not None:
+            limit.prepare(f"bench/push{bench.number}")
+            bench.new_repository()
+            limits.append(limit.run(f"bench/push{bench.number}")[0])
         series["nothing to push", True].runs.append(bench.ours(url, specs))
         series["force", True].runs.append(bench.ours(url, specs, "--force"))
         start_up()
@@ -267,6 +280,14 @@ def compare(bench: Bench, args: argparse.Namespace) -> None:
         wall, cpu = start[ours].median("wall"), start[ours].median("cpu")
         print(f"{count} packages; {start[ours].name}: {wall:.2f} s, cpu {cpu:.2f} s")
     report(series, start, sizes, count)
+    if limits:
+        report_limit(limits, series["cold", True], start[True])
+
+
+def report_limit(limits: Sequence[float], cold: Series, start: Series) -> None:
+    least, ours = statistics.median(limits), cold.median("wall") - start.median("wall")
+    spread = f"{min(limits):.2f} to {max(limits):.2f}"
+    print(f"limit, cold: {least:.2f} s ({spread}); ours beyond start-up reaches {least / max(0.01, ours):.2f} of it")
 
 
 def report(series, start, sizes, packages: int) -> None:
