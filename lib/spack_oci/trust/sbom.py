@@ -12,16 +12,16 @@ from urllib.parse import quote
 
 from .. import __version__
 from ..descriptor import canonical_json
+from .cpe import cpe_of
+from .licenses import NOASSERTION, read_license
 
 MEDIA_TYPE = "application/spdx+json"
 #: in images; scanners look for ``*.spdx.json``
 FILE_NAME = "sbom.spdx.json"
-NOASSERTION = "NOASSERTION"
 EPOCH = "1970-01-01T00:00:00Z"
 
 _NAMESPACE = "https://spdx.org/spdxdocs/spack-oci"
 _ID_CHARACTER = re.compile(r"[^A-Za-z0-9.-]")
-_LICENSE = re.compile(r"[A-Za-z0-9.+-]+|\(|\)|\s+")
 #: download locations that SPDX allows, of those that recipes have
 _URL = re.compile(r"(https?|ftp|git(\+[a-z]+)?)://[^\s\"<>\\^`{|}]+\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
@@ -37,12 +37,11 @@ class Source:
 
 @dataclass(frozen=True)
 class RecipeFacts:
-    """What a recipe says of a build. ``licenses``: an SPDX expression, or empty; ``cpe``: 2.3 form, or empty."""
+    """What a recipe says of a build. ``licenses``: as it says it, or empty."""
 
     licenses: str = ""
     homepage: str = ""
     sources: Tuple[Source, ...] = ()
-    cpe: str = ""
 
 
 #: DAG hash -> what is known
@@ -56,6 +55,8 @@ class _Builder:
     packages: List[Dict[str, Any]] = field(default_factory=list)
     relationships: List[Tuple[str, str, str]] = field(default_factory=list)
     seen: Set[str] = field(default_factory=set)
+    #: licenses that SPDX's list does not have -> what a recipe says
+    licenses: Dict[str, str] = field(default_factory=dict)
 
     def add(self, dag_hash: str) -> str:
         """The id of a node, which is described with all that it depends on."""
@@ -77,6 +78,8 @@ class _Builder:
     def _describe(self, node: Mapping[str, Any]) -> None:
         facts = self.facts.get(node["hash"], RecipeFacts())
         sources = [source for source in facts.sources if _URL.match(source.url)]
+        license_ = read_license(facts.licenses, _clean(node["name"]))
+        self.licenses.update(license_.references)
         package: Dict[str, Any] = {
             "SPDXID": _package_id(node),
             "name": node["name"],
@@ -85,9 +88,9 @@ class _Builder:
             "downloadLocation": sources[0].url if sources else NOASSERTION,
             "filesAnalyzed": False,
             "licenseConcluded": NOASSERTION,
-            "licenseDeclared": license_expression(facts.licenses),
+            "licenseDeclared": license_.expression,
             "copyrightText": NOASSERTION,
-            "externalRefs": list(_references(node, facts, sources)),
+            "externalRefs": list(_references(node, sources)),
         }
         if _URL.match(facts.homepage):
             package["homepage"] = facts.homepage
@@ -158,12 +161,21 @@ def sbom(
             "creationInfo": {"created": created, "creators": [f"Tool: spack-oci-{__version__}"]},
             "documentDescribes": described,
             "packages": sorted(builder.packages, key=lambda package: package["SPDXID"]),
+            **({"hasExtractedLicensingInfos": _other_licenses(builder.licenses)} if builder.licenses else {}),
             "relationships": [
                 {"spdxElementId": one, "relationshipType": kind, "relatedSpdxElement": other}
                 for one, kind, other in relationships
             ],
         }
     )
+
+
+def _other_licenses(found: Mapping[str, str]) -> List[Dict[str, str]]:
+    text = "The license is what the recipe of the package in Spack calls {}; its text is in the source code."
+    return [
+        {"licenseId": reference, "name": word, "extractedText": text.format(word)}
+        for reference, word in sorted(found.items())
+    ]
 
 
 def _identity(roots: Sequence[str]) -> str:
@@ -182,36 +194,12 @@ def _clean(text: str) -> str:
     return _ID_CHARACTER.sub("-", text)
 
 
-def license_expression(text: str) -> str:
-    """``text`` if it can be an SPDX expression, else NOASSERTION."""
-    tokens = _LICENSE.findall(text)
-    if not text or "".join(tokens) != text:
-        return NOASSERTION
-    words = [token for token in tokens if token.strip()]
-    operands = [word for word in words if word not in ("AND", "OR", "WITH", "(", ")")]
-    return text if operands and _alternates(words) else NOASSERTION
-
-
-def _alternates(words: Sequence[str]) -> bool:
-    """Operands and operators take turns, and parentheses close."""
-    depth, wants_operand = 0, True
-    for word in words:
-        if word == "(" and wants_operand:
-            depth += 1
-        elif word == ")" and not wants_operand and depth:
-            depth -= 1
-        elif (word in ("AND", "OR", "WITH")) != wants_operand and word not in "()":
-            wants_operand = not wants_operand
-        else:
-            return False
-    return depth == 0 and not wants_operand
-
-
-def _references(node: Mapping[str, Any], facts: RecipeFacts, sources: Sequence[Source]) -> Iterable[Dict[str, str]]:
+def _references(node: Mapping[str, Any], sources: Sequence[Source]) -> Iterable[Dict[str, str]]:
     for locator in (_purl_of_spack(node), _purl_generic(node, sources)):
         yield {"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": locator}
-    if facts.cpe:
-        yield {"referenceCategory": "SECURITY", "referenceType": "cpe23Type", "referenceLocator": facts.cpe}
+    cpe = cpe_of(node["name"], str(node["version"]))
+    if cpe:
+        yield {"referenceCategory": "SECURITY", "referenceType": "cpe23Type", "referenceLocator": cpe}
 
 
 def _purl_of_spack(node: Mapping[str, Any]) -> str:

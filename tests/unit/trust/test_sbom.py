@@ -4,7 +4,9 @@
 import json
 
 import pytest
-from spack_oci.trust.sbom import RecipeFacts, Source, license_expression, sbom
+from spack_oci.trust.cpe import cpe_of
+from spack_oci.trust.licenses import read_license
+from spack_oci.trust.sbom import RecipeFacts, Source, sbom
 
 A, B, C = ("a" * 32, "b" * 32, "c" * 32)
 
@@ -30,18 +32,15 @@ NODES = [
     node("zlib", "d" * 32, ("cmake", C, "build", "test")),
     node("cmake", C, external={"path": "/usr"}),
 ]
-CPE = "cpe:2.3:a:zlib:zlib:1.3:*:*:*:*:*:*:*"
 FACTS = {
     A: RecipeFacts(
         "Apache-2.0 WITH LLVM-exception",
         "https://app.example",
         (Source("https://app.example/a.tar.gz", "0" * 64),),
     ),
-    B: RecipeFacts("Zlib", "", (Source("https://zlib.example/z.tar.gz", "1" * 64),), CPE),
+    B: RecipeFacts("Zlib", "", (Source("https://zlib.example/z.tar.gz", "1" * 64),)),
     "d" * 32: RecipeFacts("(MIT OR Apache-2.0)", "", (Source("git+https://github.com/madler/zlib.git@abcdef"),)),
 }
-#: of recipes that say nothing that SPDX could
-ODD = {A: RecipeFacts("see COPYING", "no url", (Source("file.tar.gz", "md5"),))}
 
 
 def made(roots=(A,), facts=FACTS, **more):
@@ -53,7 +52,13 @@ def relations(document):
 
 
 @pytest.mark.parametrize(
-    "facts", [FACTS, {}, {A: RecipeFacts("see COPYING", "no url", (Source("file.tar.gz", "md5"),))}]
+    "facts",
+    [
+        FACTS,
+        {},
+        {A: RecipeFacts("see COPYING", "no url", (Source("file.tar.gz", "md5"),))},
+        {A: RecipeFacts("GPLv2 OR (custom AND MIT)"), B: RecipeFacts("Public-Domain"), C: RecipeFacts("GNU+")},
+    ],
 )
 @pytest.mark.parametrize("roots", [(A,), (B, "d" * 32)])
 def test_the_reference_implementation_finds_nothing_wrong(tmp_path, facts, roots):
@@ -104,8 +109,17 @@ def test_packages_have_purls_and_what_is_known_of_cpes():
     assert references == {
         f"pkg:spack/builtin/zlib@1.3?hash={B}",
         f"pkg:generic/zlib@1.3?checksum=sha256:{'1' * 64}&download_url=https://zlib.example/z.tar.gz",
-        CPE,
+        "cpe:2.3:a:zlib:zlib:1.3:*:*:*:*:*:*:*",
     }
+
+
+def test_a_license_that_the_list_lacks_is_a_reference_that_keeps_the_word():
+    document = made(facts={B: RecipeFacts("MIT OR custom"), A: RecipeFacts("custom")})
+    declared = {p["name"]: p["licenseDeclared"] for p in document["packages"] if B in p["SPDXID"] or A in p["SPDXID"]}
+    assert declared == {"zlib": "MIT OR LicenseRef-zlib-custom", "app": "LicenseRef-app-custom"}
+    listed = {one["licenseId"]: one["extractedText"] for one in document["hasExtractedLicensingInfos"]}
+    assert set(listed) == {"LicenseRef-app-custom", "LicenseRef-zlib-custom"}
+    assert "custom" in listed["LicenseRef-app-custom"]
 
 
 @pytest.mark.parametrize(
@@ -114,13 +128,38 @@ def test_packages_have_purls_and_what_is_known_of_cpes():
         ("MIT", "MIT"),
         ("(MIT OR Apache-2.0) AND Zlib", "(MIT OR Apache-2.0) AND Zlib"),
         ("GPL-2.0-or-later WITH GCC-exception-3.1", "GPL-2.0-or-later WITH GCC-exception-3.1"),
+        ("gpl-2.0-ONLY", "GPL-2.0-only"),
+        ("Apache-1.0+", "Apache-1.0+"),
+        ("GPLv2", "LicenseRef-pkg-GPLv2"),
+        ("BSD-3-Clause AND Public-Domain", "BSD-3-Clause AND LicenseRef-pkg-Public-Domain"),
+        ("LicenseRef-Qt-Commercial OR MIT", "LicenseRef-Qt-Commercial OR MIT"),
+        ("GPL-2.0-only WITH OpenSSL-Exception", "NOASSERTION"),
         ("", "NOASSERTION"),
         ("see COPYING", "NOASSERTION"),
         ("MIT AND", "NOASSERTION"),
         ("(MIT", "NOASSERTION"),
         ("MIT, BSD", "NOASSERTION"),
         ("AND", "NOASSERTION"),
+        ("GNU+", "NOASSERTION"),
+        ("(MIT OR Zlib) WITH GCC-exception-3.1", "NOASSERTION"),
+        ("MIT WITH (GCC-exception-3.1)", "NOASSERTION"),
     ],
 )
-def test_a_license_that_is_no_expression_is_not_asserted(text, expected):
-    assert license_expression(text) == expected
+def test_licenses_are_expressions_that_validators_accept(text, expected):
+    assert read_license(text, "pkg").expression == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "expected"),
+    [
+        ("zlib", "1.3.1", "cpe:2.3:a:zlib:zlib:1.3.1:*:*:*:*:*:*:*"),
+        ("openssl", "1.1.1w", "cpe:2.3:a:openssl:openssl:1.1.1w:*:*:*:*:*:*:*"),
+        ("openssh", "9.3p2", "cpe:2.3:a:openbsd:openssh:9.3:p2:*:*:*:*:*:*"),
+        ("node-js", "22.4.0", "cpe:2.3:a:nodejs:node.js:22.4.0:*:*:*:*:*:*:*"),
+        ("krb5", "1.21", r"cpe:2.3:a:mit:kerberos_5:1.21:*:*:*:*:*:*:*"),
+        ("zlib", "develop", ""),
+        ("app", "1.0", ""),
+    ],
+)
+def test_a_cpe_is_there_where_it_is_known_and_not_guessed(name, version, expected):
+    assert cpe_of(name, version) == expected
