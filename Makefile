@@ -55,7 +55,7 @@ test-all: $(VENV)/installed
 test-without-spack: $(VENV)/installed
 	env -u SPACK_ROOT GIT_ALLOW_PROTOCOL=none SPACK_OCI_DEMO_DIRECTORY=$(CURDIR)/.demo/without-spack \
 		$(PYTHON) tests/demo/demo.py
-	env -u SPACK_ROOT GIT_ALLOW_PROTOCOL=none $(PYTEST) -m "not slow" tests/store $(ARGS)
+	env -u SPACK_ROOT GIT_ALLOW_PROTOCOL=none $(PYTEST) $(PARALLEL) -m "not slow" tests/store $(ARGS)
 
 test-lowest:
 	$(PYTHON) -m venv .test/lowest

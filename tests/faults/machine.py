@@ -69,7 +69,7 @@ class Machine:
         *words: object,
         faults: Optional[Mapping[str, object]] = None,
         limits: Optional[Mapping[str, int]] = None,
-        timeout: float = 30.0,
+        timeout: float = 120.0,
     ) -> Run:
         """``faults``: settings of the shim without their prefix, in any case; ``limits``: see ``agent.limit``."""
         home.mkdir(parents=True, exist_ok=True)

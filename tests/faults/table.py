@@ -22,7 +22,7 @@ OK, ERROR, NOT_APPLICABLE = "ok", "error", "–"
 
 #: bounds of one run: seconds (of which most are the busy machine's), bytes, requests for each that it needs without
 #: faults, and these in addition
-SECONDS, MEMORY, REQUESTS, MORE_REQUESTS = 20.0, 256 << 20, 6, 30
+SECONDS, MEMORY, REQUESTS, MORE_REQUESTS = 120.0, 256 << 20, 6, 30
 
 #: those that store nothing in the registry
 _READERS = frozenset({"install", "fetch", "copy", "list"})

@@ -25,7 +25,7 @@ def test_a_command_with_a_registry_that_is_not_like_others(harness, record_prope
     _, usual = harness.usual(command, "lock")
     with harness.world(command) as world:
         mode.begin(world)
-        run = world.run(*command.words(world), timeout=30.0)
+        run = world.run(*command.words(world), timeout=120.0)
         record_property("odd registry", (mode.who, command.title, _shown(run)))
         wrong = complaints(run, len(world.registry.requests()), usual)
         assert not wrong, f"{wrong}\n{run.said}"

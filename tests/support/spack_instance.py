@@ -11,6 +11,8 @@ Environment variables:
     a Spack checkout to use instead of a clone
 ``SPACK_OCI_TEST_CACHE``
     where clones and virtual environments are kept between runs (default: ``.test`` in this repository)
+``SPACK_OCI_COLD_SPACK=1``
+    each command in a Python of its own, and none that is forked (see ``warm_spack``)
 ``SPACK_OCI_REQUIRE_SPACK=1``
     a missing Spack is a failure and not a reason to skip (set in CI)
 """
@@ -29,6 +31,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
+from support import warm_spack
+
 if TYPE_CHECKING:
     from .caches import Cache
 
@@ -45,6 +49,10 @@ SUPPORTED = {"1.0.2": "v1.0.2", **VERSIONS}
 
 class Unavailable(Exception):
     """No Spack, or no Python to run it, can be had on this machine; the message says why."""
+
+
+def is_warm() -> bool:
+    return sys.platform.startswith("linux") and os.environ.get("SPACK_OCI_COLD_SPACK") != "1"
 
 
 def cache_directory() -> Path:
@@ -316,9 +324,21 @@ class SpackInstance:
         check: bool = True,
         input: str = "",
         env: Optional[Mapping[str, str]] = None,
-        timeout: float = 120,
+        timeout: float = 600,
     ) -> "subprocess.CompletedProcess[str]":
         """Run ``spack ARGUMENTS``. ``check``: raise SpackFailed, with the output, when it fails."""
+        done = self._completed(arguments, {**self.env(), **(env or {})}, input, timeout)
+        if check and done.returncode != 0:
+            command = " ".join(map(str, arguments))
+            said = f"--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"
+            raise SpackFailed(f"spack {command}: exit code {done.returncode}\n{said}")
+        return done
+
+    def _completed(
+        self, arguments: Sequence[Union[str, Path]], env: Mapping[str, str], input: str, timeout: float
+    ) -> "subprocess.CompletedProcess[str]":
+        if not any(name.startswith("PYTHON") or name == "LD_PRELOAD" for name in env) and is_warm():
+            return warm_spack.run(self.checkout, self.python, self.argv(*arguments), env, self.home, input, timeout)
         with self.popen(*arguments, env=env) as process:
             try:
                 out, err = process.communicate(input, timeout=timeout)
@@ -326,11 +346,7 @@ class SpackInstance:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 raise
-        done = subprocess.CompletedProcess(process.args, process.returncode, out, err)
-        if check and done.returncode != 0:
-            command = " ".join(map(str, arguments))
-            raise SpackFailed(f"spack {command}: exit code {done.returncode}\n--- stdout\n{out}\n--- stderr\n{err}")
-        return done
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def script(self, text: str, **kwargs: Any) -> str:
         """Run Python inside Spack and return what it printed."""

@@ -101,11 +101,27 @@ def test_wrong_password_is_asked_for_once():
         assert registry.methods() == ["HEAD 401", "HEAD 401"]
 
 
-def test_token_that_expires():
-    with fault_registry(auth="bearer", token_lifetime=2) as registry:
+class Clock:
+    """Ours, that of the registry goes on as it does; takes the place of the module."""
+
+    ahead = 0.0
+
+    def monotonic(self):
+        return time.monotonic() + self.ahead
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("spack_oci.registry.auth.tokens.time", clock)
+    return clock
+
+
+def test_token_that_expires(clock):
+    with fault_registry(auth="bearer", token_lifetime=100) as registry:
         store = store_at(registry)
         assert store.has_blob(DIGEST)
-        time.sleep(1.9)  # a tenth of its life before the end, it is renewed without running into a 401
+        clock.ahead = 91  # a tenth of its life before the end, it is renewed without running into a 401
         assert store.has_blob(DIGEST)
         assert registry.methods() == ["HEAD 401", "token 200", "HEAD 200", "token 200", "HEAD 200"]
 
@@ -136,8 +152,8 @@ def test_401_in_the_middle_of_an_upload(monolithic):
             assert registry.methods() == [*start, "PATCH 401", "token 200", "PATCH 202", "PATCH 202", "PUT 201"]
 
 
-def test_token_that_expires_during_an_upload():
-    """Two seconds; a piece takes longer, and so the next one gets another token, without a 401."""
+def test_token_that_expires_during_an_upload(clock):
+    """A piece takes longer than a token lives, and so the next one gets another token, without a 401."""
     data = b"0123456789abcdef" * (3 << 15)
 
     class Slow(BytesSource):
@@ -146,10 +162,10 @@ def test_token_that_expires_during_an_upload():
         def open(self):
             self.opened += 1
             if self.opened == 1:
-                time.sleep(2)
+                clock.ahead = 100
             return super().open()
 
-    with fault_registry(auth="bearer", token_lifetime=2) as registry:
+    with fault_registry(auth="bearer", token_lifetime=100) as registry:
         policy = UploadPolicy(monolithic=False, chunk_size=1 << 19)
         assert store_at(registry, upload=policy).put_blob(Descriptor.of(data, OCI_LAYER), Slow(data))
         assert registry.repository(NAME).blobs[sha256_digest(data)] == data

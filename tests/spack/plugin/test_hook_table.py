@@ -260,14 +260,3 @@ def test_hooks_disabled(spack):
         "print(hooks.enabled(), hooks.original_of(b.download_tarball) is not b.download_tarball)"
     )
     assert out.split()[0] == "False"
-
-
-@pytest.mark.one_spack
-def test_nothing_heavy_is_imported_at_the_start(spack):
-    """The entry point is on the path of every command (design: < 15 ms)."""
-    out = spack.script(
-        "import sys\n"
-        "heavy = {'requests', 'urllib3', 'zstandard', 'elftools', 'isal', 'concurrent.futures.process'}\n"
-        "print(sorted(heavy & set(sys.modules)))"
-    )
-    assert out.strip() == "[]"

@@ -310,8 +310,8 @@ def test_an_interruption_does_not_wait_for_a_server_that_hangs(tmp_path, setting
         def put_blob(self, descriptor, source, progress=None, presence=Presence.POSSIBLE):
             if descriptor.size > 100_000:
                 hanging.set()
-                answer.wait(60)
-            assert hanging.wait(30)
+                answer.wait(900)
+            assert hanging.wait(120)
             return super().put_blob(descriptor, source, progress, presence)
 
     class Interrupting(Silent):
@@ -321,7 +321,7 @@ def test_an_interruption_does_not_wait_for_a_server_that_hangs(tmp_path, setting
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         push(Hanging(), [large, small], replace(settings, pack_jobs=2), reporter=Interrupting())
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 300
     assert all(thread.daemon for thread in threading.enumerate() if thread.name.startswith("send"))
     answer.set()
 

@@ -21,7 +21,7 @@ def test_results_in_order_from_other_processes(processes):
 
 def test_they_work_meanwhile(tmp_path):
     with mapped_in_processes(lambda item: (tmp_path / str(item)).touch(), [1, 2], 2) as touched:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while len(os.listdir(tmp_path)) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         assert sorted(os.listdir(tmp_path)) == ["1", "2"]
