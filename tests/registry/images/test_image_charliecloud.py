@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Charliecloud, HPC's own container tool, runs an image from a directory that it cannot write to."""
+"""Charliecloud, HPC's own container tool: pulls and converts images, and runs them where it cannot write to them."""
 
 import os
 import shutil
 import subprocess
+import tempfile
 
 import pytest
+from spack_oci.image.runtime import RuntimeSettings
 from spack_oci.layout import open_layout
 from spack_oci.operations.images.environment_image import ImageRequest, plan_image, push_environment_image
 from spack_oci.operations.push.plan import PushSettings
-from spack_oci.reference import LayoutDirectory
+from spack_oci.reference import LayoutDirectory, parse_url
+from spack_oci.registry.store import open_repository
+from support.containers import shell_base
+from support.docker_registry import docker_registry
+from support.image_packages import compiled_packages, push_all, together
 from support.prefixes import make_package
 from support.push_cases import push
 
@@ -44,3 +50,55 @@ def test_an_image_without_base_runs(root_file_system):
     (root / "etc/passwd").unlink()
     done = subprocess.run(["ch-run", root, "--", program], env=environment, capture_output=True, text=True)
     assert done.returncode and "/etc/passwd" in done.stderr
+
+
+def has_builders():
+    """ch-image is a Python program that Debian runs with Debian's Python, whatever comes first in PATH."""
+    needed = ["/usr/bin/python3", "-c", "import lark, requests"]
+    return (
+        all(map(shutil.which, ("ch-image", "ch-convert", "mksquashfs", needed[0])))
+        and subprocess.run(needed, capture_output=True).returncode == 0
+    )
+
+
+@pytest.fixture
+def elsewhere():
+    """ch-run mounts /tmp over that of the image: packages are in another place."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+        yield directory
+
+
+@pytest.mark.skipif(not has_builders(), reason="needs ch-image (with lark and requests), ch-convert and mksquashfs")
+def test_an_image_is_pulled_converted_and_run_as_the_documents_say(tmp_path, elsewhere, monkeypatch):
+    """`ch-image pull`, `ch-run --set-env`, `ch-convert` to a squashfs; what runs is what is in the image."""
+    with docker_registry(tls=True) as registry:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", registry.ca)
+        with open_repository(parse_url(registry.mirror_url("team/cache"))) as store:
+            base = shell_base(registry, store, docker=False)
+            packages = compiled_packages(f"{elsewhere}/store")
+            result = push_all(store, packages, str(tmp_path / "stage"), base=base)
+            chosen = [packages["greet"], packages["other"]]
+            runtime = RuntimeSettings.create(env=["COLOR=blue"])
+            request = ImageRequest(chosen, together(chosen), "tools", base=base, runtime=runtime)
+            push_environment_image(store, plan_image(store, request, result.layers), "tools")
+        os.rename(f"{elsewhere}/store", f"{elsewhere}/no-store")
+        image = f"{registry.host}/team/cache:tools"
+        environment = {
+            **{"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "USER": "root", "REQUESTS_CA_BUNDLE": registry.ca},
+            **{"CH_IMAGE_STORAGE": str(tmp_path / "images"), "CH_IMAGE_CACHE": "disabled"},
+        }
+
+        def run(*words):
+            done = subprocess.run(list(map(str, words)), env=environment, capture_output=True, text=True)
+            assert done.returncode == 0, f"{words}: {done.stderr}"
+            return done.stdout
+
+        run("ch-image", "pull", image)
+        assert run("ch-run", "--set-env", image, "--", "greet", "you") == "hello from a library to you\n"
+        assert run("ch-run", "--set-env", image, "--", "sh", "-c", "echo $COLOR; other") == "blue\nother works\n"
+        run("ch-convert", image, tmp_path / "tools.sqfs")
+        run("ch-convert", tmp_path / "tools.sqfs", tmp_path / "tools")
+        greeted = run("ch-run", f"--set-env={tmp_path}/tools/ch/environment", tmp_path / "tools", "--", "greet")
+        assert greeted == "hello from a library\n"
+        if os.access("/dev/fuse", os.W_OK):
+            assert run("ch-run", "--set-env", tmp_path / "tools.sqfs", "--", "greet") == "hello from a library\n"
