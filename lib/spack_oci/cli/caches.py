@@ -42,7 +42,13 @@ def _unpacked(path: str) -> str:
     """The layout of a bundle, in a directory that goes with this process."""
     from ..operations.lifecycle.bundles import unpacked
 
-    return unpacked(path, settings.read().cache_root)
+    directory = unpacked(path, settings.read().cache_root)
+    _bundles[LayoutDirectory(directory).url] = LayoutDirectory(path).url
+    return directory
+
+
+#: URL of the layout of a bundle -> URL of the bundle, which is what a policy names
+_bundles: Dict[str, str] = {}
 
 
 @functools.lru_cache(None)
@@ -106,7 +112,7 @@ def _fetch_under_policy(
     from ..operations.trust.generations import Generations
     from ..operations.trust.trusted_index import TrustedIndex
 
-    policy = policy_of(options.trust, url, settings.absolute)
+    policy = policy_of(options.trust, _bundles.get(url, url), settings.absolute)
     if not policy.active:
         return fetch_index(store, known, old_document)
     generations = Generations(options.trust_directory)
@@ -141,7 +147,7 @@ def guard_of(word: str, unsigned: bool = False) -> Optional["Guard"]:
     from ..configuration.trust import policy_of
     from ..operations.trust.guard import Guard
 
-    policy = policy_of(options.trust, store.url, settings.absolute)
+    policy = policy_of(options.trust, _bundles.get(store.url, store.url), settings.absolute)
     if not policy.active:
         return None
     if unsigned:

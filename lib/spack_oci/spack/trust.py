@@ -11,7 +11,7 @@ import spack.mirrors.mirror
 
 from ..configuration import trust as configuration
 from ..content import ContentReader
-from ..errors import NotFound
+from ..errors import InvalidReference, NotFound
 from ..index.index_cache import Fetch
 from ..index.read import IndexDocument, KnownIndex, NotModified, OldDocument, fetch_index
 from ..operations.trust.generations import Generations
@@ -91,7 +91,7 @@ def index_fetch(others: Sequence["spack.mirrors.mirror.Mirror"] = ()) -> Optiona
         return None
     trusted = {}
     for mirror in known.values():
-        with contextlib.suppress(NotFound):  # a layout directory before its first push
+        with contextlib.suppress(NotFound, InvalidReference):  # a layout before its first push; who uses it will say
             found = trusted_index(mirror)
             if found is not None:
                 trusted[mirrors.open_store(mirror, mirrors.FETCH).url] = found

@@ -81,11 +81,14 @@ def read_public_key(data: bytes, name: str, origin: str = "") -> PublicKey:
         raise ConfigurationError(f"{where} is empty", remedy="give the file that `spack oci key generate` wrote")
     if b"PRIVATE KEY-----" in data:
         raise ConfigurationError(f"{where} is a private key", remedy="a policy names public keys: the .pub file")
+    if data.count(b"-----BEGIN ") > 1:  # of which only one would count
+        raise ConfigurationError(f"{where} holds several keys", remedy="give each a file, and a name in oci:trust:keys")
     try:
         key = load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm) as e:
+        why = str(e).partition(" See http")[0]
         raise ConfigurationError(
-            f"{where} is no public key in PEM format: {e}", remedy="it begins with -----BEGIN PUBLIC KEY-----"
+            f"{where} is no public key in PEM format: {why}", remedy="it begins with -----BEGIN PUBLIC KEY-----"
         ) from None
     return public_key(key, name, where)
 

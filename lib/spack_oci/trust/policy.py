@@ -8,12 +8,13 @@
 """
 
 import difflib
+import os
 import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Collection, Dict, Mapping, Optional, Sequence, Tuple
 
 from ..errors import ConfigurationError
-from ..reference import DOCKER_HUB
+from ..reference import DOCKER_HUB, LayoutDirectory, parse_url
 from .keys import PUBLIC_MARK, PublicKey, read_public_key
 
 OFF, WARN, REQUIRE = "off", "warn", "require"
@@ -100,7 +101,15 @@ def trust_of(section: Any, read_file: ReadFile) -> Trust:
     given = _object(section.get("keys") or {}, "oci:trust:keys")
     keys = {name: _key(name, value, read_file) for name, value in given.items()}
     policies = _object(section.get("policies") or {}, "oci:trust:policies")
-    return Trust(keys, {_scope(scope): _policy(scope, value, keys) for scope, value in policies.items()})
+    found: Dict[str, Policy] = {}
+    for scope, value in policies.items():
+        if _scope(scope) in found:
+            raise ConfigurationError(
+                f"oci:trust:policies has {found[_scope(scope)].origin} and {scope}, which are the same",
+                remedy="keep the one that is to hold",
+            )
+        found[_scope(scope)] = _policy(scope, value, keys)
+    return Trust(keys, found)
 
 
 def _key(name: str, value: Any, read_file: ReadFile) -> PublicKey:
@@ -179,16 +188,26 @@ def _did_you_mean(word: str, known: Collection[str]) -> str:
 
 def _scope(scope: str) -> str:
     """As it is compared: without a scheme, a slash at the end, and capitals; Docker Hub as its URLs name it."""
-    place = _place(scope).rstrip("/") or "/"
+    place = scope.partition("://")[2] if "://" in scope else scope
+    place = place.rstrip("/") or "/"
     if place.startswith("/"):
-        return place
+        return os.path.normpath(place)
     host, slash, name = place.lower().partition("/")
-    return f"{DOCKER_HUB if host == 'docker.io' else host}{slash}{name}"
+    return f"{_host(host, ':443')}{slash}{name}"
 
 
 def _place(url: str) -> str:
-    """``HOST/NAME`` or ``/DIRECTORY``."""
-    return url.partition("://")[2] if "://" in url else url
+    """``HOST/NAME`` or ``/DIRECTORY`` of a store, however its URL is written; of a snapshot, that of its cache. Raises
+    InvalidReference."""
+    location = parse_url(url)
+    if isinstance(location, LayoutDirectory):
+        return location.path
+    return f"{_host(location.host.lower(), ':443' if location.scheme == 'https' else ':80')}/{location.name}"
+
+
+def _host(host: str, default_port: str) -> str:
+    host = host.removesuffix(default_port).removesuffix(".")
+    return DOCKER_HUB if host == "docker.io" else host
 
 
 def _matches(scope: str, place: str) -> bool:

@@ -46,8 +46,36 @@ def test_the_longest_match_of_host_and_namespace_wins(url, mode):
     assert trust(policies).policy_for(url).mode == mode
 
 
-def test_docker_hub_has_two_names():
-    assert trust({"docker.io/me": {"mode": "require"}}).policy_for("oci://index.docker.io/me/cache").required
+@pytest.mark.parametrize("scope", ["docker.io/me", "index.docker.io/me", "oci://docker.io/me/"])
+@pytest.mark.parametrize("url", ["oci://index.docker.io/me/cache", "oci://docker.io/me/cache", "oci://me/cache"])
+def test_docker_hub_has_several_names(scope, url):
+    assert trust({scope: {"mode": "require"}}).policy_for(url).required
+
+
+@pytest.mark.parametrize(
+    ("scope", "url"),
+    [
+        ("ghcr.io/my-team", "oci://GHCR.IO/My-Team/cache"),
+        ("GHCR.io/My-Team", "oci://ghcr.io/my-team/cache"),
+        ("ghcr.io/my-team", "oci://ghcr.io:443/my-team/cache"),
+        ("ghcr.io:443/my-team", "oci://ghcr.io/my-team/cache"),
+        ("ghcr.io/my-team", "oci://ghcr.io./my-team/cache"),
+        ("localhost/team", "oci+http://localhost:80/team/cache"),
+        ("ghcr.io/my-team/cache", "oci://ghcr.io/my-team/cache:2026-q1"),
+        ("/srv/cache", "oci+file:///srv//cache"),
+        ("/srv/cache", "oci+file:///srv/x/../cache/"),
+        ("/srv/cache", "oci+file://localhost/srv/cache"),
+        ("/srv/my cache", "oci+file:///srv/my%20cache"),
+        ("/srv/x/../cache/", "oci+file:///srv/cache"),
+    ],
+)
+def test_no_way_of_writing_a_url_leads_around_a_policy(scope, url):
+    assert trust({scope: {"mode": "require"}, "*": {"mode": "off"}}).policy_for(url).required
+
+
+def test_two_policies_for_one_place_are_refused():
+    with pytest.raises(ConfigurationError, match=r"docker.io/me and index.docker.io/me, which are the same"):
+        trust({"docker.io/me": {"mode": "require"}, "index.docker.io/me": {"mode": "off"}})
 
 
 def test_a_policy_without_keys_means_all_of_them():

@@ -263,3 +263,22 @@ def test_a_program_with_another_key_gives_no_signature(tmp_path):
 def test_a_program_that_is_not_there_is_named():
     with pytest.raises(SigningError, match="absent-signer is not on PATH"):
         ProgramSigner(signer().public, ["absent-signer"]).sign(b"data")
+
+
+def test_a_file_with_two_public_keys_is_refused_as_one_of_them_would_not_count():
+    both = signer("one").public.pem + signer("two").public.pem
+    with pytest.raises(ConfigurationError, match="holds several keys.*a name in oci:trust:keys"):
+        read_public_key(both, "team")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda pem: pem.replace(b"\n", b"\r\n"),
+        lambda pem: b"\xef\xbb\xbf" + pem,
+        lambda pem: b"the key of the team\n" + pem,
+        lambda pem: b" ".join(pem.split()),  # as YAML folds a quoted text of several lines
+    ],
+)
+def test_a_public_key_is_read_however_it_was_saved(change):
+    assert read_public_key(change(signer("one").public.pem), "team").id == signer("one").public.id

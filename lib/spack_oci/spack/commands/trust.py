@@ -22,7 +22,8 @@ def _document(mirror: Any) -> Dict[str, Any]:
         policy = trust.policy_of(mirror)
     except SpackOciError as e:
         return {**result, "error": str(e)}
-    seen = trust.generations().newest(generation_name(mirror.fetch_url))
+    url = mirrors.location_of(mirror, mirrors.FETCH).url
+    seen = trust.generations().newest(generation_name(url))
     return {
         **result,
         "mode": policy.mode,
