@@ -79,7 +79,9 @@ class Simulation:
 
 
 @pytest.mark.parametrize("retry_after", [None, 1.0])
-@pytest.mark.parametrize("rate, burst, total", [(3, 3, 65), (10, 10, 150), (10, 100, 500), (50, 50, 1500)])
+@pytest.mark.parametrize(
+    "rate, burst, total", [(3, 3, 65), (3, 3, 36), (10, 10, 75), (10, 10, 150), (10, 100, 500), (50, 50, 1500)]
+)
 def test_a_token_bucket_is_used_nearly_in_full_with_few_refusals(rate, burst, total, retry_after):
     simulation = Simulation(rate, burst, retry_after)
     seconds = simulation.run(total)

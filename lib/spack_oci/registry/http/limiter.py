@@ -31,7 +31,9 @@ _MAX_INTERVAL = 10.0
 _NO_INTERVAL = 0.005
 #: seconds that responses are counted for the first guess
 _WINDOW = 1.0
-#: what becomes of the interval with each response, and with a refusal
+#: what becomes of the interval with each response: as long as no rate was measured (the first guess is what little was
+#: served until then, so a bucket that holds few makes it too low), below the one that was, above it; and with a refusal
+_FROM_GUESS = 0.93
 _SPEED_UP = 0.97
 _PROBE = 0.996
 _SLOW_DOWN = 1.1
@@ -136,7 +138,8 @@ class HostLimiter:
             numbers[_INTERVAL] = faster if faster > _NO_INTERVAL else 0.0
         else:
             is_slower = numbers[_INTERVAL] > _MARGIN * numbers[_MEASURED]
-            numbers[_INTERVAL] *= _SPEED_UP if is_slower else _PROBE
+            up = _SPEED_UP if is_slower else _PROBE
+            numbers[_INTERVAL] *= up if numbers[_MEASURED] else _FROM_GUESS
             if numbers[_SERVED_SINCE] > _SURE:
                 self._tell(self.rate)
 
@@ -164,8 +167,9 @@ class HostLimiter:
         if served:
             numbers[_PROBING] = 0
         if served >= _ENOUGH:
+            if numbers[_MEASURED]:  # else the bucket may have been full for a part of that time
+                self._tell(served / elapsed)
             numbers[_MEASURED] = elapsed / served
-            self._tell(served / elapsed)
             # within limits: it may be that there was nothing to ask for
             return min(max(_MARGIN * elapsed / served, _SLOW_DOWN * interval), 2 * interval)
         return interval * (2 if was_guess or not served else _SLOW_DOWN)
