@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Pruning: what is kept and why, what goes when, and what others do meanwhile."""
 
+from dataclasses import replace
+
 import pytest
 from spack_oci.content.copy import GraphCopy
 from spack_oci.errors import ConfigurationError, NotFound, ServerFailure, UnexpectedResponse
-from spack_oci.index.condemned import PLAN_TAG, Condemned, PrunePlan, read_plan, write_plan
+from spack_oci.index.condemned import PLAN_TAG, Condemned, PrunePlan, read_plan, reprieve, write_plan
 from spack_oci.index.read import fetch_index
 from spack_oci.index.update.loop import merge_pushed, update_index
 from spack_oci.index.update.read_package import read_package
@@ -155,6 +157,55 @@ def test_a_tag_that_a_cut_deletion_has_left_without_a_manifest_goes(store, nodes
     store.before["delete_manifest"] = cut
     result = prune(store, keep(nodes[0]), grace=0)
     assert result.deleted == [tag_of(lone)] and tag_of(lone) not in set(store.tags())
+
+
+def test_such_a_tag_goes_also_if_the_deletion_of_what_takes_it_away_is_cut_once(store, nodes, lone):
+    prune(store, keep(nodes[0]))
+
+    def cut(reference):
+        if store.calls["delete_manifest"] <= 2:
+            store.manifests.pop(reference, None)  # the manifest goes, its tags stay
+            raise NotFound("the deletion was sent again, because its answer was lost")
+
+    store.before["delete_manifest"] = cut
+    prune(store, keep(nodes[0]), NOW + 2 * HOUR)
+    assert tag_of(lone) not in packages(store) and lone["hash"] not in indexed(store)
+
+
+@pytest.fixture
+def others(store):
+    """Three more that nobody needs, condemned an hour ago."""
+    others = [node(f"other-{number}") for number in range(3)]
+    for each in others:
+        push_package(store, [each])
+    update_index(store, QUICK)
+    return others
+
+
+def test_what_is_pushed_again_while_others_are_deleted_stays_though_its_manifest_is_the_same(store, nodes, others):
+    prune(store, keep(nodes[0]))
+    last = max(others, key=tag_of)
+
+    def push_again(reference):
+        store.before.clear()
+        reprieve(store, [tag_of(last)])
+        push_package(store, [last])
+        merge_pushed(store, [read_package(store, tag_of(last))], QUICK)
+
+    store.before["delete_manifest"] = push_again
+    result = prune(store, keep(nodes[0]), NOW + 2 * HOUR)
+    assert tag_of(last) in result.reprieved and not result.failed
+    assert packages(store) >= {tag_of(last)} and last["hash"] in indexed(store)
+    assert store.resolve(tag_of(last)) and tag_of(last) not in read_plan(store).condemned
+
+
+def test_what_is_pushed_again_while_a_prune_makes_its_plan_is_not_put_back_on_it(store, nodes, others):
+    prune(store, keep(nodes[0]))
+    planned = plan(store, keep(nodes[0]), NOW + 10)
+    reprieve(store, [tag_of(others[0])])
+    condemn(store, replace(planned, seen={}), QUICK, now=NOW + 10)
+    assert tag_of(others[0]) not in read_plan(store).condemned
+    assert tag_of(others[1]) in read_plan(store).condemned
 
 
 def test_what_is_copied_into_the_cache_meanwhile_stays(store, nodes, lone):

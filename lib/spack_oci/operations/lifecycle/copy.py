@@ -263,6 +263,8 @@ def execute_copy(
         done = len(result.copied) + len(result.deleted) + len(result.failed)
         shown.finished(tag, f"[{done:{len(str(total))}}/{total}] {action} {tag}")
 
+    if plan.packages:  # as a push does: what a prune there has condemned is wanted again
+        reprieve(destination, plan.packages)
     try:
         with GraphCopy(source, destination, jobs=jobs, progress=shown.moved, full=plan.full) as copier:
             _copy_tags(copier, plan, result, finished)
@@ -326,7 +328,7 @@ def _update_index(
     if not copied and not result.deleted:
         return None
     if copied:
-        reprieve(destination, copied)  # as a push does: what a prune there has condemned is wanted again
+        reprieve(destination, copied)  # once more, for a prune that was writing its plan
     if index is None or result.deleted or any(tag not in index.tags for tag in copied):
         return update_index(destination, settings, compare_digests=bool(copied))
     return merge_pushed(destination, indexed_packages(index, copied), settings)

@@ -16,7 +16,7 @@ from typing import AbstractSet, Any, Callable, Dict, FrozenSet, Iterable, List, 
 from ...content import ContentStore
 from ...content.copy import children
 from ...errors import CANNOT_BE_DELETED, ConfigurationError, ContentError, NotFound, ResponseError, SpackOciError
-from ...index.condemned import Condemned, PrunePlan, read_plan, write_plan
+from ...index.condemned import PLAN_TAG, Condemned, PrunePlan, read_plan, write_plan
 from ...index.model import PackageIndex
 from ...index.snapshots import Snapshot, read_snapshot
 from ...index.update.loop import UpdateSettings, update_index
@@ -26,6 +26,13 @@ from .pins import Pin
 from .untag import untag
 
 _DAY = 86400
+#: how often tags are looked for that a deletion has left without a manifest
+_LOOKS = 4
+#: Google: a tag names the manifest
+_HAS_TAGS = "GOOGLE_MANIFEST_DANGLING_TAG"
+#: Azure, in words only: the registry is locked, or just this repository or image
+#: (https://learn.microsoft.com/troubleshoot/azure/azure-container-registry/delete-operation-issues)
+_IS_LOCKED = "disallowed on this registry, repository or image"
 
 
 @dataclass(frozen=True)
@@ -226,6 +233,11 @@ def condemn(
     condemned = {tag: counting.get(tag) or Condemned(digest, int(now)) for tag, digest in plan.doomed.items()}
     wanted = replace(plan.previous, condemned=condemned, seen=plan.seen)
     if wanted != plan.previous:
+        current = read_plan(store)  # pushes may have taken something off since
+        wanted = wanted.without(
+            (before.keys() - current.condemned.keys()) | (plan.previous.broken.keys() - current.broken.keys())
+        )
+        condemned = dict(wanted.condemned)
         write_plan(store, wanted)
     if condemned.keys() != before.keys() or plan.indexed:
         update_index(store, settings, compare_digests=False)
@@ -258,6 +270,7 @@ def delete_condemned(
     # one that was made since may have taken a condemned package out of an older index
     held = held_by_snapshots(read_snapshots(store, contents))
     left: Dict[str, Condemned] = {}
+    watched = _WatchedPlan(store, plan)
     for number, (tag, condemned) in enumerate(sorted(plan.condemned.items())):
         if now - condemned.since < grace:
             result.waiting.append(tag)
@@ -266,11 +279,14 @@ def delete_condemned(
             result.reprieved.append(tag)
         else:
             try:
-                if only_untag:
+                if tag not in watched.condemned():
+                    result.reprieved.append(tag)
+                elif only_untag:
                     _untag_package(store, tag, condemned, result)
                 else:
                     _delete_package(store, tag, condemned, kept_digests, contents, result)
-                finished(tag, None)
+                if tag in result.deleted[-1:]:
+                    finished(tag, None)
             except SpackOciError as e:
                 result.failed[tag] = e
                 left[tag] = condemned
@@ -278,17 +294,36 @@ def delete_condemned(
                 if _is_refusal(e):
                     left.update(sorted(plan.condemned.items())[number:])
                     break
+    if result.deleted:
+        _drop_dangling(store, set(result.deleted) - result.untagged.keys())
     current = read_plan(store)  # pushes may have taken something off
     remaining = current.without(current.condemned.keys() - left.keys())
     if result.untagged:
         remaining = replace(remaining, untagged={**remaining.untagged, **result.untagged})
     if remaining != current:
         write_plan(store, remaining)
-    if result.deleted:
-        _drop_dangling(store, set(result.deleted) - result.untagged.keys())
     if result.deleted or held & {plan.condemned[tag].manifest for tag in result.reprieved if tag in plan.condemned}:
         update_index(store, settings, compare_digests=False)
     return result
+
+
+class _WatchedPlan:
+    """The plan in the cache, as it is: a push takes what it is about to tag off it, while we are deleting."""
+
+    def __init__(self, store: ContentStore, plan: PrunePlan) -> None:
+        self._store = store
+        self._plan = plan
+        self._digest = ""
+
+    def condemned(self) -> Mapping[str, Condemned]:
+        """One request, and those for the plan if it has changed."""
+        try:
+            digest = self._store.resolve(PLAN_TAG).digest
+        except NotFound:
+            return {}
+        if digest != self._digest:
+            self._digest, self._plan = digest, read_plan(self._store)
+        return self._plan.condemned
 
 
 def read_snapshots(store: ContentStore, contents: Contents) -> List[Snapshot]:
@@ -303,7 +338,9 @@ def held_by_snapshots(snapshots: Iterable[Snapshot]) -> Set[str]:
 
 def _is_refusal(error: SpackOciError) -> bool:
     """One that the next package would meet, too."""
-    if not isinstance(error, ResponseError) or CANNOT_BE_DELETED in error.codes:
+    if not isinstance(error, ResponseError) or {CANNOT_BE_DELETED, _HAS_TAGS} & set(error.codes):
+        return False
+    if _IS_LOCKED in error.message:
         return False
     return error.status in (400, 401, 403, 405, 429, 501)
 
@@ -316,12 +353,21 @@ def _drop_dangling(store: ContentStore, deleted: AbstractSet[str]) -> None:
     """A registry whose deletion of a manifest is cut may keep listing its tags, which nothing but a push of the tag can
     remove then (docker-registry: the manifest goes first, its tags one after the other). Whoever lists the cache would
     find a package that is not there."""
-    for tag in sorted(deleted & set(store.tags())):
-        try:
-            store.resolve(tag)  # somebody has pushed it since
-        except NotFound:
+    for _ in range(_LOOKS):  # the deletion that takes such a tag away may be cut as well
+        dangling = [tag for tag in sorted(deleted & set(store.tags())) if not _has_manifest(store, tag)]
+        if not dangling:
+            return
+        for tag in dangling:
             with contextlib.suppress(ResponseError):
                 untag(store, tag, "nothing")
+
+
+def _has_manifest(store: ContentStore, tag: str) -> bool:
+    try:
+        store.resolve(tag)  # somebody has pushed it since
+    except NotFound:
+        return False
+    return True
 
 
 def _still_condemned(store: ContentStore, tag: str, condemned: Condemned, result: PruneResult) -> Optional[str]:
@@ -365,11 +411,25 @@ def _delete_package(
     attached = [r.digest for r in store.referrers(digest)]
     attached_tags = contents.attached.get(digest, [])
     with contextlib.suppress(NotFound):  # a deletion that was sent again because its answer was lost
-        store.delete_manifest(digest)
+        _delete_with_tag(store, digest, tag)
     result.deleted.append(tag)
     for other in [*attached_tags, *attached]:
         try:
-            store.delete_manifest(other if ":" in other else store.resolve(other).digest)
+            if ":" in other:
+                store.delete_manifest(other)
+            else:
+                _delete_with_tag(store, store.resolve(other).digest, other)
             result.attached += 1
         except NotFound:
             continue
+
+
+def _delete_with_tag(store: ContentStore, digest: str, tag: str) -> None:
+    """Google deletes no manifest that a tag names, but single tags (https://github.com/fluxcd/pkg/pull/328)."""
+    try:
+        store.delete_manifest(digest)
+    except ResponseError as e:
+        if _HAS_TAGS not in e.codes:
+            raise
+        store.delete_manifest(tag)
+        store.delete_manifest(digest)

@@ -59,8 +59,12 @@ def execute_push(
     """Do what ``plan`` says. A package that fails does not stop the others (unless ``settings.fail_fast``); its error
     is in the result. Only interruptions (KeyboardInterrupt, SystemExit) are raised; nothing is left in the stage then.
     """
+    # otherwise nothing that is there will be pushed
+    is_doubtful = bool(plan.to_push) and (plan.condemned or plan.force)
+    if is_doubtful:  # before a tag is there: a prune deletes what has the same manifest as when it was condemned
+        reprieve(store, [item.package.tag for item in plan.to_push])
     result = _Push(plan, store, settings or PushSettings(), reporter or Silent()).run()
-    if plan.condemned or plan.force:  # otherwise nothing that is there was pushed
+    if is_doubtful:  # a prune that was writing its plan at the same time may have put something back
         reprieve(store, [outcome.package.tag for outcome in result.pushed])
     return result
 
