@@ -26,7 +26,7 @@ def test_pagination_that_goes_round():
     with fault_registry(Fault("GET", "/tags/", status=200, headers=headers, body=tags, times=99)) as registry:
         with pytest.raises(UnexpectedResponse, match="round in circles"):
             list(store_at(registry).tags())
-        assert registry.methods() == ["GET 200"] * 2
+        assert registry.methods() == ["GET 200"] * 3  # the last one at an address that the registry has not named
 
 
 def test_pagination_without_end():

@@ -25,6 +25,7 @@ ROUTES = [
     (re.compile(rf"/v2/{NAME}/tags/list\Z"), "tags"),
     (re.compile(rf"/v2/{NAME}/referrers/(?P<digest>[a-z0-9]+:[0-9a-f]+)\Z"), "referrers"),
     (re.compile(r"/token\Z"), "token"),
+    (re.compile(rf"/artifacts-uploads/{NAME}/uploads/(?P<id>[0-9a-f-]+)\Z"), "upload"),
 ]
 
 
@@ -336,6 +337,8 @@ class Handler(BaseHTTPRequestHandler):
         style = self.registry.behaviour.location
         if style == "relative":
             return path
+        if style == "outside":
+            return f"/artifacts-uploads/{name}/uploads/{identifier}"
         return f"{self._own_url()}{path}" + ("?_state=a%2Bb%3D&x=1" if style == "query" else "")
 
     def _upload(self, identifier: str) -> Optional[bytearray]:
@@ -408,6 +411,10 @@ class Handler(BaseHTTPRequestHandler):
         missing = [d["digest"] for d in wanted if d and d["digest"] not in repository.blobs]
         if missing:
             return self._error(400, "MANIFEST_BLOB_UNKNOWN", missing[0])
+        listed = document.get("manifests", []) if self.registry.behaviour.checks_indexes else []
+        missing = [d["digest"] for d in listed if d["digest"] not in repository.manifests]
+        if missing:
+            return self._error(404, "MANIFEST_UNKNOWN", missing[0])
         repository.manifests[digest] = (self.headers["Content-Type"], data)
         if ":" not in reference:
             repository.tags[reference] = digest
@@ -424,6 +431,8 @@ class Handler(BaseHTTPRequestHandler):
             if not self.registry.behaviour.delete_tags:
                 return self._error(400, "UNSUPPORTED", "the operation is unsupported")
             found = repository.tags.pop(reference, None)
+        elif self.registry.behaviour.keeps_tagged and reference in repository.tags.values():
+            return self._error(400, "GOOGLE_MANIFEST_DANGLING_TAG", "Manifest is still referenced by one or more tags")
         else:
             found = repository.manifests.pop(reference, None)
             for tag in [t for t, d in repository.tags.items() if d == reference]:
@@ -435,13 +444,16 @@ class Handler(BaseHTTPRequestHandler):
         if repository is None or not repository.manifests:
             return self._error(404, "NAME_UNKNOWN", "repository name not known to registry")
         tags = sorted(repository.tags)
-        tags = [t for t in tags if t > self.query.get("last", "")]
+        if self.registry.behaviour.page_style != "count" or not self.query.get("last", "").isdigit():
+            tags = [t for t in tags if t > self.query.get("last", "")]
         size = min(self.registry.behaviour.page_size or len(tags), int(self.query.get("n", 1 << 30)))
         page, rest = tags[:size], tags[size:]
         headers = {"Content-Type": "application/json"}
         if rest and self.registry.behaviour.page_style == "link":
             query = urllib.parse.urlencode({"n": size, "last": page[-1]})
             headers["Link"] = f'</v2/{name}/tags/list?{query}>; rel="next"'
+        if rest and self.registry.behaviour.page_style == "count":  # Artifactory before 7.46
+            headers["Link"] = f'</v2/{name}/tags/list?last={size}&n={size}>; rel="next"'
         self._answer(200, headers, json.dumps({"name": name, "tags": page or None}).encode())
 
     def get_referrers(self, name: str, digest: str) -> None:

@@ -70,12 +70,14 @@ class Behaviour:
     mounts: bool = True
     referrers: bool = True
     delete_tags: bool = False
+    keeps_tagged: bool = False  # no manifest is deleted that a tag names (Google)
     max_body: int = 0  # bytes of one request's body; more is refused with 413
     min_chunk: int = 0
-    location: str = "absolute"  # or "relative", "query"
+    location: str = "absolute"  # or "relative", "query", "outside" (of /v2/, as Google's)
     digest_header: bool = True
     page_size: int = 0  # tags a page; 0: all at once
-    page_style: str = "link"  # or "last": no Link
+    page_style: str = "link"  # or "last": no Link; "count": one with a number instead of a tag
+    checks_indexes: bool = False  # an index that names a manifest that is not there is refused
     redirect_blobs: str = ""  # base URL of another host that has the blobs
     refuse_head_after_redirect: bool = False
     rate: float = 0.0  # requests a second, by a token bucket; more are refused with 429

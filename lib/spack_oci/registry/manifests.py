@@ -3,7 +3,7 @@
 
 import json
 import urllib.parse
-from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
 from ..content import MAX_MANIFEST_SIZE
 from ..descriptor import (
@@ -17,7 +17,15 @@ from ..descriptor import (
     parse_json,
     sha256_digest,
 )
-from ..errors import DigestMismatch, InvalidContent, InvalidReference, NotFound, ResponseError, UnexpectedResponse
+from ..errors import (
+    DigestMismatch,
+    InvalidContent,
+    InvalidReference,
+    NotFound,
+    ResponseError,
+    SpackOciError,
+    UnexpectedResponse,
+)
 from ..reference import check_tag
 from ..util.schemas import validate
 from .client import RegistryClient
@@ -68,7 +76,7 @@ class Manifests:
         )
         digest = response.field("Docker-Content-Digest") or (reference if ":" in reference else "")
         size = parse_number(response.field("Content-Length"))
-        media_type = parse_media_type(response.field("Content-Type"))
+        media_type = _told_media_type(response)
         incomplete = not is_digest(digest) or not size or not media_type or response.field("Content-Encoding")
         if response.method != "HEAD" or incomplete:
             return self.get(reference)[0]
@@ -98,10 +106,8 @@ class Manifests:
             digest = digest if algorithm == "sha256" else digest_with(algorithm, data)
             if digest != expected:
                 raise DigestMismatch(f"{self._called(reference)} came back with the digest {digest}, not {expected}")
-        media_type = parse_media_type(response.field("Content-Type")) or parse_json(data, self._called(reference)).get(
-            "mediaType"
-        )
-        return Descriptor(media_type or OCI_MANIFEST, digest, len(data)), data
+        media_type = _told_media_type(response) or parse_json(data, self._called(reference)).get("mediaType")
+        return Descriptor(media_type if isinstance(media_type, str) else OCI_MANIFEST, digest, len(data)), data
 
     def put(self, data: bytes, media_type: str, tag: Optional[str]) -> Descriptor:
         descriptor = Descriptor.of(data, media_type)
@@ -142,6 +148,8 @@ class Manifests:
         ).without_body()
 
     def delete(self, reference: str) -> None:
+        """Raises NotFound if it is not there; 404 also means, in some registries, that nothing is ever deleted (ECR had
+        no deletion until 2022: https://github.com/aws/containers-roadmap/issues/1229)."""
         check_reference(reference)
         try:
             self._client.call(
@@ -151,6 +159,13 @@ class Manifests:
                 scopes=self._client.scopes("pull", "push", "delete"),
                 accept=(200, 202, 204),
             ).without_body()
+        except NotFound as e:
+            self.resolve(reference)
+            raise UnexpectedResponse(
+                f"{e.message}, and it is still there",
+                status=405,
+                remedy="this registry does not delete by its registry API: use its own tools, or prune with --untag",
+            ) from e
         except UnexpectedResponse as e:
             if e.status in (400, 405):
                 kind = "manifests" if ":" in reference else "single tags"
@@ -222,8 +237,25 @@ class Manifests:
         raise UnexpectedResponse(f"{self._called(fallback_tag(digest))}: others overwrite this list all the time")
 
     def _write_fallback(self, digest: str, entries: List[Descriptor]) -> None:
+        try:
+            self._put_list(digest, entries)
+        except (NotFound, UnexpectedResponse):
+            # some registries refuse an index that names what somebody has deleted, and left in the list
+            there = [entry for entry in entries if self._is_there(entry.digest)]
+            if len(there) == len(entries):
+                raise
+            self._put_list(digest, there)
+
+    def _put_list(self, digest: str, entries: List[Descriptor]) -> None:
         index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [d.to_dict() for d in entries]}
         self.put(canonical_json(index), OCI_INDEX, fallback_tag(digest))
+
+    def _is_there(self, digest: str) -> bool:
+        try:
+            self.resolve(digest)
+        except NotFound:
+            return False
+        return True
 
     # -- tags --------------------------------------------------------------------------------------------------------
 
@@ -233,7 +265,7 @@ class Manifests:
         seen: Set[str] = set()
         counter = _PageCounter(action)
         try:
-            for page in pages(self._client, url, action, _next_after_last):
+            for page in pages(self._client, url, action, _next_after_last, _after_last):
                 for tag in validate(page, "tag-list", action).get("tags") or []:
                     if isinstance(tag, str) and tag not in seen:
                         seen.add(tag)
@@ -260,34 +292,61 @@ class _PageCounter:
             raise UnexpectedResponse(f"{self._action}: the pages bring nothing new")
 
 
-def pages(client: RegistryClient, url: str, action: str, next_of: Any = None) -> Iterator[Dict[str, Any]]:
-    """The JSON documents of a listing that is spread over pages: ``Link: <...>; rel="next"``, or ``next_of``.
+#: (address of the first page, a page) -> address of the page after it, or None
+NextPage = Callable[[str, Dict[str, Any]], Optional[str]]
 
-    ``next_of(url, document)``: the address of the next page where the registry gives no link, None at the end. A page
-    that comes again is an error: the listing would never end.
+
+def _nowhere(url: str, document: Dict[str, Any]) -> Optional[str]:
+    return None
+
+
+def pages(
+    client: RegistryClient, url: str, action: str, next_of: NextPage = _nowhere, instead_of: NextPage = _nowhere
+) -> Iterator[Dict[str, Any]]:
+    """The JSON documents of a listing that is spread over pages: ``Link: <...>; rel="next"``.
+
+    ``next_of``: the next page where the registry gives no link; ``instead_of``: where its link leads nowhere, or to a
+    page that was there before. Raises NotFound if there is no first page; a page that is missing later, or comes again,
+    is an error of another kind: what the pages before it had is not all.
     """
-    visited = set()
+    visited: Set[str] = set()
     current: Optional[str] = url
+    document: Optional[Dict[str, Any]] = None
     while current:
-        if current in visited:
-            raise UnexpectedResponse(f"{action}: the pages go round in circles")
-        visited.add(current)
-        if len(visited) > MAX_PAGES:
-            raise UnexpectedResponse(f"{action}: there are more than {MAX_PAGES} pages")
-        response, data = client.read(
-            current,
-            action=action,
-            scopes=client.scopes("pull"),
-            headers={"Accept": f"application/json, {OCI_INDEX}"},
-            limit=MAX_LISTING_SIZE,
-        )
+        failure: SpackOciError = UnexpectedResponse(f"{action}: the pages go round in circles")
+        response = None
+        if current not in visited:
+            visited.add(current)
+            if len(visited) > MAX_PAGES:
+                raise UnexpectedResponse(f"{action}: there are more than {MAX_PAGES} pages")
+            try:
+                response, data = _read_page(client, current, action)
+            except (NotFound, UnexpectedResponse) as e:
+                if document is None:
+                    raise
+                failure = UnexpectedResponse(f"{e.message} (the next page)", status=getattr(e, "status", 404))
+        if response is None:
+            current = instead_of(url, document or {})
+            if current is None or current in visited:
+                raise failure
+            continue
         document = parse_json(data, without_query(current))
         yield document
         link = parse_next_link(response.field("Link"))
         if link:
             current = _on_own_host(client, absolute_url(response.url, link), action)
         else:
-            current = next_of(current, document) if next_of else None
+            current = next_of(current, document)
+
+
+def _read_page(client: RegistryClient, url: str, action: str) -> Tuple[Response, bytes]:
+    return client.read(
+        url,
+        action=action,
+        scopes=client.scopes("pull"),
+        headers={"Accept": f"application/json, {OCI_INDEX}"},
+        limit=MAX_LISTING_SIZE,
+    )
 
 
 def _on_own_host(client: RegistryClient, url: str, action: str) -> str:
@@ -305,12 +364,25 @@ def _next_after_last(url: str, document: Dict[str, Any]) -> Optional[str]:
     A registry that ignores ``last`` (docker-registry 2.8) answers with all of them again: they were all.
     """
     tags = document.get("tags") or []  # validated already
-    if len(tags) != PAGE_SIZE or not isinstance(tags[-1], str):
+    if len(tags) != PAGE_SIZE:
+        return None
+    return _after_last(url, document)
+
+
+def _after_last(url: str, document: Dict[str, Any]) -> Optional[str]:
+    tags = document.get("tags") or []
+    if not tags or not isinstance(tags[-1], str):
         return None
     parts = urllib.parse.urlsplit(url)
     if urllib.parse.parse_qs(parts.query).get("last") == [tags[-1]]:
         return None
     return urllib.parse.urlunsplit(parts._replace(query=urllib.parse.urlencode({"n": PAGE_SIZE, "last": tags[-1]})))
+
+
+def _told_media_type(response: Response) -> str:
+    """Empty where it says nothing: a proxy or an object store may call a manifest anything."""
+    media_type = parse_media_type(response.field("Content-Type"))
+    return media_type if media_type.startswith("application/vnd.") else ""
 
 
 def is_digest(text: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Callable, Dict, FrozenSet, Hashable, Optional, Sequence, Tuple
 
 from ...descriptor import parse_json
-from ...errors import InvalidContent, Unauthorized, UnexpectedResponse, how_to_log_in
+from ...errors import Forbidden, InvalidContent, Unauthorized, UnexpectedResponse, how_to_log_in
 from ...util.schemas import validate
 from ..http.response import Response
 from ..http.response_errors import error_from_response
@@ -196,8 +196,11 @@ class TokenServer:
         error = error_from_response(response, action, who, _secrets(request.credentials))
         if response.status in (400, 404):  # RFC 6749, 5.2: a refresh token that is no longer good is a 400
             error = Unauthorized(f"{error.message}; the request was {who}", status=response.status)
-        if isinstance(error, Unauthorized):
-            error.remedy = _log_in_again(request.host) if credentials else how_to_log_in(request.host)
+        if isinstance(error, (Unauthorized, Forbidden)) and not credentials:
+            # ghcr answers 403 for a repository that is not there (https://github.com/conda/rattler/issues/2726)
+            error.remedy = f"it does not exist or is not public: check its name, or {how_to_log_in(request.host)}"
+        elif isinstance(error, Unauthorized):
+            error.remedy = _log_in_again(request.host)
         raise error
 
 

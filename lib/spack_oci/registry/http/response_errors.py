@@ -2,6 +2,7 @@
 """From a response that the caller cannot use to the error that says so."""
 
 import json
+import re
 from typing import Iterable, List, Optional, Tuple
 
 from ...errors import Forbidden, NotFound, RateLimited, ServerFailure, SpackOciError, Unauthorized, UnexpectedResponse
@@ -36,6 +37,8 @@ def error_from_response(
     """
     body = response.start_of_body(_BODY_LIMIT)
     codes, text = parse_error_body(body, secrets)
+    if not text and _is_page(body):
+        text = _presentable(_words_of_page(body), secrets)[:_SHOWN]
     response.discard()
     status = response.status
     said = f"{status}" + (f" ({text})" if text else "")
@@ -65,13 +68,24 @@ def error_from_response(
 
 def _sender(response: Response, body: bytes) -> str:
     """A registry says what is wrong in JSON; what stands before it has pages for people, with its name."""
-    start = body[:_PAGE_START].lstrip().lower()
-    if not start.startswith((b"<html", b"<!doctype")):
+    if not _is_page(body):
         return "the registry"
     page = body.lower()
     name = next((name for name in _PROXIES if name.lower().encode() in page), "")
     name = name or response.field("Server").partition("/")[0][:_SHOWN_NAME]
     return f"a proxy before the registry{f' ({name})' if name else ''}"
+
+
+def _is_page(body: bytes) -> bool:
+    return body[:_PAGE_START].lstrip().lower().startswith((b"<html", b"<!doctype"))
+
+
+def _words_of_page(body: bytes) -> str:
+    """What a person would read there: without tags, and what they have inside."""
+    text = body.decode("utf-8", "replace")
+    for pattern in (r"(?is)<(head|script|style)\b.*?(</\1\s*>|\Z)", r"(?s)<[^>]*(>|\Z)"):
+        text = re.sub(pattern, " ", text)
+    return " ".join(text.split())
 
 
 def retry_after(response: Response) -> Optional[float]:
