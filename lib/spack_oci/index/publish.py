@@ -289,6 +289,13 @@ def read_database(
     return manifest, database, read_blob(store, database, MAX_DATABASE_SIZE)
 
 
+def document_named_by(database_manifest: bytes) -> str:
+    """The digest of our document that a manifest of ``index.spack`` names; empty: none. Raises InvalidContent."""
+    annotations = parse_json(database_manifest, DATABASE_TAG).get("annotations")
+    named = annotations.get(NAMED_DOCUMENT) if isinstance(annotations, dict) else None
+    return named if isinstance(named, str) else ""
+
+
 def is_current(manifest: DocumentManifest, database_manifest: Optional[Descriptor]) -> bool:
     """Whether ours was published with the ``index.spack`` that is there now."""
     return database_manifest is not None and manifest.named_manifest == database_manifest.digest

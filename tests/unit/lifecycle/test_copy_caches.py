@@ -5,6 +5,7 @@ import json
 
 import pytest
 from spack_oci.content import put_bytes
+from spack_oci.content.blob_cache import BlobCache
 from spack_oci.descriptor import OCI_EMPTY, OCI_MANIFEST, Descriptor, canonical_json
 from spack_oci.errors import ConfigurationError, DigestMismatch, NotFound, UnexpectedResponse
 from spack_oci.index.read import fetch_index
@@ -12,7 +13,7 @@ from spack_oci.index.update.loop import update_index
 from spack_oci.layout import open_layout
 from spack_oci.operations.lifecycle.copy import Selection, compare, execute_copy, plan_copy
 from spack_oci.reference import LayoutDirectory
-from support.cache_builder import QUICK, chain, node, push_image, push_package, sign, tag_of
+from support.cache_builder import QUICK, chain, node, overwrite_as_spack, push_image, push_package, sign, tag_of
 from support.memory_store import MemoryStore
 from support.recording_reporter import RecordingReporter
 
@@ -70,6 +71,36 @@ def test_nothing_to_do_costs_the_indexes_and_the_pages_of_tags(source, destinati
     assert plan.is_empty and len(plan.present) == 4 and result.index is None
     for store in (source, destination):
         assert store.calls == {"get_manifest": 1, "resolve": 1, "open_blob": 1, "tags": 1}
+
+
+def test_nothing_to_do_costs_one_request_and_the_pages_of_tags_where_the_indexes_are_kept(
+    source, destination, tmp_path
+):
+    copy(source, destination)
+    cache = BlobCache(str(tmp_path))
+    compare(source, destination, cache=cache)
+    source.reset(), destination.reset()
+    both = compare(source, destination, cache=cache)
+    assert plan_copy(both, EVERYTHING).is_empty
+    for store in (source, destination):
+        assert store.calls == {"resolve": 1, "tags": 1}
+
+
+def test_a_kept_index_is_not_used_when_it_changes_or_is_damaged(source, destination, tmp_path):
+    copy(source, destination)
+    cache = BlobCache(str(tmp_path))
+    compare(source, destination, cache=cache)
+    new = node("new")
+    push_package(source, [new])
+    update_index(source, QUICK)
+    assert plan_copy(compare(source, destination, cache=cache), EVERYTHING).packages == (tag_of(new),)
+    overwrite_as_spack(source)
+    assert compare(source, destination, cache=cache).found.index is None
+    update_index(source, QUICK)
+    compare(source, destination, cache=cache)
+    for path in (tmp_path / "blobs" / "sha256").iterdir():
+        path.write_bytes(b"damaged")
+    assert plan_copy(compare(source, destination, cache=cache), EVERYTHING).packages == (tag_of(new),)
 
 
 def test_a_spec_is_copied_with_what_it_needs_and_nothing_else(source, destination, nodes):

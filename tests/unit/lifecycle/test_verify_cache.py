@@ -10,6 +10,7 @@ import time
 
 import jsonschema
 import pytest
+from spack_oci.content.blob_cache import BlobCache
 from spack_oci.descriptor import OCI_MANIFEST
 from spack_oci.errors import Forbidden, NotFound
 from spack_oci.index.publish import DATABASE_TAG
@@ -70,6 +71,19 @@ def test_the_index_level_needs_few_requests_however_many_packages_there_are(stor
     store.reset()
     assert found(store, Level.INDEX) == set()
     assert store.requests == 4
+
+
+def test_the_index_level_needs_two_requests_and_the_pages_of_tags_where_the_index_is_kept(store, tmp_path):
+    cache = BlobCache(str(tmp_path))
+    read_contents(store, cache=cache, is_check=True)
+    store.reset()
+    assert not verify_cache(store, read_contents(store, cache=cache, is_check=True), Level.INDEX).findings
+    assert store.calls == {"get_manifest": 1, "resolve": 1, "tags": 1}
+    # what the kept documents do not show: somebody has overwritten ours alone
+    read_contents(store, cache=cache)
+    store.tagged["spack-oci.index"] = store.tagged["index.spack"]
+    findings = verify_cache(store, read_contents(store, cache=cache, is_check=True), Level.INDEX).findings
+    assert [finding.kind for finding in findings] == [Kind.INDEX_UNUSABLE]
 
 
 def test_the_index_against_the_tags(store, nodes):

@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What a cache has: its tags by kind, and what its index says of its packages."""
 
+import contextlib
+import io
 import re
 import time
 from dataclasses import dataclass, field
-from typing import AbstractSet, Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Set
+from typing import AbstractSet, Any, Dict, FrozenSet, Iterable, Iterator, List, Mapping, Optional, Set
 
+from ...content.blob_cache import BlobCache
 from ...content.interfaces import RepositoryReader, RepositoryWriter
-from ...errors import ConfigurationError, DigestMismatch, InvalidContent, NotFound
+from ...descriptor import Descriptor, sha256_digest
+from ...errors import ConfigurationError, DigestMismatch, InvalidContent, NotFound, StorageError
 from ...index.condemned import PLAN_TAG, read_plan
 from ...index.frames import decompress
 from ...index.model import PackageIndex
 from ...index.publish import (
     DATABASE_TAG,
     DOCUMENT_TAG,
+    DocumentManifest,
+    document_named_by,
     is_current,
     read_document,
     read_document_manifest,
@@ -73,14 +79,22 @@ class Contents:
         return self.index
 
 
-def read_contents(store: RepositoryReader, index_store: Optional[RepositoryReader] = None) -> Contents:
+def read_contents(
+    store: RepositoryReader,
+    index_store: Optional[RepositoryReader] = None,
+    cache: Optional[BlobCache] = None,
+    *,
+    is_check: bool = False,
+) -> Contents:
     """Three requests and the pages of tags, and two for the plan of a prune where there is one.
 
     The index first: a tag that comes in between is then only not in it.
 
-    ``index_store``: where the index is, if not in the repository of the packages.
+    ``index_store``: where the index is, if not in the repository of the packages. ``cache``: keeps the index, so that
+    the next time an index that is the same costs one request. ``is_check``: believe nothing that one request would not
+    show, here that somebody has overwritten our document alone; two requests then.
     """
-    index = _read_index(index_store or store)
+    index = _read_index(index_store or store, cache, is_check)
     packages: Set[str] = set()
     images: Set[str] = set()
     pins: Set[str] = set()
@@ -126,21 +140,70 @@ def read_current_contents(store: RepositoryWriter, settings: UpdateSettings) -> 
     return contents
 
 
-def _read_index(store: RepositoryReader) -> Optional[PackageIndex]:
+def _read_index(store: RepositoryReader, cache: Optional[BlobCache], is_check: bool) -> Optional[PackageIndex]:
     """None also for one that is damaged or older than ``index.spack``: the tags are the truth, and they are read.
 
     A writer that is between its two documents makes ours look older for a moment: then another look is taken.
     """
     for wait in (*_LOOK_AGAIN, None):
         try:
+            kept = _KeptIndex(store, cache) if cache is not None else None
+            if kept is not None and not is_check:
+                lines = kept.lines()
+                if lines is not None:
+                    return PackageIndex.from_lines(lines)
             document = read_document_manifest(store)
-            if is_current(document, store.resolve(DATABASE_TAG)):
-                return PackageIndex.from_lines(decompress(read_document(store, document)))
+            database = store.resolve(DATABASE_TAG)
+            if is_current(document, database):
+                data = kept.document(document) if kept is not None else read_document(store, document)
+                index = PackageIndex.from_lines(decompress(data))
+                if kept is not None:
+                    kept.keep(document, database, data, is_check)
+                return index
         except (NotFound, InvalidContent, DigestMismatch):
             return None
         if wait is not None:
             time.sleep(wait)
     return None
+
+
+class _KeptIndex:
+    """The documents of an index in the blob cache. The manifest of ``index.spack`` names our document by its digest, so
+    who has both needs to know no more than that the tag has not moved."""
+
+    def __init__(self, store: RepositoryReader, cache: BlobCache) -> None:
+        self._store = store
+        self._cache = cache
+
+    def lines(self) -> Optional[Iterator[bytes]]:
+        """One request. None: not all of it is kept."""
+        manifest = self._blob(self._store.resolve(DATABASE_TAG).digest)
+        named = document_named_by(manifest) if manifest is not None else ""
+        data = self._blob(named) if named else None
+        return decompress(data) if data is not None else None
+
+    def document(self, manifest: DocumentManifest) -> bytes:
+        data = self._blob(manifest.document.digest)
+        return read_document(self._store, manifest) if data is None else data
+
+    def keep(self, manifest: DocumentManifest, database: Descriptor, data: bytes, is_check: bool) -> None:
+        """A cache that cannot be written to is no reason to fail."""
+        with contextlib.suppress(StorageError, NotFound):
+            self._cache.add(manifest.document.digest, io.BytesIO(data))
+            if manifest.is_named and not is_check and self._cache.get(database.digest) is None:
+                self._cache.add(database.digest, io.BytesIO(self._store.get_manifest(database.digest)[1]))
+
+    def _blob(self, digest: str) -> Optional[bytes]:
+        """None also for one that is damaged on this disk."""
+        path = self._cache.get(digest)
+        if path is None:
+            return None
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except OSError:
+            return None
+        return data if sha256_digest(data) == digest else None
 
 
 def closure(index: PackageIndex, roots: Iterable[str], types: AbstractSet[str] = LINK_RUN) -> Set[str]:

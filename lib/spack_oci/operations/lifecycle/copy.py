@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Optional, Set, Tuple
 
 from ...content import ContentStore
+from ...content.blob_cache import BlobCache
 from ...content.copy import Copied, GraphCopy
 from ...content.interfaces import RepositoryReader
 from ...content.platform import Platform
@@ -122,19 +123,20 @@ def compare(
     destination: RepositoryReader,
     source_index: Optional[RepositoryReader] = None,
     destination_index: Optional[RepositoryReader] = None,
+    cache: Optional[BlobCache] = None,
 ) -> Comparison:
-    """``..._index``: where the index is, if not in the repository of the packages.
+    """``..._index``: where the index is, if not in the repository of the packages. ``cache``: keeps the indexes.
 
     Raises NotFound if the source has nothing (a registry does not tell that from a name that does not exist, and with
     ``delete`` the destination would be emptied); a destination without anything is empty.
     """
     if source.url.rstrip("/") == destination.url.rstrip("/"):
         raise ConfigurationError(f"{source.url} cannot be copied to itself")
-    found = read_contents(source, source_index)
+    found = read_contents(source, source_index, cache)
     if not (found.packages or found.images):
         raise NotFound(f"{source.url} has nothing to copy", remedy="check its name")
     try:
-        there = read_contents(destination, destination_index)
+        there = read_contents(destination, destination_index, cache)
     except NotFound:
         there = Contents(destination.url)
     return Comparison(source, destination, found, there)

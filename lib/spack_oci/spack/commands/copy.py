@@ -68,7 +68,8 @@ def _plan(args: argparse.Namespace, destination: "spack.mirrors.mirror.Mirror") 
     origin = _origin(args.source)
     source = mirrors.open_store(origin, mirrors.FETCH)
     there, index_there = _open_destination(destination)
-    both = compare(source, there, mirrors.open_index_store(origin, mirrors.FETCH), index_there)
+    index = mirrors.open_index_store(origin, mirrors.FETCH)
+    both = compare(source, there, index, index_there, settings.blob_cache(settings.read()))
     selection = Selection(
         roots=_roots(both.found, args),
         tags=frozenset(args.tag) if args.tag or args.specs or args.lock else None,

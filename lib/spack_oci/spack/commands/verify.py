@@ -48,7 +48,7 @@ def verify(
     index_store = mirrors.open_index_store(mirror, direction)
     found = verify_cache(
         store,
-        read_contents(store, index_store),
+        read_contents(store, index_store, settings.blob_cache(settings.read()), is_check=True),
         level,
         Rules(policy, known),
         tags=tags_of(mirror, constraints) if constraints else None,
