@@ -91,11 +91,13 @@ def add_signatures(existing: Optional[bytes], new: Sequence[Signature], what: st
     before = list(layers)
     for signature in new:
         layer = _layer(signature)
-        at = next((n for n, other in enumerate(layers) if _same_payload(other, layer)), None)
-        if at is None:
+        same = [n for n, other in enumerate(layers) if _same_payload(other, layer)]
+        if same:
+            layers[same[0]] = layer
+            further = set(same[1:])
+            layers = [other for n, other in enumerate(layers) if n not in further]
+        else:
             layers.append(layer)
-        elif layers[at] != layer:
-            layers[at] = layer
     if layers == before and existing is not None:
         return None
     if len(layers) > MAX_LAYERS:

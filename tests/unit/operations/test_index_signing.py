@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from spack_oci.content import put_bytes
 from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, canonical_json, sha256_digest
-from spack_oci.errors import BadSignature, NotFound, StaleIndex
+from spack_oci.errors import BadSignature, InvalidContent, NotFound, StaleIndex
 from spack_oci.index.index_cache import IndexCache, refresh_index
 from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG, read_document_manifest, read_signatures, signature_table
 from spack_oci.index.read import NotModified
@@ -342,6 +342,30 @@ def test_the_signatures_of_another_index_are_refused(store, client):
     edited(store, lambda m: m["layers"].__setitem__(2, old["layers"][2]))
     with pytest.raises(BadSignature, match="exchanged or removed"):
         client.refresh()
+
+
+def layer_of_signatures(store, manifest=None):
+    manifest = manifest or json.loads(store.get_manifest(DOCUMENT_TAG)[1])
+    (layer,) = [one for one in manifest["layers"] if "signatures" in one["mediaType"]]
+    return layer
+
+
+@pytest.mark.parametrize("is_signed", [True, False])
+def test_a_layer_of_signatures_of_a_gigabyte_is_not_downloaded(store, client, is_signed):
+    tags = [package(store)]
+    sign(store, tags)
+
+    def change(manifest):
+        layer_of_signatures(store, manifest)["size"] = 1 << 30
+        if not is_signed:
+            manifest["annotations"] = {k: v for k, v in manifest["annotations"].items() if "statement" not in k}
+
+    edited(store, change)
+    store.reset()
+    with pytest.raises(InvalidContent, match="1073741824 bytes"):
+        client.refresh()
+    read = [digest for verb, digest in store.log if verb == "open_blob"]
+    assert not [digest for digest in read if digest == layer_of_signatures(store)["digest"]]
 
 
 def test_the_index_of_another_repository_is_refused(client, store):

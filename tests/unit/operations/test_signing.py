@@ -24,10 +24,12 @@ from spack_oci.operations.install.execute import FAILED, SKIPPED, InstallItem
 from spack_oci.operations.install.fetch import find_package
 from spack_oci.operations.install.locate import check_package, fetch_package
 from spack_oci.operations.lifecycle.contents import read_contents
+from spack_oci.operations.trust.attach import attach, attached
 from spack_oci.operations.trust.guard import Guard, subject_of
 from spack_oci.operations.trust.sign import sign_packages
-from spack_oci.operations.trust.stored import MOST_PAYLOADS, stored_signatures
+from spack_oci.operations.trust.stored import MOST_OF_OURS, MOST_PAYLOADS, stored_signatures
 from spack_oci.operations.trust.write import Pace, SignatureWriter
+from spack_oci.trust.keys import PublicKey
 from spack_oci.trust.policy import Policy
 from spack_oci.trust.signatures import (
     ANNOTATION,
@@ -270,6 +272,37 @@ def test_ten_thousand_layers(store):
     assert fetched(store, tag)
     (outcome,) = sign_packages(store, [tag], signer("second"))
     assert isinstance(outcome.error, SigningError) and "more than 1000" in str(outcome.error)
+
+
+def test_thousands_of_wrong_signatures_in_our_name_cost_a_bounded_time(store, monkeypatch):
+    """Each is over the payload that our key signs, so each would have to be verified."""
+    tag = package(store)
+    written = sign(store, tag)
+    name = signature_tag(written.subject.manifest)
+    manifest = json.loads(store.get_manifest(name)[1])
+    (layer,) = manifest["layers"]
+    manifest["layers"] = [{**layer, "annotations": {ANNOTATION: "QUJD"}}] * 4000
+    data = canonical_json(manifest)
+    store.manifests[sha256_digest(data)] = (OCI_MANIFEST, data)
+    store.tagged[name] = sha256_digest(data)
+    asked = []
+    verifies = PublicKey.verifies
+    monkeypatch.setattr(PublicKey, "verifies", lambda self, *args: asked.append(1) or verifies(self, *args))
+    with pytest.raises(BadSignature, match="names the key team is not by it"):
+        fetched(store, tag)
+    assert 0 < len(asked) <= MOST_OF_OURS
+    assert sign(store, tag).is_new  # and its owner mends it
+    assert fetched(store, tag)
+
+
+def test_of_many_documents_about_a_package_only_the_last_is_fetched(store):
+    about = store.resolve(package(store))
+    for number in range(20):
+        attach(store, about, b'{"number":%d}' % number, "application/spdx+json")
+    store.reset()
+    assert attached(store, about.digest, "application/spdx+json") == b'{"number":19}'
+    assert store.calls["open_blob"] == 1
+    assert attached(store, about.digest, "application/other") is None
 
 
 def test_a_signature_manifest_that_is_too_large(store):

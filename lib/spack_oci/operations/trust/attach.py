@@ -5,7 +5,7 @@ A referrer is an artifact manifest whose ``subject`` is what it is about (image-
 without the referrers API, the client that puts it keeps the list under a fallback tag (distribution-spec).
 """
 
-from typing import List, Optional
+from typing import Optional
 
 from ...content import BytesSource, ContentStore, Presence, RepositoryWriter, put_bytes, read_blob
 from ...descriptor import OCI_EMPTY, OCI_MANIFEST, Descriptor, canonical_json, parse_json
@@ -35,16 +35,17 @@ def attach(store: RepositoryWriter, subject: Descriptor, data: bytes, artifact_t
 
 def attached(store: ContentStore, digest: str, artifact_type: str) -> Optional[bytes]:
     """The last document of a type that is attached to a manifest; None: there is none. Raises InvalidContent."""
-    found: List[bytes] = []
-    for referrer in store.referrers(digest, artifact_type):
-        _, data = store.get_manifest(referrer.digest)
-        manifest = parse_json(data, f"{referrer.digest} of {store.url}")
-        try:
-            blob = Descriptor.from_dict(manifest["layers"][0])
-        except (KeyError, IndexError, TypeError):
-            raise InvalidContent(f"{referrer.digest} of {store.url} has no layer") from None
-        try:
-            found.append(read_blob(store, blob, MAX_ATTACHED))
-        except NotFound as e:
-            raise InvalidContent(f"the document of {referrer.digest} is missing: {e.message}") from e
-    return found[-1] if found else None
+    referrers = list(store.referrers(digest, artifact_type))
+    if not referrers:
+        return None
+    last = referrers[-1]
+    _, data = store.get_manifest(last.digest)
+    manifest = parse_json(data, f"{last.digest} of {store.url}")
+    try:
+        blob = Descriptor.from_dict(manifest["layers"][0])
+    except (KeyError, IndexError, TypeError):
+        raise InvalidContent(f"{last.digest} of {store.url} has no layer") from None
+    try:
+        return read_blob(store, blob, MAX_ATTACHED)
+    except NotFound as e:
+        raise InvalidContent(f"the document of {last.digest} is missing: {e.message}") from e
