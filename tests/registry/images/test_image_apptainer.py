@@ -71,9 +71,12 @@ def apptainer(tmp_path_factory):
     (directory / "tmp").mkdir()
     env = {**os.environ, "APPTAINER_CACHEDIR": str(directory / "cache"), "APPTAINER_TMPDIR": str(directory / "tmp")}
 
-    def run(*words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
-        done = subprocess.run([program, *words], env=env, capture_output=True, text=True, timeout=300)
-        assert not check or done.returncode == 0, f"apptainer {words}: {done.stderr}"
+    def run(verb: str, *words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        # without the /tmp of the host, where the packages were built: what runs is what is in the image
+        done = subprocess.run(
+            [program, verb, "--no-mount", "tmp", *words], env=env, capture_output=True, text=True, timeout=300
+        )
+        assert not check or done.returncode == 0, f"apptainer {verb} {words}: {done.stderr}"
         return done
 
     return run
