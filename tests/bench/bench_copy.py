@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""A cache copied from one docker-registry to another: ours beside `skopeo sync` and `crane copy --all-tags`, in the
+same run, cold and with nothing to do, with the peak memory of each process.
+
+    python tests/bench/bench_copy.py [--layout DIR | --packages 200 --size 1000000] [--rounds 3] [--crane PROGRAM]
+
+``--layout``: a directory that `spack oci push` has filled, with real packages; else so many generated ones, each with
+an incompressible layer of so many bytes. Every round copies into registries of its own. Goals: at least twice as
+fast as the faster of the others, twenty times with nothing to do, below 150 MiB. Ours is the library as
+`spack oci copy` calls it, in a process of its own; `--spack ROOT` runs that command instead, with the start of Spack.
+"""
+
+import argparse
+import contextlib
+import gzip
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Sequence, Tuple
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests"), str(ROOT / "tests" / "bench")]
+
+from bench_push import PeakMemory  # noqa: E402
+from spack_oci.index.update.loop import update_index  # noqa: E402
+from spack_oci.operations.lifecycle.copy import Selection, compare, execute_copy, plan_copy  # noqa: E402
+from spack_oci.reference import LayoutDirectory, parse_url  # noqa: E402
+from spack_oci.registry import open_repository  # noqa: E402
+from support.cache_builder import QUICK, node, push_package  # noqa: E402
+from support.docker_registry import docker_registry  # noqa: E402
+from support.soak import open_store  # noqa: E402
+
+NAME = "team/cache"
+GOAL_COLD, GOAL_AGAIN, GOAL_MEMORY = 2.0, 20.0, 150
+
+OURS = """
+import sys
+from spack_oci.content.blob_cache import BlobCache
+from spack_oci.operations.lifecycle.copy import Selection, compare, execute_copy, plan_copy
+from spack_oci.reference import parse_url
+from spack_oci.registry.store import open_repository
+
+source, target, cache, jobs = sys.argv[1:]
+both = compare(open_repository(parse_url(source)), open_repository(parse_url(target)), cache=BlobCache(cache))
+plan = plan_copy(both, Selection())
+if not plan.is_empty:
+    sys.exit(bool(execute_copy(both.source, both.destination, both.found, plan, jobs=int(jobs)).failed))
+"""
+
+
+class Measured(NamedTuple):
+    """Seconds, and MiB (proportional set size) at the peak."""
+
+    seconds: float
+    memory: float
+
+
+def run(command: Sequence[str], **environment: str) -> Measured:
+    with tempfile.TemporaryFile() as said:
+        started = time.monotonic()
+        process = subprocess.Popen(command, stdout=said, stderr=said, env={**os.environ, **environment})
+        memory = PeakMemory(process.pid)
+        process.wait()
+        seconds = time.monotonic() - started
+        peak = memory.stop()
+        if process.returncode:
+            said.seek(0)
+            raise SystemExit(f"{' '.join(command)}: {process.returncode}\\n{said.read().decode()[-3000:]}")
+    return Measured(seconds, peak)
+
+
+def fill(url: str, args: argparse.Namespace) -> None:
+    store = open_repository(parse_url(url))
+    if args.layout:
+        layout = open_store(LayoutDirectory(str(args.layout.resolve())).url)
+        both = compare(layout, store)
+        result = execute_copy(layout, store, both.found, plan_copy(both, Selection()))
+        assert not result.failed, result.failed
+        return
+    chosen = random.Random(1)
+    for number in range(args.packages):
+        push_package(store, [node(f"p{number}")], layer=gzip.compress(chosen.randbytes(args.size), 0, mtime=0))
+    update_index(store, QUICK)
+
+
+def commands(args: argparse.Namespace, source: str, target: str, directory: Path) -> Dict[str, Tuple[List[str], str]]:
+    """Tool -> (command, name of the repository that it fills). ``source``, ``target``: HOST:PORT."""
+    ours = [sys.executable, "-c", OURS, f"oci+http://{source}/{NAME}", f"oci+http://{target}/ours"]
+    ours += [str(directory / "cache"), str(args.jobs)]
+    if args.spack:
+        urls = [f"oci+http://{source}/{NAME}", f"oci+http://{target}/ours"]
+        ours = [str(args.spack / "bin" / "spack"), "oci", "copy", *urls]
+    found = {"spack-oci": (ours, "ours")}
+    if shutil.which("skopeo"):
+        words = [
+            "--all",
+            "--preserve-digests",
+            "--src",
+            "docker",
+            "--dest",
+            "docker",
+            "--src-tls-verify=false",
+            "--dest-tls-verify=false",
+        ]
+        command = ["skopeo", "--insecure-policy", "sync", *words, f"{source}/{NAME}", f"{target}/skopeo"]
+        found["skopeo sync"] = (command, f"skopeo/{NAME.rpartition('/')[2]}")
+    crane = args.crane or shutil.which("crane")
+    if crane:
+        words = ["--insecure", "copy", "--all-tags", "--jobs", str(args.jobs)]
+        found["crane copy"] = ([str(crane), *words, f"{source}/{NAME}", f"{target}/crane"], "crane")
+    return found
+
+
+def tags(host: str, name: str) -> Dict[str, str]:
+    store = open_repository(parse_url(f"oci+http://{host}/{name}"))
+    return {tag: store.resolve(tag).digest for tag in store.tags()}
+
+
+def show(cold: Dict[str, List[Measured]], again: Dict[str, List[Measured]]) -> bool:
+    def median(found: Dict[str, List[Measured]], tool: str) -> float:
+        return statistics.median(m.seconds for m in found[tool])
+
+    for tool in cold:
+        memory = max(m.memory for m in (*cold[tool], *again[tool]))
+        print(f"{tool:12} cold {median(cold, tool):7.2f} s, again {median(again, tool):7.2f} s, {memory:5.0f} MiB")
+    others = [tool for tool in cold if tool != "spack-oci"]
+    peak = max(m.memory for m in (*cold["spack-oci"], *again["spack-oci"]))
+    good = peak < GOAL_MEMORY
+    for what, found, goal in (("cold", cold, GOAL_COLD), ("again", again, GOAL_AGAIN)):
+        if others:
+            ratio = min(median(found, tool) for tool in others) / median(found, "spack-oci")
+            print(f"{what}: {ratio:.1f} times as fast as the faster of the others (goal {goal:g})")
+            good = good and ratio >= goal
+    return good
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layout", type=Path)
+    parser.add_argument("--packages", type=int, default=200)
+    parser.add_argument("--size", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=8)
+    parser.add_argument("--crane", type=Path)
+    parser.add_argument("--spack", type=Path)
+    args = parser.parse_args()
+    cold: Dict[str, List[Measured]] = {}
+    again: Dict[str, List[Measured]] = {}
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-copy-")))
+        source = stack.enter_context(docker_registry())
+        fill(f"oci+http://{source.host}/{NAME}", args)
+        wanted = tags(source.host, NAME)
+        print(f"{len(wanted)} tags", flush=True)
+        for number in range(args.rounds):
+            for tool in commands(args, source.host, "HOST", directory):
+                # each alone in a new registry, so that none finds blobs of another
+                with docker_registry() as target:
+                    command, name = commands(args, source.host, target.host, directory / f"{number}")[tool]
+                    environment = {"PYTHONPATH": str(ROOT / "lib")}
+                    cold.setdefault(tool, []).append(run(command, **environment))
+                    run(command, **environment)
+                    again.setdefault(tool, []).append(run(command, **environment))
+                    missing = wanted.items() - tags(target.host, name).items()
+                    if missing and not number:
+                        print(f"{tool} has not copied {sorted(tag for tag, _ in missing)[:5]}", flush=True)
+    return 0 if show(cold, again) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
