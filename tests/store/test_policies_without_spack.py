@@ -12,6 +12,7 @@ from spack_oci.operations.trust.sign import sign_packages
 from spack_oci.package.record import is_package_tag
 from spack_oci.reference import LayoutDirectory, parse_url
 from spack_oci.registry import open_repository
+from spack_oci.trust.signers import generate
 from support.docker_registry import docker_registry
 from unit.trust.cases import signer
 
@@ -50,6 +51,21 @@ def test_an_install_under_a_policy_makes_not_one_request_more(client, built, reg
         asked[name] = registry.requests()[before:]
     assert len(asked["with"]) <= len(asked["without"]), asked
     assert not [request for request in asked["with"] if ".sig" in request]
+
+
+def test_a_push_signs_with_the_key_of_the_settings(client, built, store, tmp_path):
+    made, private = generate(b"a password", "team")
+    (tmp_path / "team.key").write_bytes(private)
+    trust = {"keys": {"team": made.public.pem.decode()}, "policies": {"*": {"mode": "require", "max_age": "1d"}}}
+    signing = {"key": str(tmp_path / "team.key")}
+    (tmp_path / "config.json").write_text(json.dumps({"signing": signing, "trust": trust}))
+    env = {"SPACK_OCI_CONFIG": str(tmp_path / "config.json")}
+    words = ("push", "--update-index", built, tmp_path / "cache", "oci-leaf@1.0")
+    refused = client.run(*words, env=env, check=False)
+    assert refused.returncode != 0 and "needs a password" in refused.stderr
+    done = client.run(*words, env={**env, "COSIGN_PASSWORD": "a password"})
+    assert "Signed 1 package with the key team.key" in done.stdout + done.stderr
+    client.run("install", tmp_path / "cache", "oci-leaf", "--store", store, env=env)
 
 
 def test_a_bundle_is_held_to_the_policy_of_the_place_where_it_is(client, cache, store, tmp_path):

@@ -4,7 +4,7 @@
 import functools
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Sequence, Union
 
 from ..content import ContentReader, ContentStore
 from ..descriptor import parse_json
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ..index.read import IndexDocument, KnownIndex, NotModified, OldDocument
     from ..index.update.loop import UpdateSettings
     from ..operations.trust.guard import Guard
+    from ..operations.trust.write import Written
+    from ..trust.signers import Signer
 
 
 def location_of(word: str) -> Location:
@@ -82,13 +84,34 @@ def open_index(word: str, *, writes: bool = False) -> ContentStore:
     return _opened(os.getpid(), settings.read().index_location(location_of(word)), False, writes)
 
 
-def index_settings(word: str) -> "UpdateSettings":
-    """How the index of a cache is written."""
+def signer() -> "Optional[Signer]":
+    """Who signs what is written, by ``oci:signing``; None: nobody."""
+    section = settings.read().signing
+    if not section.get("key") and not section.get("program"):
+        return None  # and cryptography is not imported
+    from ..configuration.trust import signer_of
+
+    return signer_of(section, settings.absolute)
+
+
+def index_settings(word: str, written: "Sequence[Written]" = ()) -> "UpdateSettings":
+    """How the index of a cache is written. ``written``: signatures that were just made."""
     from ..index.update.loop import UpdateSettings
 
-    shown = reporter()
+    shown, options, by = reporter(), settings.read(), signer()
+    signatures = None
+    if by is not None:
+        from ..operations.trust.generations import Generations
+        from ..operations.trust.index_signing import IndexSigning
+
+        seen = Generations(options.trust_directory)
+        signatures = IndexSigning(open_cache(word, writes=True), written, by, seen, shown.warn, options.transfer_jobs)
     return UpdateSettings(
-        jobs=settings.read().transfer_jobs, warn=shown.warn, reporter=shown, index_store=open_index(word, writes=True)
+        jobs=options.transfer_jobs,
+        warn=shown.warn,
+        reporter=shown,
+        index_store=open_index(word, writes=True),
+        signatures=signatures,
     )
 
 

@@ -23,7 +23,7 @@ from ..util.collector import relax_collector
 from ..util.sizes import format_size
 from ..util.text import by_cause, counted, elided
 from . import settings
-from .caches import index_settings, location_of, open_cache
+from .caches import index_settings, location_of, open_cache, signer
 from .output import error, info, reporter, warn
 from .roots import installed_matching
 
@@ -83,6 +83,7 @@ def _settings(args: argparse.Namespace, stage: str) -> PushSettings:
         cache=blob_cache(options),
         fail_fast=args.fail_fast,
         short_prefix=options.short_prefix,
+        signer=signer(),
     )
 
 
@@ -116,7 +117,8 @@ def _push(args: argparse.Namespace, packages: Sequence[StorePackage], push_setti
 
 def _update_index(args: argparse.Namespace, result: PushResult) -> IndexUpdate:
     store = open_cache(args.mirror, writes=True)
-    return merge_pushed(store, packages_of_push(result), index_settings(args.mirror))
+    written = [outcome.signature for outcome in result.pushed if outcome.signature is not None]
+    return merge_pushed(store, packages_of_push(result), index_settings(args.mirror, written))
 
 
 def _print_plan(plan: PushPlan, as_json: bool) -> int:
@@ -148,6 +150,9 @@ def _print_result(args: argparse.Namespace, result: PushResult, index: Optional[
             f"Pushed {counted(len(result.pushed), 'package')} to {url} in {result.seconds:.1f} s: "
             f"{format_size(result.bytes_read)} read, {format_size(result.bytes_sent)} sent"
         )
+    signed, by = [outcome for outcome in result.pushed if outcome.signature], signer()
+    if signed and by is not None:
+        info(f"Signed {counted(len(signed), 'package')} with the key {by.public.name} ({by.public.short_id})")
     if index:
         for line, is_warning in index.lines(url):
             (warn if is_warning else info)(line)
