@@ -11,6 +11,7 @@ import pytest
 from support.caches import http_cache
 from support.holding_proxy import holding_proxy
 from support.stack_checks import STACK, check_stack
+from support.terminals import REWRITTEN, on_a_terminal
 
 #: seconds until the request to be held must have come, and until an interrupted command must have ended; on a machine
 #: that does other things. The server is silent for longer
@@ -164,6 +165,35 @@ def test_bulk(command, source, proxy, cache, destination, built):
 
 
 @pytest.mark.one_spack
+@pytest.mark.one_spack
+@pytest.mark.parametrize(
+    "command, held",
+    [
+        ("push --update-index {other} oci-stack", r"PUT .*/manifests/"),
+        ("copy cache {other}", r"PUT .*/manifests/"),
+        pytest.param("fetch oci-stack", r"GET .*/blobs/", marks=pytest.mark.slow),
+    ],
+    ids=["push", "copy", "fetch"],
+)
+def test_on_a_terminal_the_line_below_goes_and_one_says_why(command, held, source, proxy, cache, destination):
+    spack = source()
+    spack.use(cache)
+    spack.run("oci", "push", "--update-index", "cache", "oci-stack")
+    if command.startswith("fetch"):
+        spack = destination()
+        spack.use(cache)
+        spack.run("oci", "list")  # the index is here from now on
+    words = command.format(other=cache.url + "-other").split()
+    proxy.hold(held)
+    code, shown = on_a_terminal(
+        spack.argv("oci", *words), spack.env(), spack.home, interrupt=lambda: proxy.reached.wait(REACHED)
+    )
+    assert code == 2, shown  # as Spack's own commands
+    assert [line for line in shown.rpartition(REWRITTEN)[2].splitlines() if line] == ["==> Error: Keyboard interrupt."]
+    proxy.pass_everything()
+    spack.run("oci", *words)
+
+
 def test_update_index(source, proxy, cache):
     """The old index or the new one, and never none."""
     spack = source()
