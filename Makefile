@@ -47,7 +47,7 @@ test: $(VENV)/installed
 	$(PYTEST) $(PARALLEL) -m "not slow" $(ARGS)
 
 test-all: $(VENV)/installed
-	$(PYTEST) $(PARALLEL) --all-spacks $(ARGS)
+	SPACK_OCI_COLD_SPACK=1 $(PYTEST) $(PARALLEL) --all-spacks $(ARGS)
 	test -z "$(SPACK_STACK)" || $(VENV)/bin/python tests/bench/run_longer_trees.py --spack $(SPACK_STACK)
 	test -z "$(SPACK_STACK)" || $(VENV)/bin/python tests/bench/compare_installs.py --spack $(SPACK_STACK)
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Commands of Spack in processes that are forked from a Python that has imported what Spack imports of others.
 
-Half of what a short command of Spack costs are imports, and the tests of Spack run some two thousand. What is imported
-before the fork is the standard library, what Spack brings along, and what it or this package need of other projects;
-none of it looks at the environment. All of Spack itself, and of this package, is imported in the forked process, in
-its usual order: hooks, configuration and environment variables are those of a command that somebody has typed.
+Most of what a short command of Spack costs are imports, and the tests of Spack run some two thousand. What is imported
+before the fork is the standard library, what Spack brings along, what it or this package need of other projects, and
+what of this package knows nothing of Spack; none of it looks at the environment. All of Spack itself, and what of this
+package replaces functions in it, is imported in the forked process, in its usual order: hooks, configuration and
+environment variables are those of a command that somebody has typed.
 
 As a program, ``python warm_spack.py CHECKOUT FD``, this is the process that is forked. Other modules use :func:`run`.
 """
@@ -13,8 +14,10 @@ import array
 import contextlib
 import gc
 import importlib
+import importlib.util
 import json
 import os
+import pkgutil
 import runpy
 import signal
 import socket
@@ -131,7 +134,17 @@ _SPACKS = ("spack.main", "spack.environment", "spack.concretize", "spack.binary_
 def _is_of_spack(name: str) -> bool:
     """Whether it may look at the environment, or is something that hooks wait for."""
     first, _, rest = name.partition(".")
-    return first in ("spack_oci", "llnl") or (first == "spack" and rest.partition(".")[0] != "vendor")
+    second = rest.partition(".")[0]
+    return first == "llnl" or (first == "spack" and second != "vendor") or (first == "spack_oci" and second == "spack")
+
+
+def _names_of_ours() -> List[str]:
+    """None in a Python without this package."""
+    if importlib.util.find_spec("spack_oci") is None:
+        return []
+    package = importlib.import_module("spack_oci")
+    names = [module.name for module in pkgutil.walk_packages(package.__path__, "spack_oci.", onerror=lambda _: None)]
+    return [name for name in names if not _is_of_spack(name) and not name.endswith("__main__")]
 
 
 def _names_of_others() -> List[str]:
@@ -153,7 +166,7 @@ def _names_of_others() -> List[str]:
 
 
 def _import_what_others_wrote() -> None:
-    for name in (*_names_of_others(), *_OTHERS):
+    for name in (*_names_of_others(), *_OTHERS, *_names_of_ours()):
         with contextlib.suppress(Exception):
             importlib.import_module(name)
     for name in [n for n in sys.modules if _is_of_spack(n)]:  # the package around what Spack brings along
