@@ -133,6 +133,25 @@ def sign(cache: str, key: str) -> int:
     return _told({o.tag: o.error for o in outcomes if o.error})
 
 
+def prune(cache: str, kept: str) -> int:
+    """As `spack oci prune --keep-specs KEPT --grace 0`. ``kept``: how its tag begins."""
+    from spack_oci.cli.caches import index_settings, open_cache
+    from spack_oci.errors import ConfigurationError
+    from spack_oci.operations.lifecycle.contents import read_current_contents
+    from spack_oci.operations.lifecycle.prune import Keep, condemn, delete_condemned, plan_prune
+    from spack_oci.registry.probe import deletion_refused
+
+    store, settings = open_cache(cache, writes=True), index_settings(cache)
+    refused = deletion_refused(store)  # type: ignore[arg-type]
+    if refused:
+        raise ConfigurationError(f"{cache} deletes nothing: {refused}")
+    contents = read_current_contents(store, settings)
+    named = frozenset(h for tag, h in contents.need_index().tags.items() if tag.startswith(kept))
+    result = condemn(store, plan_prune(store, contents, Keep(named=named)), settings)
+    done = delete_condemned(store, lambda: read_current_contents(store, settings), result, settings, grace=0)
+    return _told(done.failed)
+
+
 def _told(failed: Dict[str, Any]) -> int:
     from spack_oci.cli.output import error
 
@@ -147,6 +166,7 @@ DRIVERS: Dict[str, Callable[..., int]] = {
     "collect": collect,
     "verify": verify,
     "sign": sign,
+    "prune": prune,
 }
 
 

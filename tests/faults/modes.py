@@ -6,7 +6,6 @@ Whoever meets another one adds a ``Mode`` here, a row in docs/registries.md, and
 :class:`support.fault_state.Behaviour` or a :class:`support.fault_state.Fault` where there is none yet that plays it.
 """
 
-import gzip
 import json
 from dataclasses import dataclass, field
 from typing import Any, Callable, FrozenSet, List, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any, Callable, FrozenSet, List, Mapping, Sequence
 from support.fault_state import Behaviour
 from support.fault_state import Fault as HttpFault
 
-from faults import operations
+from faults import operations, walks
 from faults.operations import OPERATIONS, Operation
 from faults.worlds import NAME, World
 
@@ -23,6 +22,11 @@ FOREVER = 1 << 30
 
 def _image_there(world: World) -> List[str]:
     return [] if "tools" in world.registry.repositories[NAME].tags else ["there is no image"]
+
+
+def _pruned(world: World) -> List[str]:
+    left = walks.packages_of(world.registry.repositories[NAME].tags)
+    return [] if left == 1 else [f"{left} packages are left"]
 
 
 def _nothing(world: World) -> List[str]:
@@ -35,12 +39,14 @@ COMMANDS: Sequence[Operation] = (
     Operation("copy", "copy", lambda w: ("!copy", w.url, w.layout), operations.in_layout, repository="indexed"),
     Operation("show", "show", lambda w: ("show", w.url, "oci-codegen"), _nothing, repository="indexed"),
     Operation("verify", "verify", lambda w: ("!verify", w.url), _nothing, repository="indexed"),
+    Operation("prune", "prune", lambda w: ("!prune", w.url, "oci-leaf"), _pruned, repository="indexed"),
     Operation("doctor", "doctor", lambda w: ("doctor", w.url), _nothing, repository="indexed"),
     Operation("export", "export to a file", lambda w: ("export", w.url, f"{w.root}/image.tar", "oci-codegen"), _nothing, repository="indexed"),
     Operation("image", "export to a tag", lambda w: ("export", w.url, "tag:tools", "oci-codegen"), _image_there, repository="indexed"),
 )  # fmt: skip
 
-_WRITERS = frozenset({"push", "update-index", "copy-up", "image"})
+_WRITERS = frozenset({"push", "update-index", "copy-up", "image", "prune"})
+_PRUNE = frozenset({"prune"})
 #: those that upload layers
 _UPLOADERS = frozenset({"push", "copy-up"})
 #: those that read the manifest of a package whatever the index says
@@ -96,18 +102,6 @@ _PUBLIC = {"auth": "bearer", "anonymous_actions": "pull"}
 _PROXY_PAGE = b"<html><head><title>413 Request Entity Too Large</title></head><center>nginx/1.25.3</center></html>"
 
 
-def _compressed_manifests(world: World) -> None:
-    """A proxy that compresses manifests, whatever is asked for."""
-    repository = world.registry.repositories.get(NAME)
-    for digest, (kind, data) in list(repository.manifests.items()) if repository else ():
-        headers = {"Content-Type": kind, "Content-Encoding": "gzip", "Docker-Content-Digest": digest}
-        for name in (digest, *(tag for tag, d in repository.tags.items() if d == digest)):  # type: ignore[union-attr]
-            path = f"/manifests/{name}"
-            world.registry.faults.append(
-                HttpFault("GET", path, times=FOREVER, status=200, headers=headers, body=gzip.compress(data))
-            )
-
-
 MODES: Sequence[Mode] = (
     Mode("plain", "docker-registry"),
     # limits of requests
@@ -123,21 +117,23 @@ MODES: Sequence[Mode] = (
     Mode("proxy-413-all", "nginx: 413 to every upload, with a page", faults=[_fault("PUT", "/blobs/uploads/", status=413, body=_PROXY_PAGE), _fault("PATCH", "/blobs/uploads/", status=413, body=_PROXY_PAGE)], fails=_WRITERS),
     Mode("no-head", "proxies: 405 to HEAD", faults=[_fault("HEAD", "/v2/", status=405)]),
     Mode("no-head-501", "object stores: 501 to HEAD", faults=[_fault("HEAD", "/blobs/", status=501)]),
-    Mode("compressing", "proxies that compress manifests", prepare=_compressed_manifests),
+    Mode("compressing", "proxies that compress manifests", {"compresses": True}),
     Mode("cut-idle", "connections that are closed now and then", faults=[_fault("GET", "", truncate=10, times=2)]),
     Mode("gateway-502", "a gateway that is restarted", faults=[_fault("*", "/v2/", status=502, times=4, body=b"<html>502 Bad Gateway</html>")]),
     Mode("captive-portal", "a page to sign in, with 200", faults=[_fault("*", "/v2/", status=200, headers={"Content-Type": "text/html"}, body=b"<html>Sign in</html>")], fails=_ALL),
     Mode("https-location", "no `X-Forwarded-Proto`: `Location` on https", faults=[_fault("POST", "/blobs/uploads/", status=202, headers={"Location": "https://registry.example/v2/team/cache/blobs/uploads/1", "Docker-Upload-UUID": "1"})], fails=_WRITERS | {"doctor"}),
     # registries
     Mode("ecr-no-repository", "ECR: repositories are not created by a push", faults=[_fault("*", "/v2/team/", status=404, body=_errors("NAME_UNKNOWN", "The repository does not exist"))], fails=_ALL),
-    Mode("ecr-immutable", "ECR: tags are immutable", faults=[_fault("PUT", "/manifests/index.spack", status=400, body=_errors("TAG_INVALID", "The image tag already exists"))], fails=frozenset({"push", "update-index", "copy-up"})),
+    Mode("ecr-immutable", "ECR: tags are immutable", faults=[_fault("PUT", "/manifests/index.spack", status=400, body=_errors("TAG_INVALID", "The image tag already exists"))], fails=frozenset({"prune", "push", "update-index", "copy-up"})),
     Mode("no-referrers", "ghcr, GitLab: no referrers API", {"referrers": False}),
-    Mode("no-delete", "ghcr: 405 to DELETE", faults=[_fault("DELETE", "/v2/", status=405, body=_errors("UNSUPPORTED", "not allowed"))]),
+    Mode("no-delete", "ghcr: 405 to DELETE", faults=[_fault("DELETE", "/v2/", status=405, body=_errors("UNSUPPORTED", "not allowed"))], fails=_PRUNE),
+    Mode("delete-404", "ECR before it could delete: 404 to DELETE of what is there", faults=[_fault("DELETE", "/manifests/", status=404, body=b"404 page not found")], fails=_PRUNE),
+    Mode("delete-google", "Google: no manifest is deleted that has a tag", {"delete_tags": True, "keeps_tagged": True}),
     Mode("delete-tags", "zot: tags can be deleted", {"delete_tags": True}),
     Mode("pages", "Quay: pages of tags, `Link`", {"page_size": 1}),
     Mode("pages-last", "pages of tags without `Link`", {"page_size": 1000, "page_style": "last"}),
-    Mode("null-tags", "GitLab: `tags` is null", faults=[_fault("GET", "/tags/", status=200, body=b'{"name": "team/cache", "tags": null}')], fails=frozenset({"push", "update-index", "copy", "verify"})),
-    Mode("no-list", "a list of tags that is none", faults=[_fault("GET", "/tags/", status=200, body=b'{"message": "ok"}')], fails=frozenset({"push", "update-index", "copy-up", "copy", "verify", "doctor"})),
+    Mode("null-tags", "GitLab: `tags` is null", faults=[_fault("GET", "/tags/", status=200, body=b'{"name": "team/cache", "tags": null}')], fails=frozenset({"prune", "push", "update-index", "copy", "verify"})),
+    Mode("no-list", "a list of tags that is none", faults=[_fault("GET", "/tags/", status=200, body=b'{"message": "ok"}')], fails=frozenset({"prune", "push", "update-index", "copy-up", "copy", "verify", "doctor"})),
     Mode("no-mounts", "docker-registry: mounts are refused", {"mounts": False}),
     Mode("relative", "go-containerregistry: relative `Location`", {"location": "relative"}),
     Mode("query", "Artifactory: `Location` with a query", {"location": "query"}),

@@ -2,6 +2,7 @@
 """The distribution protocol as the fault-injecting registry speaks it, and what faults do to it."""
 
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -400,6 +401,8 @@ class Handler(BaseHTTPRequestHandler):
         headers = {"Content-Type": media_type}
         if self.registry.behaviour.digest_header:
             headers["Docker-Content-Digest"] = digest
+        if self.registry.behaviour.compresses:
+            headers["Content-Encoding"], data = "gzip", gzip.compress(data)
         self._content(headers, data)
 
     def put_manifest(self, name: str, reference: str) -> None:
