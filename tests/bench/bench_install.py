@@ -41,12 +41,11 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests"), str(ROOT / "tests" / "bench")]
 
-from bench_push import layer_bytes  # noqa: E402
+from bench_push import layer_bytes, link  # noqa: E402
 from support import spack_instance  # noqa: E402
 from support.bench_stack import spack_root  # noqa: E402
 from support.docker_registry import DockerRegistry, docker_registry  # noqa: E402
 from support.filled_store import filled_database, write_database  # noqa: E402
-from support.slow_link import slow_link  # noqa: E402
 
 
 @dataclass
@@ -228,16 +227,6 @@ def _ours(times: Dict) -> float:
     seconds = {phase["name"]: phase["seconds"] for phase in times.get("phases", [])}
     wanted = ("fetch", "extract", "relocate") if "extract" in seconds else ("install",)
     return sum(seconds.get(name, 0.0) for name in wanted)
-
-
-@contextlib.contextmanager
-def link(registry: DockerRegistry, delay: float, rate: float) -> Iterator[str]:
-    """The host through which the registry is reached."""
-    if not delay and not rate:
-        yield registry.host
-        return
-    with slow_link(registry.host, delay / 1000, rate * 1e6 / 8 if rate else None) as host:
-        yield host
 
 
 def main() -> int:

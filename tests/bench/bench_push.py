@@ -14,6 +14,7 @@ manifests, ready on the disk, are sent to an empty repository in the same reques
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -23,9 +24,9 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
@@ -35,6 +36,7 @@ from support.bench_stack import spack_root  # noqa: E402
 from support.docker_registry import DockerRegistry, docker_registry  # noqa: E402
 from support.other_registry import other_registry  # noqa: E402
 from support.push_limit import PushLimit  # noqa: E402
+from support.slow_link import slow_link  # noqa: E402
 
 
 @dataclass
@@ -219,6 +221,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tls", action="store_true", help="registry with TLS")
     parser.add_argument("--registry", help="command of another registry: {address}, and for TLS {cert} and {key}")
+    parser.add_argument("--delay", type=float, default=0, help="round trip time in ms of a link to the registry")
+    parser.add_argument(
+        "--rate", type=float, default=0, help="Mbit/s of that link; then fixed levels are compared, too"
+    )
     parser.add_argument("--jobs", type=int, default=0)
     parser.add_argument("--skip-vanilla", action="store_true")
     parser.add_argument("specs", nargs="*")
@@ -232,7 +238,18 @@ def main() -> None:
             if args.registry
             else docker_registry(tls=args.tls, directory=directory, fast=True)
         ) as registry:
-            compare(Bench(spack_root(args.spack), work, registry, args.jobs), args)
+            with link(registry, args.delay, args.rate) as host:
+                compare(Bench(spack_root(args.spack), work, replace(registry, host=host), args.jobs), args)
+
+
+@contextlib.contextmanager
+def link(registry: DockerRegistry, delay: float, rate: float) -> Iterator[str]:
+    """The host through which the registry is reached."""
+    if not delay and not rate:
+        yield registry.host
+        return
+    with slow_link(registry.host, delay / 1000, rate * 1e6 / 8 if rate else None) as host:
+        yield host
 
 
 def compare(bench: Bench, args: argparse.Namespace) -> None:
@@ -248,7 +265,10 @@ def compare(bench: Bench, args: argparse.Namespace) -> None:
     start_up()
     for one in start.values():  # the first writes byte code
         one.runs.clear()
-    names = ["cold", "cold zstd", "nothing to push", "force"]
+    options = {"cold zstd": ["--compression", "zstd"], "cold": []}
+    if args.rate:
+        options = {f"cold {level}": ["--compression", level] for level in ("gzip:2", "gzip:6")} | options
+    names = [*sorted(options), "nothing to push", "force"]
     series = {(name, ours): Series(name) for name in names for ours in (False, True)}
     limit = None
     if bench.registry.scheme == "http" and shutil.which("gcc"):
@@ -264,10 +284,10 @@ def compare(bench: Bench, args: argparse.Namespace) -> None:
             series["nothing to push", False].runs.append(bench.vanilla(url, specs))
             series["force", False].runs.append(bench.vanilla(url, specs, "--force"))
         start_up()
-        for name, options in (("cold zstd", ["--compression", "zstd"]), ("cold", [])):
+        for name, chosen in options.items():
             bench.clear_cache()
             url = bench.new_repository()
-            series[name, True].runs.append(bench.ours(url, specs, *options))
+            series[name, True].runs.append(bench.ours(url, specs, *chosen))
             sizes[name] = layer_bytes(bench.registry, url)
         if limit is not None:
             limit.prepare(f"bench/push{bench.number}")
@@ -295,9 +315,9 @@ def report(series, start, sizes, packages: int) -> None:
     on a machine that others use too."""
     columns = f"{'':16}{'wall: spack':>12}{'ours':>8}{'ratio':>7}{'cpu: spack':>12}{'ours':>8}{'ratio':>7}"
     print(f"{columns}  req/pkg  peak MiB  registry")
-    for name in ("cold", "cold zstd", "nothing to push", "force"):
+    for name in (name for name, is_ours in series if is_ours):
         ours = series[name, True]
-        theirs = series[name if name != "cold zstd" else "cold", False]
+        theirs = series["cold" if name.startswith("cold") else name, False]
         line = f"{name:16}"
         for attribute in ("wall", "cpu"):
             beyond = max(0.01, ours.median(attribute) - start[True].median(attribute))

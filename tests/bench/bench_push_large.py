@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """One generated package of some gigabytes, pushed through the library: time, and peak memory of all processes.
 
-    python tests/bench/bench_push_large.py [--gigabytes 4] [--compression gzip] [--jobs N] [--work DIR] [--limit MIB]
+    python tests/bench/bench_push_large.py [--gigabytes 4] [--compression gzip] [--jobs N] [--ahead MIB] [--work DIR] [--limit MIB]
 
 Needs three times the size in ``--work``. Exits with 1 if the peak (proportional set size) is above ``--limit``.
 """
@@ -19,6 +19,7 @@ sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests"), str(ROOT / "tests" / "be
 
 from bench_push import PeakMemory  # noqa: E402
 from support.docker_registry import docker_registry  # noqa: E402
+from support.other_registry import other_registry  # noqa: E402
 from support.prefixes import make_package  # noqa: E402
 
 _FILE = 1 << 30
@@ -33,9 +34,9 @@ from spack_oci.operations.push.execute import PushSettings, execute_push, plan_p
 from spack_oci.reference import parse_url
 from spack_oci.registry.store import open_repository
 
-store, stage, url, compression, jobs = sys.argv[1:]
+store, stage, url, compression, jobs, ahead = sys.argv[1:]
 package = make_package(Path(store), "large")
-settings = PushSettings(Compression.parse(compression), int(jobs), stage=stage)
+settings = PushSettings(Compression.parse(compression), int(jobs), stage=stage, ahead_from=int(ahead) << 20)
 target = open_repository(parse_url(url))
 result = execute_push(plan_push(target, [package], settings=settings), target, settings=settings, reporter=PlainLines())
 sys.exit(len(result.failed))
@@ -59,6 +60,10 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=float, default=4)
     parser.add_argument("--compression", default="gzip")
     parser.add_argument("--jobs", type=int, default=0)
+    parser.add_argument(
+        "--ahead", type=int, default=128, help="MiB from which on it is sent while it is packed; 0: never"
+    )
+    parser.add_argument("--registry", help="command of another registry, see bench_push.py")
     parser.add_argument("--work", type=Path)
     parser.add_argument("--limit", type=int, default=700, help="MiB")
     args = parser.parse_args()
@@ -67,10 +72,14 @@ def main() -> None:
         work = Path(directory)
         fill(Path(make_package(work / "store", "large").prefix), size)
         (work / "registry").mkdir()
-        with docker_registry(directory=work / "registry") as registry:
+        with (
+            other_registry(args.registry, work / "registry")
+            if args.registry
+            else docker_registry(directory=work / "registry")
+        ) as registry:
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
             command = [sys.executable, "-c", CHILD, str(work / "store"), str(work / "stage")]
-            command += [registry.mirror_url("bench/large"), args.compression, str(args.jobs)]
+            command += [registry.mirror_url("bench/large"), args.compression, str(args.jobs), str(args.ahead)]
             started, before = time.perf_counter(), os.times()
             process = subprocess.Popen(command, env=environment)
             memory = PeakMemory(process.pid)

@@ -6,6 +6,8 @@ from typing import Any, Dict, Mapping
 
 #: annotation: program and version that pushed a package
 PUSHER = "org.spack-oci.pusher"
+#: annotation: with what a layer was compressed that is not compressed in the default way
+LEVEL = "org.spack-oci.compression"
 #: of the annotation of each member of :class:`spack_oci.archive.pack.RelocationSummary`; values are decimal numbers
 _PREFIX = "org.spack-oci.relocation."
 #: 18 digits always fit into what readers in other languages have for numbers

@@ -115,7 +115,7 @@ def test_a_push_that_is_killed_while_it_sends_packs_nothing_again(tmp_path, sett
 
 
 def test_a_prefix_that_changes_leaves_no_upload(large, eager, monkeypatch):
-    def pack(self, package, size, progress):
+    def pack(self, package, size, compression, progress):
         with open(self.path(package), "wb") as file:
             file.write(bytes(2 * PIECE))
         progress(8 * PIECE)

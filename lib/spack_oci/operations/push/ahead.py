@@ -9,7 +9,7 @@ again.
 import os
 import threading
 from dataclasses import dataclass, field
-from typing import BinaryIO, Callable, Optional
+from typing import BinaryIO, Callable, ContextManager, Optional
 
 from ...content import Progress, RepositoryWriter, SendsGrowing, SentPart
 from ...content.cancellable import CancellableReader
@@ -65,8 +65,16 @@ class GrowingFile:
 class SendingAhead:
     """Sends the file at ``path``, which is about to be written, in a thread of its own."""
 
-    def __init__(self, store: SendsGrowing, path: str, check: Callable[[], None], progress: Progress) -> None:
-        """Raises RuntimeError if the system allows no more threads."""
+    def __init__(
+        self,
+        store: SendsGrowing,
+        path: str,
+        check: Callable[[], None],
+        progress: Progress,
+        during: ContextManager[None],
+    ) -> None:
+        """``during``: around all of it. Raises RuntimeError if the system allows no more threads."""
+        self._during = during
         self._store = store
         self._file = GrowingFile(path, check)
         self._progress = progress
@@ -76,7 +84,8 @@ class SendingAhead:
 
     def _send(self) -> None:
         try:
-            self._part = self._store.send_growing(self._file, self._progress)
+            with self._during:
+                self._part = self._store.send_growing(self._file, self._progress)
         except (Cancelled, OSError):
             pass  # the one that packs, or the usual way of sending, meets it as well
 
@@ -102,12 +111,12 @@ class SendingAhead:
 
 
 def send_ahead(
-    store: RepositoryWriter, path: str, check: Callable[[], None], progress: Progress
+    store: RepositoryWriter, path: str, check: Callable[[], None], progress: Progress, during: ContextManager[None]
 ) -> Optional[SendingAhead]:
     """None: this store, or the system, does not allow it."""
     if not isinstance(store, SendsGrowing):
         return None
     try:
-        return SendingAhead(store, path, check, progress)
+        return SendingAhead(store, path, check, progress, during)
     except RuntimeError:
         return None

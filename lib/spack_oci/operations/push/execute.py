@@ -22,11 +22,10 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 from ...archive.pack import PackedLayer
 from ...content import BlobSource, ChecksBlobs, FileSource, Presence, RepositoryWriter
-from ...content.blob_cache import CachedBlob, KnownLayer, with_room
+from ...content.blob_cache import CachedBlob, KnownLayer, LayerKey, with_room
 from ...content.cancellable import CancellableSource
 from ...descriptor import Descriptor
 from ...errors import DigestMismatch, NotFound, SpackOciError, StorageError
-from ...image.manifest import EPOCH
 from ...index.condemned import reprieve
 from ...package.record import Layer, Package
 from ...util.cancellation import Cancelled, Deadline, interrupted_once, next_event
@@ -35,10 +34,11 @@ from ...util.text import counted, elided
 from ...util.threads import DaemonPool
 from ..trust.write import SignatureWriter
 from .ahead import SendingAhead, send_ahead
+from .level import SendRate, compression_for, level_annotation, order_of_packing
 from .outcome import FAILED, PUSHED, SKIPPED, PackageOutcome, PushResult, outcome_line
 from .packing import LARGE, Packing
 from .plan import PACK, PlannedPackage, PushPlan, PushSettings, plan_push
-from .tagging import Tagger, TagJob, tagging_processes
+from .tagging import Tagger, TagJob, created_from_environment, tagging_processes
 
 __all__ = ["PushPlan", "PushResult", "PushSettings", "execute_push", "plan_push"]
 
@@ -86,6 +86,8 @@ class _Job:
     temporary: bool = False
     #: what is sent of that file while it is written
     ahead: Optional[SendingAhead] = None
+    #: under which the layer is remembered
+    key: Optional[LayerKey] = None
     sent: int = 0
     read: int = 0
 
@@ -110,6 +112,7 @@ class _Push:
         self._settings = settings
         self._reporter = reporter
         self._stop = threading.Event()
+        self._rate = SendRate()
         #: of what is under way when the push ends
         self._patience = Deadline(None)
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
@@ -141,14 +144,13 @@ class _Push:
         return PushResult(outcomes, time.monotonic() - started, self._layers)
 
     def _jobs(self) -> List[_Job]:
-        """Large packages first, so that none of them is left alone at the end; the others with dependencies first, so
-        that tags come all the time, and a push that is killed has lost little.
-        """
+        """In the order in which they start: see :func:`.order_of_packing`."""
         coming = {item.package.dag_hash for item in self._plan.to_push}
         jobs: List[_Job] = []
-        for item in sorted(self._plan.to_push, key=lambda item: -item.size if item.size > LARGE else 0):
+        order, self._measured = order_of_packing(self._plan.to_push, self._settings.compression)
+        for item in order:
             closure = {dag_hash for dag_hash, _ in item.package.runtime} | {item.package.dag_hash}
-            job = _Job(len(jobs), item, waiting=closure & coming)
+            job = _Job(len(jobs), item, waiting=closure & coming, key=item.key)
             for dag_hash in job.waiting:
                 self._dependents.setdefault(dag_hash, []).append(job)
             jobs.append(job)
@@ -241,11 +243,18 @@ class _Push:
 
     def _prepare_more(self) -> bool:
         """Start packing as far as the limit of blobs in flight allows. False when nothing is left to start."""
-        while self._to_prepare and self._in_flight < self._max_in_flight:
+        while self._to_prepare and self._in_flight < self._max_in_flight and not self._is_measuring():
             job = self._to_prepare.pop()
             self._in_flight += 1
             self._submit(self._pack_pool, self._prepared, job, self._prepare)
         return bool(self._to_prepare)
+
+    def _is_measuring(self) -> bool:
+        """The first layers are on their way, and tell with what the others are to be packed."""
+        started = len(self._plan.to_push) - len(self._to_prepare)
+        if started < self._measured or started - self._in_flight >= self._measured:
+            return False
+        return self._rate.value is None
 
     def _submit(
         self,
@@ -287,7 +296,8 @@ class _Push:
         assert job.layer is not None
         found = ((self._layers.get(dag_hash), label) for dag_hash, label in job.package.runtime)
         layers = [Layer(layer.descriptor, layer.diff_id, label) for layer, label in found if layer is not None]
-        tag_job = TagJob(job.number, layers, job.layer.relocation_summary, is_new=job.sent > 0)
+        summary, level = job.layer.relocation_summary, level_annotation(self._settings.compression, job.key)
+        tag_job = TagJob(job.number, layers, summary, is_new=job.sent > 0, level=level)
         if self._tag_processes is not None and not self._stop.is_set():
             future = self._tag_processes.submit(tag_job)
             future.add_done_callback(lambda done: self._events.put(_Event(self._tagged, job, done)))
@@ -378,6 +388,9 @@ class _Push:
 
     def _pack(self, job: _Job) -> None:
         ahead = self._begin_ahead(job)
+        compression = compression_for(self._settings.compression, self._rate.value, self._settings.packers)
+        if job.key is not None:
+            job.key = replace(job.key, encoder=compression.encoder)
 
         def moved(count: int) -> None:
             job.read += count
@@ -390,7 +403,7 @@ class _Push:
                 self._settings.cache,
                 self._stage,
                 job.plan.size,
-                lambda: self._packing.pack(job.package, job.plan.size, moved),
+                lambda: self._packing.pack(job.package, job.plan.size, compression, moved),
             )
         except BaseException:
             if ahead is not None:
@@ -404,8 +417,8 @@ class _Push:
         """Nothing is sent ahead that the store may have: a forced push finds the layer of the tag again."""
         if not 0 < self._settings.ahead_from <= job.plan.size or (self._plan.force and self._has_tag(job.package.tag)):
             return None
-        path = self._packing.path(job.package)
-        return send_ahead(self._store, path, self._check, lambda count: self._reporter.moved(sent=count))
+        path, during = self._packing.path(job.package), self._rate.sending(0)
+        return send_ahead(self._store, path, self._check, lambda count: self._reporter.moved(sent=count), during)
 
     def _has_tag(self, tag: str) -> bool:
         try:
@@ -445,8 +458,9 @@ class _Push:
         assert job.layer is not None
         descriptor = job.layer.descriptor
         presence = Presence.POSSIBLE if self._store.url in job.layer.origins else Presence.UNLIKELY
-        if self._store.put_blob(descriptor, CancellableSource(source, self._check), moved, presence):
-            job.sent = descriptor.size
+        with self._rate.sending(descriptor.size if job.ahead is None else 0):
+            if self._store.put_blob(descriptor, CancellableSource(source, self._check), moved, presence):
+                job.sent = descriptor.size
 
     def _keep(self, job: _Job, path: str, copy: str) -> bool:
         """Hand the layer over to the blob cache before it is sent, by another name (``copy``) that the cache may have,
@@ -464,15 +478,15 @@ class _Push:
             return False
         try:
             cache.add(job.layer.descriptor.digest, copy)
-            if job.plan.key is not None and job.plan.size > LARGE:
-                cache.remember_layer(job.plan.key, job.layer)
+            if job.key is not None and job.plan.size > LARGE:
+                cache.remember_layer(job.key, job.layer)
         except StorageError as e:
             self._reporter.warn(str(e))
         return True
 
     def _remember(self, job: _Job) -> None:
         """Note what the prefix was packed to, and that this store has it."""
-        cache, key, layer = self._settings.cache, job.plan.key, job.layer
+        cache, key, layer = self._settings.cache, job.key, job.layer
         if cache is None or key is None or layer is None or self._store.url in layer.origins:
             return
         origins = (self._store.url, *layer.origins)[:_ORIGINS]
@@ -484,14 +498,3 @@ class _Push:
 
 def _known(packed: PackedLayer) -> KnownLayer:
     return KnownLayer(packed.descriptor, packed.diff_id, packed.tar_size, packed.summary.to_dict())
-
-
-def created_from_environment() -> str:
-    """``archive_timestamp`` of what is pushed: SOURCE_DATE_EPOCH, else 1970.
-
-    Neither the time of the push nor the install's would be the same on the next machine; nothing reads this field.
-    """
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if not epoch.isdigit():
-        return EPOCH
-    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(int(epoch)))

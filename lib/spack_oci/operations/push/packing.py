@@ -18,10 +18,9 @@ from ...errors import StorageError
 from ...package.record import Package
 from ...util.processes import ProcessPool, Task, can_fork
 from ...util.threads import DaemonPool
+from .level import LARGE
 from .plan import PushSettings
 
-#: prefixes of more bytes than this are compressed by all cores together
-LARGE = 16 << 20
 #: processes are started for so many bytes
 WORTH_PROCESSES = 128 << 20
 #: packages that a process is given at a time, so that it has the next when it has packed one
@@ -81,7 +80,9 @@ class Packing:
         """The file that :meth:`pack` writes."""
         return os.path.join(self._stage, f"{package.dag_hash}.layer")
 
-    def pack(self, package: Package, size: int, progress: Progress) -> Tuple[PackedLayer, str]:
+    def pack(
+        self, package: Package, size: int, compression: Compression, progress: Progress
+    ) -> Tuple[PackedLayer, str]:
         """The layer, and the file that holds it. Raises as :func:`.pack_prefix`, and Cancelled."""
         path = self.path(package)
         pieces = min(self._pieces, self._settings.packers) if self._processes else self._pieces
@@ -90,7 +91,7 @@ class Packing:
             package.prefix,
             package.build_info,
             package.old_prefixes,
-            self._settings.compression,
+            compression,
             path,
             pieces if size > LARGE else 1,
         )

@@ -31,6 +31,7 @@ from ...package.record import Layer, Package, package_tag
 from ...util.processes import available_cores, can_fork, mapped_in_processes
 from ...util.sizes import format_size
 from ...util.threads import DaemonPool
+from .level import alternatives
 from .outcome import SKIPPED, PackageOutcome, PushResult
 
 if TYPE_CHECKING:
@@ -316,11 +317,13 @@ def _plan_one(package: Package, settings: PushSettings, target: str) -> PlannedP
         state = prefix_fingerprint(package.prefix, package.build_info)
     except SpackOciError as e:
         return PlannedPackage(package, PACK, problem=e)
-    key = LayerKey(package.dag_hash, settings.compression.encoder, state.fingerprint)
-    known = settings.cache.lookup_layer(key) if settings.cache else None
-    if known is None:
-        return PlannedPackage(package, PACK, state.size, key)
-    return PlannedPackage(package, REUSE, state.size, key, known, mountable_repository(target, known.origins))
+    keys = [LayerKey(package.dag_hash, each.encoder, state.fingerprint) for each in alternatives(settings.compression)]
+    for key in keys if settings.cache else ():
+        known = settings.cache.lookup_layer(key) if settings.cache else None
+        if known is not None:
+            source = mountable_repository(target, known.origins)
+            return PlannedPackage(package, REUSE, state.size, key, known, source)
+    return PlannedPackage(package, PACK, state.size, keys[0])
 
 
 @contextlib.contextmanager

@@ -5,15 +5,17 @@ Its documents and run environment are Python, two thirds of what a small package
 this step in forked processes, while its own threads send layers.
 """
 
+import os
 import threading
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import Any, Mapping, NamedTuple, Optional, Sequence
 
 from ... import __version__
 from ...content import BytesSource, Presence, RepositoryWriter
 from ...descriptor import Descriptor
 from ...errors import ContentError, NotFound
-from ...image.manifest import BuiltImage, build_package_image
+from ...image.manifest import EPOCH, BuiltImage, build_package_image
 from ...package.documents import read_layer_descriptor
 from ...package.record import Layer, Package
 from ...package.relocation_summary import PUSHER, annotations_of_summary
@@ -24,7 +26,7 @@ from ...trust.sbom import MEDIA_TYPE as SBOM_TYPE
 from ...util.processes import ProcessPool, available_cores
 from ..trust.attach import attach
 from ..trust.write import SignatureWriter, Written
-from .plan import PushSettings, worth_forking
+from .plan import PushSettings, read_layer, worth_forking
 
 #: they share what their parent had in memory, but each adds some 10 MiB, and asks for tokens of its own
 MOST_PROCESSES = 4
@@ -33,12 +35,14 @@ MOST_PROCESSES = 4
 @dataclass(frozen=True)
 class TagJob:
     """``number``: of the package in the list that a :class:`Tagger` was made with; ``layers``: of its image, without
-    the base's; ``relocation_summary``: of its own layer; ``is_new``: that layer was not in the store before."""
+    the base's; ``relocation_summary``: of its own layer; ``is_new``: that layer was not in the store before; ``level``:
+    annotations that say how it was compressed."""
 
     number: int
     layers: Sequence[Layer]
     relocation_summary: Mapping[str, Any]
     is_new: bool
+    level: Mapping[str, str] = field(default_factory=dict)
 
 
 class Tagged(NamedTuple):
@@ -79,6 +83,7 @@ class Tagger:
             annotations={
                 PUSHER: f"spack-oci {__version__}",
                 **annotations_of_summary(job.relocation_summary),
+                **job.level,
                 **package.annotations,
             },
             created=self._created,
@@ -129,7 +134,10 @@ class Tagger:
 
     def _has_other_layer(self, tag: str, layer: Layer) -> bool:
         try:
-            return read_layer_descriptor(self._store, tag).digest != layer.descriptor.digest
+            if read_layer_descriptor(self._store, tag).digest == layer.descriptor.digest:
+                return False
+            # the same content may be compressed in another way
+            return read_layer(self._store, tag).diff_id != layer.diff_id
         except ContentError:
             return False  # nothing that could be replaced: a forced push mends what is broken
 
@@ -158,3 +166,14 @@ def tagging_processes(tagger: Tagger, packages: int, settings: PushSettings) -> 
         return ProcessPool(lambda job, _: tagger.tag(job), processes, name="tag", threads=-(-requests // processes))
     except OSError:
         return None
+
+
+def created_from_environment() -> str:
+    """``archive_timestamp`` of what is pushed: SOURCE_DATE_EPOCH, else 1970.
+
+    Neither the time of the push nor the install's would be the same on the next machine; nothing reads this field.
+    """
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not epoch.isdigit():
+        return EPOCH
+    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(int(epoch)))

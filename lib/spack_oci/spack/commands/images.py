@@ -21,7 +21,8 @@ from ...image.results import ResultDirectory
 from ...layout import open_layout
 from ...operations.images import checks, package_checks
 from ...operations.images import environment_image as engine
-from ...operations.push.execute import PushSettings, created_from_environment
+from ...operations.push.execute import PushSettings
+from ...operations.push.tagging import created_from_environment
 from ...operations.trust.attach import attach
 from ...package.record import Layer, Package
 from ...reference import Repository, image_name, parse_image_reference, parse_url
