@@ -234,12 +234,14 @@ def main() -> None:
         (work / "registry").mkdir()
         directory = work / "registry"
         with (
-            other_registry(args.registry, directory)
-            if args.registry
-            else docker_registry(tls=args.tls, directory=directory, fast=True)
-        ) as registry:
-            with link(registry, args.delay, args.rate) as host:
-                compare(Bench(spack_root(args.spack), work, replace(registry, host=host), args.jobs), args)
+            (
+                other_registry(args.registry, directory)
+                if args.registry
+                else docker_registry(tls=args.tls, directory=directory, fast=True)
+            ) as registry,
+            link(registry, args.delay, args.rate) as host,
+        ):
+            compare(Bench(spack_root(args.spack), work, replace(registry, host=host), args.jobs), args)
 
 
 @contextlib.contextmanager

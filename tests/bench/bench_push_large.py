@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """One generated package of some gigabytes, pushed through the library: time, and peak memory of all processes.
 
-    python tests/bench/bench_push_large.py [--gigabytes 4] [--compression gzip] [--jobs N] [--ahead MIB] [--work DIR] [--limit MIB]
+    python tests/bench/bench_push_large.py [--gigabytes 4] [--compression gzip] [--jobs N] [--ahead MIB] [--work DIR]
+        [--registry COMMAND] [--limit MIB]
 
 Needs three times the size in ``--work``. Exits with 1 if the peak (proportional set size) is above ``--limit``.
 """

@@ -205,7 +205,7 @@ def add_push_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compression",
         metavar="ALGORITHM[:LEVEL]",
-        help="auto (gzip, its level after the speed of the link), gzip[:1-9] or zstd[:1-22] for new layers; zstd:9 for those "
-        "who install over a slow link",
+        help="auto (gzip, its level after the speed of the link), gzip[:1-9] or zstd[:1-22] for new layers; zstd:9 for "
+        "those who install over a slow link",
     )
     add_dry_run(parser)
