@@ -199,6 +199,8 @@ def test_what_a_policy_hides_can_be_verified_and_signed_by_its_spec(spack, cache
     assert done.returncode == 1 and "is not signed by team" in " ".join(done.stderr.split())
     spack.run("oci", "sign", "--key", f"{key}.key", "cache", "oci-leaf@2.0", env=ENV)
     assert "oci-leaf" in spack.run("oci", "list", "--allarch", "cache").stdout
+    told = " ".join(spack.run("oci", "doctor", "cache", check=False).stdout.split())
+    assert "require team (by *): 1 package signed, 3 not" in told, told
     # who updates the index without the key leaves it unsigned, so that it is refused; signing anything signs it again
     spack.run("oci", "push", "--update-index", "--only", "package", "cache", "oci-leaf@1.0")
     assert "not signed any more" in " ".join(spack.run("oci", "list", "cache", check=False).stderr.split())

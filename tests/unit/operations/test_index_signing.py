@@ -427,6 +427,16 @@ def test_warn_says_what_is_wrong_and_offers_everything(store, tmp_path):
     assert "zlib-1.3/aaaaaaa" in client.said[-1]
 
 
+def test_an_index_that_was_there_and_is_gone_is_refused(store, client):
+    """Else a registry could drop what is signed, and offer what is not."""
+    sign(store, [package(store)])
+    client.refresh()
+    for tag in (DOCUMENT_TAG, DATABASE_TAG):
+        del store.tagged[tag]
+    with pytest.raises(StaleIndex, match="not signed any more.*accept-older"):
+        client.refresh()
+
+
 def test_no_index_is_no_index(client):
     with pytest.raises(NotFound):
         client.refresh()
