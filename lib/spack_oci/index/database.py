@@ -7,11 +7,11 @@ what depends on it.
 """
 
 import re
-from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
 
 from ..descriptor import canonical_json, parse_json
 from ..errors import InvalidContent, NotAPackage
-from .lines import CURRENT_DATABASE, Header, Line, database_from_lines
+from .lines import CURRENT_DATABASE, DatabaseOfLines, Header, Line
 from .nodes import check_node, cycle_in, to_version_5
 
 #: versions of Spack's database with nodes of specfile version 4
@@ -25,8 +25,8 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class CheckedDatabase(NamedTuple):
-    #: the JSON of a database whose every record Spack reads
-    data: bytes
+    #: a database whose every record Spack reads: its JSON, or what gives it
+    data: Union[bytes, DatabaseOfLines]
     #: label of what was left out -> why
     left_out: Mapping[str, str]
 
@@ -50,7 +50,7 @@ def check_database(data: bytes, label: str) -> CheckedDatabase:
 
 
 def checked_database_of_lines(lines: Callable[[], Iterable[bytes]], digest: str, label: str) -> CheckedDatabase:
-    """The same for the database that our document gives; ``lines``: as of :func:`database_from_lines`. Raises
+    """The same for the database that our document gives; ``lines``: as of :class:`DatabaseOfLines`. Raises
     InvalidContent also when it gives another than the one with ``digest``.
     """
     check: Optional[_RecordCheck] = None
@@ -62,8 +62,10 @@ def checked_database_of_lines(lines: Callable[[], Iterable[bytes]], digest: str,
         record = {"spec": line.spec}
         check.add(line.dag_hash, record, _SURROGATE.search(line.spec_data) is not None)
 
-    data = database_from_lines(lines, digest, see)
-    return check_database(data, label) if check is not None and check.left_out() else CheckedDatabase(data, {})
+    database = DatabaseOfLines(lines, digest, see)
+    if check is not None and check.left_out():
+        return check_database(database.read(), label)
+    return CheckedDatabase(database, {})
 
 
 class _RecordCheck:

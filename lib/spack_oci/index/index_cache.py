@@ -29,7 +29,7 @@ from ..util.threads import DaemonPool
 from .entry import PackageEntry
 from .frames import decompress
 from .in_place import DocumentFiles, NodesOfPackage, names_of
-from .lines import database_from_lines, entries_from_lines, parse_line, read_lines
+from .lines import DatabaseOfLines, entries_from_lines, parse_line, read_lines
 from .publish import DOCUMENT_TAG
 from .read import IndexDocument, KnownIndex, NotModified, OldDocument, fetch_index
 from .signature_table import SignedPackage
@@ -88,12 +88,10 @@ class IndexCache:
             return None
         try:
             document = self._read(url, meta["document"]) if meta["document"] else None
-            if meta["database"]:
-                data = self._read(url, meta["database"])
-            else:
-                data = database_from_lines(lambda: decompress(document or b""), meta["digest"])
             index = IndexDocument(
-                data,
+                self._read(url, meta["database"])
+                if meta["database"]
+                else DatabaseOfLines(lambda: decompress(document or b""), meta["digest"]),
                 meta["digest"],
                 meta["manifest"],
                 meta["source"],

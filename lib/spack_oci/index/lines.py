@@ -12,7 +12,6 @@ Documents of version 1 have, instead of ``spec``, the record of Spack's database
 import array
 import hashlib
 import io
-import itertools
 import json
 from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
@@ -178,39 +177,61 @@ def _announced(lines: Iterator[bytes], count: int) -> Iterator[bytes]:
         raise InvalidContent(f"{LABEL} has {'more' if number > count else number} nodes where {count} were announced")
 
 
-def database_from_lines(
-    lines: Callable[[], Iterable[bytes]],
-    digest: str,
-    see: Callable[[Header, Line], None] = lambda header, line: None,
-) -> bytes:
-    """Spack's database out of our document: what ``index.spack`` holds, byte for byte. ``lines``: gives those of the
-    document, twice: to keep the nodes in between would take as much memory as the database. ``see``: shown each line.
+class DatabaseOfLines:
+    """Spack's database out of our document: what ``index.spack`` holds, byte for byte, and a piece at a time: the whole
+    would be 150 MB of 100,000 packages.
 
-    Raises InvalidContent when the document gives another database than the one with ``digest``.
+    ``lines``: gives those of the document, each time that it is called. ``see``: shown each line, once. Raises
+    InvalidContent when the document gives another database than the one with ``digest``.
     """
-    header, rest = read_lines(lines())
-    sizes, packages = array.array("L"), bytearray()
-    counts: Dict[str, int] = {}
-    left = header.database_size
-    for line in map(parse_line, rest):
-        see(header, line)
-        sizes.append(len(line.spec_data))
-        packages.append(line.package is not None)
-        left -= len(line.spec_data)
-        if left < 0:
-            break
-        for dag_hash in edges_of(line.spec):
-            counts[dag_hash] = counts.get(dag_hash, 0) + 1
-    hasher, out = hashlib.sha256(), io.BytesIO()
-    if left >= 0:
-        nodes = _nodes_again(lines(), sizes, packages)
-        start = database_start(header.database_version)
-        for piece in itertools.chain([start], database_records(nodes, counts), [DATABASE_END]):
+
+    def __init__(
+        self,
+        lines: Callable[[], Iterable[bytes]],
+        digest: str,
+        see: Callable[[Header, Line], None] = lambda header, line: None,
+    ) -> None:
+        self._lines = lines
+        self._header, rest = read_lines(lines())
+        #: of each line, in order: the size of its node, whether it is a package, how many edges lead to it
+        self._sizes, self._packages = array.array("L"), bytearray()
+        self._counts: Mapping[str, int] = {}
+        if not self._scan(rest, see) or digest != self._digest():
+            raise InvalidContent(f"{LABEL} does not give the database {digest} that it announces")
+
+    def _scan(self, lines: Iterable[bytes], see: Callable[[Header, Line], None]) -> bool:
+        """False: the nodes alone are more than the database that is announced."""
+        counts: Dict[str, int] = {}
+        left = self._header.database_size
+        for line in map(parse_line, lines):
+            see(self._header, line)
+            self._sizes.append(len(line.spec_data))
+            self._packages.append(line.package is not None)
+            left -= len(line.spec_data)
+            if left < 0:
+                return False
+            for dag_hash in edges_of(line.spec):
+                counts[dag_hash] = counts.get(dag_hash, 0) + 1
+        self._counts = counts
+        return True
+
+    def _digest(self) -> str:
+        hasher = hashlib.sha256()
+        for piece in self.pieces():
             hasher.update(piece)
-            out.write(piece)
-    if digest != "sha256:" + hasher.hexdigest():
-        raise InvalidContent(f"{LABEL} does not give the database {digest} that it announces")
-    return out.getvalue()  # of CPython, without a copy
+        return "sha256:" + hasher.hexdigest()
+
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes, a record each between start and end."""
+        yield database_start(self._header.database_version)
+        yield from database_records(_nodes_again(self._lines(), self._sizes, self._packages), self._counts)
+        yield DATABASE_END
+
+    def read(self) -> bytes:
+        """All of it."""
+        out = io.BytesIO()
+        out.writelines(self.pieces())
+        return out.getvalue()  # of CPython, without a copy
 
 
 def _nodes_again(

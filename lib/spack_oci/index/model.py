@@ -20,30 +20,52 @@ index.
 import hashlib
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple
 
-from ..descriptor import canonical_json, parse_json
+from ..descriptor import Descriptor, canonical_json, parse_json
 from ..errors import InvalidContent, NotAPackage
 from .entry import PackageEntry
+from .frames import packed, unpacked
 from .lines import DATABASE_END, LABEL, Header, database_records, database_start, node_line, parse_line, read_lines
 from .nodes import DATABASE_VERSION, SPECFILE_VERSION, Node, cycle_in, node_of_entry
 
 
 class _Record:
-    """A node, kept as bytes: tens of thousands of them as dictionaries would take gigabytes."""
+    """A node, as packed bytes: a hundred thousand of them as dictionaries would take gigabytes. It never changes, so
+    several indexes may have it.
+    """
 
-    __slots__ = ("dependencies", "needs", "package", "plain", "spec")
+    __slots__ = ("dependencies", "needs", "packed_package", "packed_spec", "plain")
 
     def __init__(
-        self, spec: bytes, dependencies: Tuple[str, ...], needs: Tuple[str, ...], package: Optional[bytes], plain: bool
+        self,
+        packed_spec: bytes,
+        dependencies: Tuple[str, ...],
+        needs: Tuple[str, ...],
+        packed_package: Optional[bytes],
+        plain: bool,
     ) -> None:
-        self.spec = spec
+        self.packed_spec = packed_spec
         self.dependencies = dependencies
         self.needs = needs
-        self.package = package
+        self.packed_package = packed_package
         #: the annotations, which the DAG hash does not cover, are those of a spec that no other Spack has rewritten
         self.plain = plain
 
-    def copy(self) -> "_Record":
-        return _Record(self.spec, self.dependencies, self.needs, self.package, self.plain)
+    @property
+    def spec(self) -> bytes:
+        return unpacked(self.packed_spec)
+
+    @property
+    def package(self) -> Optional[bytes]:
+        return None if self.packed_package is None else unpacked(self.packed_package)
+
+    @property
+    def is_package(self) -> bool:
+        """Whether the cache has it."""
+        return self.packed_package is not None
+
+    def with_package(self, package: Optional[PackageEntry]) -> "_Record":
+        packed_package = None if package is None else packed(canonical_json(package.to_dict()))
+        return _Record(self.packed_spec, self.dependencies, self.needs, packed_package, self.plain)
 
 
 class PackageIndex:
@@ -80,8 +102,8 @@ class PackageIndex:
         What the DAG hash does not cover (annotations, the attributes of an external) may differ between documents.
         """
         known = self._records.get(node.dag_hash)
-        if known is None or known.package is None and known.needs == node.needs and node.data < known.spec:
-            self._records[node.dag_hash] = self._record(node, None)
+        if known is None or not known.is_package and known.needs == node.needs and node.data < known.spec:
+            self._put(node, None)
 
     def _check_acyclic(self, node: Node) -> None:
         """A document that says otherwise than others what a package depends on may be forged; a circle of
@@ -101,30 +123,37 @@ class PackageIndex:
                 pending.extend(self._records[dag_hash].needs)
 
     def _set(self, node: Node, entry: PackageEntry) -> None:
-        known = self._records.get(node.dag_hash)
-        if known is not None and known.package is not None:
-            self.tags.pop(self._entry(known).tag, None)
-        self._records[node.dag_hash] = self._record(node, canonical_json(entry.to_dict()))
-        self.tags[entry.tag] = node.dag_hash
+        self._forget_tag_of(node.dag_hash)
+        self.tags[entry.tag] = self._put(node, entry)
 
-    def _record(self, node: Node, package: Optional[bytes]) -> _Record:
+    def _put(self, node: Node, entry: Optional[PackageEntry]) -> str:
+        """Returns the hash, as the text that all have."""
         intern = self._interned.setdefault
-        dependencies = tuple(intern(h, h) for h in node.dependencies)
-        needs = dependencies if node.needs == node.dependencies else tuple(intern(h, h) for h in node.needs)
-        return _Record(node.data, dependencies, needs, package, _is_plain(node.spec))
+        dag_hash = intern(node.dag_hash, node.dag_hash)
+        dependencies = tuple([intern(h, h) for h in node.dependencies])
+        needs = dependencies if node.needs == node.dependencies else tuple([intern(h, h) for h in node.needs])
+        record = _Record(packed(node.data), dependencies, needs, None, _is_plain(node.spec))
+        self._records[dag_hash] = record if entry is None else record.with_package(entry)
+        return dag_hash
+
+    def _forget_tag_of(self, dag_hash: str) -> None:
+        known = self._records.get(dag_hash)
+        if known is not None and known.is_package:
+            self.tags.pop(self._entry(known).tag, None)
 
     def has_node(self, node: Any) -> bool:
         """Whether a dependency's node would change nothing (see :func:`nodes_of_document`); for any thread."""
         record = self._records.get(str(node.get("hash"))) if isinstance(node, dict) else None
-        return record is not None and (record.package is not None or (record.plain and _is_plain(node)))
+        return record is not None and (record.is_package or (record.plain and _is_plain(node)))
 
     def remove(self, tag: str) -> None:
         """Drop a package; its node stays while another package needs it."""
-        self._records[self.tags.pop(tag)].package = None
+        dag_hash = self.tags.pop(tag)
+        self._records[dag_hash] = self._records[dag_hash].with_package(None)
 
     def entry(self, dag_hash: str) -> Optional[PackageEntry]:
         record = self._records.get(dag_hash)
-        return self._entry(record) if record is not None and record.package is not None else None
+        return self._entry(record) if record is not None and record.is_package else None
 
     def node(self, dag_hash: str) -> Dict[str, Any]:
         """Raises KeyError."""
@@ -136,21 +165,24 @@ class PackageIndex:
     def has_same_node(self, node: Node) -> bool:
         """Whether the node is here, byte for byte."""
         record = self._records.get(node.dag_hash)
-        return record is not None and record.spec == node.data
+        return record is not None and record.packed_spec == packed(node.data)
 
     def has_same_entry(self, other: "PackageIndex", tag: str) -> bool:
         """Whether both say the same of the package with that tag; False also if one of them does not have it."""
         if tag not in self.tags or tag not in other.tags or self.tags[tag] != other.tags[tag]:
             return False
         dag_hash = self.tags[tag]
-        return self._records[dag_hash].package == other._records[dag_hash].package
+        return self._records[dag_hash].packed_package == other._records[dag_hash].packed_package
 
     def is_same_as(self, other: "PackageIndex") -> bool:
         """Whether both give the same documents."""
         if self.tags != other.tags or self._records.keys() != other._records.keys():
             return False
         others = other._records
-        return all((r.spec, r.package) == (others[h].spec, others[h].package) for h, r in self._records.items())
+        return all(
+            r is others[h] or (r.packed_spec, r.packed_package) == (others[h].packed_spec, others[h].packed_package)
+            for h, r in self._records.items()
+        )
 
     def manifest_of(self, tag: str) -> str:
         """Digest of the manifest of a package. Raises KeyError."""
@@ -159,7 +191,7 @@ class PackageIndex:
     def __contains__(self, dag_hash: str) -> bool:
         """Whether the package is in the build cache."""
         record = self._records.get(dag_hash)
-        return record is not None and record.package is not None
+        return record is not None and record.is_package
 
     def packages(self) -> Iterator[Tuple[str, PackageEntry]]:
         """(DAG hash, entry), sorted by hash."""
@@ -170,24 +202,26 @@ class PackageIndex:
         """Take a package over from another index, with the nodes it needs."""
         pending = [other.tags[tag]]
         record = other._records[pending[0]]
-        known = self._records.get(pending[0])
-        if known is not None and known.package is not None:
-            self.tags.pop(self._entry(known).tag, None)
-        self._records[pending[0]] = record.copy()
+        self._forget_tag_of(pending[0])
+        self._records[pending[0]] = record
         self.tags[tag] = pending[0]
         pending.extend(record.needs)
         while pending:
             dag_hash = pending.pop()
             if dag_hash not in self._records:
-                record = other._records[dag_hash].copy()
-                record.package = None
-                self._records[dag_hash] = record
+                record = other._records[dag_hash]
+                self._records[dag_hash] = record.with_package(None) if record.is_package else record
                 pending.extend(record.needs)
 
+    def copy(self) -> "PackageIndex":
+        """One that changes apart from this one."""
+        result = PackageIndex()
+        result._records, result.tags = dict(self._records), dict(self.tags)
+        return result
+
     def replace_entry(self, dag_hash: str, entry: PackageEntry) -> None:
-        record = self._records[dag_hash]
-        self.tags.pop(self._entry(record).tag, None)
-        record.package = canonical_json(entry.to_dict())
+        self._forget_tag_of(dag_hash)
+        self._records[dag_hash] = self._records[dag_hash].with_package(entry)
         self.tags[entry.tag] = dag_hash
 
     def _entry(self, record: _Record) -> PackageEntry:
@@ -213,24 +247,27 @@ class PackageIndex:
         for record in self._records.values():
             for dag_hash in record.dependencies:
                 counts[dag_hash] = counts.get(dag_hash, 0) + 1
-        nodes = [(h, self._records[h].spec, self._records[h].package is not None) for h in sorted(self._records)]
-        yield from database_records(nodes, counts)
+        in_order = ((h, self._records[h]) for h in sorted(self._records))
+        yield from database_records(((h, r.spec, r.is_package) for h, r in in_order), counts)
         yield DATABASE_END
 
     # Our own document
 
-    def lines(self) -> Iterator[bytes]:
-        """The bytes of our document, a line each, uncompressed."""
-        hasher = hashlib.sha256()
-        size = 0
-        for piece in self.database():
-            hasher.update(piece)
-            size += len(piece)
-        digest = "sha256:" + hasher.hexdigest()
+    def lines(self, database: Optional[Descriptor] = None) -> Iterator[bytes]:
+        """The bytes of our document, a line each, uncompressed. ``database``: what :meth:`database` gives, if known."""
+        digest, size = self.database_digest() if database is None else (database.digest, database.size)
         yield Header(len(self.tags), len(self._records), DATABASE_VERSION, digest, size).to_line()
         for dag_hash in sorted(self._records):
             record = self._records[dag_hash]
             yield node_line(dag_hash, record.spec, record.package)
+
+    def database_digest(self) -> Tuple[str, int]:
+        """(digest, size) of what :meth:`database` gives."""
+        hasher, size = hashlib.sha256(), 0
+        for piece in self.database():
+            hasher.update(piece)
+            size += len(piece)
+        return f"sha256:{hasher.hexdigest()}", size
 
     @classmethod
     def from_lines(cls, lines: Iterable[bytes]) -> "PackageIndex":
@@ -254,7 +291,7 @@ class PackageIndex:
         except NotAPackage as e:
             raise InvalidContent(f"{LABEL} has a node that is malformed: {e}") from None
         if line.package is None:
-            self._records[node.dag_hash] = self._record(node, None)
+            self._put(node, None)
         else:
             self._set(node, PackageEntry.from_dict(line.package))
 

@@ -17,7 +17,7 @@ another manifest than the one that is there, and readers take ``index.spack``.
 import contextlib
 import hashlib
 import tempfile
-from typing import Callable, Dict, Iterable, Iterator, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..content import BytesSource, ContentReader, FileSource, Presence, RepositoryWriter, put_bytes, read_blob
 from ..content.interfaces import BlobReader, ManifestReader
@@ -33,7 +33,7 @@ from ..descriptor import (
 from ..errors import IndexUpdateError, InvalidContent, ResponseError
 from ..util.files import storage_errors
 from ..util.schemas import validate
-from .frames import MAX_DATABASE_SIZE, compress, decompress, table_of
+from .frames import MAX_DATABASE_SIZE, compressed_frames, decompress, table_entry
 from .model import PackageIndex
 from .signature_table import MAX_SIGNATURES_SIZE, SIGNATURES_TYPE, SignatureTable, compress_table, table_of_lines
 
@@ -113,7 +113,7 @@ def publish(
     """
     config = put_bytes(store, _EMPTY, OCI_CONFIG)
     database = _put_pieces(store, index.database(), OCI_LAYER_GZIP)
-    document, table, signed = _put_layers(store, index, signatures)
+    document, table, signed = _put_layers(store, index.lines(database), signatures)
     if overtaken():
         return None
     with _immutable_tags_named(store):
@@ -136,23 +136,26 @@ def publish_document(
     """Write ours alone, under another tag: an index beside that of the cache. What stands for the manifest of
     ``index.spack``, of which there is none, is the digest of the document. Arguments and errors as :func:`publish`."""
     put_bytes(store, _EMPTY, OCI_EMPTY)
-    document, table, signed = _put_layers(store, index, signatures)
-    hasher = hashlib.sha256()
-    for piece in index.database():
-        hasher.update(piece)
-    database = f"sha256:{hasher.hexdigest()}"
-    data = document_manifest_bytes(document, table, document.digest, database, len(index), signed, sign)
+    database = Descriptor(OCI_LAYER_GZIP, *index.database_digest())
+    document, table, signed = _put_layers(store, index.lines(database), signatures)
+    data = document_manifest_bytes(document, table, document.digest, database.digest, len(index), signed, sign)
     with _immutable_tags_named(store):
         return store.put_manifest(data, OCI_MANIFEST, tag)
 
 
 def _put_layers(
-    store: RepositoryWriter, index: PackageIndex, signatures: Optional[SignatureTable]
+    store: RepositoryWriter, lines: Iterable[bytes], signatures: Optional[SignatureTable]
 ) -> Tuple[Descriptor, Descriptor, Optional[Descriptor]]:
     """Document, table of its frames, and signatures."""
-    frames = compress(index.lines())
-    document = _put_new(store, b"".join(frames), DOCUMENT_TYPE)
-    table = _put_new(store, table_of(frames), TABLE_TYPE)
+    entries: List[bytes] = []
+
+    def frames() -> Iterator[bytes]:
+        for frame in compressed_frames(lines):
+            entries.append(table_entry(frame))
+            yield frame
+
+    document = _put_pieces(store, frames(), DOCUMENT_TYPE)
+    table = _put_new(store, b"".join(entries), TABLE_TYPE)
     signed = _put_new(store, compress_table(signatures), SIGNATURES_TYPE) if signatures else None
     return document, table, signed
 

@@ -2,7 +2,7 @@
 """Reading the index of a build cache: ours when it is current, else Spack's."""
 
 from dataclasses import dataclass, field
-from typing import Callable, Dict, Iterable, Mapping, NamedTuple, Optional, Union
+from typing import Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Union
 
 from ..content import ContentReader, ReadsRanges, read_blob
 from ..descriptor import Descriptor, sha256_digest
@@ -11,7 +11,7 @@ from ..util.threads import DaemonPool
 from .database import check_database, checked_database_of_lines
 from .entry import PackageEntry
 from .frames import assemble, decompress, missing_spans, read_table
-from .lines import entries_from_lines
+from .lines import DatabaseOfLines, entries_from_lines
 from .publish import (
     DATABASE_TAG,
     DOCUMENT_TAG,
@@ -43,15 +43,15 @@ class KnownIndex(NamedTuple):
 class IndexDocument:
     """An index that was fetched."""
 
-    #: the JSON of a Spack database, without the records that Spack could not read
-    data: bytes = field(repr=False)
+    #: the JSON of a Spack database without the records that Spack could not read, or what gives it
+    database: Union[bytes, DatabaseOfLines] = field(repr=False)
     #: digest of the database as it is stored: what Spack keeps as the hash of an index
     digest: str
     #: digest of the manifest of ``index.spack``
     manifest: str
     #: the tag it came from
     source: str
-    #: our document as it is stored (zstd), if there is one; it may be older than ``data``
+    #: our document as it is stored (zstd), if there is one; it may be older than ``database``
     document: Optional[bytes] = field(default=None, repr=False)
     #: why ours was not used, if it was not
     fallback: str = ""
@@ -59,12 +59,21 @@ class IndexDocument:
     is_named: bool = True
     #: the table of the document's frames; empty: none
     table: bytes = field(default=b"", repr=False)
-    #: label of a package that is not in ``data`` because Spack could not read it -> why
+    #: label of a package that is not in ``database`` because Spack could not read it -> why
     left_out: Mapping[str, str] = field(default_factory=dict)
     #: a line for each signed package (:mod:`.signature_table`); empty: not fetched
     signatures: bytes = field(default=b"", repr=False)
-    #: ``data`` has not all that ``document`` would give
+    #: ``database`` has not all that ``document`` would give
     is_filtered: bool = False
+
+    @property
+    def data(self) -> bytes:
+        """The JSON of the database, made anew each time; 1.5 kB a package."""
+        return self.database if isinstance(self.database, bytes) else self.database.read()
+
+    def pieces(self) -> Iterator[bytes]:
+        """The same, a piece at a time; each is whole characters."""
+        return iter([self.database]) if isinstance(self.database, bytes) else self.database.pieces()
 
     @property
     def known(self) -> KnownIndex:

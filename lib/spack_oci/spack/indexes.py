@@ -5,7 +5,7 @@ import contextlib
 import difflib
 import functools
 import time
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Optional, Sequence, Tuple, Union
 
 import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
@@ -176,7 +176,7 @@ def fetch_and_cache_index(original: Callable, self: Any, metadata: Any, cache_en
         raise compat.index_error(message) from e
     if isinstance(index, NotModified):
         return False
-    _keep(self, metadata, cache_entry, index.data, index.digest.partition(":")[2])
+    _keep(self, metadata, cache_entry, index.pieces(), index.digest.partition(":")[2])
     return True
 
 
@@ -278,14 +278,15 @@ def mirror_of_url(url: str) -> "spack.mirrors.mirror.Mirror":
     return spack.mirrors.mirror.Mirror(url)
 
 
-def _keep(cache: Any, metadata: Any, old_entry: Dict, data: bytes, index_hash: str) -> None:
+def _keep(cache: Any, metadata: Any, old_entry: Dict, pieces: Iterable[bytes], index_hash: str) -> None:
     """Store an index where Spack's own function stores it, so that everything that reads it finds it."""
     from spack.binary_distribution import compute_hash
 
     key = f"{compute_hash(str(metadata))[:10]}_{index_hash[:10]}.json"
     compat.init_cache_entry(cache._index_file_cache, key)
     with cache._index_file_cache.write_transaction(key) as (_, new):
-        new.write(data.decode("utf-8"))
+        for piece in pieces:
+            new.write(piece.decode("utf-8"))
     cache._local_index_cache[str(metadata)] = {"index_hash": index_hash, "index_path": key, "etag": None}
     old_key = old_entry.get("index_path")
     if old_key and old_key != key:

@@ -9,7 +9,7 @@ from typing import Callable, List, Optional, Sequence
 from spack_oci.errors import SpackOciError
 from spack_oci.index.database import check_database
 from spack_oci.index.frames import compress, decompress, read_table, table_of
-from spack_oci.index.lines import database_from_lines, entries_from_lines
+from spack_oci.index.lines import DatabaseOfLines, entries_from_lines
 from spack_oci.index.model import PackageIndex
 from spack_oci.index.publish import DATABASE_TAG
 from spack_oci.index.read import fetch_index
@@ -54,7 +54,7 @@ def attempt(data: bytes, directory: Path) -> Optional[str]:
     readers: Sequence[Callable[[], object]] = (
         lambda: PackageIndex.from_lines(iter(lines)),
         lambda: entries_from_lines(iter(lines)),
-        lambda: database_from_lines(lambda: iter(lines), _DIGEST),
+        lambda: DatabaseOfLines(lambda: iter(lines), _DIGEST),
         lambda: check_database(data, "the index"),
         lambda: list(decompress(data)),
         lambda: read_table(data, 1 << 20),

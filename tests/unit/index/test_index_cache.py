@@ -59,7 +59,7 @@ def test_after_it_one_request_confirms(cache, store, clock):
     clock.time += 601
     again = load(cache, store)
     assert store.requests == 1
-    assert (again.index, again.age) == (first.index, 0)
+    assert (again.index.known, again.index.data, again.age) == (first.index.known, first.index.data, 0)
     clock.time += 599
     load(cache, store)
     assert store.requests == 1

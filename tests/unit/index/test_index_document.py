@@ -10,7 +10,7 @@ from spack_oci.descriptor import OCI_LAYER_GZIP, Descriptor, sha256_digest
 from spack_oci.errors import InvalidContent, NotAPackage
 from spack_oci.index.entry import PackageEntry
 from spack_oci.index.frames import compress, decompress
-from spack_oci.index.lines import database_from_lines, entries_from_lines
+from spack_oci.index.lines import DatabaseOfLines, entries_from_lines
 from spack_oci.index.model import PackageIndex
 from spack_oci.index.nodes import nodes_of_document
 from spack_oci.index.update.loop import update_index
@@ -111,20 +111,18 @@ def test_missing_node_is_refused():
 def test_database_is_cut_out_of_the_lines():
     index = index_of(chain("p", 3), chain("q", 1), [node("r", parameters={"a": ',"package":{}', "b": '","record":'})])
     data = b"".join(index.database())
-    assert database_from_lines(index.lines, sha256_digest(data)) == data
+    assert DatabaseOfLines(index.lines, sha256_digest(data)).read() == data
     lines = list(index.lines())
     for number in range(1, len(lines)):
         for damaged in (b"\n", lines[number][:120], lines[number][:60] + b" " + lines[number][60:]):
             with pytest.raises(InvalidContent):
-                database_from_lines(
-                    partial(list, [*lines[:number], damaged, *lines[number + 1 :]]), sha256_digest(data)
-                )
+                DatabaseOfLines(partial(list, [*lines[:number], damaged, *lines[number + 1 :]]), sha256_digest(data))
 
 
 def test_database_must_be_the_one_that_was_announced():
     lines = list(index_of(chain("p", 3)).lines())
     with pytest.raises(InvalidContent, match="announces"):
-        database_from_lines(lambda: lines, DESCRIPTOR.digest)
+        DatabaseOfLines(lambda: lines, DESCRIPTOR.digest)
 
 
 def test_not_zstd_is_invalid():

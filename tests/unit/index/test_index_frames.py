@@ -22,7 +22,7 @@ from spack_oci.index.frames import (
     table_of,
 )
 from spack_oci.index.index_cache import IndexCache, load_index, refresh_index
-from spack_oci.index.lines import database_from_lines, database_start
+from spack_oci.index.lines import DatabaseOfLines, database_start
 from spack_oci.index.model import PackageIndex
 from spack_oci.index.nodes import nodes_of_document
 from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG, document_manifest_bytes
@@ -217,5 +217,5 @@ def test_expansion_of_frames_is_bounded(monkeypatch):
 def test_database_of_a_document_has_the_counts_that_spack_writes(universe):
     index = index_of(universe[:50])
     data = b"".join(index.database())
-    assert database_from_lines(index.lines, sha256_digest(data)) == data
+    assert DatabaseOfLines(index.lines, sha256_digest(data)).read() == data
     assert canonical_json("8") in database_start("8")

@@ -13,7 +13,7 @@ from spack_oci.index import frames as frames_module
 from spack_oci.index.entry import PackageEntry
 from spack_oci.index.frames import compress, decompress
 from spack_oci.index.index_cache import IndexCache
-from spack_oci.index.lines import database_from_lines, entries_from_lines
+from spack_oci.index.lines import DatabaseOfLines, entries_from_lines
 from spack_oci.index.model import PackageIndex
 from spack_oci.index.nodes import nodes_of_document
 from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG, DOCUMENT_TYPE, document_manifest_bytes
@@ -65,7 +65,7 @@ def test_more_lines_than_announced_are_refused():
         entries_from_lines([header, line, line])
     # the database is as large as announced, whatever follows
     with pytest.raises(InvalidContent):
-        database_from_lines(lambda: [header, *[line] * 1000], sha256_digest(b""))
+        DatabaseOfLines(lambda: [header, *[line] * 1000], sha256_digest(b""))
 
 
 ODD = {

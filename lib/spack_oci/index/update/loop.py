@@ -379,10 +379,7 @@ class _Writer:
         )
         if published is None:
             return None
-        written = PackageIndex()
-        for tag in self._known.tags:
-            written.adopt(self._known, tag)
-        self._last = (published.document_manifest.digest, written)
+        self._last = (published.document_manifest.digest, self._known.copy())
         return published
 
     def _check_overtaken(self, look: _Look) -> bool:

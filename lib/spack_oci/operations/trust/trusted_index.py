@@ -176,7 +176,7 @@ class TrustedIndex:
                 f"{counted(hidden, 'build')} in {self._store.url} cannot be used: not signed by "
                 f"{', '.join(key.name for key in self._policy.keys)}"
             )
-        return replace(found, data=canonical_json(document) if hidden else found.data, is_filtered=True)
+        return replace(found, database=canonical_json(document) if hidden else found.database, is_filtered=True)
 
     def _fetch_foreign(
         self, index_store: ContentReader, known: Optional[KnownIndex]
