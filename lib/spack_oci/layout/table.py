@@ -8,6 +8,7 @@ file grows with the number of tags, so a replacement for each of 20,000 pushed p
 import contextlib
 import json
 import os
+import sys
 import threading
 import time
 from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
@@ -120,7 +121,10 @@ class ReferenceTable:
 
     def _current(self) -> Tuple[Any, Dict[str, Any], Dict[str, Dict[str, Any]]]:
         try:
-            if identity_of(os.stat(self._path)) != self._seen[0]:
+            seen = self._seen
+            if identity_of(os.stat(self._path)) != seen[0]:
+                # a large table need not be in memory twice
+                seen = self._seen = (None, {}, {})
                 with open(self._path, "rb") as f:
                     # of the file that was opened: another writer may have replaced it since
                     status = os.fstat(f.fileno())
@@ -128,10 +132,10 @@ class ReferenceTable:
                 # A file that was written just now may be replaced by one of the same size, in the same tick of the
                 # file system's clock and with the inode of its predecessor: it is read again next time.
                 settled = time.time() - status.st_mtime > _SETTLED
-                self._seen = (identity_of(status) if settled else None, *_parse_index(data, self._url))
+                seen = self._seen = (identity_of(status) if settled else None, *_parse_index(data, self._url))
         except OSError as e:
             raise StorageError.from_os_error(f"reading index.json of {self._url}", e) from e
-        return self._seen
+        return seen
 
 
 def identity_of(status: os.stat_result) -> Tuple[int, int, int]:
@@ -146,7 +150,7 @@ def _parse_index(data: bytes, url: str) -> Tuple[Dict[str, Any], Dict[str, Dict[
     tagged: Dict[str, Dict[str, Any]] = {}
     for entry in document.get("manifests") or ():
         try:
-            Descriptor.from_dict(entry)
+            entry["mediaType"] = sys.intern(Descriptor.from_dict(entry).media_type)
             tag = tag_of(entry)
         except (InvalidContent, AttributeError) as e:
             raise InvalidContent(f"{label} has an entry that is no descriptor: {str(entry)[:200]}") from e

@@ -459,14 +459,54 @@ def test_writes_of_two_that_are_mixed_are_found(store, victim):
 
 
 def test_others_that_push_all_the_time_do_not_keep_us(store):
-    """A tag appears before every listing, so that no look is ever complete."""
+    """A tag appears before every listing, so that no look is ever complete: they are left to who pushes them."""
     counter = iter(range(1000))
     store.before["tags"] = lambda _: push_package(store, [node(f"other{next(counter)}")])
     mine = pushed(store, [node("mine")])
-    result = merge_pushed(store, [mine], quick(backoff=Backoff(attempts=4, sleep=lambda seconds: None)))
+    store.reset()
+    result = merge_pushed(store, [mine], QUICK)
+    assert not [tag for verb, tag in store.log if verb == "get_manifest" and tag.startswith("other")]
+    assert cached(store) == {mine.dag_hash}
+    assert (len(result.pending), result.writes) == (3, 1)
+
+
+def test_others_that_have_gone_are_read_by_the_next_pusher(store):
+    """Nothing moves while it waits: nobody is there who would merge them."""
+    push_package(store, [node("first")])
+    update_index(store, QUICK)
+    push_package(store, [node("left")])
+    mine = pushed(store, [node("mine")])
+    result = merge_pushed(store, [mine], QUICK)
+    assert cached(store) == {node(name)["hash"] for name in ("first", "left", "mine")}
+    assert not result.pending
+
+
+def test_pusher_that_is_overwritten_after_it_has_looked_merges_again(store):
+    """Another has looked before it wrote, and writes after that; it leaves what it does not know to others."""
+    base = chain("base", 2)
+    push_package(store, base)
+    update_index(store, QUICK)
+    stale = {tag: store.tagged[tag] for tag in (DATABASE_TAG, DOCUMENT_TAG)}
+    mine = pushed(store, [node("mine")])
+    push_package(store, [node("other")])
+
+    def overwrite(seconds):
+        """As long as the pusher waits, the index becomes one without its package."""
+        store.tagged.update(stale)
+        backoff.pop()
+
+    backoff = [overwrite]
+    waiting = Backoff(sleep=lambda seconds: backoff[-1](seconds) if backoff else None)
+    merge_pushed(store, [mine], quick(backoff=waiting))
+    assert not backoff
     assert mine.dag_hash in cached(store)
-    assert len(result.pending) == 1
-    assert result.writes == 4
+
+
+def test_lone_pusher_waits_for_nobody(store):
+    waits = []
+    update_index(store, QUICK)
+    merge_pushed(store, [pushed(store, [node("mine")])], quick(backoff=Backoff(sleep=waits.append)))
+    assert not waits
 
 
 def test_endless_overwriting_is_an_error(store):

@@ -30,25 +30,30 @@ may name the one that was first, until digests are compared again.) Two document
 names the manifest of the other and is written after it, so a look also finds a mixture of two writers incomplete, and
 the same argument holds for the pair.
 
-**Forty at once.** Two things keep the requests of a writer from growing with the number of the others. It reads the
-packages that others have pushed and not merged yet only when nothing has moved for two of its waits, or after
-``_PATIENCE`` of them: else each of many would read the packages of all. And from its second attempt on it looks, when
-all is uploaded but the tags, whether somebody else has written meanwhile, and then gives way: to write over that would
-make both write again. Its first and last attempts do not give way, so nothing above changes.
+**Forty at once.** Two things keep the requests of a writer from growing with the number of the others. A writer looks
+whether somebody else has written meanwhile, when it knows what it would write and again when all is uploaded but the
+tags, and then gives way: to write over that would make both write again. (Its last attempts do not give way.) And a
+push leaves the packages that others have pushed and not merged yet to those others, as long as somebody is at work: to
+read them costs two requests a package, of each of many pushers. Who leaves some, or has met others in another way,
+waits a moment (``settle`` seconds) after its last look and looks once more. If what it wrote is there and something has
+moved, it is done, and reports what it left (``pending``); if nothing has moved, nobody is there to merge the rest, and
+it reads that.
+
+To leave packages to others is safe because a pusher that has finished cannot be overwritten unnoticed: who overwrites
+has looked before that and seen nothing, so the other has written since; and it has overwritten within ``settle``
+seconds of that look, or else it leaves nothing to anybody. The other, whose last look came ``settle`` seconds after its
+own write, has then seen it. (There are three writers at once, one of which has read the packages of another, that can
+do it within these few requests; the next writer adds what is lost.)
 
 Who is killed between a write and the look after it may leave behind an index without the packages of somebody who had
 finished. Nothing is damaged then: the tags are there, readers of the index do not see those packages, and the next
 writer of any package, or ``update-index``, adds them. The same holds when a Spack without this extension overwrites
 ``index.spack``: ours then names another manifest, readers fall back, and the next writer of ours repairs both.
 
-The loop is bounded. While others keep on pushing, tags appear between every write and the look after it, and nobody
-ever sees a complete index. So after ``attempts`` writes a writer that sees everything of its own, and misses only tags
-that it first saw after its last write, leaves those to their pushers, who have yet to merge them, and reports them
-(``pending``). Only a pusher that tagged, merged and looked entirely within the time of that one last write could lose
-its packages by that, until the next write.
+The loop is bounded. After ``attempts`` writes a writer that sees everything of its own, and misses only tags that it
+first saw after its last write, leaves those to their pushers as well.
 """
 
-import re
 import time
 from dataclasses import replace
 from typing import (
@@ -56,7 +61,6 @@ from typing import (
     Iterable,
     Iterator,
     List,
-    NamedTuple,
     Optional,
     Sequence,
     Set,
@@ -65,32 +69,22 @@ from typing import (
 )
 
 from ...content import RepositoryWriter
-from ...descriptor import Descriptor
 from ...errors import (
     ContentError,
-    DigestMismatch,
     IndexUpdateError,
     InvalidContent,
     NotAPackage,
     NotFound,
     SpackOciError,
 )
-from ...package.record import is_package_tag
 from ...util.progress import Work
-from ..condemned import condemned_among
-from ..entry import PackageEntry
-from ..frames import decompress
 from ..model import PackageIndex
 from ..publish import (
-    DATABASE_TAG,
     DOCUMENT_TAG,
-    DocumentManifest,
     Published,
-    is_current,
     publish,
-    read_document,
-    read_document_manifest,
 )
+from .look import Look, Looker, newly_signed, others_are_at_work
 from .read_package import IndexedPackage
 from .read_tags import ListedButMissing, read_digests, read_packages
 from .settings import Backoff, IndexUpdate, UpdateSettings
@@ -99,15 +93,8 @@ from .signatures import SignatureUpdate
 __all__ = ["Backoff", "IndexUpdate", "UpdateSettings", "merge_pushed", "update_index"]
 
 T = TypeVar("T")
-#: where cosign stores the signature of a manifest
-_SIGNATURE_TAG = re.compile(r"sha256-([0-9a-f]{64})\.sig\Z")
-
-#: how many times a push waits for the merges of others that push, before it reads their packages itself
-_PATIENCE = 6
 #: how many of its last attempts a writer makes whoever else is writing
 _INSISTS = 4
-#: how often an incomplete listing of the tags is asked for again
-_LISTINGS = 5
 
 
 def update_index(
@@ -145,25 +132,6 @@ def merge_pushed(
     return _Writer(store, list(pushed), settings or UpdateSettings()).run(False, False, patient=True)
 
 
-class _Look(NamedTuple):
-    """The index as it was, and the tags as they were after that."""
-
-    #: None: there is no document of ours, or none that can be read
-    document: Optional[DocumentManifest]
-    #: of ``index.spack``
-    database: Optional[Descriptor]
-    packages: PackageIndex
-    #: those of packages
-    tags: Set[str]
-    #: digests of manifests that have a signature, as far as tags tell (cosign's ``sha256-HEX.sig``)
-    signed: Set[str]
-
-    @property
-    def is_consistent(self) -> bool:
-        """Both documents were written together."""
-        return self.document is not None and is_current(self.document, self.database)
-
-
 class _Writer:
     def __init__(
         self, store: RepositoryWriter, own: List[IndexedPackage], settings: UpdateSettings, create: bool = True
@@ -185,12 +153,15 @@ class _Writer:
         self._contested: Set[str] = set()
         #: tags with another digest than the index says, yet to be read
         self._changed: Set[str] = set()
-        self._gives_way = self._was_overtaken = False
+        self._gives_way = self._was_overtaken = self._met_others = False
+        #: the last write came so late after the look before it that others may have finished in between
+        self._was_slow = False
+        self._listed_tags: Optional[Set[str]] = None
+        self._writes = 0
         self._compared = 0
         self._unreadable: Dict[str, str] = {}
         self._kept: Dict[str, str] = {}
-        #: (digest of a document manifest, its packages): what was seen or written last
-        self._last: Tuple[Optional[str], PackageIndex] = (None, PackageIndex())
+        self._looker = Looker(store, self._settings)
         self._before = PackageIndex()
         self._signatures = SignatureUpdate(self._index_store, settings.signatures)
 
@@ -212,105 +183,86 @@ class _Writer:
             if compare_digests:
                 self._find_changed(look)
             if self._is_complete(look):
-                return self._result(look, None, 0)
+                return self._result(look, None)
         is_known = look.is_consistent or (look.document is None and look.database is None)
         read_others = not (patient and self._own and is_known)
+        self._notice(look, read_others)
         published: Optional[Published] = None
-        written_with, quiet = look.tags, 0
-        patience = min(_PATIENCE, self._backoff.attempts // 2)
+        written_with = look.tags
         for attempt in range(self._backoff.attempts):
             cycle = time.monotonic() - began
-            # the first time and the last times, whoever else is writing: one of all has to get through
-            self._gives_way = 0 < attempt < self._backoff.attempts - _INSISTS
-            written = self._write(look, read_others)
+            # the last times, whoever else is writing: one of all has to get through
+            self._gives_way = attempt < self._backoff.attempts - _INSISTS
+            written = self._write(look, read_others, began)
             published = written or published
             if not self._was_overtaken:
                 written_with = look.tags
-            if written is not None:
-                look = self._look()
-                self._ask_who_was_last(look)
-                if self._is_complete(look):
-                    return self._result(look, published, attempt + 1)
-            elif read_others and not self._was_overtaken:
-                return self._result(look, published, attempt)
+                if written is not None:
+                    look = self._look()
+                    self._ask_who_was_last(look)
+                elif read_others:
+                    return self._result(look, published)
+                self._notice(look, read_others)
+                is_complete = self._is_complete(look)
+                if is_complete and not self._met_others:
+                    return self._result(look, published)
+                if is_complete or (not read_others and self._is_left_to_others(look)):
+                    began, before = time.monotonic(), look
+                    self._backoff.wait_to_settle()
+                    look = self._look()
+                    is_quiet = not others_are_at_work(before, look)
+                    if self._is_complete(look) or (not is_quiet and self._is_left_to_others(look)):
+                        return self._result(look, published, tuple(sorted(self._missing(look))))
+                    self._learn(look.packages)
+                    read_others, self._met_others = read_others or is_quiet, not is_quiet
+                    continue
             if attempt < self._backoff.attempts - 1:
                 self._backoff.wait(attempt, cycle)
                 began = time.monotonic()
-                before, look = look, self._look()
+                look = self._look()
                 self._learn(look.packages)
-                if self._is_complete(look):
-                    return self._result(look, published, attempt + 1)
-                # to read what somebody else is about to merge costs two requests a package, of each of many pushers
-                quiet = 0 if _others_are_at_work(before, look) else quiet + 1
-                read_others = read_others or attempt >= patience or quiet > 1
+                self._notice(look, read_others)
         return self._give_up(look, written_with, published)
+
+    def _notice(self, look: Look, read_others: bool) -> None:
+        """Whether anybody else is at work here."""
+        if self._was_overtaken or (self._listed_tags is not None and self._listed_tags != look.tags):
+            self._met_others = True
+        if not read_others and self._missing(look) - self._own.keys():
+            self._met_others = True
+        self._listed_tags = look.tags
+
+    def _is_left_to_others(self, look: Look) -> bool:
+        """All that was written is in the index, and it only lacks packages that others have just pushed."""
+        if not look.is_consistent or self._outdated(look) or self._gone(look) or self._was_slow:
+            return False
+        written = (self._known.tags.keys() & look.tags) | self._own.keys()
+        return written <= look.packages.tags.keys() and self._signatures.is_complete(
+            look.document, look.packages, look.signed
+        )
 
     # The steps of the loop
 
-    def _look(self) -> _Look:
-        """The index first, the tags second: a tag that appears in between makes the index look incomplete."""
-        document, index = self._read_index()
-        try:
-            database: Optional[Descriptor] = self._index_store.resolve(DATABASE_TAG)
-        except NotFound:
-            database = None
-        listed = self._listed(document is not None and self._index_store is self._store)
-        signed = {f"sha256:{match.group(1)}" for match in map(_SIGNATURE_TAG.match, listed) if match}
-        condemned = condemned_among(self._store, listed) - self._own.keys()
-        packages = {tag for tag in listed if is_package_tag(tag)} - condemned
-        return _Look(document, database, index, packages, signed)
+    def _look(self) -> Look:
+        return self._looker.look(self._own)
 
-    def _listed(self, with_document: bool) -> Set[str]:
-        """All tags. A listing without the tag that was just read is a moment behind; of what it lacks, we would say
-        that it is gone.
-        """
-        for attempt in range(_LISTINGS):
-            if attempt:
-                self._backoff.wait(attempt)
-            listed = set(self._store.tags())
-            if not with_document or DOCUMENT_TAG in listed:
-                return listed
-        raise IndexUpdateError(
-            f"{self._store.url} has {DOCUMENT_TAG}, but does not list it among its {len(listed)} tags",
-            remedy="its listing is incomplete, and packages would be lost by believing it; try again later",
-        )
-
-    def _read_index(self) -> Tuple[Optional[DocumentManifest], PackageIndex]:
-        try:
-            document = read_document_manifest(self._index_store)
-        except NotFound:
-            return None, PackageIndex()
-        except InvalidContent as e:
-            return self._without_index(e)
-        try:
-            if document.descriptor.digest != self._last[0]:
-                lines = decompress(read_document(self._index_store, document))
-                self._last = (document.descriptor.digest, PackageIndex.from_lines(lines))
-            return document, self._last[1]
-        except (NotFound, InvalidContent, DigestMismatch) as e:
-            return self._without_index(e)
-
-    def _without_index(self, error: SpackOciError) -> Tuple[None, PackageIndex]:
-        self._warn(f"the index of {self._store.url} is made anew, because it cannot be read: {error.message}")
-        return None, PackageIndex()
-
-    def _is_complete(self, look: _Look) -> bool:
+    def _is_complete(self, look: Look) -> bool:
         if not look.is_consistent or self._changed & look.tags:
             return False
         if any(tag not in look.packages.tags for tag in self._own) or self._outdated(look):
             return False
         if not self._signatures.is_complete(look.document, look.packages, look.signed):
             return False
-        return not self._missing(look) and not self._gone(look) and not _newly_signed(look.packages, look.signed)
+        return not self._missing(look) and not self._gone(look) and not newly_signed(look.packages, look.signed)
 
-    def _missing(self, look: _Look) -> Set[str]:
+    def _missing(self, look: Look) -> Set[str]:
         return look.tags - look.packages.tags.keys() - self._unreadable.keys()
 
-    def _gone(self, look: _Look) -> Set[str]:
+    def _gone(self, look: Look) -> Set[str]:
         """What was just pushed is kept: a listing that is a moment behind does not unmake it."""
         return look.packages.tags.keys() - look.tags - self._own.keys()
 
-    def _outdated(self, look: _Look) -> List[str]:
+    def _outdated(self, look: Look) -> List[str]:
         """Tags of which the index says something else than was pushed or read here."""
         return [
             tag
@@ -320,7 +272,7 @@ class _Writer:
             and look.packages.manifest_of(tag) != digest
         ]
 
-    def _ask_who_was_last(self, look: _Look) -> None:
+    def _ask_who_was_last(self, look: Look) -> None:
         """An index had another digest than was pushed or read here: it was old, or the tag has been moved since."""
         self._contested.update(self._outdated(look))
         contested = sorted(self._contested & self._expected.keys())
@@ -330,7 +282,7 @@ class _Writer:
                 self._own.pop(tag, None)
                 self._read_again(tag)
 
-    def _find_changed(self, look: _Look) -> None:
+    def _find_changed(self, look: Look) -> None:
         known = sorted((look.packages.tags.keys() & look.tags) - self._expected.keys())
         self._compared = len(known)
         for tag, digest in self._shown("tags compared", known, read_digests(self._store, known, self._jobs)):
@@ -355,9 +307,12 @@ class _Writer:
         for tag in index.tags.keys() - self._expected.keys() - self._changed - self._kept.keys():
             self._known.adopt(index, tag)
 
-    def _write(self, look: _Look, read_others: bool) -> Optional[Published]:
-        """None: the index has already what would be written, or somebody else has written it (``_was_overtaken``)."""
-        self._was_overtaken = False
+    def _write(self, look: Look, read_others: bool, looked: float) -> Optional[Published]:
+        """None: the index has already what would be written, or somebody else has written it (``_was_overtaken``).
+
+        ``looked``: when ``look`` was begun, of the monotonic clock.
+        """
+        self._was_overtaken = self._was_slow = False
         for package in self._own.values():
             self._known.add(package.nodes, package.entry)
         if read_others:
@@ -365,7 +320,7 @@ class _Writer:
             self._read(sorted(missing), look)
         for tag in list(self._known.tags.keys() - look.tags - self._own.keys()):
             self._known.remove(tag)
-        for dag_hash, entry in _newly_signed(self._known, look.signed):
+        for dag_hash, entry in newly_signed(self._known, look.signed):
             self._known.replace_entry(dag_hash, replace(entry, signed=True))
         self._known.prune()
         signatures = self._signatures
@@ -374,15 +329,23 @@ class _Writer:
             is_complete = signatures.is_complete(look.document, look.packages, look.signed)
             if is_complete and table == signatures.table_of(look.document):
                 return None
-        published = publish(
-            self._index_store, self._known, table, signatures.sign(look.document), lambda: self._check_overtaken(look)
-        )
+        if self._check_overtaken(look):
+            return None
+
+        def overtaken() -> bool:
+            nonlocal looked
+            looked = time.monotonic() if self._gives_way else looked
+            return self._check_overtaken(look)
+
+        published = publish(self._index_store, self._known, table, signatures.sign(look.document), overtaken)
         if published is None:
             return None
-        self._last = (published.document_manifest.digest, self._known.copy())
+        self._writes += 1
+        self._was_slow = time.monotonic() - looked >= self._backoff.settle
+        self._looker.knows(published.document_manifest.digest, self._known.copy())
         return published
 
-    def _check_overtaken(self, look: _Look) -> bool:
+    def _check_overtaken(self, look: Look) -> bool:
         """Whether somebody has written since ``look``: to write over that would make both write once more."""
         if self._gives_way:
             try:
@@ -392,7 +355,7 @@ class _Writer:
             self._was_overtaken = now != (look.document.descriptor.digest if look.document else None)
         return self._was_overtaken
 
-    def _read(self, tags: List[str], look: _Look) -> None:
+    def _read(self, tags: List[str], look: Look) -> None:
         contradictions: Dict[str, SpackOciError] = {}
         reading = read_packages(self._store, tags, self._jobs, self._known, self._backoff.wait)
         for tag, outcome in self._shown("tags read", tags, reading):
@@ -450,20 +413,18 @@ class _Writer:
         package.entry.check()
         self._settings.check_nodes([node for node in package.nodes if not index.has_same_node(node)])
 
-    def _give_up(self, look: _Look, written_with: Set[str], published: Optional[Published]) -> IndexUpdate:
+    def _give_up(self, look: Look, written_with: Set[str], published: Optional[Published]) -> IndexUpdate:
         missing = self._missing(look)
         own = all(tag in look.packages.tags for tag in self._own) and not self._outdated(look)
         if own and look.is_consistent and not missing & written_with:
-            return self._result(look, published, self._backoff.attempts, tuple(sorted(missing)))
+            return self._result(look, published, tuple(sorted(missing)))
         raise IndexUpdateError(
             f"the index of {self._store.url} was overwritten by others {self._backoff.attempts} times and lacks"
             f" {len(missing)} packages",
             remedy="nothing is lost: run `spack oci update-index` when the other pushes have ended",
         )
 
-    def _result(
-        self, look: _Look, published: Optional[Published], writes: int, pending: Tuple[str, ...] = ()
-    ) -> IndexUpdate:
+    def _result(self, look: Look, published: Optional[Published], pending: Tuple[str, ...] = ()) -> IndexUpdate:
         assert look.document is not None and look.database is not None
         before, now = self._before.tags.keys(), look.packages.tags.keys()
         changed = [
@@ -484,19 +445,7 @@ class _Writer:
             digest=look.document.named_database,
             manifest=look.database.digest,
             document_manifest=look.document.descriptor.digest,
-            writes=writes,
+            writes=self._writes,
             database_size=published.database.size if published else 0,
             document_size=published.document.size if published else 0,
         )
-
-
-def _others_are_at_work(before: _Look, now: _Look) -> bool:
-    """Whether somebody has pushed or merged between two looks."""
-    return before.tags != now.tags or before.document != now.document
-
-
-def _newly_signed(index: PackageIndex, signed: Set[str]) -> List[Tuple[str, PackageEntry]]:
-    """Packages whose signature the index does not know yet."""
-    if not signed:
-        return []
-    return [(h, entry) for h, entry in index.packages() if not entry.signed and entry.manifest.digest in signed]

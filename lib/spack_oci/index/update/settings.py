@@ -29,11 +29,17 @@ class Backoff:
     attempts: int = 12
     shortest_cycle: float = 0.05
     limit: float = 20.0
+    #: seconds after which a writer that others are at work beside looks whether what it wrote is still there; a writer
+    #: that takes as long from its look to its write does without what depends on that
+    settle: float = 3.0
     sleep: Callable[[float], None] = time.sleep
     uniform: Callable[[float, float], float] = random.uniform
 
     def wait(self, attempt: int, cycle: float = 0.0) -> None:
         self.sleep(self.uniform(0.0, min(self.limit, max(cycle, self.shortest_cycle) * 2.0**attempt)))
+
+    def wait_to_settle(self) -> None:
+        self.sleep(self.uniform(self.settle, 1.5 * self.settle))
 
 
 @dataclass(frozen=True)
