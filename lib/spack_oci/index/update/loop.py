@@ -78,6 +78,7 @@ from ...errors import (
     SpackOciError,
 )
 from ...util.progress import Work
+from ...util.text import counted
 from ..model import PackageIndex
 from ..publish import (
     DOCUMENT_TAG,
@@ -93,6 +94,8 @@ from .signatures import SignatureUpdate
 __all__ = ["Backoff", "IndexUpdate", "UpdateSettings", "merge_pushed", "update_index"]
 
 T = TypeVar("T")
+#: seconds after which it is asked before the uploads, too, whether somebody else has written
+_LONG = 1.0
 #: how many of its last attempts a writer makes whoever else is writing
 _INSISTS = 4
 
@@ -151,6 +154,8 @@ class _Writer:
         self._expected = {tag: package.entry.manifest.digest for tag, package in self._own.items()}
         #: tags of which an index had another digest than the expected one
         self._contested: Set[str] = set()
+        #: tag -> the digest that an index had when the tag was asked
+        self._asked: Dict[str, str] = {}
         #: tags with another digest than the index says, yet to be read
         self._changed: Set[str] = set()
         self._gives_way = self._was_overtaken = self._met_others = False
@@ -179,6 +184,7 @@ class _Writer:
         self._check_own(look.packages)
         self._contested.update(self._outdated(look))
         if not full:
+            self._claim(look)
             self._learn(look.packages)
             if compare_digests:
                 self._find_changed(look)
@@ -189,14 +195,17 @@ class _Writer:
         self._notice(look, read_others)
         published: Optional[Published] = None
         written_with = look.tags
-        for attempt in range(self._backoff.attempts):
+        overtaken = 0
+        while self._writes < self._backoff.attempts and overtaken < self._backoff.overtakes:
             cycle = time.monotonic() - began
             # the last times, whoever else is writing: one of all has to get through
-            self._gives_way = attempt < self._backoff.attempts - _INSISTS
+            self._gives_way = self._writes < self._backoff.attempts - _INSISTS
             written = self._write(look, read_others, began)
             published = written or published
-            if not self._was_overtaken:
-                written_with = look.tags
+            if self._was_overtaken:
+                overtaken += 1
+            else:
+                written_with, overtaken = look.tags, 0
                 if written is not None:
                     look = self._look()
                     self._ask_who_was_last(look)
@@ -214,14 +223,17 @@ class _Writer:
                     if self._is_complete(look) or (not is_quiet and self._is_left_to_others(look)):
                         return self._result(look, published, tuple(sorted(self._missing(look))))
                     self._learn(look.packages)
+                    self._claim(look)
                     read_others, self._met_others = read_others or is_quiet, not is_quiet
                     continue
-            if attempt < self._backoff.attempts - 1:
-                self._backoff.wait(attempt, cycle)
-                began = time.monotonic()
-                look = self._look()
-                self._learn(look.packages)
-                self._notice(look, read_others)
+            self._backoff.wait(overtaken or self._writes, cycle)
+            began = time.monotonic()
+            look = self._look()
+            self._learn(look.packages)
+            self._claim(look)
+            self._notice(look, read_others)
+            if self._is_complete(look):
+                return self._result(look, published)
         return self._give_up(look, written_with, published)
 
     def _notice(self, look: Look, read_others: bool) -> None:
@@ -275,12 +287,25 @@ class _Writer:
     def _ask_who_was_last(self, look: Look) -> None:
         """An index had another digest than was pushed or read here: it was old, or the tag has been moved since."""
         self._contested.update(self._outdated(look))
-        contested = sorted(self._contested & self._expected.keys())
-        for tag, digest in read_digests(self._store, contested, self._jobs):
+        self._ask(sorted(self._contested & self._expected.keys()), look)
+
+    def _claim(self, look: Look) -> None:
+        """The same before a write: to write what is not under the tag any more would make somebody else write it again.
+        Nothing is asked twice of one index."""
+        outdated = [tag for tag in self._outdated(look) if self._asked.get(tag) != look.packages.manifest_of(tag)]
+        self._contested.update(outdated)
+        self._asked.update((tag, look.packages.manifest_of(tag)) for tag in outdated)
+        self._ask(sorted(outdated), look)
+
+    def _ask(self, tags: Sequence[str], look: Look) -> None:
+        for tag, digest in read_digests(self._store, tags, self._jobs):
             if isinstance(digest, str) and digest != self._expected[tag]:
                 del self._expected[tag]
                 self._own.pop(tag, None)
-                self._read_again(tag)
+                if tag in look.packages.tags and look.packages.manifest_of(tag) == digest:
+                    self._known.adopt(look.packages, tag)
+                else:
+                    self._read_again(tag)
 
     def _find_changed(self, look: Look) -> None:
         known = sorted((look.packages.tags.keys() & look.tags) - self._expected.keys())
@@ -315,9 +340,8 @@ class _Writer:
         self._was_overtaken = self._was_slow = False
         for package in self._own.values():
             self._known.add(package.nodes, package.entry)
-        if read_others:
-            missing = look.tags - self._known.tags.keys() - self._unreadable.keys()
-            self._read(sorted(missing), look)
+        missing = look.tags - self._known.tags.keys() - self._unreadable.keys()
+        self._read(sorted(missing if read_others else missing & self._changed), look)
         for tag in list(self._known.tags.keys() - look.tags - self._own.keys()):
             self._known.remove(tag)
         for dag_hash, entry in newly_signed(self._known, look.signed):
@@ -329,7 +353,7 @@ class _Writer:
             is_complete = signatures.is_complete(look.document, look.packages, look.signed)
             if is_complete and table == signatures.table_of(look.document):
                 return None
-        if self._check_overtaken(look):
+        if time.monotonic() - looked > _LONG and self._check_overtaken(look):
             return None
 
         def overtaken() -> bool:
@@ -419,8 +443,8 @@ class _Writer:
         if own and look.is_consistent and not missing & written_with:
             return self._result(look, published, tuple(sorted(missing)))
         raise IndexUpdateError(
-            f"the index of {self._store.url} was overwritten by others {self._backoff.attempts} times and lacks"
-            f" {len(missing)} packages",
+            f"the index of {self._store.url} was written by others all the time, for {self._backoff.attempts} writes,"
+            f" and lacks {counted(len(missing), 'package')}",
             remedy="nothing is lost: run `spack oci update-index` when the other pushes have ended",
         )
 

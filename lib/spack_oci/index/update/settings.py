@@ -26,7 +26,10 @@ class Backoff:
     are busy.
     """
 
+    #: writes in all
     attempts: int = 12
+    #: how often in succession others may be faster: each time, one of them has got on
+    overtakes: int = 100
     shortest_cycle: float = 0.05
     limit: float = 20.0
     #: seconds after which a writer that others are at work beside looks whether what it wrote is still there; a writer
