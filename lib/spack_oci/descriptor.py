@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Dict, List, Mapping, Optional, Union
+from typing import Any, BinaryIO, Callable, Dict, List, Mapping, Optional, Union
 
 from .errors import DigestMismatch, InvalidContent, InvalidReference
 
@@ -60,15 +60,19 @@ def is_string_map(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(k, str) and isinstance(v, str) for k, v in value.items())
 
 
-def parse_json(data: bytes, label: str) -> Dict[str, Any]:
+def parse_json(
+    data: bytes, label: str, object_hook: Optional[Callable[[Dict[str, Any]], Any]] = None
+) -> Dict[str, Any]:
     """The JSON object in ``data``; :class:`InvalidContent` that names ``label`` if it is none.
+
+    ``object_hook``: as of :func:`json.loads`.
 
     Half of a surrogate pair, which JSON can escape and UTF-8 cannot express, is no text: it could not be written again.
     """
     try:
-        document = json.loads(data)
+        document = json.loads(data, object_hook=object_hook)
         if _SURROGATE.search(data):
-            json.dumps(document, ensure_ascii=False).encode("utf-8")
+            json.dumps(json.loads(data), ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as e:
         raise InvalidContent(f"{label} is not JSON: {e}") from e
     if not isinstance(document, dict):

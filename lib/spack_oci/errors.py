@@ -149,6 +149,12 @@ class ConnectionLost(TransportError):
     default_remedy = "try again; what was transferred is not sent twice"
 
 
+class HostAway(ConnectionLost):
+    """A host that has answered before takes no connection. ``host``: HOST[:PORT]."""
+
+    host = ""
+
+
 class ResponseError(SpackOciError):
     """The server's answer. ``status``: HTTP status; ``codes``: the error codes of its JSON body, e.g. ``DENIED``;
     ``retry_after``: seconds that it asks to wait, or None."""

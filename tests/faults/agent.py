@@ -38,9 +38,11 @@ def import_everything() -> None:
 
 def shorten_waits() -> None:
     """As a user who has no patience would set it; the order of what is done stays as it is."""
+    from spack_oci.configuration import registries
     from spack_oci.registry.http.retry import RetryPolicy
     from spack_oci.registry.settings import RegistrySettings
 
+    registries.OUTAGE = 1.0
     _set_defaults(RetryPolicy, base=0.05, cap=0.4, max_retry_after=0.5, patience=2.0)
     _set_defaults(RegistrySettings, read_timeout=0.7, commit_timeout=0.7, connect_timeout=2.0)
 

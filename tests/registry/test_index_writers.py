@@ -16,7 +16,7 @@ from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST
 from spack_oci.index.index_cache import IndexCache, refresh_index
 from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG
 from spack_oci.index.read import fetch_index
-from spack_oci.index.update.loop import UpdateSettings, merge_pushed, update_index
+from spack_oci.index.update.loop import Backoff, UpdateSettings, merge_pushed, update_index
 from spack_oci.index.update.read_package import read_package
 from spack_oci.layout import LayoutStore
 from spack_oci.package.record import is_package_tag
@@ -74,7 +74,7 @@ def push_and_merge(url, writer, barrier, batch=PACKAGES):
         push_package(store, nodes)
         pushed.append(read_package(store, tag_of(nodes[0])))
         if number % batch == 0 or number == PACKAGES:
-            merge_pushed(store, pushed, UpdateSettings(jobs=4))
+            merge_pushed(store, pushed, UpdateSettings(jobs=4, backoff=Backoff(settle=0.5)))
             pushed = []
 
 

@@ -117,7 +117,11 @@ class Network:
 
 def _retry_policy(own: Mapping[str, Any]) -> RetryPolicy:
     times = {key: float(own[key]) for key in ("max_retry_after", "patience") if key in own}
-    return replace(RetryPolicy(), **times)  # type: ignore[arg-type]
+    return replace(RetryPolicy(outage=OUTAGE), **times)  # type: ignore[arg-type]
+
+
+#: seconds that a registry may take to restart
+OUTAGE = 60.0
 
 
 def for_registry(registries: Mapping[str, Mapping[str, Any]], host: str, repository: str) -> Dict[str, Any]:

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 from ..descriptor import OCI_INDEX, Descriptor, parse_json
 from ..errors import InvalidContent, NotFound, SpackOciError, StorageError
@@ -26,8 +26,46 @@ PRIVATE = ".spack-oci"
 #: seconds after which a file's time of change tells it from the one that replaces it
 _SETTLED = 0.1
 
-#: entries of ``index.json``
-Entries = List[Dict[str, Any]]
+#: an entry of ``index.json``
+Entry = Mapping[str, Any]
+Entries = List[Entry]
+
+
+class TaggedEntry(Mapping[str, Any]):
+    """An entry as we write it for a tag: a hundred thousand of them as dictionaries take twice as much memory."""
+
+    __slots__ = ("_size", "_type", "digest", "tag")
+
+    def __init__(self, media_type: str, digest: str, size: int, tag: str) -> None:
+        self._type = sys.intern(media_type)
+        self.digest = digest
+        self._size = size
+        self.tag = tag
+
+    def to_dict(self) -> Dict[str, Any]:
+        annotations = {REF_NAME: self.tag}
+        return {"mediaType": self._type, "digest": self.digest, "size": self._size, "annotations": annotations}
+
+    def __getitem__(self, key: str) -> Any:
+        return self.digest if key == "digest" else self.to_dict()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_MEMBERS)
+
+    def __len__(self) -> int:
+        return len(_MEMBERS)
+
+
+_MEMBERS = ("mediaType", "digest", "size", "annotations")
+
+
+def _compact(data: Dict[str, Any]) -> Entry:
+    """An object of ``index.json``; as it is, if it is no entry as we write it."""
+    annotations = data.get("annotations")
+    if len(data) != len(_MEMBERS) or not isinstance(annotations, dict) or len(annotations) != 1:
+        return data
+    values: List[Any] = [data.get("mediaType"), data.get("digest"), data.get("size"), annotations.get(REF_NAME)]
+    return TaggedEntry(*values) if list(map(type, values)) == [str, str, int, str] else data
 
 
 class _Change:
@@ -55,13 +93,13 @@ class ReferenceTable:
         self._queueing = threading.Lock()
         self._queue: List[_Change] = []
         #: (identity of the file, the document, tag -> first entry with it)
-        self._seen: Tuple[Any, Dict[str, Any], Dict[str, Dict[str, Any]]] = (None, {}, {})
+        self._seen: Tuple[Any, Dict[str, Any], Dict[str, Entry]] = (None, {}, {})
 
     def entries(self) -> Entries:
         """The entries as they are now; not to be changed."""
         return self._current()[1].get("manifests") or []
 
-    def tagged(self) -> Dict[str, Dict[str, Any]]:
+    def tagged(self) -> Dict[str, Entry]:
         """Tag -> entry; of several entries with one tag the first, as skopeo takes it."""
         return self._current()[2]
 
@@ -119,7 +157,7 @@ class ReferenceTable:
         with exclusive_lock(os.path.join(self._private, "lock")):
             yield
 
-    def _current(self) -> Tuple[Any, Dict[str, Any], Dict[str, Dict[str, Any]]]:
+    def _current(self) -> Tuple[Any, Dict[str, Any], Dict[str, Entry]]:
         try:
             seen = self._seen
             if identity_of(os.stat(self._path)) != seen[0]:
@@ -142,21 +180,26 @@ def identity_of(status: os.stat_result) -> Tuple[int, int, int]:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def _parse_index(data: bytes, url: str) -> Tuple[Dict[str, Any], Dict[str, Dict[str, Any]]]:
+def _parse_index(data: bytes, url: str) -> Tuple[Dict[str, Any], Dict[str, Entry]]:
     label = f"index.json of {url}"
-    document = parse_json(data, label)
+    document = parse_json(data, label, _compact)
     if not _is_plain(document):
+        document = parse_json(data, label)
         validate(document, "layout-index", label)
-    tagged: Dict[str, Dict[str, Any]] = {}
+    tagged: Dict[str, Entry] = {}
     for entry in document.get("manifests") or ():
         try:
-            entry["mediaType"] = sys.intern(Descriptor.from_dict(entry).media_type)
+            Descriptor.from_dict(entry)
             tag = tag_of(entry)
         except (InvalidContent, AttributeError) as e:
-            raise InvalidContent(f"{label} has an entry that is no descriptor: {str(entry)[:200]}") from e
+            raise InvalidContent(f"{label} has an entry that is no descriptor: {_shown(entry)}") from e
         if tag is not None:
             tagged.setdefault(tag, entry)
     return document, tagged
+
+
+def _shown(entry: Any) -> str:
+    return str(entry.to_dict() if isinstance(entry, TaggedEntry) else entry)[:200]
 
 
 def _is_plain(document: Dict[str, Any]) -> bool:
@@ -168,7 +211,7 @@ def _is_plain(document: Dict[str, Any]) -> bool:
         and document.get("schemaVersion") == 2
         and document.get("mediaType", OCI_INDEX) == OCI_INDEX
         and isinstance(entries, list)
-        and all(isinstance(entry, dict) for entry in entries)
+        and all(isinstance(entry, (dict, TaggedEntry)) for entry in entries)
     )
 
 
@@ -176,14 +219,16 @@ def index_json(previous: Dict[str, Any], entries: Entries) -> bytes:
     """Sorted, so that its bytes do not depend on the order in which packages were pushed."""
     document = {"schemaVersion": 2, "mediaType": OCI_INDEX, **previous}
     document["manifests"] = sorted(entries, key=lambda e: (tag_of(e) or "", e["digest"]))
-    return json.dumps(document, separators=(",", ":")).encode()
+    return json.dumps(document, separators=(",", ":"), default=TaggedEntry.to_dict).encode()
 
 
-def tag_of(entry: Dict[str, Any]) -> Optional[str]:
+def tag_of(entry: Entry) -> Optional[str]:
+    if isinstance(entry, TaggedEntry):
+        return entry.tag
     return (entry.get("annotations") or {}).get(REF_NAME)
 
 
-def bare_descriptor(entry: Dict[str, Any]) -> Descriptor:
+def bare_descriptor(entry: Entry) -> Descriptor:
     return Descriptor.from_dict(entry).bare
 
 

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """A write that is refused in a pipeline: the error and `doctor` name the case, and what to do."""
 
+import contextlib
 import json
 import re
 
 import pytest
 from spack_oci.content import put_bytes
-from spack_oci.descriptor import OCI_LAYER
-from spack_oci.errors import ConnectionLost, Forbidden, Unauthorized, Unreachable
+from spack_oci.descriptor import OCI_LAYER, sha256_digest
+from spack_oci.errors import ConnectionLost, Forbidden, ServerFailure, Unauthorized, Unreachable
 from spack_oci.operations.push.writable import skipped_line, why_not_writable
 from spack_oci.reference import Repository
 from spack_oci.registry import Credentials, RegistrySettings, StaticCredentials, VariableCredentials, open_repository
 from spack_oci.registry.http.retry import RetryPolicy
 from spack_oci.registry.probe import FAIL, probe_repository
+from spack_oci.util import notices
 from support.fault_registry import Fault, fault_registry
 
 JOB = Credentials("job", "job-secret")
@@ -84,3 +86,39 @@ def test_what_may_be_written_to_is_left_as_it_was():
     with fault_registry() as registry:
         assert why_not_writable(lambda: store_at(registry)) is None
         assert [m.split()[0] for m in registry.methods()] == ["POST", "DELETE"]
+
+
+def waiting_store(registry, sleep):
+    settings = RegistrySettings(retry=RetryPolicy(outage=60, sleep=sleep))
+    return open_repository(Repository(registry.host, "team/cache", registry.scheme), settings)
+
+
+def test_a_registry_that_is_away_for_half_a_minute_is_waited_for_and_a_line_says_so(monkeypatch):
+    """It comes back on the same port when the waits, which take no time here, add up to that."""
+    told, waited = [], []
+    monkeypatch.setattr(notices, "_receive", told.append)
+    notices.forget_notices()
+    with contextlib.ExitStack() as later:
+        with fault_registry() as registry:
+            host = registry.host
+
+            def wait(seconds):
+                waited.append(seconds)
+                if sum(waited) > 30 and len(told) == 1:
+                    told.append("it is back")
+                    later.enter_context(fault_registry(port=int(host.rpartition(":")[2])))
+
+            store = waiting_store(registry, wait)
+            put_bytes(store, b"first", OCI_LAYER)
+        put_bytes(store, b"second", OCI_LAYER)
+    assert told == [f"{host} does not answer any more; it is waited for, up to 60 s", "it is back"]
+
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_a_gateway_whose_registry_is_away_is_waited_for_as_long_as_that(status):
+    waited = []
+    with fault_registry(Fault("HEAD", "/blobs/", status=status, times=999)) as registry:
+        store = waiting_store(registry, waited.append)
+        with pytest.raises(ServerFailure):
+            store.has_blob(sha256_digest(b"x"))
+    assert 60 <= sum(waited) <= 66

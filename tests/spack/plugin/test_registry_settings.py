@@ -19,6 +19,7 @@ for url in %r:
         "scheme": place.scheme, "verify_tls": s.verify_tls, "ca_bundle": s.ca_bundle, "client_cert": s.client_cert,
         "client_key": s.client_key, "connect_timeout": s.connect_timeout, "connections": s.connections,
         "ranges": s.parallel_ranges, "max_retry_after": s.retry.max_retry_after, "http_hosts": s.http_hosts,
+        "outage": s.retry.outage,
         "mirrors": [(m.repository.url, m.settings.ca_bundle) for m in s.mirrors],
     }
 print(json.dumps(found))
@@ -39,7 +40,13 @@ def test_defaults(spack):
     (found,) = settings(spack, "oci://ghcr.io/org/app").values()
     assert found == {
         **{"scheme": "https", "verify_tls": True, "ca_bundle": None, "client_cert": None, "client_key": None},
-        **{"connections": 8, "ranges": 1, "max_retry_after": 120, "connect_timeout": found["connect_timeout"]},
+        **{
+            "connections": 8,
+            "ranges": 1,
+            "max_retry_after": 120,
+            "outage": 60,
+            "connect_timeout": found["connect_timeout"],
+        },
         **{"http_hosts": [], "mirrors": []},
     }
 

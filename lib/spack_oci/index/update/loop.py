@@ -196,7 +196,9 @@ class _Writer:
         published: Optional[Published] = None
         written_with = look.tags
         overtaken = 0
-        while self._writes < self._backoff.attempts and overtaken < self._backoff.overtakes:
+        for _ in range(self._backoff.attempts + self._backoff.overtakes):
+            if self._writes >= self._backoff.attempts:
+                break
             cycle = time.monotonic() - began
             # the last times, whoever else is writing: one of all has to get through
             self._gives_way = self._writes < self._backoff.attempts - _INSISTS
@@ -212,12 +214,13 @@ class _Writer:
                 elif read_others:
                     return self._result(look, published)
                 self._notice(look, read_others)
+                read_others = read_others or self._was_slow
                 is_complete = self._is_complete(look)
                 if is_complete and not self._met_others:
                     return self._result(look, published)
                 if is_complete or (not read_others and self._is_left_to_others(look)):
+                    self._backoff.wait_to_settle(time.monotonic() - began)
                     began, before = time.monotonic(), look
-                    self._backoff.wait_to_settle()
                     look = self._look()
                     is_quiet = not others_are_at_work(before, look)
                     if self._is_complete(look) or (not is_quiet and self._is_left_to_others(look)):
@@ -246,7 +249,7 @@ class _Writer:
 
     def _is_left_to_others(self, look: Look) -> bool:
         """All that was written is in the index, and it only lacks packages that others have just pushed."""
-        if not look.is_consistent or self._outdated(look) or self._gone(look) or self._was_slow:
+        if not look.is_consistent or self._outdated(look) or self._gone(look):
             return False
         written = (self._known.tags.keys() & look.tags) | self._own.keys()
         return written <= look.packages.tags.keys() and self._signatures.is_complete(

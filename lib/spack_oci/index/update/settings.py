@@ -28,21 +28,23 @@ class Backoff:
 
     #: writes in all
     attempts: int = 12
-    #: how often in succession others may be faster: each time, one of them has got on
+    #: how often others may be faster: each time, one of them has got on
     overtakes: int = 100
     shortest_cycle: float = 0.05
     limit: float = 20.0
-    #: seconds after which a writer that others are at work beside looks whether what it wrote is still there; a writer
-    #: that takes as long from its look to its write does without what depends on that
-    settle: float = 3.0
+    #: seconds after which a writer that others are at work beside looks whether what it wrote is still there, at
+    #: least; a writer that takes as long from its last look to its write relies on nobody
+    settle: float = 5.0
     sleep: Callable[[float], None] = time.sleep
     uniform: Callable[[float, float], float] = random.uniform
 
     def wait(self, attempt: int, cycle: float = 0.0) -> None:
         self.sleep(self.uniform(0.0, min(self.limit, max(cycle, self.shortest_cycle) * 2.0**attempt)))
 
-    def wait_to_settle(self) -> None:
-        self.sleep(self.uniform(self.settle, 1.5 * self.settle))
+    def wait_to_settle(self, cycle: float) -> None:
+        """``cycle``: as long as a look and a write take: somebody who is at work has moved something in two of them."""
+        shortest = max(self.settle, 2 * cycle)
+        self.sleep(self.uniform(shortest, 1.5 * shortest))
 
 
 @dataclass(frozen=True)

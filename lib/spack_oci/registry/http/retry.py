@@ -11,7 +11,8 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Callable, Container, FrozenSet, Optional
 
-from ...errors import ConnectionLost, RateLimited, ResponseError, SpackOciError, TimedOut
+from ...errors import ConnectionLost, HostAway, RateLimited, ResponseError, SpackOciError, TimedOut
+from ...util.notices import notice
 from .limiter import HostLimiter, limiter_for
 from .urls import host_of
 
@@ -27,7 +28,9 @@ class RetryPolicy:
     of which a random share of up to ``jitter`` (0 to 1) is taken off, so that many clients do not come back at once.
     ``max_retry_after``: a ``Retry-After`` up to this many seconds is obeyed; a longer one is raised. ``patience``: a
     request that is refused because there are too many (429) is sent again until the host has served nothing at all for
-    this many seconds of waiting; such tries are not counted. 0: it is not sent again.
+    this many seconds of waiting; such tries are not counted. 0: it is not sent again. ``outage``: a host that has
+    answered and is away (no connection, or a gateway says so) is asked again until it was waited for so many seconds,
+    whatever ``attempts`` says.
     """
 
     attempts: int = 5
@@ -36,6 +39,7 @@ class RetryPolicy:
     jitter: float = 0.5
     max_retry_after: float = 120.0
     patience: float = 120.0
+    outage: float = 0.0
     statuses: FrozenSet[int] = frozenset({408, 429, 500, 502, 503, 504})
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False, compare=False)
 
@@ -59,11 +63,11 @@ class RetryPolicy:
 
     def once(self) -> "RetryPolicy":
         """A policy for those who have a better way to go on after a failure than to send the same again."""
-        return replace(self, attempts=1)
+        return replace(self, attempts=1, outage=0.0)
 
     def never_waiting(self) -> "RetryPolicy":
         """A policy for where something better than waiting is left: another mirror."""
-        return replace(self, attempts=min(2, self.attempts), max_retry_after=0.0, patience=0.0)
+        return replace(self, attempts=min(2, self.attempts), max_retry_after=0.0, patience=0.0, outage=0.0)
 
 
 class _Throttling:
@@ -93,6 +97,34 @@ class _Throttling:
         return wait <= self._policy.max_retry_after and before < limit and self._waited <= limit
 
 
+class _Outage:
+    """How long one request waits for a host that is away."""
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
+        self._waited = 0.0
+
+    def waits(self, wait: Optional[float], error: SpackOciError, tries: int, host: str) -> Optional[float]:
+        """``wait``: what the policy says of the error; that, or how long to wait nevertheless."""
+        if wait is None and _is_away(error) and self._waited < self._policy.outage:
+            notice(f"{host} does not answer any more; it is waited for, up to {round(self._policy.outage)} s")
+            wait = min(_BETWEEN_LOOKS, self._policy.backoff(tries))
+        self._waited += wait or 0.0
+        return wait
+
+
+#: seconds from one try to the next of a host that is away
+_BETWEEN_LOOKS = 5.0
+#: of gateways whose registry is away; 503 may as well mean too many requests, for which the host's limiter waits
+_GATEWAY = (502, 504)
+
+
+def _is_away(error: SpackOciError) -> bool:
+    if isinstance(error, ResponseError):
+        return error.status in _GATEWAY and error.retry_after is None
+    return isinstance(error, HostAway)
+
+
 def send_with_retry(
     send: Callable[[], "Response"],
     policy: RetryPolicy,
@@ -102,7 +134,7 @@ def send_with_retry(
     """``send``, again and again as ``policy`` says. Statuses that it does not retry are returned; ``error_of`` makes
     the error of those that it does."""
     tries = 0
-    throttling = _Throttling(policy)
+    throttling, outage, host = _Throttling(policy), _Outage(policy), ""
     while True:
         tries += 1
         error: SpackOciError
@@ -110,15 +142,15 @@ def send_with_retry(
             response = send()
             if response.status in accept or response.status not in policy.statuses:
                 return response
-            error = error_of(response)
+            error, host = error_of(response), host_of(response.url)
             if isinstance(error, RateLimited):
-                if not throttling.may_go_on(error, limiter_for(host_of(response.url))):
+                if not throttling.may_go_on(error, limiter_for(host)):
                     raise error
                 tries -= 1
                 continue
         except (ConnectionLost, TimedOut) as e:
-            error = e
-        wait = policy.wait_before_retry(error, tries)
+            error, host = e, e.host if isinstance(e, HostAway) else ""
+        wait = outage.waits(policy.wait_before_retry(error, tries), error, tries, host)
         if wait is None:
             if tries > 1:
                 error.message += f" ({tries} tries)"

@@ -8,7 +8,7 @@ import threading
 import weakref
 from typing import Any, Iterable, Mapping, Optional, Protocol, Set, Union
 
-from ...errors import ConfigurationError, ConnectionLost, UnexpectedResponse, Unreachable
+from ...errors import ConfigurationError, HostAway, UnexpectedResponse, Unreachable
 from ..settings import RegistrySettings
 from .response import Response
 from .tls import tls_context
@@ -44,7 +44,7 @@ class Transport(Protocol):
     ) -> Response:
         """Send once, and return any status. ``read_timeout``: seconds of silence; None: as the settings say.
 
-        Raises Unreachable, TLSFailure, TimedOut or ConnectionLost; UnexpectedResponse for what is no http URL (it came
+        Raises Unreachable, TLSFailure, TimedOut or HostAway; UnexpectedResponse for what is no http URL (it came
         from a response); ConfigurationError for proxies, certificates and credentials that cannot be used; and what
         reading ``body`` raises.
         """
@@ -109,7 +109,8 @@ class RequestsTransport:
             failure = transport_error(e, f"{method} {without_query(url)}")
             if isinstance(failure, Unreachable) and origin in self._reached:
                 # a registry that restarts, not a wrong address: this is worth another try
-                failure = ConnectionLost(failure.message, remedy=_RESTARTED)
+                failure = HostAway(failure.message, remedy=_RESTARTED)
+                failure.host = parts.netloc
             raise failure from e
         self._reached.add(origin)
         return Response(exchange, method, url)
