@@ -153,6 +153,10 @@ def test_doctor_unreachable(spack):
     found = checks_of(spack, "gone", fails=True)["gone"]
     assert found["network"]["status"] == "fail" and "Connection refused" in found["network"]["detail"]
     assert [c["name"] for c in found.values() if c["status"] == "fail"] == ["network"], "said once"
+    # what Spack 1.1 makes of `--oci-password SECRET`
+    spack.mirrors(trap={"url": "oci://127.0.0.1:1/a/b", "access_pair": {"id": "me", "secret_variable": "s3cret!"}})
+    found = checks_of(spack, "trap", fails=True)["trap"]
+    assert list(found) == ["url"] and "s3cret" not in str(found)
 
 
 def test_doctor_checks_each_direction_with_its_own_credentials(spack, guarded):

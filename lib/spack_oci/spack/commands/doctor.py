@@ -83,7 +83,8 @@ def check_mirror(mirror: "spack.mirrors.mirror.Mirror") -> List[Check]:
     checks = _check_url(mirror, mirrors.FETCH, push=False if two else mirror.autopush or None)
     if two:
         pushing = _check_url(mirror, mirrors.PUSH, push=True)
-        checks += [Check(f"push: {c.name}", c.status, c.detail) for c in pushing]
+        said = [c for c in checks if c.status == FAIL]  # what fails both ways in one way is said once
+        checks += [Check(f"push: {c.name}", c.status, c.detail) for c in pushing if c not in said]
     if any(c.status == FAIL for c in checks if c.name in ("url", "network")):
         return checks  # what else there is to say of it needs the mirror
     return [*checks, _policy(mirror)]
