@@ -22,67 +22,19 @@ from spack_oci.image.layers import POPULARITY, SIZE, VOLATILITY
 from spack_oci.image.manifest import Base
 from spack_oci.image.results import ResultDirectory
 from spack_oci.image.runtime import RuntimeSettings
-from spack_oci.layout import open_layout
-from spack_oci.operations.images import image_files
 from spack_oci.operations.images.checks import check_image_tag
 from spack_oci.operations.images.environment_image import (
-    ImageRequest,
     ImageSettings,
     plan_image,
     push_environment_image,
 )
 from spack_oci.operations.images.package_checks import check_base_libc
-from spack_oci.reference import LayoutDirectory
 from spack_oci.util.progress import Work
 from support import image_spec
-from support.image_packages import make_packages, push_all, together
+from support.environment_images import GRAPH, file_system, prepare, pushed, request
+from support.image_packages import make_packages, push_all
 from support.memory_store import MemoryStore
 from support.recording_reporter import RecordingReporter
-
-GRAPH = {"zlib": [], "ssl": ["zlib"], "curl": ["ssl", "zlib"], "git": ["curl", "zlib"], "htop": []}
-
-
-def prepare(tmp_path, store=None, graph=GRAPH, compression="gzip", **kwargs):
-    store = store or MemoryStore()
-    packages = make_packages(str(tmp_path / "store"), graph, **kwargs)
-    result = push_all(store, packages, str(tmp_path / "stage"), compression)
-    return store, packages, result
-
-
-def request(packages, *roots: str, **kwargs) -> ImageRequest:
-    chosen = [packages[name] for name in roots]
-    values = {"roots": chosen, "environment": together(chosen), "title": "my-env", **kwargs}
-    return ImageRequest(**values)
-
-
-def pushed(store, tag="latest"):
-    descriptor, data = store.get_manifest(tag)
-    manifest = json.loads(data)
-    with store.open_blob(d.Descriptor.from_dict(manifest["config"])) as reader:
-        config = json.loads(reader.read())
-    image_spec.check_config(config)
-    image_spec.check_history(config)
-    image_spec.check_one_vocabulary(manifest)
-    if descriptor.media_type == d.OCI_MANIFEST:
-        image_spec.check_manifest(manifest)
-    # what an engine checks
-    for layer, diff_id in zip(manifest["layers"], config["rootfs"]["diff_ids"]):
-        with store.open_blob(d.Descriptor.from_dict(layer)) as blob:
-            assert d.sha256_digest(open_decompressor(layer["mediaType"], blob).read()) == diff_id
-    return manifest, config
-
-
-def file_system(store, manifest):
-    """path -> content (None: not a file), as an engine would stack the layers."""
-    tree = {}
-    for layer in manifest["layers"]:
-        with store.open_blob(d.Descriptor.from_dict(layer)) as blob:
-            data = open_decompressor(layer["mediaType"], blob).read()
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            for member in archive:
-                file = archive.extractfile(member) if member.isreg() else None
-                tree["/" + member.name] = file.read() if file else member.linkname or None
-    return tree
 
 
 def test_the_image_has_the_closure_of_its_roots(tmp_path):
@@ -481,76 +433,3 @@ def test_results_that_cannot_be_read_or_written(tmp_path):
     assert results.get("a") is None
     (tmp_path / "file").write_text("")
     ResultDirectory(str(tmp_path / "file" / "below"))["a"] = 1
-
-
-# export
-
-
-@pytest.mark.parametrize(
-    "text, expected",
-    [
-        ("/tmp/x", ("oci", "/tmp/x", None)),
-        ("/tmp/x:v1", ("oci", "/tmp/x", "v1")),
-        ("oci+file:///tmp/x:v1", ("oci", "/tmp/x", "v1")),
-        ("/tmp/x.tar", ("oci-archive", "/tmp/x.tar", None)),
-        ("oci-archive:/tmp/x:v1", ("oci-archive", "/tmp/x", "v1")),
-        ("docker-archive:/tmp/x.tar:app", ("docker-archive", "/tmp/x.tar", "app")),
-    ],
-)
-def test_destinations(text, expected):
-    found = image_files.parse_destination(text)
-    assert (found.format, found.path, found.tag) == expected
-
-
-@pytest.mark.parametrize(
-    "text", ["oci://ghcr.io/me/app:v1", "docker://ghcr.io/me/app", "oci+http://host/app", "tag:app"]
-)
-def test_what_names_a_registry_is_not_taken_for_a_path(text):
-    with pytest.raises(InvalidReference, match="spack oci push --tag"):
-        image_files.parse_destination(text)
-
-
-def test_wrong_destinations():
-    with pytest.raises(InvalidReference):
-        image_files.parse_destination("oci:")
-    with pytest.raises(InvalidReference):
-        image_files.parse_destination("oci:/tmp/x", "docker-archive")
-    with pytest.raises(ConfigurationError):
-        image_files.parse_destination("/tmp/x", "squashfs")
-
-
-def test_a_layout_and_its_archive(tmp_path):
-    layout = tmp_path / "layout"
-    store, packages, result = prepare(tmp_path, open_layout(LayoutDirectory(str(layout)), create=True))
-    push_environment_image(store, plan_image(store, request(packages, "git"), result.layers), "latest")
-    archive = str(tmp_path / "sub" / "image.tar")
-    image_files.write_layout_archive(str(layout), archive)
-    with open(archive, "rb") as f:
-        first = f.read()
-    with tarfile.open(archive) as tar:
-        names = [member.name for member in tar if member.isfile()]
-        tar.extractall(tmp_path / "again")
-    assert names[0] == "oci-layout" and not [name for name in names if ".spack-oci" in name]
-    pushed(open_layout(LayoutDirectory(str(tmp_path / "again"))))
-    image_files.write_layout_archive(str(layout), archive)
-    with open(archive, "rb") as f:
-        assert f.read() == first
-    assert os.listdir(tmp_path / "sub") == ["image.tar"]
-
-
-def test_a_docker_archive(tmp_path):
-    store, packages, result = prepare(tmp_path)
-    push_environment_image(store, plan_image(store, request(packages, "git"), result.layers), "latest")
-    path = str(tmp_path / "image.tar")
-    image_files.write_docker_archive(store, "latest", ["my/env:v1"], path)
-    with tarfile.open(path) as archive:
-        (entry,) = json.load(archive.extractfile("manifest.json"))
-        config = json.load(archive.extractfile(entry["Config"]))
-        layers = [archive.extractfile(name).read() for name in entry["Layers"]]
-    assert entry["RepoTags"] == ["my/env:v1"]
-    assert [d.sha256_digest(gzip.decompress(layer)) for layer in layers] == config["rootfs"]["diff_ids"]
-    store.put_manifest(
-        d.canonical_json({"schemaVersion": 2, "mediaType": d.OCI_INDEX, "manifests": []}), d.OCI_INDEX, "many"
-    )
-    with pytest.raises(ImageError, match="image index"):
-        image_files.write_docker_archive(store, "many", [], path)

@@ -27,7 +27,6 @@ from spack_oci.operations.push.execute import PushSettings, execute_push, plan_p
 from spack_oci.operations.push.outcome import FAILED, PUSHED, SKIPPED
 from spack_oci.reference import LayoutDirectory
 from spack_oci.util.progress import Silent
-from spack_oci.util.threads import DaemonPool
 from support.memory_store import MemoryStore
 from support.prefixes import make_package
 from support.push_cases import push
@@ -324,36 +323,6 @@ def test_an_interruption_does_not_wait_for_a_server_that_hangs(tmp_path, setting
     assert time.monotonic() - started < 300
     assert all(thread.daemon for thread in threading.enumerate() if thread.name.startswith("send"))
     answer.set()
-
-
-class TestDaemonPool:
-    def test_results_errors_and_the_number_of_threads(self):
-        pool, seen = DaemonPool(3, "test"), set()
-
-        def work(number):
-            seen.add(threading.current_thread().name)
-            time.sleep(0.01)
-            return 1 // number
-
-        futures = [pool.submit(work, number) for number in range(10)]
-        assert [future.result() for future in futures[1:]] == [1] + [0] * 8
-        assert isinstance(futures[0].exception(), ZeroDivisionError)
-        assert 1 <= len(seen) <= 3
-        assert pool.end()
-
-    def test_what_hangs_is_left_behind(self):
-        pool, answer = DaemonPool(2, "test"), threading.Event()
-        pool.submit(answer.wait, 30)
-        assert not pool.end(0.1)
-        answer.set()
-
-    def test_a_cancelled_future_is_not_run(self):
-        pool, answer = DaemonPool(1, "test"), threading.Event()
-        pool.submit(answer.wait, 30)
-        later = pool.submit(time.sleep, 30)
-        assert later.cancel()
-        answer.set()
-        assert pool.end(10)
 
 
 def test_a_defect_is_not_a_failed_package(packages, settings):

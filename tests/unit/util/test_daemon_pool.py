@@ -83,3 +83,34 @@ def test_interrupt_while_a_thread_is_started(started, monkeypatch):
 def test_named_arguments_arrive():
     with DaemonPool(1, "test") as pool:
         assert pool.submit(dict, [("a", 1)], b=2).result() == {"a": 1, "b": 2}
+
+
+def test_results_errors_and_the_number_of_threads():
+    pool, seen = DaemonPool(3, "test"), set()
+
+    def work(number):
+        seen.add(threading.current_thread().name)
+        time.sleep(0.01)
+        return 1 // number
+
+    futures = [pool.submit(work, number) for number in range(10)]
+    assert [future.result() for future in futures[1:]] == [1] + [0] * 8
+    assert isinstance(futures[0].exception(), ZeroDivisionError)
+    assert 1 <= len(seen) <= 3
+    assert pool.end()
+
+
+def test_what_hangs_is_left_behind():
+    pool, answer = DaemonPool(2, "test"), threading.Event()
+    pool.submit(answer.wait, 600)
+    assert not pool.end(0.1)
+    answer.set()
+
+
+def test_a_cancelled_future_is_not_run():
+    pool, answer = DaemonPool(1, "test"), threading.Event()
+    pool.submit(answer.wait, 600)
+    later = pool.submit(time.sleep, 600)
+    assert later.cancel()
+    answer.set()
+    assert pool.end(120)
