@@ -3,62 +3,45 @@
 
 import argparse
 
-from .common import DEFAULT_MIRROR_HELP, MIRROR_HELP, add_json, examples, print_json
+from spack_oci.commandline.maintenance import add_pin, add_pins, add_unpin
+
+from .common import PROGRAM, messages_apart, print_json
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    pin = subparsers.add_parser(
-        "pin",
-        help="keep packages of a mirror from being pruned",
-        description="Name packages that `spack oci prune` keeps, with all that they need. The pin is in the mirror, so "
-        "it holds for everybody.",
-        **examples(
-            "spack oci pin team paper-2026 --lock spack.lock",
-            "spack oci pin team release hdf5@1.14 --until 2027-06-30",
-        ),
-    )
-    pin.add_argument("mirror", help=MIRROR_HELP)
-    pin.add_argument("name", help="name of the pin; one of that name is replaced")
-    pin.add_argument("specs", nargs="*", default=[], metavar="SPEC", help="packages of the mirror that match")
-    pin.add_argument("--lock", metavar="FILE", action="append", default=[], help="what this spack.lock has")
-    pin.add_argument("--until", metavar="DATE", help="last day, as 2027-06-30; default: for ever")
-    pin.set_defaults(run=add_pin)
-
-    unpin = subparsers.add_parser(
-        "unpin", help="remove a pin", description="Remove a pin.", **examples("spack oci unpin team paper-2026")
-    )
-    unpin.add_argument("mirror", help=MIRROR_HELP)
-    unpin.add_argument("name", help="name of the pin")
-    unpin.set_defaults(run=remove_pin)
-
-    pins = subparsers.add_parser(
-        "pins", help="list the pins of a mirror", description="List pins.", **examples("spack oci pins team")
-    )
-    pins.add_argument("mirror", nargs="?", help=DEFAULT_MIRROR_HELP)
-    add_json(pins)
-    pins.set_defaults(run=list_pins)
+    add_pin(subparsers, PROGRAM).set_defaults(run=pin)
+    add_unpin(subparsers, PROGRAM).set_defaults(run=unpin)
+    add_pins(subparsers, PROGRAM, optional=True).set_defaults(run=list_pins)
 
 
-def add_pin(args: argparse.Namespace) -> int:
-    from spack_oci.spack.commands import prune as command
+def pin(args: argparse.Namespace) -> int:
+    from spack_oci.maintenance import pins as command
+    from spack_oci.spack import mirrors
+    from spack_oci.spack.commands.opened import find
 
-    command.add_pin(args)
+    command.add_pin(find(args.mirror, mirrors.PUSH), args)
     return 0
 
 
-def remove_pin(args: argparse.Namespace) -> int:
-    from spack_oci.spack.commands import prune as command
+def unpin(args: argparse.Namespace) -> int:
+    from spack_oci.maintenance import pins as command
+    from spack_oci.spack import mirrors
+    from spack_oci.spack.commands.opened import find
 
-    command.remove_pin(args)
+    command.remove_pin(find(args.mirror, mirrors.PUSH), args.name)
     return 0
 
 
 def list_pins(args: argparse.Namespace) -> int:
-    from spack_oci.spack.commands import prune as command
+    from spack_oci.maintenance import pins as command
+    from spack_oci.spack import mirrors
+    from spack_oci.spack.commands.opened import find
 
-    found = command.find_pins(args.mirror)
+    with messages_apart(args.json):
+        mirror = find(args.mirror, mirrors.PUSH)
+        found = command.find_pins(mirror)
     if args.json:
         print_json({"pins": [pin.to_dict() for pin in found]})
     else:
-        command.print_pins(found)
+        command.print_pins(mirror.out, found)
     return 0

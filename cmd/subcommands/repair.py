@@ -3,45 +3,28 @@
 
 import argparse
 
-from .common import DEFAULT_MIRROR_HELP, add_json, examples, messages_apart, print_json
-from .verify import LEVELS
+from spack_oci.commandline.maintenance import add_repair
+
+from .common import PROGRAM, messages_apart, print_json
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "repair",
-        help="put right what is wrong with a mirror, where nothing can be lost by it",
-        description="Verify a mirror, then: send layers that are gone or damaged from this machine's blob cache, push "
-        "packages again that are installed here, leave broken packages out of the index until somebody pushes them, "
-        "make the index say what the tags say, remove temporary files of writers that were killed. Nothing that "
-        "anybody could still read is deleted. Exit code 1: something is still wrong.",
-        **examples(
-            "spack oci repair --dry-run mymirror",
-            "spack oci repair --level index mymirror     # the index alone, whatever another Spack made of it",
-            "spack oci repair --level content mymirror   # every layer is read",
-        ),
-    )
-    parser.add_argument("mirror", nargs="?", help=DEFAULT_MIRROR_HELP)
-    parser.add_argument("--level", choices=LEVELS, default="blobs", help="how deep to look, as verify (default: blobs)")
-    parser.add_argument("-n", "--dry-run", action="store_true", help="print what would be done, and do nothing")
-    add_json(parser)
-    parser.set_defaults(run=repair)
+    add_repair(subparsers, PROGRAM, optional=True).set_defaults(run=repair)
 
 
 def repair(args: argparse.Namespace) -> int:
-    import spack.llnl.util.tty as tty
+    from spack_oci.maintenance import repair as command
     from spack_oci.operations.check.findings import Level
-    from spack_oci.spack import mirror_arguments, mirrors
-    from spack_oci.spack.commands import repair as command
+    from spack_oci.spack import mirrors
+    from spack_oci.spack.commands import repair as with_spack
+    from spack_oci.spack.commands.opened import find
 
     result = remaining = None
     with messages_apart(args.json):
-        mirror, note = mirror_arguments.find(args.mirror, mirrors.PUSH)
-        if note:
-            tty.info(note)
-        request = command.plan(mirror, Level[args.level.upper()])
+        opened = find(args.mirror, mirrors.PUSH)
+        request = with_spack.plan(opened, Level[args.level.upper()])
         if not args.dry_run:
-            result = command.execute(request)
+            result = with_spack.execute(opened, request)
             remaining = command.verify_again(request)
     if args.json:
         print_json(command.document(request, result, remaining))

@@ -431,7 +431,7 @@ set -g __fish_spack_optspecs_spack_oci_pin h/help lock= until=
 complete -c spack -n '__fish_spack_using_command oci pin' -s h -l help -f -a help
 complete -c spack -n '__fish_spack_using_command oci pin' -s h -l help -d 'show this help message and exit'
 complete -c spack -n '__fish_spack_using_command oci pin' -l lock -r -f -a lock
-complete -c spack -n '__fish_spack_using_command oci pin' -l lock -r -d 'what this spack.lock has'
+complete -c spack -n '__fish_spack_using_command oci pin' -l lock -r -d 'what this spack.lock has; may be repeated'
 complete -c spack -n '__fish_spack_using_command oci pin' -l until -r -f -a until
 complete -c spack -n '__fish_spack_using_command oci pin' -l until -r -d 'last day, as 2027-06-30; default: for ever'
 

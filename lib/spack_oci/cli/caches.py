@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..index.read import IndexDocument, KnownIndex, NotModified, OldDocument
     from ..index.update.loop import UpdateSettings
     from ..operations.trust.guard import Guard
+    from ..operations.trust.index_signing import IndexSigning
     from ..operations.trust.write import Written
     from ..trust.signers import Signer
 
@@ -98,21 +99,24 @@ def index_settings(word: str, written: "Sequence[Written]" = ()) -> "UpdateSetti
     """How the index of a cache is written. ``written``: signatures that were just made."""
     from ..index.update.loop import UpdateSettings
 
-    shown, options, by = reporter(), settings.read(), signer()
-    signatures = None
-    if by is not None:
-        from ..operations.trust.generations import Generations
-        from ..operations.trust.index_signing import IndexSigning
-
-        seen = Generations(options.trust_directory)
-        signatures = IndexSigning(open_cache(word, writes=True), written, by, seen, shown.warn, options.transfer_jobs)
+    shown, options = reporter(), settings.read()
     return UpdateSettings(
         jobs=options.transfer_jobs,
         warn=shown.warn,
         reporter=shown,
         index_store=open_index(word, writes=True),
-        signatures=signatures,
+        signatures=index_signing(word, written) if signer() is not None else None,
     )
+
+
+def index_signing(word: str, written: "Sequence[Written]" = (), renew: bool = False) -> "IndexSigning":
+    """How an index is signed. ``renew``: also one that has lost its signature."""
+    from ..operations.trust.generations import Generations
+    from ..operations.trust.index_signing import IndexSigning
+
+    options, store = settings.read(), open_cache(word, writes=True)
+    seen = Generations(options.trust_directory)
+    return IndexSigning(store, written, signer(), seen, warn, options.transfer_jobs, renew=renew)
 
 
 def index_cache(unsigned: bool = False) -> IndexCache:
@@ -188,15 +192,22 @@ def source_of(word: str, index: CachedIndex, unsigned: bool = False) -> Source:
     """The same, of an index that was read."""
     url = open_cache(word).url
     installs = parse_json(index.index.data, "the index")["database"]["installs"]
-    graph: Dict[str, Mapping[str, Any]] = {
-        h: {"hash": h, **install["spec"]} for h, install in installs.items() if is_plain_node(h, install)
-    }
+    graph = _plain_nodes(installs)
     left_out = sorted(installs.keys() - graph.keys())
     if left_out:
         warn(f"{url}: the index has entries that are no packages, which are left out: {elided(left_out)}")
     available = {h for h in graph if installs[h].get("in_buildcache")}
     opener, kept, guard = functools.partial(open_cache, word), index_cache(), guard_of(word, unsigned)
     return Source(url, graph, available, opener, kept, index.index.entries, guard)
+
+
+def source_nodes(data: bytes) -> Dict[str, Mapping[str, Any]]:
+    """DAG hash -> node, of the database in an index."""
+    return _plain_nodes(parse_json(data, "the index")["database"]["installs"])
+
+
+def _plain_nodes(installs: Mapping[str, Any]) -> Dict[str, Mapping[str, Any]]:
+    return {h: {"hash": h, **install["spec"]} for h, install in installs.items() if is_plain_node(h, install)}
 
 
 def looks_like_cache(word: str) -> bool:

@@ -13,7 +13,7 @@ import sys
 from typing import Any, Callable, List, Optional
 
 from .. import __version__
-from ..commandline import definitions
+from ..commandline import definitions, maintenance
 from ..commandline.common import add_json, add_no_check_signature, allow_options_anywhere
 from ..commandline.definitions import Program
 from ..commandline.image_options import add_base_image, add_image_options
@@ -61,6 +61,16 @@ def parser() -> argparse.ArgumentParser:
         _push,
         _pack,
         _export,
+        _copy,
+        _prune,
+        _pin,
+        _unpin,
+        _pins,
+        _snapshot,
+        _snapshots,
+        _du,
+        _verify,
+        _repair,
     ):
         add(commands)
     return top
@@ -281,6 +291,50 @@ def _export(commands: Any) -> None:
     sub.set_defaults(run=_call("export"))
 
 
+def _copy(commands: Any) -> None:
+    maintenance.add_copy(commands, PROGRAM).set_defaults(run=_call("maintenance", "copy_cache"))
+
+
+def _prune(commands: Any) -> None:
+    maintenance.add_prune(commands, PROGRAM, optional=False).set_defaults(run=_call("maintenance", "prune_cache"))
+
+
+def _pin(commands: Any) -> None:
+    maintenance.add_pin(commands, PROGRAM).set_defaults(run=_call("maintenance", "pin"))
+
+
+def _unpin(commands: Any) -> None:
+    maintenance.add_unpin(commands, PROGRAM).set_defaults(run=_call("maintenance", "unpin"))
+
+
+def _pins(commands: Any) -> None:
+    maintenance.add_pins(commands, PROGRAM, optional=False).set_defaults(run=_call("maintenance", "list_pins"))
+
+
+def _snapshot(commands: Any) -> None:
+    maintenance.add_snapshot(commands, PROGRAM).set_defaults(run=_call("maintenance", "make_snapshot"))
+
+
+def _snapshots(commands: Any) -> None:
+    maintenance.add_snapshots(commands, PROGRAM, optional=False).set_defaults(
+        run=_call("maintenance", "list_snapshots")
+    )
+
+
+def _du(commands: Any) -> None:
+    maintenance.add_du(commands, PROGRAM, optional=False).set_defaults(run=_call("maintenance", "disk_usage"))
+
+
+def _verify(commands: Any) -> None:
+    maintenance.add_verify(commands, PROGRAM, optional=False).set_defaults(run=_call("maintenance", "verify_cache"))
+
+
+def _repair(commands: Any) -> None:
+    sub = maintenance.add_repair(commands, PROGRAM, optional=False)
+    _store_option(sub)
+    sub.set_defaults(run=_call("maintenance", "repair_cache"))
+
+
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run a command; its exit code."""
     args = parser().parse_args(arguments)
@@ -329,7 +383,7 @@ def _failed(failure: Exception, command: str) -> int:
         failure = OutOfMemory(f"spack-oci {command}: there is not enough memory")
     if not isinstance(failure, SpackOciError):
         raise failure
-    error(str(failure).replace(WITH_SPACK_MIRROR_SET, "").replace("`spack oci ", "`spack-oci "))
+    error(str(failure).replace(WITH_SPACK_MIRROR_SET, ""))
     if isinstance(failure, (ConfigurationError, InvalidReference, InvalidSpec)):
         return 2
     if isinstance(failure, SelectionError):

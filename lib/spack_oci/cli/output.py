@@ -2,7 +2,7 @@
 """What a user sees: results on standard output, all else on standard error."""
 
 import sys
-from typing import Callable
+from typing import Callable, Sequence
 
 from ..util.progress import Reporter, reporter_for
 
@@ -13,16 +13,23 @@ def _head(word: str) -> str:
     return f"{_COLORS[word]}{word}\033[0m" if sys.stderr.isatty() else word
 
 
+def _say(head: str, message: str, lines: Sequence[str] = ()) -> None:
+    """What the library advises is named as this program has it."""
+    text = "\n    ".join([message, *lines]).replace("`spack oci ", "`spack-oci ")
+    print(f"{_head(head)} {text}", file=sys.stderr, flush=True)
+
+
 def info(message: str) -> None:
-    print(f"{_head('==>')} {message}", file=sys.stderr, flush=True)
+    _say("==>", message)
 
 
-def warn(message: str) -> None:
-    print(f"{_head('Warning:')} {message}", file=sys.stderr, flush=True)
+def warn(message: str, *lines: str) -> None:
+    """``lines``: more of it, indented."""
+    _say("Warning:", message, lines)
 
 
-def error(message: str) -> None:
-    print(f"{_head('Error:')} {message}", file=sys.stderr, flush=True)
+def error(message: str, *lines: str) -> None:
+    _say("Error:", message, lines)
 
 
 def reporter(line: Callable[[str], None] = info) -> Reporter:

@@ -2,6 +2,7 @@
 """`spack-oci push`: what a store holds, by its database and spec files alone."""
 
 import argparse
+import os
 import tempfile
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
@@ -17,6 +18,7 @@ from ..operations.push.index_entries import packages_of_push
 from ..operations.push.outcome import PushResult
 from ..operations.push.plan import PushPlan, PushSettings, plan_push
 from ..operations.push.writable import skipped_document, skipped_line, why_not_writable
+from ..package.record import dag_hash_of_tag
 from ..store.packages import StorePackage, StorePackages, environments_lost
 from ..store.store import Store, installed_nodes
 from ..util.collector import relax_collector
@@ -74,14 +76,20 @@ def _packages(store: Store, args: argparse.Namespace) -> List[StorePackage]:
 
 
 def _settings(args: argparse.Namespace, stage: str) -> PushSettings:
+    return _push_settings(stage, args.compression, args.jobs, args.fail_fast)
+
+
+def _push_settings(
+    stage: str, compression: Optional[str] = None, jobs: Optional[int] = None, fail_fast: bool = False
+) -> PushSettings:
     options = settings.read()
     return PushSettings(
-        compression=Compression.parse(args.compression) if args.compression else options.compression,
-        pack_jobs=args.jobs or options.pack_jobs,
+        compression=Compression.parse(compression) if compression else options.compression,
+        pack_jobs=jobs or options.pack_jobs,
         transfer_jobs=options.transfer_jobs,
         stage=stage,
         cache=blob_cache(options),
-        fail_fast=args.fail_fast,
+        fail_fast=fail_fast,
         short_prefix=options.short_prefix,
         signer=signer(),
     )
@@ -159,3 +167,34 @@ def _print_result(args: argparse.Namespace, result: PushResult, index: Optional[
     if result.failed:
         causes = by_cause([(outcome.package.label, outcome.error) for outcome in result.failed])
         error("\n    ".join([f"{counted(len(result.failed), 'package')} not pushed:", *causes]))
+
+
+class Repusher:
+    """What a repair can push again: packages of a store. ``store``: its path; None, and none in the settings: nothing
+    can."""
+
+    def __init__(self, store: Optional[str], cache: str) -> None:
+        self._cache = cache
+        self._store: Optional[Store] = None
+        if store or os.environ.get("SPACK_OCI_STORE"):
+            self._store = Store.open(settings.store_path(store))
+            self._records = self._store.database.read()
+            self._installed = {node["hash"] for node in installed_nodes(self._records)}
+
+    def has(self, tag: str) -> bool:
+        return self._store is not None and dag_hash_of_tag(tag) in self._installed
+
+    def push(self, tags: Sequence[str]) -> List[str]:
+        """Tags of what was pushed."""
+        if self._store is None:
+            return []
+        known = StorePackages(self._store, self._records)
+        packages = [known.record(dag_hash_of_tag(tag)) for tag in tags]
+        target = open_cache(self._cache, writes=True)
+        with tempfile.TemporaryDirectory(prefix="spack-oci-") as stage:
+            push_settings = _push_settings(stage)
+            planned = plan_push(target, packages, force=True, settings=push_settings)
+            result = execute_push(planned, target, settings=push_settings, reporter=reporter())
+        if result.failed:
+            error("not pushed again:", *by_cause([(o.package.label, o.error) for o in result.failed]))
+        return [outcome.package.tag for outcome in result.pushed]

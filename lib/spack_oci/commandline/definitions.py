@@ -21,9 +21,9 @@ class Program:
     example: str
     cache_help: str
 
-    def examples(self, *lines: str) -> Any:
-        """Each line without the name of the program, and ``CACHE`` for a cache."""
-        return examples(*(f"{self.name} {line}".replace("CACHE", self.example) for line in lines))
+    def examples(self, *lines: str, notes: str = "") -> Any:
+        """Each line without the name of the program, and ``CACHE`` for a cache; ``notes``: a paragraph below them."""
+        return examples(*(f"{self.name} {line}".replace("CACHE", self.example) for line in lines), notes=notes)
 
 
 def add_update_index(subparsers: argparse._SubParsersAction, program: Program, *, optional: bool) -> Any:

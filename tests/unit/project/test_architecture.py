@@ -31,9 +31,11 @@ _BELOW = {
     "specs": ["errors", "util"],
     "store": ["operations", "specs"],
     "catalog": ["store"],
+    # what sub-commands on a cache as a whole do in both programs
+    "maintenance": ["operations", "registry", "specs"],
     "configuration": ["index", "layout", "registry", "trust"],
     "commandline": ["util"],
-    "cli": ["commandline", "catalog", "store", "configuration"],
+    "cli": ["commandline", "catalog", "store", "configuration", "maintenance"],
     "__main__": ["cli"],
 }
 

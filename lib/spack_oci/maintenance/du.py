@@ -1,32 +1,23 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""``spack oci du``: where the bytes of a mirror are."""
+"""``du``: where the bytes of a cache are."""
 
-import spack.llnl.util.tty as tty
-import spack.mirrors.mirror
-import spack.version
-
-from ...operations.lifecycle.contents import read_contents
-from ...operations.lifecycle.usage import Usage, measure
-from ...util.bars import chart
-from ...util.sizes import format_size
-from ...util.text import counted, elided
-from .. import mirrors, settings
-from ..output import reporter
+from ..operations.lifecycle.contents import read_contents
+from ..operations.lifecycle.usage import Usage, measure
+from ..specs.versions import Version
+from ..util.bars import chart
+from ..util.sizes import format_size
+from ..util.text import counted, elided
+from .cache import Cache
 
 
-def usage(mirror: "spack.mirrors.mirror.Mirror", manifests: bool) -> Usage:
-    store = mirrors.open_store(mirror, mirrors.FETCH)
-    return measure(
-        store,
-        read_contents(store, mirrors.open_index_store(mirror, mirrors.FETCH)),
-        spack.version.ver,
-        manifests=manifests,
-        jobs=settings.read().transfer_jobs,
-        reporter=reporter(),
-    )
+def usage(cache: Cache, manifests: bool) -> Usage:
+    """``manifests``: read them, and not the index alone."""
+    store = cache.open()
+    contents = read_contents(store, cache.open_index())
+    return measure(store, contents, Version.parse, manifests=manifests, jobs=cache.jobs, reporter=cache.reporter())
 
 
-def print_usage(found: Usage, by: str, top: int) -> None:
+def print_usage(cache: Cache, found: Usage, by: str, top: int) -> None:
     rows = found.by_version if by == "version" else found.by_package
     shown = rows[:top] if top else rows
     lines = [
@@ -50,10 +41,10 @@ def print_usage(found: Usage, by: str, top: int) -> None:
         print(line)
     print()
     if found.unreadable:
-        tty.warn(
+        cache.out.warn(
             f"{counted(len(found.unreadable), 'tag')} could not be read: {elided(found.unreadable)}; "
-            "`spack oci verify` tells why"
+            f"`{cache.program} verify` tells why"
         )
     old = f"; {format_size(found.old_size)} in {counted(len(found.old), 'package')} that no newest version needs"
     more = "" if found.complete else ", as far as the index knows"
-    tty.info(f"{found.url}: {format_size(found.total)}{more}{old if found.old else ''}")
+    cache.out.info(f"{found.url}: {format_size(found.total)}{more}{old if found.old else ''}")

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Caches by their URL or path, as the sub-commands of :mod:`spack_oci.maintenance` see them."""
+
+from dataclasses import dataclass
+from typing import Any, Optional, Sequence, Set, cast
+
+from ..configuration import trust as configuration
+from ..configuration.settings import blob_cache
+from ..content import ContentStore
+from ..content.blob_cache import BlobCache
+from ..errors import NotFound
+from ..index.model import PackageIndex
+from ..index.update.loop import UpdateSettings
+from ..maintenance.cache import Output
+from ..operations.trust.generations import Generations
+from ..operations.trust.trusted_index import TrustedIndex
+from ..reference import LayoutDirectory, Location
+from ..specs.constraints import parse_specs
+from ..trust.keys import PublicKey
+from ..trust.policy import Policy
+from ..trust.signers import Signer
+from ..util.progress import Reporter
+from . import output, settings
+from .caches import index_settings, index_signing, location_of, open_cache, open_index, signer, source_nodes
+from .output import reporter, warn
+
+
+@dataclass(frozen=True)
+class OpenedCache:
+    """``writes``: for a command that changes what is there."""
+
+    word: str
+    writes: bool
+    program: str = "spack-oci"
+
+    @property
+    def out(self) -> Output:
+        return cast(Output, output)
+
+    @property
+    def jobs(self) -> int:
+        return settings.read().transfer_jobs
+
+    @property
+    def url(self) -> str:
+        return self.location.url
+
+    @property
+    def location(self) -> Location:
+        return location_of(self.word)
+
+    def open(self, *, create: bool = False) -> ContentStore:
+        return open_cache(self.word, create=create, writes=self.writes)
+
+    def open_index(self) -> ContentStore:
+        return open_index(self.word, writes=self.writes)
+
+    def blobs(self) -> BlobCache:
+        return blob_cache(settings.read())
+
+    def update_settings(self) -> UpdateSettings:
+        return index_settings(self.word)
+
+    def reporter(self) -> Reporter:
+        return reporter()
+
+    def matching(self, index: PackageIndex, specs: Sequence[str]) -> Set[str]:
+        nodes = source_nodes(b"".join(index.database()))
+        available = {dag_hash for dag_hash, _ in index.packages()}
+        found: Set[str] = set()
+        for constraint in parse_specs(" ".join(specs)):
+            matches = {h for h in available & nodes.keys() if constraint.matches(nodes[h], nodes)}
+            if not matches:
+                raise NotFound(
+                    f"{self.url} has no package that matches {constraint}",
+                    remedy=f"`spack-oci list --allarch {self.word}` shows what it has",
+                )
+            found |= matches
+        return found
+
+    def policy(self) -> Policy:
+        return configuration.policy_of(settings.read().trust, self.url, settings.absolute)
+
+    def known_keys(self) -> Sequence[PublicKey]:
+        section = settings.read().trust
+        if not section.get("keys"):
+            return []
+        return list(configuration.read_trust(section, settings.absolute).keys.values())
+
+    def trusted_index(self) -> Optional[TrustedIndex]:
+        policy = self.policy()
+        if not policy.active:
+            return None
+        return TrustedIndex(policy, self.open(), Generations(settings.read().trust_directory), warn, jobs=self.jobs)
+
+    def read_key_file(self, path: str) -> bytes:
+        return configuration.read_key_file(settings.absolute(path))
+
+    def signer(self) -> Optional[Signer]:
+        return signer()
+
+    def index_statement(self, signer: Signer) -> Any:
+        return index_signing(self.word, renew=True).statement(None)
+
+
+class OpenedCaches:
+    """See :class:`spack_oci.maintenance.cache.Caches`."""
+
+    def find(self, word: str, *, writes: bool) -> OpenedCache:
+        location_of(word)  # a wrong word is named before anything is done
+        return OpenedCache(word, writes)
+
+    def at(self, directory: str, *, writes: bool) -> OpenedCache:
+        return OpenedCache(LayoutDirectory(directory).url, writes)
+
+    def absolute(self, path: str) -> str:
+        return settings.absolute(path)
+
+    @property
+    def cache_root(self) -> str:
+        return settings.read().cache_root

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""``pin``, ``unpin`` and ``pins``."""
+
+import argparse
+import datetime
+import time
+from typing import List, Set
+
+from ..errors import ConfigurationError
+from ..operations.lifecycle import pins
+from ..operations.lifecycle.contents import read_contents
+from ..operations.lifecycle.lock_files import hashes_of_lock_file
+from ..util.text import counted
+from .cache import Cache, Output
+
+
+def add_pin(cache: Cache, args: argparse.Namespace) -> None:
+    store = cache.open()
+    hashes: Set[str] = {h for path in args.lock for h in hashes_of_lock_file(path)}
+    if args.specs:
+        contents = read_contents(store, cache.open_index())
+        hashes |= cache.matching(contents.need_index(), args.specs)
+    pin = pins.write_pin(store, args.name, hashes, _end_of_day(args.until) if args.until else None)
+    until = f" until {args.until}" if args.until else ""
+    cache.out.info(f"Pinned {counted(len(pin.hashes), 'package')} as {pin.name}{until}")
+
+
+def _end_of_day(text: str) -> int:
+    try:
+        day = datetime.datetime.strptime(text, "%Y-%m-%d")
+    except ValueError:
+        raise ConfigurationError(f"{text!r} is no date", remedy="write it as 2027-06-30") from None
+    return int((day + datetime.timedelta(days=1)).timestamp())
+
+
+def remove_pin(cache: Cache, name: str) -> None:
+    pins.remove_pin(cache.open(), name)
+    cache.out.info(f"{name} pins nothing any more")
+
+
+def find_pins(cache: Cache) -> List[pins.Pin]:
+    """Those that hold now."""
+    store = cache.open()
+    tags = [tag for tag in store.tags() if tag.startswith(pins.PIN_PREFIX)]
+    return [pin for pin in pins.read_pins(store, tags) if not pin.is_over(time.time())]
+
+
+def print_pins(out: Output, found: List[pins.Pin]) -> None:
+    for pin in found:
+        # the end of its last day
+        until = f", until {time.strftime('%Y-%m-%d', time.localtime(pin.until - 1))}" if pin.until else ""
+        at = time.strftime("%Y-%m-%d", time.localtime(pin.at))
+        print(f"{pin.name}: {counted(len(pin.hashes), 'package')}, by {pin.by} on {at}{until}")
+    if not found:
+        out.info("no pins")

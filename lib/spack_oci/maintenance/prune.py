@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""``prune``: remove what nobody needs."""
+
+import argparse
+import os
+import re
+import time
+from dataclasses import dataclass
+from typing import FrozenSet, Optional, cast
+
+from ..content import ContentStore
+from ..errors import ConfigurationError, SpackOciError
+from ..layout import LayoutStore
+from ..layout.gc import collect_garbage
+from ..operations.lifecycle import pins
+from ..operations.lifecycle.contents import ALL_TYPES, LINK_RUN, Contents, read_contents, read_current_contents
+from ..operations.lifecycle.lock_files import hashes_of_lock_file
+from ..operations.lifecycle.prune import (
+    Keep,
+    PlannedPrune,
+    PruneResult,
+    condemn,
+    delete_condemned,
+    held_by_snapshots,
+    plan_prune,
+    read_snapshots,
+)
+from ..registry.probe import deletion_refused
+from ..registry.store import RegistryStore
+from ..util.sizes import format_size
+from ..util.text import counted
+from .cache import Cache
+
+_AGE = re.compile(r"(\d+(?:\.\d+)?)([smhdw])\Z")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+@dataclass(frozen=True)
+class Request:
+    cache: Cache
+    store: ContentStore
+    plan: PlannedPrune
+    #: seconds
+    grace: float
+    untag: bool = False
+
+
+def plan(cache: Cache, args: argparse.Namespace) -> Request:
+    """Raises ConfigurationError also where the registry deletes nothing, before anything is changed."""
+    grace = _seconds(args.grace)
+    store = cache.open()
+    if args.github_api:
+        store = _by_github(cache, store)
+    elif not args.dry_run and not args.untag:
+        _check_deletion(cache, store)
+    contents = _contents(cache, store) if args.dry_run else _current_contents(cache, store)
+    types = ALL_TYPES if args.with_build_dependencies else LINK_RUN
+    locked = frozenset(h for path in args.keep_lock for h in hashes_of_lock_file(path, types))
+    named: FrozenSet[str] = frozenset()
+    if args.keep_specs:
+        named = frozenset(cache.matching(contents.need_index(), args.keep_specs))
+    keep = Keep(
+        locked=locked,
+        named=named,
+        newer_than=_seconds(args.keep_newer_than) if args.keep_newer_than else None,
+        last=args.keep_last,
+        build_dependencies=args.with_build_dependencies,
+    )
+    pinned, snapshots = pins.read_pins(store, contents.pins), read_snapshots(store, contents)
+    planned = plan_prune(store, contents, keep, pinned, snapshots=snapshots)
+    return Request(cache, store, planned, grace, args.untag)
+
+
+def _contents(cache: Cache, store: ContentStore) -> Contents:
+    return read_contents(store, cache.open_index())
+
+
+def _current_contents(cache: Cache, store: ContentStore) -> Contents:
+    return read_current_contents(store, cache.update_settings())
+
+
+def _check_deletion(cache: Cache, store: ContentStore) -> None:
+    refused = deletion_refused(store) if isinstance(store, RegistryStore) else ""
+    if refused:
+        raise ConfigurationError(
+            f"{cache.url} deletes nothing: {refused}",
+            remedy="ask its owner; --dry-run shows what could go; --untag takes the tags away, for its own clean-up of "
+            "untagged manifests; for ghcr.io, --github-api deletes by GitHub's REST API",
+        )
+
+
+def _by_github(cache: Cache, store: ContentStore) -> ContentStore:
+    """The store, with manifests deleted by GitHub's REST API. Raises ConfigurationError."""
+    from ..registry.github import API, GithubDeletion, GithubPackages
+
+    api = os.environ.get("GITHUB_API_URL")
+    if not isinstance(store, RegistryStore) or (store.repository.host != "ghcr.io" and not api):
+        raise ConfigurationError(
+            f"--github-api is for ghcr.io, and {cache.url} is not there",
+            remedy="leave it away; for a server of your own, set GITHUB_API_URL",
+        )
+    credentials = store.client.authorizer.credentials
+    known = credentials.password if credentials else ""
+    token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN") or known
+    if not token:
+        raise ConfigurationError(
+            "there is no token for GitHub's API", remedy="set GITHUB_TOKEN; it needs read:packages and delete:packages"
+        )
+    packages = GithubPackages(store.repository, token, store.client.transport, store.settings.retry, api or API)
+    packages.versions()  # what it refuses, it refuses before anything is changed
+    return cast(ContentStore, GithubDeletion(store, packages))
+
+
+def _seconds(text: str) -> float:
+    found = _AGE.match(text)
+    if text != "0" and not found:
+        raise ConfigurationError(f"{text!r} is no time", remedy="write a number and s, m, h, d or w, as in 14d")
+    return float(found[1]) * _SECONDS[found[2]] if found else 0.0
+
+
+def print_plan(request: Request) -> None:
+    planned = request.plan
+    for tag, reason in sorted(planned.kept.items()):
+        print(f"keep    {tag}  ({reason})")
+    for tag in sorted(planned.doomed):
+        print(f"remove  {tag}")
+    _tell_of_unknown(request)
+    count = f"{counted(len(planned.kept), 'package')} would stay and {len(planned.doomed)} go"
+    request.cache.out.info(f"{count}, which frees {format_size(planned.size)}")
+
+
+def _tell_of_unknown(request: Request) -> None:
+    if request.plan.unknown:
+        request.cache.out.warn(
+            f"{counted(len(request.plan.unknown), 'package')} that the index does not know stay; "
+            f"`{request.cache.program} update-index` adds them"
+        )
+
+
+def execute(request: Request, *, quiet: bool) -> PruneResult:
+    cache, out = request.cache, request.cache.out
+
+    def finished(tag: str, error: Optional[SpackOciError]) -> None:
+        if error is not None:
+            out.error(f"{tag}: {error}")
+        elif not quiet:
+            out.info(f"Removed {tag}")
+
+    _tell_of_unknown(request)
+    settings = cache.update_settings()
+    result = condemn(request.store, request.plan, settings)
+    result = delete_condemned(
+        request.store,
+        lambda: _current_contents(cache, request.store),
+        result,
+        settings,
+        grace=request.grace,
+        finished=finished,
+        only_untag=request.untag,
+    )
+    freed = 0
+    if result.deleted and isinstance(request.store, LayoutStore):
+        held = held_by_snapshots(read_snapshots(request.store, _contents(cache, request.store)))
+        freed = collect_garbage(request.store, max(request.grace, 3600.0), roots=held)[1]
+    if not quiet:
+        _print_result(request, result, freed)
+    return result
+
+
+def _print_result(request: Request, result: PruneResult, freed: int) -> None:
+    out = request.cache.out
+    space = f", {format_size(freed)} of files removed" if freed else ""
+    out.info(f"{counted(len(result.deleted), 'package')} removed{space}; {len(request.plan.kept)} kept")
+    if result.untagged:
+        out.info(
+            f"{counted(len(result.untagged), 'tag')} cannot be deleted and now name a manifest that says that the "
+            "package is gone; what they named is untagged"
+        )
+    if result.reprieved:
+        out.info(
+            f"{counted(len(result.reprieved), 'package')} stay, because somebody needs or has pushed them meanwhile"
+        )
+    if result.waiting:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + request.grace))
+        out.info(
+            f"{counted(len(result.waiting), 'package')} ({format_size(request.plan.size)}) are out of the index; "
+            f"a run after {when} deletes them"
+        )

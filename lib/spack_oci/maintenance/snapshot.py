@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""``snapshot`` and ``snapshots``."""
+
+import argparse
+from typing import List, Optional, Set
+
+from ..operations.lifecycle.contents import ALL_TYPES, LINK_RUN, read_contents
+from ..operations.lifecycle.lock_files import hashes_of_lock_file
+from ..operations.lifecycle.snapshots import MadeSnapshot, list_snapshots, make_snapshot, remove_snapshot
+from ..util.text import counted, elided, table
+from .cache import Cache, Output
+
+
+def make(cache: Cache, args: argparse.Namespace) -> MadeSnapshot:
+    store, index_store = cache.open(), cache.open_index()
+    contents = read_contents(store, index_store)
+    types = ALL_TYPES if args.with_build_dependencies else LINK_RUN
+    roots: Optional[Set[str]] = None
+    if args.lock or args.specs:
+        roots = {h for path in args.lock for h in hashes_of_lock_file(path, types)}
+        if args.specs:
+            roots |= cache.matching(contents.need_index(), args.specs)
+    signer = cache.signer()
+    return make_snapshot(
+        store,
+        contents,
+        args.name,
+        roots,
+        types=types,
+        allow_missing=args.allow_missing,
+        sign=cache.index_statement(signer) if signer else None,
+        index_store=index_store,
+    )
+
+
+def print_made(cache: Cache, made: MadeSnapshot) -> None:
+    if made.missing:
+        left_out = elided([f"/{h[:7]}" for h in sorted(made.missing)])
+        cache.out.warn(f"left out, because they are not there: {left_out}")
+    cache.out.info(f"Made the snapshot {made.name} of {counted(made.packages, 'package')}")
+    cache.out.info(f"`spack mirror add {made.name} {made.url}` has just that")
+
+
+def remove(cache: Cache, name: str) -> None:
+    remove_snapshot(cache.open(), name)
+    cache.out.info(f"Removed the snapshot {name}; its packages stay until a prune")
+
+
+def find(cache: Cache) -> List[MadeSnapshot]:
+    return list_snapshots(cache.open())
+
+
+def print_list(out: Output, found: List[MadeSnapshot]) -> None:
+    for line in table([(s.name, counted(s.packages, "package"), s.url) for s in found]):
+        print(line)
+    if not found:
+        out.info("no snapshots")
