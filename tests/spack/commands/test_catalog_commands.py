@@ -103,7 +103,7 @@ def test_show_needs_one_package(spack):
     assert "oci-leaf@1.0" in done.stderr and "oci-leaf@2.0" in done.stderr
     done = spack.run("oci", "show", "cache", "oci-leaf@7", check=False)
     assert done.returncode != 0
-    assert "no package that matches" in done.stderr
+    assert "has nothing that matches" in done.stderr
 
 
 def test_tag_that_cannot_be_read_is_named(new_cache, source):

@@ -101,7 +101,7 @@ def test_only_the_named_packages_are_signed(spack, cache, key):
     signed = {tag for tag in package_tags(cache) if signatures(cache, tag)}
     assert len(signed) == 1 and "oci-leaf" in signed.pop()
     done = spack.run("oci", "sign", "--key", f"{key}.key", "cache", "oci-stack", env=ENV, check=False)
-    assert done.returncode != 0 and "no package that matches oci-stack" in done.stderr
+    assert done.returncode != 0 and "has nothing that matches oci-stack" in done.stderr
 
 
 @pytest.mark.one_spack
