@@ -14,7 +14,8 @@ from support.registry_cases import SMALL, Sleeps, fetch, keep, layer, store_at
 
 @pytest.mark.parametrize("retry_after", ["", "1"])
 def test_a_push_with_many_threads_to_a_throttled_registry(retry_after):
-    """Each blob takes three requests; none fails, and of the time allowed by the registry little is lost."""
+    """Each blob takes three requests; none fails, and of the time allowed by the registry little is lost. (How few are
+    refused is counted on a simulated clock, in test_registry_limiter.py: here it depends on the machine.)"""
     rate, blobs = 20, [b"blob %d" % n for n in range(30)]
     with fault_registry(rate=rate, burst=rate, retry_after=retry_after) as registry:
         store = store_at(registry, retry=RetryPolicy(attempts=2))
@@ -25,7 +26,7 @@ def test_a_push_with_many_threads_to_a_throttled_registry(retry_after):
         statuses = [line.split()[1] for line in registry.methods()]
         served, refused = len(statuses) - statuses.count("429"), statuses.count("429")
     assert served == 3 * len(blobs)
-    assert refused <= 0.12 * len(statuses)
+    assert refused <= 0.25 * len(statuses)  # without a limiter: more than 0.4
     # little more than `served / rate` on a quiet machine; who waits at each refusal needs more than this
     assert elapsed <= 10 * served / rate
 
