@@ -57,7 +57,7 @@ complete -c spack -n '__fish_spack_using_command oci push' -l if-writable -d 'wh
 complete -c spack -n '__fish_spack_using_command oci push' -l update-index -l rebuild-index -f -a update_index
 complete -c spack -n '__fish_spack_using_command oci push' -l update-index -l rebuild-index -d 'update the mirror'"'"'s index after the push'
 complete -c spack -n '__fish_spack_using_command oci push' -l compression -r -f -a compression
-complete -c spack -n '__fish_spack_using_command oci push' -l compression -r -d 'gzip[:1-9] or zstd[:1-22] for new layers; zstd:9 for those who install over a slow link'
+complete -c spack -n '__fish_spack_using_command oci push' -l compression -r -d 'auto (gzip, its level after the speed of the link), gzip[:1-9] or zstd[:1-22] for new layers; zstd:9 for those who install over a slow link'
 complete -c spack -n '__fish_spack_using_command oci push' -s n -l dry-run -f -a dry_run
 complete -c spack -n '__fish_spack_using_command oci push' -s n -l dry-run -d 'print what would be done, and do nothing'
 complete -c spack -n '__fish_spack_using_command oci push' -l sign -r -f -a sign
@@ -141,7 +141,7 @@ complete -c spack -n '__fish_spack_using_command oci create' -l if-writable -d '
 complete -c spack -n '__fish_spack_using_command oci create' -l update-index -l rebuild-index -f -a update_index
 complete -c spack -n '__fish_spack_using_command oci create' -l update-index -l rebuild-index -d 'update the mirror'"'"'s index after the push'
 complete -c spack -n '__fish_spack_using_command oci create' -l compression -r -f -a compression
-complete -c spack -n '__fish_spack_using_command oci create' -l compression -r -d 'gzip[:1-9] or zstd[:1-22] for new layers; zstd:9 for those who install over a slow link'
+complete -c spack -n '__fish_spack_using_command oci create' -l compression -r -d 'auto (gzip, its level after the speed of the link), gzip[:1-9] or zstd[:1-22] for new layers; zstd:9 for those who install over a slow link'
 complete -c spack -n '__fish_spack_using_command oci create' -s n -l dry-run -f -a dry_run
 complete -c spack -n '__fish_spack_using_command oci create' -s n -l dry-run -d 'print what would be done, and do nothing'
 complete -c spack -n '__fish_spack_using_command oci create' -l sign -r -f -a sign
