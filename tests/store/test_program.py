@@ -18,14 +18,31 @@ HEAVY = {"requests", "urllib3", "zstandard", "elftools", "jsonschema", "isal", "
 
 
 def imported_by(*arguments):
+    return {name.partition(".")[0] for name in all_imported_by(*arguments)}
+
+
+def all_imported_by(*arguments):
     code = (
         "import sys; from spack_oci.cli.main import main\n"
         "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
-        "print(*sorted({m.partition('.')[0] for m in sys.modules}), file=sys.stderr)"
+        "print(*sorted(set(sys.modules)), file=sys.stderr)"
     )
     env = {"PYTHONPATH": str(REPOSITORY / "lib"), "PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
     done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], env=env, capture_output=True, text=True)
     return set(done.stderr.splitlines()[-1].split())
+
+
+def test_help_imports_no_module_of_the_library_but_those_of_arguments():
+    """The start is what each command costs at least: 100 ms are allowed, and modules can be counted anywhere."""
+    for words in (["--help"], ["install", "--help"]):
+        found = {m for m in all_imported_by(*words) if m.startswith("spack_oci.")}
+        assert {m.split(".")[1] for m in found} <= {"cli", "commandline", "util"}, found
+        assert len(found) <= 13, found
+        assert not {"dataclasses", "inspect", "json", "threading", "subprocess"} & all_imported_by(*words)
+
+
+def test_a_command_makes_no_parser_of_another():
+    assert list(parser("install")._subparsers._group_actions[0].choices) == ["install"]
 
 
 def test_help_imports_nothing_that_takes_long():
@@ -113,6 +130,6 @@ def test_an_interrupted_program_says_so_in_a_line(monkeypatch, capsys):
         raise KeyboardInterrupt
 
     words = argparse.Namespace(command="list", run=interrupted)
-    monkeypatch.setattr(program, "parser", lambda: argparse.Namespace(parse_args=lambda arguments: words))
+    monkeypatch.setattr(program, "parser", lambda only: argparse.Namespace(parse_args=lambda arguments: words))
     assert program.main(["list"]) == 130
     assert capsys.readouterr().err == "Error: interrupted\n"

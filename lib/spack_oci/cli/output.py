@@ -2,9 +2,10 @@
 """What a user sees: results on standard output, all else on standard error."""
 
 import sys
-from typing import Callable, Sequence
+from typing import TYPE_CHECKING, Callable, Sequence
 
-from ..util.progress import Reporter, reporter_for
+if TYPE_CHECKING:
+    from ..util.progress import Reporter
 
 _COLORS = {"==>": "\033[1;34m", "Warning:": "\033[1;33m", "Error:": "\033[1;31m"}
 
@@ -32,6 +33,8 @@ def error(message: str, *lines: str) -> None:
     _say("Error:", message, lines)
 
 
-def reporter(line: Callable[[str], None] = info) -> Reporter:
+def reporter(line: Callable[[str], None] = info) -> "Reporter":
     """For long work: a live display on a terminal, lines that ``line`` prints in a log, nothing with ``--json``."""
+    from ..util.progress import reporter_for
+
     return reporter_for(sys.stdout, line, warn)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """The documents that ``--json`` prints; ``config_schema/commands`` describes them."""
 
-import json
 import sys
 from typing import Any
 
@@ -13,5 +12,7 @@ def print_json(document: Any) -> None:
     """On standard output; objects get their ``version``."""
     if isinstance(document, dict):
         document = {"version": DOCUMENT_VERSION, **document}
+    import json  # every start imports this module, and few commands print one
+
     json.dump(document, sys.stdout, indent=2)
     sys.stdout.write("\n")

@@ -18,6 +18,9 @@ from spack_oci.layout.gc import collect_garbage
 from spack_oci.reference import LayoutDirectory
 from spack_oci.util import locks
 
+#: local functions are the work of a process, whatever Python's default is
+FORK = multiprocessing.get_context("fork")
+
 
 @pytest.fixture
 def store(tmp_path):
@@ -132,14 +135,14 @@ def test_a_manifest_that_vanishes_before_the_lock_is_held_is_written_again(store
 
 def held_by_another_process(path):
     """A process that holds the lock of a layout, and an event that makes it give it back."""
-    ready, release = multiprocessing.Event(), multiprocessing.Event()
+    ready, release = FORK.Event(), FORK.Event()
 
     def hold():
         with LayoutStore(LayoutDirectory(path)).table.lock():
             ready.set()
             release.wait(20)
 
-    process = multiprocessing.Process(target=hold)
+    process = FORK.Process(target=hold)
     process.start()
     assert ready.wait(20)
     return process, release
@@ -187,7 +190,7 @@ def _write_tags(path, start, count):
 
 
 def test_without_flock_no_tag_of_several_processes_is_lost(without_locks, store):
-    workers = [multiprocessing.Process(target=_write_tags, args=(store.path, 100 * n, 10)) for n in range(4)]
+    workers = [FORK.Process(target=_write_tags, args=(store.path, 100 * n, 10)) for n in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
