@@ -349,7 +349,7 @@ def test_blobs_in_flight_are_limited(tmp_path):
 
 
 def test_large_packages_start_first_and_the_others_in_their_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "LARGE", 50_000)
+    monkeypatch.setattr("spack_oci.operations.push.level.LARGE", 50_000)
     sizes = {"small0": 10, "huge": 200_000, "small1": 40_000, "large": 100_000, "small2": 20}
     packages = [make_package(tmp_path / "store", name, files={"data": b"x" * size}) for name, size in sizes.items()]
     order = []
