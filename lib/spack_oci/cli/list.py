@@ -14,7 +14,7 @@ from ..specs.constraints import FLAGS, Constraint, Graph, parse_specs
 from ..specs.format import format_node
 from ..specs.versions import Version
 from ..store.machine import this_system
-from ..store.selection import Candidates, matching
+from ..store.selection import Candidates, matching, no_match
 from ..store.source import Source, label
 from ..util.sizes import format_size
 from ..util.text import counted, elided, table
@@ -150,13 +150,15 @@ def show(args: argparse.Namespace) -> int:
 def _tag_of(cache: str, text: str) -> str:
     source = read_source(cache)
     constraint = Constraint.parse(text)
-    these = matching(constraint, Candidates(source.graph, source.available, frozenset(), source.url))
-    if len(these) != 1:
+    candidates = Candidates(source.graph, source.available, frozenset(), source.url)
+    these = matching(constraint, candidates)
+    if not these:
+        raise no_match(constraint, candidates)
+    if len(these) > 1:
         names = elided([label(node) for node in these], 10)
-        remedy = "say more, e.g. its /HASH" if these else "see what there is with `spack-oci list`"
         raise ConfigurationError(
-            f"{text} matches {counted(len(these), 'package')} of {source.url}{': ' + names if names else ''}",
-            remedy=remedy,
+            f"{text} matches {counted(len(these), 'package')} of {source.url}: {names}",
+            remedy="say more, e.g. its /HASH",
         )
     return package_tag(these[0]["name"], these[0]["version"], these[0]["hash"])
 

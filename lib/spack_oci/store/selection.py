@@ -41,7 +41,7 @@ def choose(constraint: Constraint, candidates: Candidates, machine: Machine) -> 
     """The node that a spec means. Raises NothingFits, Ambiguous."""
     matching = [n for n in candidates.nodes() if constraint.matches(n, candidates.graph)]
     if not matching:
-        raise _no_match(constraint, candidates)
+        raise no_match(constraint, candidates)
     misfits = {
         n["hash"]: machine.misfit(n, candidates.graph) for n in matching if n["hash"] not in candidates.installed
     }
@@ -110,7 +110,8 @@ def _traits(node: Mapping[str, Any], graph: Graph) -> FrozenSet[str]:
     return frozenset(found)
 
 
-def _no_match(constraint: Constraint, candidates: Candidates) -> NothingFits:
+def no_match(constraint: Constraint, candidates: Candidates) -> NothingFits:
+    """What to tell of a constraint that no candidate satisfies: what was meant, or in what those of its name differ."""
     nodes = list(candidates.nodes())
     named = [n for n in nodes if constraint.name is None or n["name"] == constraint.name]
     if not named:
