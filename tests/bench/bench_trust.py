@@ -108,7 +108,6 @@ def measured(side: Side, bench: Bench, work: Callable[[], None]) -> None:
     work()
     side.wall.append(time.perf_counter() - started)
     side.cpu.append(bench.usage.ru_utime + bench.usage.ru_stime)
-    time.sleep(0.2)  # the registry writes its log after its answer
     side.requests.append(len(bench.registry.requests()) - before)
 
 

@@ -156,6 +156,8 @@ class IndexCache:
             "database": database,
             "names": names,
             "signatures": signatures,
+            # what the document has of a package is what the database has of it
+            "in_place": index.source == DOCUMENT_TAG and not index.left_out and not index.hides,
         }
         with storage_errors(f"keeping the index of {url}"):
             os.makedirs(self._path(url), exist_ok=True)
@@ -229,7 +231,7 @@ class IndexCache:
         meta = self._meta(url)
         try:
             files = self._files(url, meta or {})
-            return None if meta is None or files is None or meta["database"] else files.packages_by_hash(prefix)
+            return None if meta is None or files is None or not meta["in_place"] else files.packages_by_hash(prefix)
         except (FileNotFoundError, KeyError, TypeError, ValueError, InvalidContent):
             return None
         except OSError as e:

@@ -63,8 +63,10 @@ class IndexDocument:
     left_out: Mapping[str, str] = field(default_factory=dict)
     #: a line for each signed package (:mod:`.signature_table`); empty: not fetched
     signatures: bytes = field(default=b"", repr=False)
-    #: ``database`` has not all that ``document`` would give
+    #: it was read under a policy, and ``digest`` is not that of the database
     is_filtered: bool = False
+    #: packages of ``document`` are not in ``database``, as the policy does not accept them
+    hides: bool = False
 
     @property
     def data(self) -> bytes:

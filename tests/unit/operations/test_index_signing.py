@@ -125,6 +125,17 @@ def test_an_install_under_a_policy_makes_the_requests_that_one_without_makes(sto
     assert requests["with"] == requests["without"] == (4, 1)  # and the layers, which nobody fetches here
 
 
+def test_a_hash_is_looked_up_in_what_is_kept_as_without_a_policy_unless_packages_are_hidden(store, client):
+    """Else Spack asks for the index once for each hash."""
+    first, second = package(store, dag_hash=hash_of(1)), package(store, "other", hash_of(2))
+    sign(store, [first])
+    client.refresh()
+    assert client.cache.packages_by_hash(store.url, hash_of(1)[:7]) is None
+    sign(store, [first, second], at=1_800_000_100)
+    client.refresh()
+    assert list(client.cache.packages_by_hash(store.url, hash_of(1)[:7])) == [hash_of(1)]
+
+
 def test_the_signatures_are_small(store):
     """Bytes for each package; and no word in it that could be made again."""
     tags = [package(store, f"p{n:03}", hash_of(n)) for n in range(100)]

@@ -176,7 +176,8 @@ class TrustedIndex:
                 f"{counted(hidden, 'build')} in {self._store.url} cannot be used: not signed by "
                 f"{', '.join(key.name for key in self._policy.keys)}"
             )
-        return replace(found, database=canonical_json(document) if hidden else found.database, is_filtered=True)
+        database = canonical_json(document) if hidden else found.database
+        return replace(found, database=database, is_filtered=True, hides=hidden > 0)
 
     def _fetch_foreign(
         self, index_store: ContentReader, known: Optional[KnownIndex]
