@@ -21,7 +21,7 @@ from ..operations.trust.trusted_index import TrustedIndex
 from ..operations.trust.write import Written
 from ..trust.policy import Policy, Trust
 from ..trust.signers import Signer
-from . import compat, fetching, mirrors, settings
+from . import compat, mirrors, settings
 
 #: of `spack install` and `spack oci install|fetch`
 NO_CHECK = "--no-check-signature"
@@ -58,7 +58,9 @@ def guard_of(
         if policy.required:
             _once(warn or tty.warn, f"signatures of {mirror.fetch_url} are not checked (--no-check-signature)")
         return None
-    return Guard(policy, open_store(), functools.partial(_once, warn or tty.warn), fetching.index_cache())
+    from .fetching import index_cache  # what fetches is nothing to who updates an index
+
+    return Guard(policy, open_store(), functools.partial(_once, warn or tty.warn), index_cache())
 
 
 @functools.cache

@@ -5,7 +5,7 @@ import http.client
 import http.cookiejar
 import logging
 import ssl
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional
 
 import requests
 import requests.adapters
@@ -40,7 +40,7 @@ class RegistrySession(requests.Session):
     #: what :meth:`exchange` raises for an exchange without a response
     failures = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 
-    def __init__(self, settings: RegistrySettings, context: ssl.SSLContext) -> None:
+    def __init__(self, settings: RegistrySettings, context: Callable[[], ssl.SSLContext]) -> None:
         super().__init__()
         self._settings = settings
         self._proxies: Dict[str, Dict[str, str]] = {}
@@ -119,7 +119,7 @@ class RegistrySession(requests.Session):
 class RegistryAdapter(requests.adapters.HTTPAdapter):
     """Connections with our TLS context, also to a proxy, in our pools."""
 
-    def __init__(self, settings: RegistrySettings, context: ssl.SSLContext) -> None:
+    def __init__(self, settings: RegistrySettings, context: Callable[[], ssl.SSLContext]) -> None:
         self._settings = settings
         self._context = context
         self._pools: Dict[str, Any] = {}
@@ -128,14 +128,12 @@ class RegistryAdapter(requests.adapters.HTTPAdapter):
         self.max_retries = urllib3.Retry(False)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        super().init_poolmanager(*arguments, **options, ssl_context=self._context)
+        super().init_poolmanager(*arguments, **options)
         self._use_our_pools(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         is_new = proxy not in self.proxy_manager
-        manager = super().proxy_manager_for(
-            proxy, **options, ssl_context=self._context, proxy_ssl_context=self._context
-        )
+        manager = super().proxy_manager_for(proxy, **options, proxy_ssl_context=self._context())
         if is_new:
             self._use_our_pools(manager)
         return manager
@@ -152,7 +150,10 @@ class RegistryAdapter(requests.adapters.HTTPAdapter):
         pool = self._pools.get(origin)
         if pool is None:
             proxy = requests.utils.select_proxy(url, proxies)
-            pool = (self.proxy_manager_for(proxy) if proxy else self.poolmanager).connection_from_url(url)
+            manager = self.proxy_manager_for(proxy) if proxy else self.poolmanager
+            if origin.startswith("https:"):
+                manager.connection_pool_kw["ssl_context"] = self._context()
+            pool = manager.connection_from_url(url)
             self._pools[origin] = pool
         return pool
 

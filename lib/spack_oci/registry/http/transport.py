@@ -71,9 +71,11 @@ class RequestsTransport:
         """Load, before a fork, what every child would have to load for itself with its first request."""
         from . import session  # noqa: F401
 
-        self._tls()
+        if not self._reached or any(origin.startswith("https:") for origin in self._reached):
+            self._tls()
 
     def _tls(self) -> ssl.SSLContext:
+        """Made with the first connection that needs it: reading the system's certificates takes 20 ms."""
         if self._context is None:
             self._context = tls_context(self._settings)
         return self._context
@@ -85,7 +87,7 @@ class RequestsTransport:
                 if self._session is None:
                     from .session import RegistrySession
 
-                    self._session = RegistrySession(self._settings, self._tls())
+                    self._session = RegistrySession(self._settings, self._tls)
         return self._session
 
     def send(

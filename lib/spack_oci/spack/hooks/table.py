@@ -161,7 +161,7 @@ HOOKS: Sequence[Hook] = (
     Hook(
         "fetch an index",
         [f"{_BINARY}:BinaryIndexCache._fetch_and_cache_index", f"{_BINARY}:BinaryCacheIndex._fetch_and_cache_index"],
-        "indexes:fetch_and_cache_index",
+        "index_reading:fetch_and_cache_index",
         [("self", "mirror_metadata", "cache_entry"), ("self", "url_and_version", "cache_entry")],
     ),
     Hook(
