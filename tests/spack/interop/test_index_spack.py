@@ -127,7 +127,7 @@ def test_mirrors_are_asked_at_once(destination):
 import threading
 import spack.binary_distribution as bd
 from spack_oci.errors import Unreachable
-from spack_oci.spack import indexes
+from spack_oci.spack import index_reading
 
 asked = threading.Barrier(2, timeout=100)
 
@@ -135,7 +135,7 @@ def fetch(url, store, known_digest, cache):
     asked.wait()
     raise Unreachable(f"{url} is down")
 
-indexes._fetch = fetch
+index_reading._fetch = fetch
 try:
     bd.BINARY_INDEX.update()
 except bd.FetchCacheError as e:
