@@ -83,15 +83,18 @@ INSTALL = ("install", "--cache-only", "--no-check-signature")
 #: the new installer of 1.1 has no --cache-only; with everything in the cache it takes the same way
 NEW = ("install", "--no-check-signature")
 ONE_BY_ONE = ("-c", "oci:install:bulk:false")
+NOT_AHEAD = (*ONE_BY_ONE, "-c", "oci:install:ahead:packages:0")
 WAYS = (
     Way("vanilla classic", False, "old", "vanilla classic", INSTALL),
     Way("ours classic", True, "old", "vanilla classic", INSTALL, 3.5),
     Way("ours classic, no bulk", True, "old", "vanilla classic", (*ONE_BY_ONE, *INSTALL), 2.0),
+    Way("ours classic, not ahead", True, "old", "vanilla classic", (*NOT_AHEAD, *INSTALL)),
     Way("spack oci install", True, "old", "vanilla classic", ("oci", "install"), 3.0),
     Way("spack-oci install", True, "none", "vanilla classic", ("install",), 6.0),
     Way("vanilla new", False, "new", "vanilla new", NEW),
     Way("ours new", True, "new", "vanilla new", NEW, 4.0),
     Way("ours new, no bulk", True, "new", "vanilla new", (*ONE_BY_ONE, *NEW), 1.5),
+    Way("ours new, not ahead", True, "new", "vanilla new", (*NOT_AHEAD, *NEW)),
 )
 
 
