@@ -6,10 +6,8 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from spack_oci.archive import codec
 from spack_oci.archive.codec import Compression
-from spack_oci.operations.push import execute as engine
-from spack_oci.operations.push.level import SendRate, compression_for, order_of_packing
+from spack_oci.operations.push.level import Rate, Rates, alternatives, compression_for, order_of_packing
 from spack_oci.operations.push.outcome import PUSHED
 from spack_oci.operations.push.plan import REUSE, plan_push
 from support.memory_store import MemoryStore
@@ -19,36 +17,33 @@ AUTO = Compression()
 MBIT = 1e6 / 8
 
 
-@pytest.fixture(autouse=True)
-def zlib(monkeypatch):
-    """Without zlib-ng, which is some three times as fast."""
-    monkeypatch.setattr(codec, "zlib_ng", None)
-
-
 @pytest.mark.parametrize(
-    "rate, packers, level",
+    "sent, packed, packed_small, level",
     [
-        (None, 2, None),
-        (10 * MBIT, 1, 6),
-        (100 * MBIT, 2, 6),
-        (100 * MBIT, 1, None),
-        (100 * MBIT, 4, 6),
-        (1000 * MBIT, 4, None),
-        (1000 * MBIT, 64, 6),
+        (None, 400e6, None, None),
+        (10 * MBIT, None, None, None),
+        (10 * MBIT, 400e6, None, 6),
+        (100 * MBIT, 400e6, None, 6),  # two cores
+        (100 * MBIT, 200e6, None, None),
+        (1000 * MBIT, 400e6, None, None),
+        (1000 * MBIT, 8000e6, None, 6),
+        (100 * MBIT, 400e6, 30e6, None),  # other work has come
+        (100 * MBIT, 200e6, 60e6, 6),
     ],
 )
-def test_the_small_level_is_for_links_that_the_packers_outrun(rate, packers, level):
-    assert compression_for(AUTO, rate, packers).level == level
+def test_the_small_level_is_for_links_that_the_packers_outrun(monkeypatch, sent, packed, packed_small, level):
+    monkeypatch.setattr("spack_oci.operations.push.level.slowdown_of_six", lambda: 8.0)
+    assert compression_for(AUTO, sent, packed, packed_small).level == level
 
 
 @pytest.mark.parametrize("given", ["gzip:2", "gzip:9", "zstd", "zstd:19", "none"])
 def test_what_the_user_has_given_stays(given):
-    assert compression_for(Compression.parse(given), 1.0, 64) == Compression.parse(given)
+    assert compression_for(Compression.parse(given), 1.0, 1e9) == Compression.parse(given)
 
 
 @pytest.mark.parametrize("given", ["auto", "gzip"])
 def test_auto_is_gzip_without_a_level(given):
-    assert Compression.parse(given) == AUTO and compression_for(Compression.parse(given), 1.0, 2).algorithm == "gzip"
+    assert Compression.parse(given) == AUTO and compression_for(Compression.parse(given), 1.0, 1e9).algorithm == "gzip"
 
 
 class Clock:
@@ -60,10 +55,10 @@ class Clock:
 
 def test_transfers_at_the_same_time_share_it():
     clock = Clock()
-    rate = SendRate(clock)
-    with rate.sending(30 << 20):
+    rate = Rate(clock)
+    with rate.measured(30 << 20):
         clock.now = 1.0
-        with rate.sending(10 << 20):
+        with rate.measured(10 << 20):
             clock.now = 3.0  # 10 MiB/s, 20 MiB of both
         clock.now = 4.0
     assert rate.value == pytest.approx(10 << 20)
@@ -71,19 +66,29 @@ def test_transfers_at_the_same_time_share_it():
 
 @pytest.mark.parametrize("size", [0, 1 << 20])
 def test_small_blobs_say_nothing(size):
-    rate = SendRate(Clock())
+    rate = Rate(Clock())
     for _ in range(100):
-        with rate.sending(size):
+        with rate.measured(size):
             pass
     assert rate.value is None
 
 
 def test_what_fails_says_nothing():
-    rate = SendRate(Clock())
+    rate = Rate(Clock())
     for _ in range(3):
-        with pytest.raises(OSError), rate.sending(64 << 20):
+        with pytest.raises(OSError), rate.measured(64 << 20):
             raise OSError
     assert rate.value is None
+
+
+def test_packing_is_measured_apart_for_each_level():
+    rates = Rates(AUTO)
+    for _ in range(2):
+        with rates.packing(8 << 20, Compression("gzip", 6)):
+            pass
+        with rates.sent.measured(8 << 20):
+            pass
+    assert rates.compression() == AUTO, "nothing is known of the default level"
 
 
 def items(*megabytes):
@@ -103,10 +108,14 @@ def test_nothing_is_measured_where_it_does_not_pay(sizes, wanted):
     assert first == 0 and order[0].size == max((s for s in sizes if s > 16), default=1) << 20
 
 
+def make_slow(patch):
+    patch.setattr(Rates, "compression", lambda self: alternatives(self._wanted)[-1])
+
+
 @pytest.fixture
 def slow(monkeypatch):
     """Every link."""
-    monkeypatch.setattr(engine.SendRate, "value", property(lambda self: 1.0))
+    make_slow(monkeypatch)
 
 
 def test_what_was_packed_for_a_slow_link_is_known_by_its_content_and_says_its_level(packages, settings, slow):
@@ -122,7 +131,7 @@ def test_what_was_packed_for_a_slow_link_is_known_by_its_content_and_says_its_le
 
 def test_what_was_packed_for_a_slow_link_is_sent_again_over_a_fast_one(packages, settings, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(engine.SendRate, "value", property(lambda self: 1.0))
+        make_slow(patch)
         first, store = MemoryStore(), MemoryStore()
         push(first, packages, settings)
     assert {item.action for item in plan_push(store, packages, settings=settings).packages} == {REUSE}

@@ -9,6 +9,7 @@ One thread, the caller's, decides; worker threads pack and send. It is the only 
 so nothing of it needs a lock.
 """
 
+import contextlib
 import os
 import queue
 import secrets
@@ -34,7 +35,7 @@ from ...util.text import counted, elided
 from ...util.threads import DaemonPool
 from ..trust.write import SignatureWriter
 from .ahead import SendingAhead, send_ahead
-from .level import SendRate, compression_for, level_annotation, order_of_packing
+from .level import Rates, level_annotation, order_of_packing
 from .outcome import FAILED, PUSHED, SKIPPED, PackageOutcome, PushResult, outcome_line
 from .packing import LARGE, Packing
 from .plan import PACK, PlannedPackage, PushPlan, PushSettings, plan_push
@@ -112,7 +113,7 @@ class _Push:
         self._settings = settings
         self._reporter = reporter
         self._stop = threading.Event()
-        self._rate = SendRate()
+        self._rates = Rates(settings.compression)
         #: of what is under way when the push ends
         self._patience = Deadline(None)
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
@@ -144,7 +145,6 @@ class _Push:
         return PushResult(outcomes, time.monotonic() - started, self._layers)
 
     def _jobs(self) -> List[_Job]:
-        """In the order in which they start: see :func:`.order_of_packing`."""
         coming = {item.package.dag_hash for item in self._plan.to_push}
         jobs: List[_Job] = []
         order, self._measured = order_of_packing(self._plan.to_push, self._settings.compression)
@@ -254,7 +254,7 @@ class _Push:
         started = len(self._plan.to_push) - len(self._to_prepare)
         if started < self._measured or started - self._in_flight >= self._measured:
             return False
-        return self._rate.value is None
+        return self._rates.sent.value is None
 
     def _submit(
         self,
@@ -388,7 +388,7 @@ class _Push:
 
     def _pack(self, job: _Job) -> None:
         ahead = self._begin_ahead(job)
-        compression = compression_for(self._settings.compression, self._rate.value, self._settings.packers)
+        compression = self._rates.compression()
         if job.key is not None:
             job.key = replace(job.key, encoder=compression.encoder)
 
@@ -399,12 +399,13 @@ class _Push:
                 ahead.grew(count)
 
         try:
-            packed, job.path = with_room(
-                self._settings.cache,
-                self._stage,
-                job.plan.size,
-                lambda: self._packing.pack(job.package, job.plan.size, compression, moved),
-            )
+            with self._rates.packing(job.plan.size, compression):
+                packed, job.path = with_room(
+                    self._settings.cache,
+                    self._stage,
+                    job.plan.size,
+                    lambda: self._packing.pack(job.package, job.plan.size, compression, moved),
+                )
         except BaseException:
             if ahead is not None:
                 ahead.give_up()
@@ -417,7 +418,7 @@ class _Push:
         """Nothing is sent ahead that the store may have: a forced push finds the layer of the tag again."""
         if not 0 < self._settings.ahead_from <= job.plan.size or (self._plan.force and self._has_tag(job.package.tag)):
             return None
-        path, during = self._packing.path(job.package), self._rate.sending(0)
+        path, during = self._packing.path(job.package), self._rates.sent.measured(0)
         return send_ahead(self._store, path, self._check, lambda count: self._reporter.moved(sent=count), during)
 
     def _has_tag(self, tag: str) -> bool:
@@ -437,7 +438,7 @@ class _Push:
             self._put(job, FileSource(job.path))
             if not kept:
                 self._keep(job, job.path, job.path)
-            if os.path.exists(job.path):
+            with contextlib.suppress(FileNotFoundError):
                 os.unlink(job.path)
         self._remember(job)
         job.seconds = time.monotonic() - job.started
@@ -458,7 +459,7 @@ class _Push:
         assert job.layer is not None
         descriptor = job.layer.descriptor
         presence = Presence.POSSIBLE if self._store.url in job.layer.origins else Presence.UNLIKELY
-        with self._rate.sending(descriptor.size if job.ahead is None else 0):
+        with self._rates.sent.measured(descriptor.size if job.ahead is None else 0):
             if self._store.put_blob(descriptor, CancellableSource(source, self._check), moved, presence):
                 job.sent = descriptor.size
 

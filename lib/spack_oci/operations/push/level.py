@@ -13,9 +13,9 @@ import contextlib
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Callable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, ContextManager, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from ...archive.codec import Compression, gzip_speed
+from ...archive.codec import Compression, slowdown_of_six
 from ...content.blob_cache import LayerKey
 from ...package.relocation_summary import LEVEL
 
@@ -34,20 +34,24 @@ ENOUGH = 8 << 20
 _MEDIUM = (14 << 20, 64 << 20)
 _FIRST = 2
 _WORTH_MEASURING = 256 << 20
-#: how many times as fast as the link the packers have to be, so that they do not become what is waited for
+#: how many times as fast as the link the packers have to be, so that they do not become what is waited for: as fast as
+#: they were, for the machine may have other things to do
 _MARGIN = 1.2
 #: bytes that level 6 makes of one
 _RATIO = 1 / 3
 
 
-def compression_for(wanted: Compression, rate: Optional[float], packers: int) -> Compression:
-    """What to pack with now. ``wanted``: the user's; ``rate``: bytes a second that the link takes, None: not known;
-    ``packers``: how many pack at a time. A level that the user has given stays, and so does zstd.
+def compression_for(
+    wanted: Compression, sent: Optional[float], packed: Optional[float], packed_small: Optional[float] = None
+) -> Compression:
+    """What to pack with now. ``wanted``: the user's; the others are bytes a second, None where not known: ``sent`` by
+    the link, ``packed`` by all packers at the default level, ``packed_small`` at the small one. A level that the user
+    has given stays, and so does zstd.
     """
-    if not is_automatic(wanted) or rate is None:
+    if not is_automatic(wanted) or sent is None or packed is None:
         return wanted
-    packed = packers * gzip_speed(SMALL_LEVEL) * _RATIO
-    return replace(wanted, level=SMALL_LEVEL) if packed >= _MARGIN * rate else wanted
+    made = _RATIO * (packed_small or packed / slowdown_of_six())
+    return replace(wanted, level=SMALL_LEVEL) if made >= _MARGIN * sent else wanted
 
 
 def order_of_packing(planned: "Sequence[PlannedPackage]", wanted: Compression) -> "Tuple[List[PlannedPackage], int]":
@@ -82,8 +86,23 @@ def level_annotation(wanted: Compression, key: Optional[LayerKey]) -> Mapping[st
     return {LEVEL: key.encoder}
 
 
-class SendRate:
-    """Bytes a second that all transfers together reach. Safe to use from many threads.
+class Rates:
+    """How fast a push packs and sends, and what to pack with therefore."""
+
+    def __init__(self, wanted: Compression) -> None:
+        self._wanted = wanted
+        self.sent, self._packed, self._packed_small = Rate(), Rate(), Rate()
+
+    def compression(self) -> Compression:
+        return compression_for(self._wanted, self.sent.value, self._packed.value, self._packed_small.value)
+
+    def packing(self, size: int, compression: Compression) -> ContextManager[None]:
+        """Around the packing of a prefix of ``size`` bytes."""
+        return (self._packed if compression == self._wanted else self._packed_small).measured(size)
+
+
+class Rate:
+    """Bytes a second that all transfers together reach, or all packers. Safe to use from many threads.
 
     Each transfer counts for its share of the time: where four run at once, a fourth of it. So one that is complete says
     how fast the link is, whatever the buffers of the system have taken of the others.
@@ -99,7 +118,7 @@ class SendRate:
         self._seconds = 0.0
 
     @contextlib.contextmanager
-    def sending(self, size: int) -> Iterator[None]:
+    def measured(self, size: int) -> Iterator[None]:
         """Around the transfer of a blob of ``size`` bytes. One that fails, or is small, does not count."""
         began = self._change(1)
         try:
