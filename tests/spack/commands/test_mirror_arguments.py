@@ -27,6 +27,8 @@ def said_by(done):
         (["push", "oci-app", "cache"], "it comes first: `spack oci push cache oci-app`"),
         (["list", "oci-app", "oci+file:///nowhere"], "it comes first: `spack oci list oci+file:///nowhere oci-app`"),
         (["list", "recipe-is-elsewhere"], "`spack oci list MIRROR recipe-is-elsewhere`"),
+        (["install", "cache", "oci-app"], "cache is a mirror, and an install takes none"),
+        (["fetch", "oci+file:///nowhere", "oci-app"], "then leave it out: `spack oci install oci-app`"),
         (["list", "oci-ap"], "did you mean `oci-app`?"),
         (["du", "oci-ap"], "no mirror is called 'oci-ap': see `spack mirror list`"),
         (["show", "cahce", "oci-app"], "did you mean `cache`?"),

@@ -10,6 +10,7 @@ from typing import Any, Dict, FrozenSet, List, Sequence
 import spack.cmd
 import spack.environment
 import spack.llnl.util.tty as tty
+import spack.mirrors.mirror
 import spack.repo
 import spack.spec
 
@@ -61,6 +62,7 @@ def concretized_roots(
     ``add``: the words become specs of the environment; ``only_concrete``: what it has is not concretized.
     """
     environment = spack.environment.active_environment()
+    _refuse_mirrors(words)
     if environment is None:
         if not words:
             raise ConfigurationError(
@@ -83,6 +85,20 @@ def concretized_roots(
             remedy="add it with `spack add`, or leave the environment with `spack env deactivate`",
         )
     return roots
+
+
+def _refuse_mirrors(words: Sequence[str]) -> None:
+    """Other sub-commands have a mirror before the specs; an install asks all mirrors, as `spack install` does."""
+    configured = spack.mirrors.mirror.MirrorCollection()
+    for word in words:
+        is_url = "://" in word
+        if is_url or (word in configured and not spack.repo.PATH.exists(word)):
+            specs = " ".join(other for other in words if other != word)
+            name_it = f"add it with `spack mirror add NAME {word}`, then " if is_url else ""
+            raise ConfigurationError(
+                f"{word} is a mirror, and an install takes none: it asks all that are configured",
+                remedy=f"{name_it}leave it out: `spack oci install {specs}`" if specs else f"{name_it}name specs",
+            )
 
 
 def _check_names(words: Sequence[str]) -> None:
