@@ -266,7 +266,7 @@ def test_requests_of_an_incremental_update(registry):
     result = update_index(open_store(url), compare_digests=False)
     requests = registry.requests()[before:]
     assert result.added == 10
-    assert len(requests) <= 38, requests
+    assert len(requests) <= 40, requests
     before = len(registry.requests())
     assert update_index(open_store(url)).compared == 70
     compared = [line for line in registry.requests()[before:] if line.startswith("HEAD") and "index" not in line]

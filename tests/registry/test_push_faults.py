@@ -252,7 +252,7 @@ def test_requests_of_a_push(tmp_path, processes):
                 assert {outcome.status for outcome in result.outcomes} == {PUSHED}
                 assert result.bytes_read == result.bytes_sent == 0
     # one for the list of tags; and HEAD of the first layer, and its mount, by which it learns how to look for others;
-    # where packages are there or pushed all the same, one for what a prune is going to delete
-    assert counts[:3] == [5 * 12 + 3, 2, 3 * 12 + 1]
+    # where packages are there, one for what a prune is going to delete, and another one before they are tagged again
+    assert counts[:3] == [5 * 12 + 3, 2, 3 * 12 + 2]
     # the manifests and configs of the layers that the image has in it; HEAD of layer and config, PUT of the manifest
     assert counts[3] == 2 + 2 * 11 + 3
