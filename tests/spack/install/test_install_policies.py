@@ -80,6 +80,23 @@ def test_what_the_team_has_signed_is_installed(how, caches, keys, destination):
     assert set(NAMES) <= {node["name"] for node in spack.installed().values()}
 
 
+@pytest.mark.one_spack
+def test_an_install_by_hashes_under_a_policy_makes_not_one_request_more(
+    caches, keys, destination, built, http_registry
+):
+    asked = {}
+    for mode in ("off", "require"):
+        spack = consumer(destination, caches["signed"], keys, mode=mode)
+        if asked:  # both have the same install tree
+            spack.run("uninstall", "-ay")
+            spack.run("oci", "clean")
+        spack.run("buildcache", "list", "--allarch")
+        before = len(http_registry.requests())
+        spack.run("oci", "install", *(f"/{built.hashes()[name]}" for name in ("oci-app", "oci-middle")))
+        asked[mode] = http_registry.requests()[before:]
+    assert 3 < len(asked["require"]) <= len(asked["off"]), asked
+
+
 def test_what_it_has_not_signed_is_refused_before_anything_is_written(how, caches, keys, destination):
     spack = consumer(destination, caches["unsigned"], keys, how)
     done = install(how, spack, check=False)
