@@ -32,16 +32,23 @@ def keys(built, our_python, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def caches(built, our_python, keys, http_registry, tmp_path_factory):
-    """oci-app and what it needs: signed by the team, unsigned, signed by a stranger, and all but oci-middle."""
+    """oci-app and what it needs: signed by the team, unsigned, signed by a stranger, and all but one package."""
     spack = built.sibling(tmp_path_factory.mktemp("source") / "spack", python=our_python)
-    made = {}
-    for name in ("signed", "unsigned", "stranger", "partly"):
-        made[name] = http_cache(http_registry.host, f"spack/policy-{spack.version[0]}{spack.version[1]}-{name}")
-        spack.use(made[name])
-        words = {"signed": ["--sign", f"{keys}/team.key"], "stranger": ["--sign", f"{keys}/stranger.key"]}
-        spack.run("oci", "push", *words.get(name, []), "--update-index", "cache", "oci-app", env=ENV)
-    spack.run("oci", "sign", "--key", f"{keys}/team.key", "cache", "oci-app", "oci-leaf", env=ENV)
-    return made
+    words = {"signed": ["--sign", f"{keys}/team.key"], "stranger": ["--sign", f"{keys}/stranger.key"]}
+
+    class Caches(dict):
+        """Each is filled when it is asked for."""
+
+        def __missing__(self, name):
+            version = "".join(map(str, spack.version))
+            self[name] = http_cache(http_registry.host, f"spack/policy-{version}-{name}")
+            spack.use(self[name])
+            spack.run("oci", "push", *words.get(name, []), "--update-index", "cache", "oci-app", env=ENV)
+            if name == "partly":
+                spack.run("oci", "sign", "--key", f"{keys}/team.key", "cache", "oci-app", "oci-middle", env=ENV)
+            return self[name]
+
+    return Caches()
 
 
 def consumer(destination, cache, keys, how=None, mode="require", **policy):
