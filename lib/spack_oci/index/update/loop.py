@@ -94,6 +94,8 @@ from .signatures import SignatureUpdate
 __all__ = ["Backoff", "IndexUpdate", "UpdateSettings", "merge_pushed", "update_index"]
 
 T = TypeVar("T")
+#: how often a push looks at an index of which one document is older than the other
+_LOOKS_AGAIN = 4
 #: seconds after which it is asked before the uploads, too, whether somebody else has written
 _LONG = 1.0
 #: how many of its last attempts a writer makes whoever else is writing
@@ -190,8 +192,16 @@ class _Writer:
                 self._find_changed(look)
             if self._is_complete(look):
                 return self._result(look, None)
-        is_known = look.is_consistent or (look.document is None and look.database is None)
-        read_others = not (patient and self._own and is_known)
+        for attempt in range(1, _LOOKS_AGAIN if patient and self._own else 1):
+            if _is_known(look):
+                break
+            # somebody may be between the two documents
+            self._backoff.wait(attempt, time.monotonic() - began)
+            began = time.monotonic()
+            look = self._look()
+            self._claim(look)
+            self._learn(look.packages)
+        read_others = not (patient and self._own and _is_known(look))
         self._notice(look, read_others)
         published: Optional[Published] = None
         written_with = look.tags
@@ -476,3 +486,8 @@ class _Writer:
             database_size=published.database.size if published else 0,
             document_size=published.document.size if published else 0,
         )
+
+
+def _is_known(look: Look) -> bool:
+    """Our document tells what the index has; not where it is older than Spack's."""
+    return look.is_consistent or (look.document is None and look.database is None)
