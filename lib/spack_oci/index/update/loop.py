@@ -33,25 +33,25 @@ the same argument holds for the pair.
 **Forty at once.** Two things keep the requests of a writer from growing with the number of the others. A writer looks
 whether somebody else has written meanwhile, when it knows what it would write and again when all is uploaded but the
 tags, and then gives way: to write over that would make both write again. (Its last attempts do not give way.) And a
-push leaves the packages that others have pushed and not merged yet to those others, as long as somebody is at work: to
-read them costs two requests a package, of each of many pushers. Who leaves some, or has met others in another way,
-waits a moment (``settle`` seconds) after its last look and looks once more. If what it wrote is there and something has
-moved, it is done, and reports what it left (``pending``); if nothing has moved, nobody is there to merge the rest, and
-it reads that.
+push leaves the packages that others have pushed and not merged yet to those others: to read them costs two requests a
+package, of each of many pushers. It stops while the index lacks some of them, if everything of its own is there and
+*somebody else has written since its own last write*. Who has written last waits and looks again, ``settle`` seconds
+later at least, until somebody else has written, or all is merged that was missing when it looked after its write. When
+nothing has moved meanwhile, nobody is there to merge the rest, and it reads that; so it does when others are at work
+for ``_PATIENCE`` such waits.
 
-To leave packages to others is safe because a pusher that has finished cannot be overwritten unnoticed: who overwrites
-has looked before that and seen nothing, so the other has written since; and it has overwritten within ``settle``
-seconds of that look, or else it leaves nothing to anybody. The other, whose last look came ``settle`` seconds after its
-own write, has then seen it. (There are three writers at once, one of which has read the packages of another, that can
-do it within these few requests; the next writer adds what is lost.)
+That keeps the argument above: V, whom nobody writes after, does not stop before the index has all tags that V saw after
+its last write, and for the others the argument is about their pushers. No clock is in it.
 
-Who is killed between a write and the look after it may leave behind an index without the packages of somebody who had
+Who is killed between a write and its end may leave behind an index without the packages of somebody who had
 finished. Nothing is damaged then: the tags are there, readers of the index do not see those packages, and the next
 writer of any package, or ``update-index``, adds them. The same holds when a Spack without this extension overwrites
 ``index.spack``: ours then names another manifest, readers fall back, and the next writer of ours repairs both.
 
-The loop is bounded. After ``attempts`` writes a writer that sees everything of its own, and misses only tags that it
-first saw after its last write, leaves those to their pushers as well.
+The loop is bounded. After ``attempts`` writes, or when it has waited twice for others who are always at work and never
+write, a writer that sees everything of its own leaves to their pushers also what it first saw after its last write.
+Only a pusher that merged and looked entirely within the time of that one last write could lose its packages by that,
+until the next write.
 """
 
 import time
@@ -98,6 +98,8 @@ T = TypeVar("T")
 _LOOKS_AGAIN = 4
 #: seconds after which it is asked before the uploads, too, whether somebody else has written
 _LONG = 1.0
+#: how often who has written last waits for others to merge what is missing, before it reads that
+_PATIENCE = 3
 #: how many of its last attempts a writer makes whoever else is writing
 _INSISTS = 4
 
@@ -160,11 +162,19 @@ class _Writer:
         self._asked: Dict[str, str] = {}
         #: tags with another digest than the index says, yet to be read
         self._changed: Set[str] = set()
-        self._gives_way = self._was_overtaken = self._met_others = False
-        #: the last write came so late after the look before it that others may have finished in between
-        self._was_slow = False
-        self._listed_tags: Optional[Set[str]] = None
+        self._gives_way = self._was_overtaken = False
         self._writes = 0
+        #: digest of the document manifest that was written here last
+        self._written = ""
+        #: tags that were missing after that: who finished while it was written is among those who pushed them
+        self._answers_for: Set[str] = set()
+        #: tags of others that are read here
+        self._due: Set[str] = set()
+        self._reads_others = True
+        #: how often others were at work for all of ``_PATIENCE``
+        self._waits = 0
+        #: when the last look began, of the monotonic clock
+        self._looked = 0.0
         self._compared = 0
         self._unreadable: Dict[str, str] = {}
         self._kept: Dict[str, str] = {}
@@ -178,7 +188,6 @@ class _Writer:
         Not where Spack has written an index that ours does not know: without what only Spack knows, the first index
         written would be a step back.
         """
-        began = time.monotonic()
         look = self._look()
         if not (self._create or look.tags or look.document or look.database):
             raise NotFound(f"{self._store.url} has neither packages nor an index")
@@ -192,27 +201,19 @@ class _Writer:
                 self._find_changed(look)
             if self._is_complete(look):
                 return self._result(look, None)
-        for attempt in range(1, _LOOKS_AGAIN if patient and self._own else 1):
-            if _is_known(look):
-                break
-            # somebody may be between the two documents
-            self._backoff.wait(attempt, time.monotonic() - began)
-            began = time.monotonic()
-            look = self._look()
-            self._claim(look)
-            self._learn(look.packages)
-        read_others = not (patient and self._own and _is_known(look))
-        self._notice(look, read_others)
+        if patient and self._own:
+            look = self._past_a_write_of_others(look)
+            self._reads_others = not _is_known(look)
         published: Optional[Published] = None
         written_with = look.tags
         overtaken = 0
         for _ in range(self._backoff.attempts + self._backoff.overtakes):
             if self._writes >= self._backoff.attempts:
                 break
-            cycle = time.monotonic() - began
+            cycle = time.monotonic() - self._looked
             # the last times, whoever else is writing: one of all has to get through
             self._gives_way = self._writes < self._backoff.attempts - _INSISTS
-            written = self._write(look, read_others, began)
+            written = self._write(look)
             published = written or published
             if self._was_overtaken:
                 overtaken += 1
@@ -220,46 +221,60 @@ class _Writer:
                 written_with, overtaken = look.tags, 0
                 if written is not None:
                     look = self._look()
+                    self._answers_for = self._missing(look)
                     self._ask_who_was_last(look)
-                elif read_others:
+                elif self._reads_others:
                     return self._result(look, published)
-                self._notice(look, read_others)
-                read_others = read_others or self._was_slow
-                is_complete = self._is_complete(look)
-                if is_complete and not self._met_others:
+                if not self._is_done(look) and self._is_left_to_others(look):
+                    look = self._wait_for_others(look)
+                    if self._waits > 1 and self._is_left_to_others(look):
+                        return self._result(look, published)
+                    if not self._is_done(look):
+                        continue
+                if self._is_done(look):
                     return self._result(look, published)
-                if is_complete or (not read_others and self._is_left_to_others(look)):
-                    self._backoff.wait_to_settle(time.monotonic() - began)
-                    began, before = time.monotonic(), look
-                    look = self._look()
-                    is_quiet = not others_are_at_work(before, look)
-                    if self._is_complete(look) or (not is_quiet and self._is_left_to_others(look)):
-                        return self._result(look, published, tuple(sorted(self._missing(look))))
-                    self._learn(look.packages)
-                    self._claim(look)
-                    read_others, self._met_others = read_others or is_quiet, not is_quiet
-                    continue
             self._backoff.wait(overtaken or self._writes, cycle)
-            began = time.monotonic()
-            look = self._look()
-            self._learn(look.packages)
-            self._claim(look)
-            self._notice(look, read_others)
-            if self._is_complete(look):
+            look = self._look_again()
+            if self._is_done(look):
                 return self._result(look, published)
         return self._give_up(look, written_with, published)
 
-    def _notice(self, look: Look, read_others: bool) -> None:
-        """Whether anybody else is at work here."""
-        if self._was_overtaken or (self._listed_tags is not None and self._listed_tags != look.tags):
-            self._met_others = True
-        if not read_others and self._missing(look) - self._own.keys():
-            self._met_others = True
-        self._listed_tags = look.tags
+    def _past_a_write_of_others(self, look: Look) -> Look:
+        """Of two documents that do not belong together, somebody may be about to write the second."""
+        for attempt in range(1, _LOOKS_AGAIN):
+            if _is_known(look):
+                break
+            self._backoff.wait(attempt, time.monotonic() - self._looked)
+            look = self._look_again()
+        return look
+
+    def _wait_for_others(self, look: Look) -> Look:
+        """Nobody has written since this writer did: look until what is missing is merged, or have it read here."""
+        for _ in range(_PATIENCE):
+            self._backoff.wait_to_settle(time.monotonic() - self._looked)
+            before, look = look, self._look_again()
+            if self._is_done(look) or not self._is_left_to_others(look):
+                return look
+            if not others_are_at_work(before, look):
+                self._due = self._missing(look)
+                return look
+        self._waits += 1
+        self._due = self._missing(look) & self._answers_for
+        return look
+
+    def _is_done(self, look: Look) -> bool:
+        """Nothing is missing, or only what others have just pushed: what was tagged before the last write, who made
+        that sees to, and what was tagged after it, who pushed it."""
+        if self._is_complete(look):
+            return True
+        is_last = look.document is not None and look.document.descriptor.digest == self._written
+        return self._is_left_to_others(look) and not (is_last and self._missing(look) & self._answers_for)
 
     def _is_left_to_others(self, look: Look) -> bool:
         """All that was written is in the index, and it only lacks packages that others have just pushed."""
-        if not look.is_consistent or self._outdated(look) or self._gone(look):
+        if self._reads_others or not look.is_consistent:
+            return False
+        if self._changed & look.tags or self._outdated(look) or self._gone(look):
             return False
         written = (self._known.tags.keys() & look.tags) | self._own.keys()
         return written <= look.packages.tags.keys() and self._signatures.is_complete(
@@ -269,7 +284,14 @@ class _Writer:
     # The steps of the loop
 
     def _look(self) -> Look:
+        self._looked = time.monotonic()
         return self._looker.look(self._own)
+
+    def _look_again(self) -> Look:
+        look = self._look()
+        self._learn(look.packages)
+        self._claim(look)
+        return look
 
     def _is_complete(self, look: Look) -> bool:
         if not look.is_consistent or self._changed & look.tags:
@@ -345,16 +367,13 @@ class _Writer:
         for tag in index.tags.keys() - self._expected.keys() - self._changed - self._kept.keys():
             self._known.adopt(index, tag)
 
-    def _write(self, look: Look, read_others: bool, looked: float) -> Optional[Published]:
-        """None: the index has already what would be written, or somebody else has written it (``_was_overtaken``).
-
-        ``looked``: when ``look`` was begun, of the monotonic clock.
-        """
-        self._was_overtaken = self._was_slow = False
+    def _write(self, look: Look) -> Optional[Published]:
+        """None: the index has already what would be written, or somebody else has written it (``_was_overtaken``)."""
+        self._was_overtaken = False
         for package in self._own.values():
             self._known.add(package.nodes, package.entry)
         missing = look.tags - self._known.tags.keys() - self._unreadable.keys()
-        self._read(sorted(missing if read_others else missing & self._changed), look)
+        self._read(sorted(missing if self._reads_others else missing & (self._changed | self._due)), look)
         for tag in list(self._known.tags.keys() - look.tags - self._own.keys()):
             self._known.remove(tag)
         for dag_hash, entry in newly_signed(self._known, look.signed):
@@ -366,19 +385,15 @@ class _Writer:
             is_complete = signatures.is_complete(look.document, look.packages, look.signed)
             if is_complete and table == signatures.table_of(look.document):
                 return None
-        if time.monotonic() - looked > _LONG and self._check_overtaken(look):
+        if time.monotonic() - self._looked > _LONG and self._check_overtaken(look):
             return None
 
-        def overtaken() -> bool:
-            nonlocal looked
-            looked = time.monotonic() if self._gives_way else looked
-            return self._check_overtaken(look)
-
-        published = publish(self._index_store, self._known, table, signatures.sign(look.document), overtaken)
+        publishing = signatures.sign(look.document), lambda: self._check_overtaken(look)
+        published = publish(self._index_store, self._known, table, *publishing)
         if published is None:
             return None
         self._writes += 1
-        self._was_slow = time.monotonic() - looked >= self._backoff.settle
+        self._written = published.document_manifest.digest
         self._looker.knows(published.document_manifest.digest, self._known.copy())
         return published
 
@@ -454,14 +469,14 @@ class _Writer:
         missing = self._missing(look)
         own = all(tag in look.packages.tags for tag in self._own) and not self._outdated(look)
         if own and look.is_consistent and not missing & written_with:
-            return self._result(look, published, tuple(sorted(missing)))
+            return self._result(look, published)
         raise IndexUpdateError(
             f"the index of {self._store.url} was written by others all the time, for {self._backoff.attempts} writes,"
             f" and lacks {counted(len(missing), 'package')}",
             remedy="nothing is lost: run `spack oci update-index` when the other pushes have ended",
         )
 
-    def _result(self, look: Look, published: Optional[Published], pending: Tuple[str, ...] = ()) -> IndexUpdate:
+    def _result(self, look: Look, published: Optional[Published]) -> IndexUpdate:
         assert look.document is not None and look.database is not None
         before, now = self._before.tags.keys(), look.packages.tags.keys()
         changed = [
@@ -478,7 +493,7 @@ class _Writer:
             compared=self._compared,
             unreadable=dict(sorted(self._unreadable.items())),
             kept=dict(sorted(self._kept.items())),
-            pending=pending,
+            pending=tuple(sorted(self._missing(look))),
             digest=look.document.named_database,
             manifest=look.database.digest,
             document_manifest=look.document.descriptor.digest,

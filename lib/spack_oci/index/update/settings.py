@@ -32,8 +32,7 @@ class Backoff:
     overtakes: int = 100
     shortest_cycle: float = 0.05
     limit: float = 20.0
-    #: seconds after which a writer that others are at work beside looks whether what it wrote is still there, at
-    #: least; a writer that takes as long from its last look to its write relies on nobody
+    #: seconds, at least, in which nothing has to move for a writer to think that nobody will merge what is missing
     settle: float = 5.0
     sleep: Callable[[float], None] = time.sleep
     uniform: Callable[[float, float], float] = random.uniform
