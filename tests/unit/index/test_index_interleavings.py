@@ -2,7 +2,8 @@
 """Pushers whose requests to one registry come in any order: in the end the index has the packages of all of them.
 
 One request is answered at a time, and which writer's is next is drawn from a seed; so is how long a wait is, as a wait
-is over when its writer is drawn. Some seeds let one writer make many requests while the others are held up. ``SPACK_OCI_INTERLEAVINGS`` sets how many seeds are tried.
+is over when its writer is drawn. Some seeds let one writer make many requests while the others are held up.
+``SPACK_OCI_INTERLEAVINGS`` sets how many seeds are tried.
 """
 
 import os
