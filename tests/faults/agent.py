@@ -179,7 +179,7 @@ def perform(words: List[str]) -> int:
     driver = DRIVERS[words[0][1:]]
     parsed = argparse.Namespace(command=words[0][1:], run=lambda _: driver(*words[1:]))
     # what becomes of errors is the program's business
-    program.parser = lambda: SimpleNamespace(parse_args=lambda _: parsed)  # type: ignore[assignment,return-value]
+    program.parser = lambda only: SimpleNamespace(parse_args=lambda _: parsed)  # type: ignore[assignment,return-value]
     return program.main([])
 
 

@@ -50,6 +50,14 @@ def built(spack_version) -> SpackInstance:
     return obtain(spack_instance.built, spack_version, PADDED_LENGTH)
 
 
+@pytest.fixture(autouse=True)
+def _of_the_right_version(request):
+    """A module with a ``spack_version`` of its own made the tests after it run on its version, whatever their names."""
+    if "built" in request.fixturenames:
+        expected = request.getfixturevalue("spack_checkout")
+        assert request.getfixturevalue("built").checkout == expected
+
+
 @pytest.fixture
 def source(built, our_python, vanilla_python, tmp_path):
     """``source(ours=True)``: an instance with the install tree of ``built``, and its own configuration."""

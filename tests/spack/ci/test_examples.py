@@ -28,11 +28,8 @@ from support.token_server import USERS, token_server
 
 SPEC = "oci-leaf@1.0"
 
-
-@pytest.fixture(scope="session", params=["1.1.0"])
-def spack_version(request):
-    """What the examples clone."""
-    return request.param
+#: what the examples clone. No fixture of this name: those of other modules would take what it made for theirs
+of_the_examples = pytest.mark.parametrize("spack_version", ["1.1.0"], indirect=True)
 
 
 @pytest.mark.parametrize("path", [p for p in files() if p.suffix in (".yml", ".yaml")], ids=lambda p: p.name)
@@ -40,6 +37,7 @@ def test_examples_are_yaml(path):
     assert isinstance(yaml.safe_load(path.read_text()), dict)
 
 
+@of_the_examples
 def test_every_command_line_of_ours_in_the_examples_parses(built, source):
     """Those of `spack oci` by Spack's parser, those of `spack-oci` by its own."""
     lines = command_lines()
@@ -132,6 +130,7 @@ def run_github(machine, registry, user, secrets):
     return said
 
 
+@of_the_examples
 def test_the_workflow_for_github_pushes_signs_and_makes_an_image_and_skips_in_a_fork(
     pipeline_machine, registry, source
 ):
@@ -177,6 +176,7 @@ def usable(job):
 
 
 @pytest.mark.slow
+@of_the_examples
 def test_the_pipeline_for_gitlab_pushes_and_indexes(pipeline_machine, registry):
     machine = gitlab_machine(pipeline_machine, registry, "{}")
     environment_of("gitlab/spack.yaml", machine.project / "spack.yaml")
@@ -188,6 +188,7 @@ def test_the_pipeline_for_gitlab_pushes_and_indexes(pipeline_machine, registry):
 
 
 @pytest.mark.slow
+@of_the_examples
 def test_the_pipeline_of_spack_ci_for_gitlab_generates_builds_and_indexes(pipeline_machine, registry):
     text = example("gitlab-spack-ci/env/spack.yaml", registry.mirror_url(""))
     document = yaml.safe_load(text)
@@ -206,6 +207,7 @@ def test_the_pipeline_of_spack_ci_for_gitlab_generates_builds_and_indexes(pipeli
 
 
 @pytest.mark.slow
+@of_the_examples
 def test_stacks_are_pushed_side_by_side_and_indexed_once(pipeline_machine, registry):
     machine = pipeline_machine("{}")
     shutil.copy(EXAMPLES / "stacks" / "Makefile", machine.project)
@@ -236,6 +238,7 @@ def filled_cache(source, registry):
     return url, file, [auth.encode(), USERS["puller"][0].encode()]
 
 
+@of_the_examples
 def test_the_steps_of_the_containerfile_install_and_leave_no_secret(filled_cache, tmp_path, our_python):
     url, auth, secrets = filled_cache
     text = (EXAMPLES / "containers" / "Containerfile").read_text()
@@ -254,6 +257,7 @@ def test_the_steps_of_the_containerfile_install_and_leave_no_secret(filled_cache
 
 
 @pytest.mark.slow
+@of_the_examples
 def test_the_containerfile_is_built_by_podman_and_no_layer_has_the_secret(filled_cache, tmp_path, our_python):
     """On a base of this machine's shell, with this machine's Python mounted in the place of the image's."""
     url, auth, secrets = filled_cache

@@ -72,7 +72,6 @@ def test_spack_clean_removes_what_is_cached_of_oci_mirrors(source, new_cache):
     assert not indexes.exists()
 
 
-@pytest.mark.one_spack
 def test_mirror_destroy_removes_a_directory_and_nothing_else(source, new_cache, tmp_path):
     spack, cache = source(), new_cache("layout")
     plain = tmp_path / "plain"

@@ -65,12 +65,17 @@ def test_what_is_not_installed_and_was_not_named_is_skipped(spack, cache, destin
     assert "oci-app" in names(second)
 
 
-def test_a_forced_push_of_other_content_says_so(spack, cache, built, tmp_path):
+def test_a_forced_push_of_other_content_says_so(spack, cache, destination):
     """The hash is the same, and whoever has an index or a copy may have the old content."""
-    spack.run("oci", "push", "--only", "package", "cache", "oci-leaf@2.0")
-    done = spack.run("oci", "push", "--only", "package", "--force", "cache", "oci-leaf@2.0")
-    assert "replaced" not in said_by(done), "the same content"
-    done = spack.run("oci", "push", "--only", "package", "--force", "--compression", "zstd", "cache", "oci-leaf@2.0")
+    spack.run("oci", "push", "--only", "package", "--update-index", "cache", "oci-leaf@2.0")
+    for options in ([], ["--compression", "zstd"]):
+        done = spack.run("oci", "push", "--only", "package", "--force", *options, "cache", "oci-leaf@2.0")
+        assert "replaced" not in said_by(done), "the same content"
+    other = destination()
+    other.use(cache)
+    other.install_from_cache("oci-leaf@2.0")
+    (other.prefix("oci-leaf@2.0") / "added").write_text("by hand")
+    done = other.run("oci", "push", "--only", "package", "--force", "cache", "oci-leaf@2.0")
     assert "1 package replaced with other content under the same hash: oci-leaf@2.0" in said_by(done)
 
 

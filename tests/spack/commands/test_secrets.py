@@ -71,7 +71,8 @@ def test_nobody_sees_the_password(source, destination, guarded, tmp_path, spack_
             (installer, ["-d", "install", *installer.cache_only, "oci-leaf@2.0"]),
         ]:
             spack.use(cache)
-            done = spack.run(*arguments)
+            # a variable with which the tests start a process of its own, whose command line is that of the command
+            done = spack.run(*arguments, env={"PYTHONUNBUFFERED": "1"})
             said += [done.stdout.encode(), done.stderr.encode()]
     assert installer.prefix("oci-leaf").is_dir()
     # who looked could see something

@@ -126,7 +126,7 @@ def test_what_a_stranger_has_signed_is_refused(caches, keys, destination):
 def test_nothing_is_installed_where_one_dependency_is_not_signed(how, caches, keys, destination):
     spack = consumer(destination, caches["partly"], keys, how)
     done = install(how, spack, check=False)
-    assert done.returncode != 0 and "oci-middle" in said(done) and "not signed by team" in said(done)
+    assert done.returncode != 0 and "oci-leaf" in said(done) and "not signed by team" in said(done)
     assert is_untouched(spack, *NAMES)
 
 

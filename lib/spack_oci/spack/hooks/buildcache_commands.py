@@ -77,7 +77,10 @@ def migrate(original: Callable, args: Any) -> Any:
 def destroy(original: Callable, args: Any) -> Any:
     """Hook of `spack mirror destroy`: a directory goes, as others do; a repository is its registry's to remove."""
     word = args.mirror_name or args.mirror_url
-    mirror = spack.mirrors.mirror.MirrorCollection().lookup(word)
+    if args.mirror_name:
+        mirror = spack.mirrors.mirror.MirrorCollection().lookup(word)
+    else:  # which lookup() of Spack 1.1 cannot take
+        mirror = spack.mirrors.mirror.Mirror(word)
     if not is_oci_url(mirror.push_url):
         return original(args)
     location = parse_url(mirror.push_url)
