@@ -117,6 +117,25 @@ def test_others_that_push_all_the_time_do_not_keep_us(store):
     assert (len(result.pending), result.writes) == (7, 2)
 
 
+def test_what_a_prune_takes_away_while_its_pusher_waits_does_not_come_back(store):
+    """It is the last that has written, and waits for who has pushed the other; the prune writes the index, too."""
+    push_package(store, [node("first")])
+    update_index(store, QUICK)
+    others = pushed(store, [node("other")])
+    mine = pushed(store, [node("mine"), node("dependency")])
+
+    def prune(seconds):
+        waits.pop()
+        store.delete_manifest(store.resolve(mine.entry.tag).digest)
+        merge_pushed(store, [others], QUICK)
+
+    waits = [prune]
+    waiting = Backoff(sleep=lambda seconds: waits[-1](seconds) if waits else None)
+    merge_pushed(store, [mine], quick(backoff=waiting))
+    assert not waits
+    assert mine.dag_hash not in cached(store)
+
+
 def test_others_that_have_gone_are_read_by_the_next_pusher(store):
     """Nothing moves while it waits: nobody is there who would merge them."""
     push_package(store, [node("first")])

@@ -289,9 +289,19 @@ class _Writer:
 
     def _look_again(self) -> Look:
         look = self._look()
+        self._give_up_deleted(look)
         self._learn(look.packages)
         self._claim(look)
         return look
+
+    def _give_up_deleted(self, look: Look) -> None:
+        """Of what was pushed here, what a prune has taken away since: a listing alone may be a moment behind."""
+        unlisted = sorted(self._own.keys() - look.tags)
+        for tag, outcome in read_digests(self._store, unlisted, self._jobs):
+            if isinstance(outcome, NotFound):
+                del self._own[tag], self._expected[tag]
+                if tag in self._known.tags:
+                    self._known.remove(tag)
 
     def _is_complete(self, look: Look) -> bool:
         if not look.is_consistent or self._changed & look.tags:
