@@ -15,7 +15,7 @@ SECTIONS = read_sections()
 
 
 # what the document shows was printed with this release; other versions of Spack print some of it otherwise
-@pytest.fixture(scope="module", params=["1.1.0", pytest.param("develop", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["1.1.0", "develop"])
 def walk(request, tmp_path_factory):
     built = obtain(spack_instance.built, request.param, PADDED_LENGTH)
     python = obtain(spack_instance.python, True)
