@@ -158,7 +158,7 @@ def test_a_write_that_fails_registers_nothing_whichever_file_it_fails_at(databas
     assert (tmp_path / ".spack-db" / "index.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("version", ["9", "7", "0.9.3"])
+@pytest.mark.parametrize("version", ["9", "7", "0.9.3", "\u00b2", pytest.param("9" * 5000, id="digits")])
 def test_a_database_of_another_version_is_named_and_not_touched(database, tmp_path, version):
     add(database, ZLIB)
     path = tmp_path / ".spack-db" / "index.json"

@@ -231,7 +231,7 @@ class Database:
             raise UnknownDatabase(
                 f"the database of {self._root} is of version {version}, and {VERSION} is the one known here",
                 remedy="update spack-oci"
-                if str(version).isdigit() and int(version) > int(VERSION)
+                if str(version).isdecimal() and len(str(version)) < 10 and int(version) > int(VERSION)
                 else "run `spack reindex` with Spack 1.0 or newer",
             )
         return Records(self._checked(database.get("installs"), path))

@@ -25,6 +25,7 @@ from spack_oci.operations.push import execute as engine
 from spack_oci.operations.push import packing
 from spack_oci.operations.push.execute import PushSettings, execute_push, plan_push
 from spack_oci.operations.push.outcome import FAILED, PUSHED, SKIPPED
+from spack_oci.operations.push.tagging import created_from_environment
 from spack_oci.reference import LayoutDirectory
 from spack_oci.util.progress import Silent
 from support.memory_store import MemoryStore
@@ -81,6 +82,12 @@ def test_the_time_stamp_is_that_of_source_date_epoch(packages, settings, monkeyp
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     push(store, packages, settings, force=True)
     assert image(store, packages[0])[1]["archive_timestamp"] == "2023-11-14T22:13:20+00:00"
+
+
+@pytest.mark.parametrize("value", ["", "yesterday", "\u00b2", "9" * 30, pytest.param("9" * 5000, id="digits")])
+def test_a_source_date_epoch_that_is_no_time_is_left_out(value, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", value)
+    assert created_from_environment() == "1970-01-01T00:00:00+00:00"
 
 
 def test_zstd(packages):

@@ -26,7 +26,7 @@ from ...content import BlobSource, ChecksBlobs, FileSource, Presence, Repository
 from ...content.blob_cache import CachedBlob, KnownLayer, LayerKey, with_room
 from ...content.cancellable import CancellableSource
 from ...descriptor import Descriptor
-from ...errors import DigestMismatch, NotFound, SpackOciError, StorageError
+from ...errors import DigestMismatch, SpackOciError, StorageError
 from ...index.condemned import reprieve
 from ...package.record import Layer, Package
 from ...util.cancellation import Cancelled, Deadline, interrupted_once, next_event
@@ -38,7 +38,7 @@ from .ahead import SendingAhead, send_ahead
 from .level import Rates, level_annotation, order_of_packing
 from .outcome import FAILED, PUSHED, SKIPPED, PackageOutcome, PushResult, outcome_line
 from .packing import LARGE, Packing
-from .plan import PACK, PlannedPackage, PushPlan, PushSettings, plan_push
+from .plan import PACK, PlannedPackage, PushPlan, PushSettings, has_tag, plan_push
 from .tagging import Tagger, TagJob, created_from_environment, tagging_processes
 
 __all__ = ["PushPlan", "PushResult", "PushSettings", "execute_push", "plan_push"]
@@ -416,17 +416,12 @@ class _Push:
 
     def _begin_ahead(self, job: _Job) -> Optional[SendingAhead]:
         """Nothing is sent ahead that the store may have: a forced push finds the layer of the tag again."""
-        if not 0 < self._settings.ahead_from <= job.plan.size or (self._plan.force and self._has_tag(job.package.tag)):
+        if not 0 < self._settings.ahead_from <= job.plan.size:
+            return None
+        if self._plan.force and has_tag(self._store, job.package.tag):
             return None
         path, during = self._packing.path(job.package), self._rates.sent.measured(0)
         return send_ahead(self._store, path, self._check, lambda count: self._reporter.moved(sent=count), during)
-
-    def _has_tag(self, tag: str) -> bool:
-        try:
-            self._store.resolve(tag)
-        except NotFound:
-            return False
-        return True
 
     def _send(self, job: _Job) -> None:
         if job.path is not None and not job.temporary:

@@ -240,13 +240,13 @@ def existing(store: RepositoryReader, packages: Sequence[Package], jobs: int) ->
         else:
             return found  # the whole list was read: what is not in it is not there
     with DaemonPool(jobs, "look") as pool:
-        for tag, there in zip(wanted, pool.map(lambda tag: _has_tag(store, tag), wanted)):
+        for tag, there in zip(wanted, pool.map(lambda tag: has_tag(store, tag), wanted)):
             if there:
                 found.add(wanted[tag])
     return found
 
 
-def _has_tag(store: Resolver, tag: str) -> bool:
+def has_tag(store: Resolver, tag: str) -> bool:
     try:
         store.resolve(tag)
     except NotFound:

@@ -174,6 +174,10 @@ def created_from_environment() -> str:
     Neither the time of the push nor the install's would be the same on the next machine; nothing reads this field.
     """
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if not epoch.isdigit():
+    if not epoch.isdecimal():
         return EPOCH
-    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(int(epoch)))
+    try:
+        at = time.gmtime(int(epoch))
+    except (ValueError, OverflowError, OSError):  # more digits than Python reads, or a year that there is not
+        return EPOCH
+    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", at)
