@@ -38,6 +38,8 @@ class Simulation:
                 self.wish()
             elif what == "again":
                 self.wish()
+            elif what == "woken":
+                self.wait(*rest)
             elif what == "sent":
                 self.sent()
             elif what == "served":
@@ -60,9 +62,15 @@ class Simulation:
 
     def begin(self):
         self.is_somebody_waiting = True
-        waits = [0.0]
-        self.limiter.begin(waits.append)
-        self.at(self.now + waits[-1], "sent")
+        self.limiter._in_flight += 1
+        self.wait(self.limiter._waits() if self.limiter._is_limited() else iter(()))
+
+    def wait(self, waits):
+        seconds = next(waits, None)
+        if seconds is None:
+            self.at(self.now, "sent")
+        else:
+            self.at(self.now + seconds, "woken", waits)
 
     def sent(self):
         self.tokens = min(self.burst, self.tokens + (self.now - self.filled) * self.rate)
@@ -80,7 +88,8 @@ class Simulation:
 
 @pytest.mark.parametrize("retry_after", [None, 1.0])
 @pytest.mark.parametrize(
-    "rate, burst, total", [(3, 3, 65), (3, 3, 36), (10, 10, 75), (10, 10, 150), (10, 100, 500), (50, 50, 1500)]
+    "rate, burst, total",
+    [(3, 2, 36), (3, 2, 65), (3, 3, 65), (3, 3, 36), (10, 10, 75), (10, 10, 150), (10, 100, 500), (50, 50, 1500)],
 )
 def test_a_token_bucket_is_used_nearly_in_full_with_few_refusals(rate, burst, total, retry_after):
     simulation = Simulation(rate, burst, retry_after)
@@ -88,6 +97,32 @@ def test_a_token_bucket_is_used_nearly_in_full_with_few_refusals(rate, burst, to
     assert simulation.served == total
     assert seconds <= 1.3 * total / rate
     assert simulation.refused <= 0.1 * (simulation.served + simulation.refused)
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+@pytest.mark.parametrize("retry_after", [None, 1.0])
+@pytest.mark.parametrize("rate, burst", [(3, 1), (3, 2), (3, 5), (3, 10), (10, 1), (10, 2), (10, 3), (10, 5)])
+def test_a_bucket_that_holds_few_costs_some_seconds_until_its_rate_is_found(rate, burst, retry_after, workers):
+    """However many ask at once. (With one, a rate that was never measured was gone beyond again after each refusal.)"""
+    simulation, total = Simulation(rate, burst, retry_after), 150
+    seconds = simulation.run(total, workers)
+    assert simulation.served == total
+    assert seconds <= 1.3 * total / rate + 6
+    assert simulation.refused <= 0.1 * (simulation.served + simulation.refused)
+
+
+@pytest.mark.parametrize("is_refused", [True, False])
+def test_a_request_that_waits_for_its_turn_waits_anew_when_another_is_refused(is_refused):
+    simulation = Simulation(3, 3)
+    simulation.limiter.end_refused(simulation.now - 1, None, 0.4)
+    waits = simulation.limiter._waits()
+    assert next(waits) == pytest.approx(0.4)
+    simulation.now += 0.4
+    if is_refused:
+        simulation.limiter.end_refused(simulation.now - 0.1, 1.0, 0.4)
+        assert next(waits) == pytest.approx(1)
+        simulation.now += 1
+    assert next(waits, None) is None
 
 
 def test_a_host_that_refuses_nothing_is_not_slowed_down():

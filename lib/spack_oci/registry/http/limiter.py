@@ -9,9 +9,10 @@ as TCP does it, with a better first guess):
   response: a burst of refusals at the start would be most of all that are ever refused.
 - After the first refusal, requests have the distance that the responses of the last second had.
 - From one refusal to the next the bucket went from empty to empty, so what was served meanwhile is its rate.
-- Without a refusal, the distance shrinks slowly; quickly as long as it is only a guess, as after a failure (503) that
-  had nothing to do with a rate. Requests that were on their way when the rate was lowered do not lower
-  it again.
+- A distance at which a request was refused is too short: nobody goes below it but slowly. Without a refusal, the
+  distance shrinks the more slowly the nearer it comes to that one; quickly as long as it is only a guess, as after a
+  failure (503) that had nothing to do with a rate. Requests that were on their way when the rate was lowered do not
+  lower it again, and those that wait for their turn wait anew.
 """
 
 import mmap
@@ -20,7 +21,7 @@ import threading
 import time
 import zlib
 from collections import deque
-from typing import Any, Callable, Deque, Dict, Optional
+from typing import Any, Callable, Deque, Dict, Iterator, Optional
 
 from ...util.notices import notice
 from ...util.text import counted
@@ -31,10 +32,11 @@ _MAX_INTERVAL = 10.0
 _NO_INTERVAL = 0.005
 #: seconds that responses are counted for the first guess
 _WINDOW = 1.0
-#: what becomes of the interval with each response: as long as no rate was measured (the first guess is what little was
-#: served until then, so a bucket that holds few makes it too low), below the one that was, above it; and with a refusal
+#: what becomes of the interval with each response: as long as none was too short (the first guess is what little was
+#: served until then, so a bucket that holds few makes it too low), the share of the way to the one that was, in powers,
+#: and at least; and with a refusal
 _FROM_GUESS = 0.93
-_SPEED_UP = 0.97
+_APPROACH = 0.03
 _PROBE = 0.996
 _SLOW_DOWN = 1.1
 #: responses from one refusal to the next that tell the rate
@@ -49,7 +51,7 @@ _MARGIN = 1.08
 _WORTH_TELLING = 100.0
 
 _HOSTS = 256
-_INTERVAL, _NEXT, _SLOWED, _EMPTY, _SERVED, _SERVED_SINCE, _PROBING, _MEASURED, _TOLD, _KEY = range(10)
+_INTERVAL, _NEXT, _SLOWED, _EMPTY, _SERVED, _SERVED_SINCE, _PROBING, _MEASURED, _TOO_SHORT, _TOLD, _KEY = range(11)
 _FIELDS = 16
 #: numbers of all hosts: anonymous memory that forked processes share. Without a lock: what two processes do at once is
 #: at worst a request too early.
@@ -94,12 +96,11 @@ class HostLimiter:
                 if not self._change.wait(1.0):
                     break
             self._in_flight += 1
-        if self._numbers[_INTERVAL] or self._numbers[_NEXT] > self._clock():
-            try:
-                self._wait_for_turn(sleep)
-            except BaseException:
-                self._finished()
-                raise
+        try:
+            self._wait_for_turn(sleep)
+        except BaseException:
+            self._finished()
+            raise
         return self._clock()
 
     def _most_at_once(self) -> float:
@@ -108,12 +109,26 @@ class HostLimiter:
         return self._numbers[_SERVED]
 
     def _wait_for_turn(self, sleep: Callable[[float], None]) -> None:
-        with self._turn:  # one waits for the next slot, the others for this one
+        if self._is_limited():
+            with self._turn:  # one waits for the next slot, the others for this one
+                for seconds in self._waits():
+                    sleep(seconds)
+
+    def _is_limited(self) -> bool:
+        return bool(self._numbers[_INTERVAL]) or bool(self._numbers[_NEXT] > self._clock())
+
+    def _waits(self) -> Iterator[float]:
+        """How long to wait for a slot; again, if meanwhile another request was refused."""
+        numbers = self._numbers
+        while True:
             now = self._clock()
-            slot = max(now, self._numbers[_NEXT])
-            self._numbers[_NEXT] = slot + self._numbers[_INTERVAL]
-            if slot > now:
-                sleep(slot - now)
+            slot = max(now, numbers[_NEXT])
+            numbers[_NEXT] = slot + numbers[_INTERVAL]
+            if slot <= now:
+                return
+            yield slot - now
+            if numbers[_EMPTY] <= now:
+                return
 
     def _finished(self) -> None:
         with self._change:
@@ -137,18 +152,23 @@ class HostLimiter:
             faster = numbers[_INTERVAL] / 2
             numbers[_INTERVAL] = faster if faster > _NO_INTERVAL else 0.0
         else:
-            is_slower = numbers[_INTERVAL] > _MARGIN * numbers[_MEASURED]
-            up = _SPEED_UP if is_slower else _PROBE
-            numbers[_INTERVAL] *= up if numbers[_MEASURED] else _FROM_GUESS
+            numbers[_INTERVAL] *= self._speed_up()
             if numbers[_SERVED_SINCE] > _SURE:
                 self._tell(self.rate)
+
+    def _speed_up(self) -> float:
+        """What the interval is multiplied by after a response: the less, the farther it is from one too short."""
+        interval, nearest = self._numbers[_INTERVAL], _SLOW_DOWN * self._numbers[_TOO_SHORT]
+        if not nearest:
+            return _FROM_GUESS
+        return max(_FROM_GUESS, min(_PROBE, (nearest / interval) ** _APPROACH))
 
     def end_refused(self, sent: float, retry_after: Optional[float], guess: float) -> None:
         """``sent``: when the request began. ``retry_after``: seconds in which no request is to be sent at all, if the
         host said so. ``guess``: seconds between requests, where nothing else is known."""
         self._finished()
         numbers, now = self._numbers, self._clock()
-        if sent >= numbers[_SLOWED]:  # else it was on its way when the rate was lowered
+        if sent > numbers[_SLOWED]:  # else it was on its way when the rate was lowered
             numbers[_INTERVAL] = min(_MAX_INTERVAL, self._slower(now, guess))
             numbers[_SLOWED] = now
         wait = numbers[_INTERVAL] if retry_after is None else retry_after
@@ -164,6 +184,7 @@ class HostLimiter:
             numbers[_PROBING] = recent < _FEW
             return guess if recent < _FEW else _MARGIN * _WINDOW / recent
         interval, was_guess = numbers[_INTERVAL], bool(numbers[_PROBING])
+        numbers[_TOO_SHORT] = interval
         if served:
             numbers[_PROBING] = 0
         if served >= _ENOUGH:
@@ -172,7 +193,9 @@ class HostLimiter:
             numbers[_MEASURED] = elapsed / served
             # within limits: it may be that there was nothing to ask for
             return min(max(_MARGIN * elapsed / served, _SLOW_DOWN * interval), 2 * interval)
-        return interval * (2 if was_guess or not served else _SLOW_DOWN)
+        if was_guess or not served:
+            return 2 * interval
+        return min(max(elapsed / (served + 1), _SLOW_DOWN * interval), 2 * interval)
 
     def _tell(self, rate: float) -> None:
         if rate < _WORTH_TELLING and not self._numbers[_TOLD]:
