@@ -35,6 +35,7 @@ _RELOCATE = "lib/spack_oci/relocate"
 _SAFETY = "tests/unit/archive/test_unpack_safety.py"
 _INSTALL = "tests/unit/archive/test_unpack_install.py"
 _TAR = "tests/unit/archive/test_unpack_tar_reader.py"
+_CORPORA = "tests/unit/archive/test_tar_corpora.py"
 _ELF = "tests/unit/relocate/test_relocate_elf.py"
 _STRINGS = "tests/unit/relocate/test_relocate_strings.py"
 _MAPPING = "tests/unit/relocate/test_relocate_mapping.py"
@@ -86,6 +87,9 @@ GUARDS: Sequence[Guard] = (
     Guard("space is asked for", f"{_UNPACK}/limits.py", "if needed > free:", "if False:", _SAFETY),
     Guard("the end of the archive", "lib/spack_oci/archive/tar_reader.py", 'if rest.strip(b"\\0"):', "if False:", _TAR),
     Guard("checksums of headers", "lib/spack_oci/archive/tar_reader.py", "if signed != expected:", "if False:", _TAR),
+    Guard("one name for a member", "lib/spack_oci/archive/tar_reader.py", "if others and not self._lenient:", "if False:", _CORPORA),
+    Guard("a name of its own for each member", "lib/spack_oci/archive/tar_reader.py", "if not records.keys().isdisjoint(", "if () and (", _CORPORA),
+    Guard("no NUL in a pax header", "lib/spack_oci/archive/tar_reader.py", ' or b"\\0" in text:', ":", _CORPORA),
     # staging
     Guard("nothing above what is removed", f"{_UNPACK}/staging.py", "_let_owner_change(os.path.dirname(failed))", "os.chmod(os.path.dirname(failed), 0o700)", _SAFETY),
     Guard("no mode through a link", f"{_UNPACK}/staging.py", "if not stat.S_ISDIR(mode) or", "if", _SAFETY),

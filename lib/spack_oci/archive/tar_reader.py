@@ -2,8 +2,9 @@
 """Reads a tar stream once, from front to end, without seeking and mostly without copying.
 
 Formats: POSIX ustar and pax, GNU long names and base-256 numbers: what Python's tarfile, GNU tar and libarchive write.
-Everything else is refused, not guessed: sparse members, continued volumes, unknown types, a damaged header. Names are
-bytes. Nothing is checked here that depends on where the members go; see ``unpack``.
+Everything else is refused, not guessed: sparse members, continued volumes, unknown types, two names for a member, a
+damaged header. Layers of images are read as by Go's archive/tar, which engines read them with (``lenient``). Names
+are bytes. Nothing is checked here that depends on where the members go; see ``unpack``.
 """
 
 import struct
@@ -14,15 +15,21 @@ from ..errors import CorruptArchive, UnsafeArchive
 
 BLOCK = 512
 
-FILE, HARD_LINK, SYMLINK, DIRECTORY = b"0", b"1", b"2", b"5"
+FILE, HARD_LINK, SYMLINK, DIRECTORY, SPARSE = b"0", b"1", b"2", b"5", b"S"
 _KINDS = {b"0": FILE, b"\0": FILE, b"7": FILE, b"1": HARD_LINK, b"2": SYMLINK, b"5": DIRECTORY}
+_SUPPORTED = frozenset(_KINDS.values())
 _SPECIAL = {b"3": "a character device", b"4": "a block device", b"6": "a named pipe"}
+_WITHOUT_CONTENT = frozenset({HARD_LINK, SYMLINK, DIRECTORY, *_SPECIAL})
 _PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK = b"x", b"g", b"L", b"K"
+#: the values of others are any bytes
+_PAX_TEXTS = (b"path", b"linkpath", b"uname", b"gname")
 
 #: PATH_MAX of Linux is 4096; names and links beyond this are an attack on memory, not names
 MAX_NAME = 16 << 10
 #: a pax header may hold two such names and a few numbers
 _MAX_EXTENSION = 4 * MAX_NAME
+#: and extended attributes, in layers that others write; Go's limit
+_MAX_LENIENT_EXTENSION = 1 << 20
 
 #: eleven octal digits, the year 2242; a time beyond it is no time
 _MAX_TIME = 8**11 - 1
@@ -30,11 +37,16 @@ _MAX_TIME = 8**11 - 1
 #: name, mode, uid, gid, size, mtime, checksum, type, link name, magic (with version), (users, devices), name prefix,
 #: star's trailer
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s80s155s8x4s")
+#: where GNU says that a map of holes goes on in the next block: in a header, and in such a block
+_MORE_IN_HEADER, _MORE_IN_MAP = 482, 504
 _ZERO_BLOCK = bytes(BLOCK)
 
 
 class TarMember(NamedTuple):
-    """``name`` and ``link`` without what may be behind a NUL; ``mode``: 12 bits; ``size`` in bytes; ``mtime`` in s."""
+    """``name`` and ``link`` without what may be behind a NUL; ``mode``: 12 bits; ``size`` in bytes; ``mtime`` in s.
+
+    ``uid`` and ``gid`` are read in lenient mode only; packages have no owners.
+    """
 
     name: bytes
     kind: bytes
@@ -42,6 +54,8 @@ class TarMember(NamedTuple):
     size: int
     mtime: int
     link: bytes
+    uid: int = 0
+    gid: int = 0
 
 
 class Piece(NamedTuple):
@@ -56,12 +70,16 @@ class TarReader:
     """Iterate for the members; between two of them, :meth:`pieces` or :meth:`content` give the content.
 
     ``read``: returns the next bytes of the stream, of any length, and b"" at its end. ``max_size``: bytes of the stream
-    after which it is refused as a decompression bomb. Raises CorruptArchive, UnsafeArchive, and what ``read`` raises.
+    after which it is refused as a decompression bomb. ``lenient``: as Go's archive/tar. Members of every kind are given
+    (of SPARSE ones what is stored), the last of several extended headers counts, global ones do not; the blocks of
+    zeros at the end and the padding before it may be missing, and what follows it is not read. Raises CorruptArchive,
+    UnsafeArchive, and what ``read`` raises.
     """
 
-    def __init__(self, read: Callable[[], bytes], max_size: Optional[int] = None) -> None:
+    def __init__(self, read: Callable[[], bytes], max_size: Optional[int] = None, *, lenient: bool = False) -> None:
         self._read = read
         self._max_size = max_size
+        self._lenient = lenient
         self._buffer = b""
         self._at = 0
         #: bytes of the stream that were read
@@ -74,11 +92,15 @@ class TarReader:
 
     def __iter__(self) -> Iterator[TarMember]:
         while True:
-            self._skip(self._content_left + self._padding)
+            self._skip(self._content_left)
+            if self._lenient and self._ends(self._padding):
+                return
+            if not self._lenient:
+                self._skip(self._padding)
             self._content_left = self._padding = 0
             member = self._next()
             if member is None:
-                self._finish()
+                self._finish_leniently() if self._lenient else self._finish()
                 return
             self._content_left = member.size
             self._padding = -member.size % BLOCK
@@ -109,7 +131,8 @@ class TarReader:
         return b"".join([data[start:end] for data, start, end in self.pieces()])
 
     def _next(self) -> Optional[TarMember]:
-        extended: Dict[bytes, bytes] = {}
+        pax: Dict[bytes, bytes] = {}
+        gnu: Dict[bytes, bytes] = {}
         while True:
             block = self._take(BLOCK)
             if block == _ZERO_BLOCK:
@@ -118,21 +141,47 @@ class TarReader:
             fields = _HEADER.unpack(block)
             _verify_checksum(block, fields[6])
             kind, size = fields[7], _number(fields[4], "size")
-            if kind in (_PAX, _PAX_GLOBAL):
-                records = _pax_records(self._extension(size))
-                if kind == _PAX_GLOBAL:
-                    self._globals.update(records)
-                else:
-                    extended.update(records)
-            elif kind == _GNU_NAME:
-                extended.setdefault(b"path", self._extension(size).partition(b"\0")[0])
-            elif kind == _GNU_LINK:
-                extended.setdefault(b"linkpath", self._extension(size).partition(b"\0")[0])
+            if kind == _PAX_GLOBAL:
+                self._add_globals(self._extension(size))
+            elif kind == _PAX:
+                self._only_one(pax or gnu)
+                pax = dict(_pax_records(self._extension(size)))
+            elif kind in (_GNU_NAME, _GNU_LINK):
+                keyword = b"path" if kind == _GNU_NAME else b"linkpath"
+                self._only_one(pax or keyword in gnu)
+                gnu[keyword] = self._extension(size).partition(b"\0")[0]
+            elif self._lenient:
+                return self._lenient_member(block, fields, size, {**pax, **gnu})
             else:
-                return _member(fields, kind, size, {**self._globals, **extended} if self._globals else extended)
+                return _member(fields, kind, size, {**self._globals, **pax, **gnu} if self._globals else pax or gnu)
+
+    def _only_one(self, others: object) -> None:
+        """Which of two counts is another one for each reader."""
+        if others and not self._lenient:
+            raise UnsafeArchive("a tarball has two extended headers for one member")
+
+    def _add_globals(self, data: bytes) -> None:
+        records = dict(_pax_records(data))
+        if self._lenient:
+            return
+        if not records.keys().isdisjoint((b"path", b"linkpath", b"size")):
+            raise UnsafeArchive("a tarball has one name or size for all of its members")
+        self._globals.update(records)
+
+    def _lenient_member(self, block: bytes, fields: tuple, size: int, extended: Dict[bytes, bytes]) -> TarMember:
+        kind = fields[7]
+        if kind == SPARSE:
+            more = block[_MORE_IN_HEADER]
+            while more:
+                more = self._take(BLOCK)[_MORE_IN_MAP]
+        elif any(key.startswith(b"GNU.sparse.") for key in extended):
+            kind = SPARSE
+            extended[b"path"] = extended.get(b"GNU.sparse.name") or extended.get(b"path", b"")
+        uid, gid = (_owner(extended.get(name), field) for name, field in ((b"uid", fields[2]), (b"gid", fields[3])))
+        return _typed_member(fields, _KINDS.get(kind, kind), size, extended)._replace(uid=uid, gid=gid)
 
     def _extension(self, size: int) -> bytes:
-        if size > _MAX_EXTENSION:
+        if size > (_MAX_LENIENT_EXTENSION if self._lenient else _MAX_EXTENSION):
             raise UnsafeArchive(f"a tarball has an extended header of {size} bytes")
         data = self._take(size)
         self._skip(-size % BLOCK)
@@ -160,6 +209,19 @@ class TarReader:
             if size:
                 self._more()
 
+    def _ends(self, padding: int = 0) -> bool:
+        """Skip the padding; whether the stream ends in it or behind it."""
+        while True:
+            step = min(padding, len(self._buffer) - self._at)
+            self._at += step
+            padding -= step
+            if self._at < len(self._buffer):
+                return False
+            data = self._read()
+            if not data:
+                return True
+            self._set(data)
+
     def _more(self) -> None:
         data = self._read()
         if not data:
@@ -183,6 +245,10 @@ class TarReader:
                 self._buffer, self._at = b"", 0
                 return
             self._set(rest)
+
+    def _finish_leniently(self) -> None:
+        if not self._ends() and self._take(BLOCK) != _ZERO_BLOCK:
+            raise CorruptArchive("something follows the end of a tarball")
 
 
 def _verify_checksum(block: bytes, field: bytes) -> None:
@@ -230,7 +296,8 @@ def _pax_records(data: bytes) -> List[Tuple[bytes, bytes]]:
         length, blank, _ = data[at : at + 20].partition(b" ")
         end = at + int(length) if blank and length.isdigit() else 0
         key, equals, value = data[at + len(length) + 1 : end].partition(b"=")
-        if not (at < end <= len(data)) or not equals or not value.endswith(b"\n"):
+        text = key + value if key in _PAX_TEXTS else key
+        if not (at < end <= len(data)) or not key or not equals or not value.endswith(b"\n") or b"\0" in text:
             raise CorruptArchive("a tarball has a damaged pax header")
         records.append((key, value[:-1]))
         at = end
@@ -238,6 +305,19 @@ def _pax_records(data: bytes) -> List[Tuple[bytes, bytes]]:
 
 
 def _member(fields: tuple, kind: bytes, size: int, extended: Dict[bytes, bytes]) -> TarMember:
+    if any(key.startswith(b"GNU.sparse") for key in extended):
+        kind = SPARSE
+    member = _typed_member(fields, _KINDS.get(kind, kind), size, extended)
+    shown = _shown(member.name)
+    if member.kind in _SPECIAL:
+        raise UnsafeArchive(f"a tarball holds {_SPECIAL[kind]}: {shown}")
+    if member.kind not in _SUPPORTED:
+        raise CorruptArchive(f"a tarball has a member of a kind that is not supported ({kind!r}): {shown}")
+    return member
+
+
+def _typed_member(fields: tuple, kind: bytes, size: int, extended: Dict[bytes, bytes]) -> TarMember:
+    """``kind``: a key of ``_KINDS`` is its value. An empty value in ``extended`` is that of the header (POSIX)."""
     name = fields[0].partition(b"\0")[0]
     start = _name_prefix(fields[9], fields[11], fields[12])
     if start:
@@ -245,28 +325,27 @@ def _member(fields: tuple, kind: bytes, size: int, extended: Dict[bytes, bytes])
     link = fields[8].partition(b"\0")[0]
     mtime = _mtime(fields[5])
     if extended:
-        name = extended.get(b"path", name)
-        link = extended.get(b"linkpath", link)
-        if b"size" in extended:
-            size = _decimal(extended[b"size"])
-        if b"mtime" in extended:
+        name = extended.get(b"path") or name
+        link = extended.get(b"linkpath") or link
+        size = _decimal(extended.get(b"size") or b"%d" % size)
+        if extended.get(b"mtime"):
             mtime = _decimal(extended[b"mtime"].partition(b".")[0].lstrip(b"-"))
-        if any(key.startswith(b"GNU.sparse") for key in extended):
-            kind = b"S"
-    shown = name[:200].decode("utf-8", "backslashreplace")
-    if kind in _SPECIAL:
-        raise UnsafeArchive(f"a tarball holds {_SPECIAL[kind]}: {shown}")
-    if kind not in _KINDS:
-        raise CorruptArchive(f"a tarball has a member of a kind that is not supported ({kind!r}): {shown}")
     if not name or len(name) > MAX_NAME or len(link) > MAX_NAME or b"\0" in name or b"\0" in link:
-        raise UnsafeArchive(f"a tarball has a member with an impossible name or link: {shown}")
-    kind = _KINDS[kind]
+        raise UnsafeArchive(f"a tarball has a member with an impossible name or link: {_shown(name)}")
     if kind == FILE and name.endswith(b"/"):  # before POSIX, a directory was a file with such a name
         kind = DIRECTORY
-    if kind != FILE:
+    if kind in _WITHOUT_CONTENT:
         size = 0
     mtime = mtime if mtime <= _MAX_TIME else 0
     return TarMember(name, kind, _number(fields[1], "mode") & 0o7777, size, mtime, link)
+
+
+def _owner(record: Optional[bytes], field: bytes) -> int:
+    return _decimal(record) if record else _number(field, "owner")
+
+
+def _shown(name: bytes) -> str:
+    return name[:200].decode("utf-8", "backslashreplace")
 
 
 def _name_prefix(magic: bytes, field: bytes, trailer: bytes) -> bytes:

@@ -6,10 +6,10 @@ glibc alone is asked for is read up to that, and what was found is used, but not
 """
 
 import os
-import tarfile
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterable, List, Optional, Set
 
+from ...archive.tar_reader import DIRECTORY, FILE, SPARSE, TarMember
 from ...content import BlobReader
 from ...descriptor import Descriptor
 from ...errors import ImageError, NotFound
@@ -98,14 +98,15 @@ def _facts(store: BlobReader, base: Base, descriptor: Descriptor, cache: Optiona
     facts = _Facts()
     enough_with_glibc = not whole and descriptor.size > _LARGE
 
-    def visit(member: tarfile.TarInfo, content: Callable[[], bytes]) -> bool:
-        if member.isdir():
-            directory = Directory(member.mode & 0o7777, member.uid, member.gid)
-            facts.directories[_absolute(member.name)] = directory if directory != Directory() else None
-        elif ".so" in os.path.basename(member.name):
-            facts.libraries.add(os.path.basename(member.name))
-        if member.isreg() and is_libc_file(member.name):
-            libc = libc_in(member.name, content())
+    def visit(member: TarMember, content: Callable[[], bytes]) -> bool:
+        name = os.fsdecode(member.name)
+        if member.kind == DIRECTORY:
+            directory = Directory(member.mode, member.uid, member.gid)
+            facts.directories[_absolute(name)] = directory if directory != Directory() else None
+        elif ".so" in os.path.basename(name):
+            facts.libraries.add(os.path.basename(name))
+        if member.kind in (FILE, SPARSE) and is_libc_file(name):
+            libc = libc_in(name, content())
             facts.libcs.update([libc] if libc else [])
             return enough_with_glibc and libc is not None and libc.name == GLIBC
         return False

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Reading the layers of an image, as streams and without trusting them."""
 
-import tarfile
 from functools import partial
-from typing import BinaryIO, Callable, Iterator, List, Tuple, cast
+from typing import BinaryIO, Callable, List, cast
 
-from ...archive.codec import Decompressor, open_decompressor
+from ...archive.codec import open_decompressor
+from ...archive.tar_reader import FILE, SPARSE, TarMember, TarReader
 from ...content import BlobReader
 from ...descriptor import Descriptor
-from ...errors import CorruptArchive
+from ...errors import CorruptArchive, UnsafeArchive
 from ..manifest import Base, is_foreign
 
 #: a member that is asked for is read whole; no C library is this large
@@ -25,9 +25,14 @@ def layers_from_top(base: Base) -> List[Descriptor]:
 def visit_members(
     store: BlobReader,
     descriptor: Descriptor,
-    visit: Callable[[tarfile.TarInfo, Callable[[], bytes]], bool],
+    visit: Callable[[TarMember, Callable[[], bytes]], bool],
+    *,
+    remedy: str = "choose another base image",
 ) -> bool:
     """Call ``visit(member, content)`` for the members of a layer, until it returns True or the layer has no more.
+
+    As lenient as Go's archive/tar, which container engines read layers with: the blocks of zeros at the end may be
+    missing (umoci 0.4.7 writes none), and so may the padding of the last member.
 
     ``content()``: that of a regular file; empty if it has more than MAX_MEMBER_SIZE bytes. Returns whether the layer
     was read to its end, and so its digest was checked. Raises :class:`CorruptArchive`, and
@@ -36,47 +41,19 @@ def visit_members(
     label = f"layer {descriptor.digest} of {store.url}"
     with store.open_blob(descriptor) as blob:
         try:
-            stream = _Counted(open_decompressor(descriptor.media_type, cast(BinaryIO, blob)))
-            for member, content in _members(stream):
-                if visit(member, content):
+            stream = open_decompressor(descriptor.media_type, cast(BinaryIO, blob))
+            reader = TarReader(lambda: stream.read(_CHUNK), lenient=True)
+            for member in reader:
+                if visit(member, partial(_content, reader, member)):
                     return False
-        except (tarfile.TarError, CorruptArchive) as e:
-            raise CorruptArchive(f"{label} cannot be read: {e}", remedy="choose another base image") from e
+        except (CorruptArchive, UnsafeArchive) as e:
+            raise CorruptArchive(f"{label} cannot be read: {e.message}", remedy=remedy) from e
         while blob.read(_CHUNK):
             pass  # padding behind the archive
     return True
 
 
-def _members(stream: "_Counted") -> Iterator[Tuple[tarfile.TarInfo, Callable[[], bytes]]]:
-    """As lenient as Go's archive/tar, which container engines read layers with.
-
-    The blocks of zeros at the end may be missing (umoci 0.4.7 writes none), and so may the padding of the last member.
-    """
-    end = 0
-    try:
-        with tarfile.open(fileobj=cast(BinaryIO, stream), mode="r|") as archive:
-            for member in archive:
-                end = member.offset_data + (member.size if member.isreg() else 0)
-                yield member, partial(_content, archive, member)
-    except tarfile.ReadError:
-        # what is missing is not more than padding: the archive is empty, or the last member complete
-        if stream.size < end or (stream.size and not end):
-            raise
-
-
-class _Counted:
-    """A stream that knows how many bytes were read from it."""
-
-    def __init__(self, stream: Decompressor) -> None:
-        self._stream = stream
-        self.size = 0
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
-        self.size += len(data)
-        return data
-
-
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = archive.extractfile(member) if member.isreg() and member.size <= MAX_MEMBER_SIZE else None
-    return file.read() if file else b""
+def _content(reader: TarReader, member: TarMember) -> bytes:
+    if member.kind == SPARSE:
+        raise CorruptArchive(f"{member.name.decode('utf-8', 'backslashreplace')} is stored without its holes")
+    return reader.content() if member.kind == FILE and member.size <= MAX_MEMBER_SIZE else b""
