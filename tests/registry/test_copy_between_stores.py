@@ -9,9 +9,12 @@ from spack_oci.content import put_bytes
 from spack_oci.content.copy import GraphCopy
 from spack_oci.content.platform import Platform
 from spack_oci.descriptor import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST, canonical_json
+from spack_oci.index.update.loop import update_index
 from spack_oci.layout import open_layout
+from spack_oci.operations.lifecycle.copy import Selection, compare, execute_copy, plan_copy
 from spack_oci.reference import LayoutDirectory, parse_url
 from spack_oci.registry import open_repository
+from support.cache_builder import QUICK, node, push_package
 from support.copies import copy_image
 from support.docker_registry import docker_registry
 
@@ -80,6 +83,29 @@ def test_within_a_registry_blobs_are_mounted(registry, new_repository):
     requests = registry.requests()[before:]
     assert not [r for r in requests if r.startswith(("PATCH", "PUT")) and "/blobs/" in r]
     assert not [r for r in requests if r.startswith("GET") and "/blobs/" in r]
+
+
+def requests_of_a_copy(packages):
+    with docker_registry() as one, docker_registry() as other:
+        source, destination = (open_repository(parse_url(r.mirror_url("cache"))) for r in (one, other))
+        for number in range(packages):
+            push_package(source, [node(f"p{number}")], layer=b"%d" % number)
+        update_index(source, QUICK)
+        before = len(one.requests())
+        both = compare(source, destination)
+        plan = plan_copy(both, Selection())
+        assert not execute_copy(source, destination, both.found, plan, jobs=1).failed
+        assert {t: source.resolve(t).digest for t in plan.packages} == {
+            t: destination.resolve(t).digest for t in plan.packages
+        }
+        return len(one.requests()) - before + len(other.requests())
+
+
+def test_a_package_that_is_copied_between_registries_costs_eight_requests():
+    """Manifest, config and layer from the one; to the other an upload in two requests for each blob, and the manifest.
+    What its tags and the index tell is not asked again, nor for referrers where a registry has no such API. (Two more
+    each are those of this test.)"""
+    assert requests_of_a_copy(20) - requests_of_a_copy(10) == 10 * (8 + 2)
 
 
 def test_many_images_share_what_they_have_in_common(layout, new_repository):

@@ -4,6 +4,7 @@
 import pytest
 from spack_oci.descriptor import OCI_MANIFEST, canonical_json
 from spack_oci.errors import UnexpectedResponse
+from spack_oci.registry.manifests import SURE_OF_NO_API
 from support.fault_registry import Fault, fault_registry
 from support.registry_cases import MANIFEST, NAME, SMALL, keep, layer, store_at
 
@@ -70,6 +71,42 @@ def test_referrers_without_end():
         with pytest.raises(UnexpectedResponse, match="nothing new"):
             store_at(registry).referrers(digest)
         assert registry.methods() == ["GET 200"] * 4
+
+
+def test_the_referrers_of_many_manifests_are_looked_for_under_tags_once_there_is_surely_no_api():
+    """As the tags were listed, only a list that is among them is read."""
+    with fault_registry(referrers=False) as registry:
+        store = store_at(registry)
+        digests = [layer(b"%d" % number).digest for number in range(9)]
+        document = {"schemaVersion": 2, "config": layer(SMALL).to_dict(), "layers": []}
+        keep(registry, SMALL)
+        pushed = store.put_manifest(canonical_json({**document, "subject": layer(b"8").to_dict()}), OCI_MANIFEST)
+        listed = set(store.tags())
+        before = len(registry.requests())
+        assert [[d.digest for d in store.referrers(digest, listed=listed)] for digest in digests] == [
+            *([[]] * 8),
+            [pushed.digest],
+        ]
+        assert len(registry.requests()) - before == SURE_OF_NO_API + 1
+        assert store.referrers(digests[8]) and len(registry.requests()) - before == SURE_OF_NO_API + 3
+
+
+def test_one_page_that_is_not_found_does_not_hide_the_referrers_of_the_next_manifest():
+    subjects = [layer(b"%d" % number) for number in range(6)]
+    with fault_registry() as registry:
+        keep(registry, SMALL)
+        store = store_at(registry)
+        for subject in subjects:
+            document = {
+                "schemaVersion": 2,
+                "config": layer(SMALL).to_dict(),
+                "layers": [],
+                "subject": subject.to_dict(),
+            }
+            store.put_manifest(canonical_json(document), OCI_MANIFEST)
+        registry.faults += [Fault("GET", f"/referrers/{subjects[n].digest}", status=404) for n in (0, 1, 3, 4)]
+        found = [bool(store.referrers(subject.digest, listed=())) for subject in subjects]
+        assert found == [False, False, True, False, False, True]
 
 
 def test_referrers_api():

@@ -4,7 +4,7 @@
 import io
 import threading
 from collections import Counter
-from typing import Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Callable, Container, Dict, Iterator, List, Optional, Tuple
 
 from spack_oci.content import BlobSource, Presence, Progress
 from spack_oci.descriptor import Descriptor, VerifyingReader, check_digest, parse_json, sha256_digest
@@ -154,7 +154,9 @@ class MemoryStore:
         with self._lock:
             return iter(sorted(self.tagged))
 
-    def referrers(self, digest: str, artifact_type: Optional[str] = None) -> List[Descriptor]:
+    def referrers(
+        self, digest: str, artifact_type: Optional[str] = None, listed: Optional[Container[str]] = None
+    ) -> List[Descriptor]:
         self._called("referrers", digest)
         found = []
         with self._lock:

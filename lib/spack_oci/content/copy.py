@@ -17,7 +17,21 @@ A :class:`GraphCopy` copies any number of images with the same threads::
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Protocol, Set, Tuple, Union
+from typing import (
+    Any,
+    Container,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Protocol,
+    Set,
+    Tuple,
+    Union,
+)
 
 from ..descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
 from ..errors import InvalidContent, NotFound, SpackOciError
@@ -63,6 +77,8 @@ class _Image:
     """One image on its way: what is copied with it, and the counts, added to by several threads."""
 
     referrers: bool
+    #: the destination has not the manifest that is copied, as far as its tags tell
+    is_absent: bool = False
     #: digests of manifests that were looked at
     seen: Set[str] = field(default_factory=set)
     counts: TransferCounts = field(default_factory=TransferCounts)
@@ -89,8 +105,12 @@ class GraphCopy:
         jobs: int = 8,
         progress: Optional[Progress] = None,
         full: bool = False,
+        listed: Optional[Container[str]] = None,
     ) -> None:
+        """``listed``: tags of the source, if they were just listed: then a registry that keeps referrers under tags is
+        not asked for those of each manifest."""
         self._source = source
+        self._listed = listed
         self._destination = destination
         self._mover = BlobMover(source, destination, progress)
         self._checks_children = full or isinstance(parse_url(destination.url), LayoutDirectory)
@@ -116,18 +136,20 @@ class GraphCopy:
         tag: Optional[str] = None,
         platform: Optional[Platform] = None,
         referrers: bool = False,
+        is_absent: bool = False,
     ) -> Copied:
         """Copy the image behind a tag or digest. ``tag``: its tag in the destination; None: the same tag, if it is one.
 
         ``platform``: of an image index only the manifest for it, which then gets the tag (ImageError: there is none).
-        ``referrers``: also the manifests whose subject is a copied one: signatures, SBOMs, and theirs.
+        ``referrers``: also the manifests whose subject is a copied one: signatures, SBOMs, and theirs. ``is_absent``:
+        the destination was just seen not to have the tag, nor any other of the same manifest: it is not asked for them.
         """
         if tag is None and ":" not in reference:
             tag = reference
         descriptor, data = self._source.get_manifest(reference)
         if platform is not None:
             descriptor, data = self._choose(reference, descriptor, data, platform)
-        image = _Image(referrers)
+        image = _Image(referrers, is_absent)
         self._copy_manifest(image, descriptor, data, tag, 0)
         counts = image.counts
         return Copied(
@@ -135,15 +157,26 @@ class GraphCopy:
         )
 
     def copy_all(
-        self, tags: Iterable[str], *, platform: Optional[Platform] = None, referrers: bool = False
+        self,
+        tags: Iterable[str],
+        *,
+        platform: Optional[Platform] = None,
+        referrers: bool = False,
+        absent: Container[str] = frozenset(),
     ) -> Iterator[Tuple[str, Union[Copied, SpackOciError]]]:
-        """Copy many images and yield each with its outcome as it is done: one that fails does not stop the others."""
+        """Copy many images and yield each with its outcome as it is done: one that fails does not stop the others.
+
+        ``absent``: those that the destination was just seen not to have, as :meth:`copy` says.
+        """
         running: Dict[Future[Copied], str] = {}
         waiting = iter(tags)
         try:
             while True:
                 for tag in waiting:
-                    running[self._images.submit(self.copy, tag, platform=platform, referrers=referrers)] = tag
+                    future = self._images.submit(
+                        self.copy, tag, platform=platform, referrers=referrers, is_absent=tag in absent
+                    )
+                    running[future] = tag
                     if len(running) >= 2 * self._jobs:  # not all at once: there may be tens of thousands
                         break
                 if not running:
@@ -174,16 +207,17 @@ class GraphCopy:
                 remedy="no image is like that: do not trust what is there",
             )
         image.seen.add(descriptor.digest)
-        is_there = self._is_there(tag or descriptor.digest, descriptor)
+        is_absent = image.is_absent and depth == 0
+        is_there = not is_absent and self._is_there(tag or descriptor.digest, descriptor)
         # its tag may be missing alone
-        has_children = is_there or (tag is not None and self._is_there(descriptor.digest, descriptor))
+        has_children = is_there or (tag is not None and not is_absent and self._is_there(descriptor.digest, descriptor))
         if self._checks_children or not has_children:
             self._copy_children(image, descriptor, data, depth)
         if not is_there:
             self._destination.put_manifest(data, descriptor.media_type, tag)
             image.manifests += 1
         if image.referrers:
-            for referrer in self._source.referrers(descriptor.digest):
+            for referrer in self._source.referrers(descriptor.digest, listed=self._listed):
                 self._copy_by_digest(image, referrer, depth + 1)
 
     def _copy_by_digest(self, image: _Image, descriptor: Descriptor, depth: int) -> None:

@@ -10,7 +10,7 @@ import enum
 import io
 import os
 from dataclasses import dataclass
-from typing import BinaryIO, Callable, Iterable, Iterator, List, Optional, Protocol, Tuple, runtime_checkable
+from typing import BinaryIO, Callable, Container, Iterable, Iterator, List, Optional, Protocol, Tuple, runtime_checkable
 
 from ..descriptor import Descriptor, VerifyingReader
 from ..errors import InvalidContent, NotFound
@@ -94,8 +94,14 @@ class TagLister(Protocol):
 
 
 class ReferrerLister(Protocol):
-    def referrers(self, digest: str, artifact_type: Optional[str] = None) -> List[Descriptor]:
-        """Manifests whose subject is ``digest`` (distribution-spec, referrers API and its tag fallback)."""
+    def referrers(
+        self, digest: str, artifact_type: Optional[str] = None, listed: Optional[Container[str]] = None
+    ) -> List[Descriptor]:
+        """Manifests whose subject is ``digest`` (distribution-spec, referrers API and its tag fallback).
+
+        ``listed``: tags that the store was just seen to have, by somebody who asks for many manifests that are there:
+        saves the requests that cannot find more.
+        """
 
 
 class BlobWriter(Protocol):

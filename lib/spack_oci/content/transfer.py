@@ -71,12 +71,15 @@ class BlobMover:
 
     def move(self, blob: Descriptor) -> Transfer:
         """Raises NotFound if the source does not have it either."""
-        if self._destination.has_blob(blob.digest):
-            return Transfer.PRESENT
-        if self._mount_from and self._destination.mount_blob(blob, self._mount_from):
-            return Transfer.MOUNTED
+        presence = Presence.UNLIKELY
+        if self._mount_from:
+            if self._destination.has_blob(blob.digest):
+                return Transfer.PRESENT
+            if self._destination.mount_blob(blob, self._mount_from):
+                return Transfer.MOUNTED
+            presence = Presence.EXCLUDED
         source = StoredBlob(self._source, blob)
-        sent = self._destination.put_blob(blob, source, self._progress, Presence.EXCLUDED)
+        sent = self._destination.put_blob(blob, source, self._progress, presence)
         return Transfer.SENT if sent else Transfer.PRESENT
 
 

@@ -7,7 +7,7 @@ document to make and to read, and a package that is pushed again under its tag d
 """
 
 from dataclasses import dataclass
-from typing import BinaryIO, Dict, Iterable, Iterator, List, NoReturn, Optional, Tuple
+from typing import BinaryIO, Container, Dict, Iterable, Iterator, List, NoReturn, Optional, Tuple
 
 from ..content import BlobSource, ContentStore, Presence, Progress, ReadsRanges, save_blob
 from ..descriptor import OCI_MANIFEST, Descriptor, VerifyingReader
@@ -81,8 +81,10 @@ class SnapshotStore:
         yield DATABASE_TAG
         yield DOCUMENT_TAG
 
-    def referrers(self, digest: str, artifact_type: Optional[str] = None) -> List[Descriptor]:
-        return self._store.referrers(digest, artifact_type)
+    def referrers(
+        self, digest: str, artifact_type: Optional[str] = None, listed: Optional[Container[str]] = None
+    ) -> List[Descriptor]:
+        return self._store.referrers(digest, artifact_type)  # the tags of a snapshot are not those of the cache
 
     def _translated(self, reference: str) -> str:
         """As the cache knows it. What is not in the snapshot is not there."""

@@ -32,7 +32,7 @@ import json
 import os
 import stat
 import time
-from typing import BinaryIO, Callable, ContextManager, Dict, Iterator, List, Optional, Tuple
+from typing import BinaryIO, Callable, Container, ContextManager, Dict, Iterator, List, Optional, Tuple
 
 from ..content import MAX_MANIFEST_SIZE, BlobSource, Presence, Progress
 from ..descriptor import OCI_MANIFEST, Descriptor, VerifyingReader, check_digest, parse_json
@@ -202,7 +202,9 @@ class LayoutStore:
             with contextlib.suppress(InvalidReference):  # other tools write whole image names there
                 yield check_tag(name)
 
-    def referrers(self, digest: str, artifact_type: Optional[str] = None) -> List[Descriptor]:
+    def referrers(
+        self, digest: str, artifact_type: Optional[str] = None, listed: Optional[Container[str]] = None
+    ) -> List[Descriptor]:
         check_digest(digest)
         found: Dict[str, Descriptor] = {}
         for entry in self.table.entries():

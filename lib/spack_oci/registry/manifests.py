@@ -3,7 +3,7 @@
 
 import json
 import urllib.parse
-from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Container, Dict, Iterator, List, Optional, Set, Tuple
 
 from ..content import MAX_MANIFEST_SIZE
 from ..descriptor import (
@@ -48,6 +48,10 @@ MAX_PAGES = 20_000
 #: pages in a row that bring nothing new before the listing is called endless
 MAX_PAGES_WITHOUT_NEWS = 3
 
+#: manifests that are there for which a registry says that it has no referrers API, in a row, until it is believed: a
+#: proxy may not find a page for a moment
+SURE_OF_NO_API = 3
+
 #: manifests sent in all while the registry says that it does not know their blobs
 MAX_BLOB_LOOKS = 6
 
@@ -58,6 +62,8 @@ class Manifests:
     def __init__(self, client: RegistryClient) -> None:
         self._client = client
         self._repository = client.repository
+        #: how often in a row there was no referrers API for a manifest that is there
+        self._without_api = 0
 
     def _url(self, reference: str) -> str:
         return f"{self._repository.endpoint}/manifests/{reference}"
@@ -174,11 +180,26 @@ class Manifests:
 
     # -- referrers ---------------------------------------------------------------------------------------------------
 
-    def referrers(self, digest: str, artifact_type: Optional[str]) -> List[Descriptor]:
+    def referrers(
+        self, digest: str, artifact_type: Optional[str], listed: Optional[Container[str]] = None
+    ) -> List[Descriptor]:
+        """``listed``: tags of the repository. Who gives them has just read the manifest, so that a registry which has
+        the API must not say that there is none (distribution-spec, "Listing Referrers"); after some that did, the tags
+        alone tell."""
         check_digest(digest)
-        found = self._referrers_api(digest, artifact_type)
-        if found is None:
-            found = self._read_fallback(digest)
+        if listed is None:
+            found = self._referrers_api(digest, artifact_type)
+            return self._of_type(self._read_fallback(digest) if found is None else found, artifact_type)
+        if self._without_api < SURE_OF_NO_API:
+            found = self._referrers_api(digest, artifact_type)
+            if found is not None:
+                self._without_api = 0
+                return self._of_type(found, artifact_type)
+            self._without_api += 1
+        return self._of_type(self._read_fallback(digest) if fallback_tag(digest) in listed else [], artifact_type)
+
+    @staticmethod
+    def _of_type(found: List[Descriptor], artifact_type: Optional[str]) -> List[Descriptor]:
         return [d for d in found if artifact_type in (None, d.artifact_type)]
 
     def _referrers_api(self, digest: str, artifact_type: Optional[str]) -> Optional[List[Descriptor]]:

@@ -4,7 +4,7 @@
 import os
 import threading
 from dataclasses import replace
-from typing import BinaryIO, Dict, Iterator, List, Optional, Tuple
+from typing import BinaryIO, Container, Dict, Iterator, List, Optional, Tuple
 
 from ..content import BlobSource, GrowingBlob, Presence, Progress, SentPart
 from ..descriptor import Descriptor, VerifyingReader, sha256_digest
@@ -100,8 +100,10 @@ class RegistryStore:
     def tags(self) -> Iterator[str]:
         return self._manifests.tags()
 
-    def referrers(self, digest: str, artifact_type: Optional[str] = None) -> List[Descriptor]:
-        return self._manifests.referrers(digest, artifact_type)
+    def referrers(
+        self, digest: str, artifact_type: Optional[str] = None, listed: Optional[Container[str]] = None
+    ) -> List[Descriptor]:
+        return self._manifests.referrers(digest, artifact_type, listed)
 
     def close(self) -> None:
         self.uploader.close()

@@ -185,7 +185,7 @@ def test_one_failure_does_not_stop_the_others():
 
 
 def test_error_of_the_destination_is_not_a_miss():
-    source, destination = MemoryStore(), MemoryStore("oci://other.example/cache")
+    source, destination = MemoryStore("oci://registry.example/base"), MemoryStore("oci://registry.example/cache")
     image(source, "v1")
     destination.fail("has_blob", ServerFailure("no"), times=1)
     with pytest.raises(ServerFailure):

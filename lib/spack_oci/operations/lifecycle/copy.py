@@ -60,6 +60,8 @@ class CopyPlan:
     platform: Optional[Platform] = None
     #: layers are looked for, too
     full: bool = False
+    #: tags of packages and of what is attached that the destination has not
+    absent: FrozenSet[str] = frozenset()
 
     @property
     def is_empty(self) -> bool:
@@ -161,18 +163,21 @@ def plan_copy(both: Comparison, selection: Selection, *, full: bool = False, del
         packages = sorted(tag for tag in wanted if not _is_same(both, tag))
         present = sorted(wanted.difference(packages))
         images = {tag for tag in images if not _is_same_image(both, tag)}
+    attached = _new_attachments(both, wanted)
     return CopyPlan(
         source=both.source.url,
         destination=both.destination.url,
         packages=tuple(packages),
         images=tuple(sorted(images)),
-        attached=tuple(_new_attachments(both, wanted)),
+        attached=tuple(attached),
         present=tuple(present),
         missing=tuple(sorted(missing)),
         delete=tuple(sorted(_surplus(both))) if delete else (),
         size=sum(both.found.size_of(tag) for tag in packages),
         platform=selection.platform,
         full=full,
+        # not images: those often have several tags, and so many layers that one look for the manifest is less
+        absent=frozenset() if full else frozenset(attached).union(packages) - both.there.packages,
     )
 
 
@@ -268,7 +273,9 @@ def execute_copy(
     if plan.packages:  # as a push does: what a prune there has condemned is wanted again
         reprieve(destination, plan.packages)
     try:
-        with GraphCopy(source, destination, jobs=jobs, progress=shown.moved, full=plan.full) as copier:
+        listed = frozenset(tag for tags in found.attached.values() for tag in tags)
+        options: Dict[str, Any] = {"jobs": jobs, "progress": shown.moved, "full": plan.full, "listed": listed}
+        with GraphCopy(source, destination, **options) as copier:
             _copy_tags(copier, plan, result, finished)
         for tag in plan.delete:
             _delete(destination, tag, found.packages | found.images, result, finished)
@@ -280,7 +287,7 @@ def execute_copy(
 
 def _copy_tags(copier: GraphCopy, plan: CopyPlan, result: CopyResult, finished: Finished) -> None:
     for tags, referrers in (((*plan.packages, *plan.images), True), (plan.attached, False)):
-        for tag, outcome in copier.copy_all(tags, platform=plan.platform, referrers=referrers):
+        for tag, outcome in copier.copy_all(tags, platform=plan.platform, referrers=referrers, absent=plan.absent):
             if isinstance(outcome, SpackOciError):
                 result.failed[tag] = outcome
                 finished(tag, "Failed to copy")
