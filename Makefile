@@ -48,8 +48,8 @@ test: $(VENV)/installed
 
 test-all: $(VENV)/installed
 	SPACK_OCI_COLD_SPACK=1 $(PYTEST) $(PARALLEL) --all-spacks $(ARGS)
-	test -z "$(SPACK_STACK)" || $(VENV)/bin/python tests/bench/run_longer_trees.py --spack $(SPACK_STACK)
-	test -z "$(SPACK_STACK)" || $(VENV)/bin/python tests/bench/compare_installs.py --spack $(SPACK_STACK)
+	test -z "$(SPACK_STACK)" || $(VENV)/bin/python tests/bench/checks/run_longer_trees.py --spack $(SPACK_STACK)
+	test -z "$(SPACK_STACK)" || $(VENV)/bin/python tests/bench/checks/compare_installs.py --spack $(SPACK_STACK)
 
 # as on a machine that cannot get Spack: git's way to it is closed
 test-without-spack: $(VENV)/installed
@@ -78,7 +78,7 @@ reliability: $(VENV)/installed
 	$(VENV)/bin/python tests/faults/report.py
 
 completion: $(VENV)/installed
-	WRITE_COMPLETION=1 $(PYTEST) -q tests/spack/commands/test_completion.py -k shipped
+	WRITE_COMPLETION=1 $(PYTEST) -q tests/spack/interface/test_completion.py -k shipped
 
 tutorial: $(VENV)/installed
 	$(VENV)/bin/python tests/trial/run.py --write $(ARGS)

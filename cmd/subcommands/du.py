@@ -14,8 +14,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def du(args: argparse.Namespace) -> int:
     from spack_oci.maintenance import du as command
-    from spack_oci.spack import mirrors
     from spack_oci.spack.commands.opened import find
+    from spack_oci.spack.configuration import mirrors
 
     with messages_apart(args.json):
         mirror = find(args.mirror, mirrors.FETCH)

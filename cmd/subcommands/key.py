@@ -69,8 +69,8 @@ def add(args: argparse.Namespace) -> int:
 
 
 def list_keys(args: argparse.Namespace) -> int:
-    from spack_oci.spack import trust
     from spack_oci.spack.commands import key as command
+    from spack_oci.spack.configuration import trust
 
     found = trust.trust()
     if args.json:

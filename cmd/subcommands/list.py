@@ -38,8 +38,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def list_packages(args: argparse.Namespace) -> int:
-    from spack_oci.spack import mirror_arguments
     from spack_oci.spack.commands import list as command
+    from spack_oci.spack.configuration import mirror_arguments
 
     mirror_name, constraints = mirror_arguments.split(args.arguments, "list")
     if args.images:

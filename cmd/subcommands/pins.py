@@ -16,8 +16,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def pin(args: argparse.Namespace) -> int:
     from spack_oci.maintenance import pins as command
-    from spack_oci.spack import mirrors
     from spack_oci.spack.commands.opened import find
+    from spack_oci.spack.configuration import mirrors
 
     command.add_pin(find(args.mirror, mirrors.PUSH), args)
     return 0
@@ -25,8 +25,8 @@ def pin(args: argparse.Namespace) -> int:
 
 def unpin(args: argparse.Namespace) -> int:
     from spack_oci.maintenance import pins as command
-    from spack_oci.spack import mirrors
     from spack_oci.spack.commands.opened import find
+    from spack_oci.spack.configuration import mirrors
 
     command.remove_pin(find(args.mirror, mirrors.PUSH), args.name)
     return 0
@@ -34,8 +34,8 @@ def unpin(args: argparse.Namespace) -> int:
 
 def list_pins(args: argparse.Namespace) -> int:
     from spack_oci.maintenance import pins as command
-    from spack_oci.spack import mirrors
     from spack_oci.spack.commands.opened import find
+    from spack_oci.spack.configuration import mirrors
 
     with messages_apart(args.json):
         mirror = find(args.mirror, mirrors.PUSH)

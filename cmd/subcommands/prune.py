@@ -14,8 +14,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def prune(args: argparse.Namespace) -> int:
     from spack_oci.maintenance import prune as command
-    from spack_oci.spack import mirrors
     from spack_oci.spack.commands.opened import find
+    from spack_oci.spack.configuration import mirrors
 
     with messages_apart(args.json):
         request = command.plan(find(args.mirror, mirrors.PUSH), args)

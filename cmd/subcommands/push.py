@@ -99,8 +99,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def push(args: argparse.Namespace) -> int:
     import spack.llnl.util.tty as tty
-    from spack_oci.spack import mirror_arguments, mirrors
     from spack_oci.spack.commands import push
+    from spack_oci.spack.configuration import mirror_arguments, mirrors
 
     with messages_apart(args.json):
         mirror_name, spec_args = mirror_arguments.split(args.arguments, "push")
@@ -139,8 +139,8 @@ def push(args: argparse.Namespace) -> int:
 
 def _request(args: argparse.Namespace, mirror: Any, spec_args: Sequence[str]) -> Any:
     from spack_oci.archive.codec import Compression
-    from spack_oci.spack import mirror_arguments, mirrors
     from spack_oci.spack.commands import push
+    from spack_oci.spack.configuration import mirror_arguments, mirrors
 
     return push.Request(
         mirror=mirror,
@@ -170,6 +170,6 @@ def _signer(args: argparse.Namespace) -> Any:
 
     if args.unsigned or args.dry_run or (args.sign is None and not spack.config.get("oci:signing")):
         return None
-    from spack_oci.spack import trust
+    from spack_oci.spack.configuration import trust
 
     return trust.signer() if args.sign is None else trust.required_signer(args.sign or None)

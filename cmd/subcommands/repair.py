@@ -15,9 +15,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def repair(args: argparse.Namespace) -> int:
     from spack_oci.maintenance import repair as command
     from spack_oci.operations.check.findings import Level
-    from spack_oci.spack import mirrors
     from spack_oci.spack.commands import repair as with_spack
     from spack_oci.spack.commands.opened import find
+    from spack_oci.spack.configuration import mirrors
 
     result = remaining = None
     with messages_apart(args.json):

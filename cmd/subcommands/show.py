@@ -15,8 +15,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def show(args: argparse.Namespace) -> int:
-    from spack_oci.spack import mirror_arguments
     from spack_oci.spack.commands import show as command
+    from spack_oci.spack.configuration import mirror_arguments
 
     mirror_name, words = mirror_arguments.split_tag(args.arguments, "show")
     return command.show(mirror_name, " ".join(words), args.json, args.sbom)

@@ -36,8 +36,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def sign(args: argparse.Namespace) -> int:
     import spack.llnl.util.tty as tty
-    from spack_oci.spack import mirror_arguments, mirrors, trust
     from spack_oci.spack.commands import sign as command
+    from spack_oci.spack.configuration import mirror_arguments, mirrors, trust
 
     with messages_apart(args.json or args.digests == "-"):
         mirror_name, constraints = mirror_arguments.split(args.arguments, "sign")

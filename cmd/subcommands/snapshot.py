@@ -15,8 +15,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run_snapshot(args: argparse.Namespace) -> int:
     from spack_oci.maintenance import snapshot as command
-    from spack_oci.spack import mirrors
     from spack_oci.spack.commands.opened import find
+    from spack_oci.spack.configuration import mirrors
 
     with messages_apart(args.json):
         mirror = find(args.mirror, mirrors.PUSH)
@@ -33,8 +33,8 @@ def run_snapshot(args: argparse.Namespace) -> int:
 
 def list_snapshots(args: argparse.Namespace) -> int:
     from spack_oci.maintenance import snapshot as command
-    from spack_oci.spack import mirrors
     from spack_oci.spack.commands.opened import find
+    from spack_oci.spack.configuration import mirrors
 
     with messages_apart(args.json):
         mirror = find(args.mirror, mirrors.FETCH)

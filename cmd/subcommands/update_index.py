@@ -14,7 +14,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def update_index(args: argparse.Namespace) -> int:
     import spack.llnl.util.tty as tty
-    from spack_oci.spack import indexes, mirror_arguments, mirrors
+    from spack_oci.spack import indexes
+    from spack_oci.spack.configuration import mirror_arguments, mirrors
 
     with messages_apart(args.json):
         mirror, note = mirror_arguments.find(args.mirror, mirrors.PUSH)

@@ -15,9 +15,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def verify(args: argparse.Namespace) -> int:
     from spack_oci.maintenance import verify as command
     from spack_oci.operations.check.findings import Level
-    from spack_oci.spack import mirror_arguments, mirrors
     from spack_oci.spack.commands.opened import find
     from spack_oci.spack.commands.sign import tags_of
+    from spack_oci.spack.configuration import mirror_arguments, mirrors
 
     with messages_apart(args.json):
         mirror_name, constraints = mirror_arguments.split(args.arguments, "verify")

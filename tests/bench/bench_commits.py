@@ -27,9 +27,9 @@ from bench_install import INSTALL, NEW  # noqa: E402
 from bench_install import Bench as InstallBench  # noqa: E402
 from bench_push import Bench, Measured  # noqa: E402
 from support import spack_instance  # noqa: E402
-from support.bench_stack import spack_root  # noqa: E402
-from support.docker_registry import docker_registry  # noqa: E402
-from support.other_registry import other_registry  # noqa: E402
+from support.measuring.bench_stack import spack_root  # noqa: E402
+from support.registries.docker_registry import docker_registry  # noqa: E402
+from support.registries.other_registry import other_registry  # noqa: E402
 
 THIS, OTHER = "this checkout", "the other commit"
 

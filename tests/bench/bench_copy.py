@@ -33,9 +33,9 @@ from spack_oci.index.update.loop import update_index  # noqa: E402
 from spack_oci.operations.lifecycle.copy import Selection, compare, execute_copy, plan_copy  # noqa: E402
 from spack_oci.reference import LayoutDirectory, parse_url  # noqa: E402
 from spack_oci.registry import open_repository  # noqa: E402
-from support.cache_builder import QUICK, node, push_package  # noqa: E402
-from support.docker_registry import docker_registry  # noqa: E402
-from support.soak import open_store  # noqa: E402
+from support.measuring.soak import open_store  # noqa: E402
+from support.packages.cache_builder import QUICK, node, push_package  # noqa: E402
+from support.registries.docker_registry import docker_registry  # noqa: E402
 
 NAME = "team/cache"
 GOAL_COLD, GOAL_AGAIN, GOAL_MEMORY = 2.0, 20.0, 150

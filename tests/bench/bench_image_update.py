@@ -32,12 +32,12 @@ from spack_oci.operations.images.environment_image import ImageRequest, plan_ima
 from spack_oci.package.record import Package  # noqa: E402
 from spack_oci.reference import parse_image_reference, parse_url  # noqa: E402
 from spack_oci.registry.store import open_repository  # noqa: E402
-from support.base_images import prepare_base  # noqa: E402
-from support.containers import Podman, podman, push_base, shell_root_file_system  # noqa: E402
-from support.docker_registry import DockerRegistry, docker_registry  # noqa: E402
-from support.image_packages import Graph, make_packages, push_all, together  # noqa: E402
-from support.pulled_bytes import bytes_to_pull, bytes_to_pull_by_chain  # noqa: E402
-from support.real_graphs import members_of_graph, real_graph, updated  # noqa: E402
+from support.images.base_images import prepare_base  # noqa: E402
+from support.images.containers import Podman, podman, push_base, shell_root_file_system  # noqa: E402
+from support.images.pulled_bytes import bytes_to_pull, bytes_to_pull_by_chain  # noqa: E402
+from support.packages.image_packages import Graph, make_packages, push_all, together  # noqa: E402
+from support.registries.docker_registry import DockerRegistry, docker_registry  # noqa: E402
+from support.specs.real_graphs import members_of_graph, real_graph, updated  # noqa: E402
 
 REPOSITORY = "team/cache"
 

@@ -27,8 +27,8 @@ from spack_oci.archive.codec import Compression  # noqa: E402
 from spack_oci.operations.push.packing import Packing  # noqa: E402
 from spack_oci.operations.push.plan import PushSettings  # noqa: E402
 from spack_oci.package.record import Package  # noqa: E402
-from spack_oci.util.processes import available_cores  # noqa: E402
-from support.bench_stack import spack_root  # noqa: E402
+from spack_oci.util.concurrency.processes import available_cores  # noqa: E402
+from support.measuring.bench_stack import spack_root  # noqa: E402
 
 #: of the same class as our defaults
 LIMITS = {"gzip": "igzip -2 -T {cores} -c", "zstd": "zstd -2 -T{cores} -q -c"}

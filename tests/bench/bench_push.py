@@ -32,11 +32,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
 
 from support import spack_instance  # noqa: E402
-from support.bench_stack import spack_root  # noqa: E402
-from support.docker_registry import DockerRegistry, docker_registry  # noqa: E402
-from support.other_registry import other_registry  # noqa: E402
-from support.push_limit import PushLimit  # noqa: E402
-from support.slow_link import slow_link  # noqa: E402
+from support.measuring.bench_stack import spack_root  # noqa: E402
+from support.measuring.push_limit import PushLimit  # noqa: E402
+from support.network.slow_link import slow_link  # noqa: E402
+from support.registries.docker_registry import DockerRegistry, docker_registry  # noqa: E402
+from support.registries.other_registry import other_registry  # noqa: E402
 
 
 @dataclass

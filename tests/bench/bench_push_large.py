@@ -19,16 +19,16 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests"), str(ROOT / "tests" / "bench")]
 
 from bench_push import PeakMemory  # noqa: E402
-from support.docker_registry import docker_registry  # noqa: E402
-from support.other_registry import other_registry  # noqa: E402
-from support.prefixes import make_package  # noqa: E402
+from support.packages.prefixes import make_package  # noqa: E402
+from support.registries.docker_registry import docker_registry  # noqa: E402
+from support.registries.other_registry import other_registry  # noqa: E402
 
 _FILE = 1 << 30
 
 CHILD = """
 import sys
 from pathlib import Path
-from support.prefixes import make_package
+from support.packages.prefixes import make_package
 from spack_oci.archive.codec import Compression
 from spack_oci.util.progress import PlainLines
 from spack_oci.operations.push.execute import PushSettings, execute_push, plan_push

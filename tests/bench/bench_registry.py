@@ -39,9 +39,9 @@ from spack_oci.content import BytesSource, FileSource  # noqa: E402
 from spack_oci.descriptor import OCI_LAYER, Descriptor  # noqa: E402
 from spack_oci.reference import Repository  # noqa: E402
 from spack_oci.registry import RegistrySettings, open_repository  # noqa: E402
-from support.docker_registry import DockerRegistry, docker_registry  # noqa: E402
-from support.other_registry import other_registry  # noqa: E402
-from support.relay import relay  # noqa: E402
+from support.network.relay import relay  # noqa: E402
+from support.registries.docker_registry import DockerRegistry, docker_registry  # noqa: E402
+from support.registries.other_registry import other_registry  # noqa: E402
 
 NAME = "bench/blobs"
 SMALL = 2048  # bytes

@@ -37,7 +37,7 @@ from spack_oci.archive.pack import pack_prefix  # noqa: E402
 from spack_oci.archive.unpack.layer import install_layer  # noqa: E402
 from spack_oci.relocate.build_info import BUILD_INFO, BuildInfo  # noqa: E402
 from spack_oci.relocate.mapping import PrefixMap, Relocation, build_mapping  # noqa: E402
-from support.bench_stack import spack_root  # noqa: E402
+from support.measuring.bench_stack import spack_root  # noqa: E402
 
 TARGET = 4.0
 PLAIN = "application/vnd.oci.image.layer.v1.tar"

@@ -3,10 +3,10 @@
 
     PYTHON tests/bench/bench_scale.py [--sizes 1000,10000,27000,100000] [--work DIR] [--json FILE] [--svg FILE]
 
-The caches are made of generated packages (``support/spec_universe.py``: names, variants, hashes and closures as in real
-ones), in a layout directory. Each step is a process of its own; its processor time and its peak memory do not depend on
-what else the machine does, bytes and requests on nothing. ``--work`` on a tmpfs measures best; 100,000 packages take
-2 GB there.
+The caches are made of generated packages (``support/specs/spec_universe.py``: names, variants, hashes and closures as
+in real ones), in a layout directory. Each step is a process of its own; its processor time and its peak memory do not
+depend on what else the machine does, bytes and requests on nothing. ``--work`` on a tmpfs measures best; 100,000
+packages take 2 GB there.
 """
 
 import argparse
@@ -25,9 +25,9 @@ sys.path[:0] = PATHS
 from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, canonical_json  # noqa: E402
 from spack_oci.layout import LayoutStore  # noqa: E402
 from spack_oci.reference import LayoutDirectory  # noqa: E402
-from support.cache_builder import tag_of  # noqa: E402
-from support.curves import Curve, picture  # noqa: E402
-from support.spec_universe import Universe  # noqa: E402
+from support.measuring.curves import Curve, picture  # noqa: E402
+from support.packages.cache_builder import tag_of  # noqa: E402
+from support.specs.spec_universe import Universe  # noqa: E402
 
 NEW = 10
 LOOKUPS = 300

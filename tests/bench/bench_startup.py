@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
 
 from support import spack_instance  # noqa: E402
-from support.spack_instance import SpackInstance  # noqa: E402
+from support.spacks.spack_instance import SpackInstance  # noqa: E402
 
 NAMES = ("wall time", "processor time")
 

@@ -21,9 +21,9 @@ sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
 
 from spack_oci.reference import Repository  # noqa: E402
 from spack_oci.registry import RegistrySettings, open_repository  # noqa: E402
-from support.cache_builder import node, push_package  # noqa: E402
-from support.client import Client, build_store  # noqa: E402
-from support.fault_registry import FaultRegistry, fault_registry  # noqa: E402
+from support.packages.cache_builder import node, push_package  # noqa: E402
+from support.registries.fault_registry import FaultRegistry, fault_registry  # noqa: E402
+from support.spacks.client import Client, build_store  # noqa: E402
 
 GOAL_TIME, GOAL_REFUSED = 1.3, 0.1
 NAME = "team/cache"

@@ -30,8 +30,8 @@ sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests"), str(ROOT / "tests" / "be
 
 from bench_install import Bench, Way  # noqa: E402
 from spack_oci.trust.signers import generate, write_pair  # noqa: E402
-from support.bench_stack import spack_root  # noqa: E402
-from support.docker_registry import DockerRegistry, docker_registry  # noqa: E402
+from support.measuring.bench_stack import spack_root  # noqa: E402
+from support.registries.docker_registry import DockerRegistry, docker_registry  # noqa: E402
 
 PASSWORD = "of the bench"
 INSTALLS = (

@@ -25,10 +25,10 @@ from bench_scale import write_packages  # noqa: E402
 from spack_oci.index.update.loop import update_index  # noqa: E402
 from spack_oci.layout import LayoutStore  # noqa: E402
 from spack_oci.reference import LayoutDirectory  # noqa: E402
-from support.browsers import BROWSERS, Browser, missing  # noqa: E402
-from support.catalog_page import Page, make_page  # noqa: E402
-from support.showcase import Showcase  # noqa: E402
-from support.spec_universe import Universe  # noqa: E402
+from support.packages.showcase import Showcase  # noqa: E402
+from support.programs.browsers import BROWSERS, Browser, missing  # noqa: E402
+from support.programs.catalog_page import Page, make_page  # noqa: E402
+from support.specs.spec_universe import Universe  # noqa: E402
 
 ROUNDS = 3
 QUERIES = ("geo", "libfast +mpi", "%gcc target=x86 ~shared", "nothing-has-this")

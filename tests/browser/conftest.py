@@ -4,9 +4,9 @@
 import shutil
 
 import pytest
-from support.browsers import BROWSERS, missing
-from support.catalog_page import Page, make_page
-from support.showcase import HOSTILE_TEXT, Showcase, hostile_nodes
+from support.packages.showcase import HOSTILE_TEXT, Showcase, hostile_nodes
+from support.programs.browsers import BROWSERS, missing
+from support.programs.catalog_page import Page, make_page
 
 
 @pytest.fixture(scope="session", params=sorted(BROWSERS))

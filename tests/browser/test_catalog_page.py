@@ -5,9 +5,9 @@ import re
 
 import pytest
 from spack_oci.index.publish import DOCUMENT_TAG
-from support.browsers import DOWN, ENTER, ESCAPE, RIGHT
-from support.catalog_page import Page, make_page
-from support.showcase import HOSTILE_TEXT, Showcase
+from support.packages.showcase import HOSTILE_TEXT, Showcase
+from support.programs.browsers import DOWN, ENTER, ESCAPE, RIGHT
+from support.programs.catalog_page import Page, make_page
 
 TITLE = "Our <b>packages</b>"
 URL = "oci://ghcr.io/example/cache"

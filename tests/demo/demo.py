@@ -21,8 +21,8 @@ from typing import Iterator, List, Optional
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import without_spack
-from support.spack_instance import REPOSITORY, SpackFailed, SpackInstance, Unavailable, clone
-from support.stack_checks import check_stack, prefixes_of, run_program
+from support.spacks.spack_instance import REPOSITORY, SpackFailed, SpackInstance, Unavailable, clone
+from support.spacks.stack_checks import check_stack, prefixes_of, run_program
 from telling import DEMO, Clock, human, indented, say, short, shorten, size_of, title
 
 #: the newest supported release of Spack

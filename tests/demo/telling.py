@@ -11,7 +11,7 @@ from typing import Dict, Iterator, List, Tuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from support.spack_instance import REPOSITORY
+from support.spacks.spack_instance import REPOSITORY
 
 DEMO = Path(os.environ.get("SPACK_OCI_DEMO_DIRECTORY") or REPOSITORY / ".demo")
 

@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Optional, Sequence
 
-from support.spack_instance import REPOSITORY
-from support.stack_checks import check_prefixes
+from support.spacks.spack_instance import REPOSITORY
+from support.spacks.stack_checks import check_prefixes
 from telling import DEMO, Clock, human, indented, say, shorten, size_of, title
 
 ROOT = "oci-stack"
@@ -30,7 +30,7 @@ def tell(python: Path, registry_url: Optional[str], reason: str) -> None:
     title(f"Compile a chain of C packages into a Spack store, {_tree(tree)}")
     say("    by the recipes in tests/spack/repo; names, hashes and dependencies as Spack 1.1.0 recorded them for these")
     with clock.step("build"):
-        builder = REPOSITORY / "tests" / "support" / "build_store.py"
+        builder = REPOSITORY / "tests" / "support" / "spacks" / "build_store.py"
         subprocess.run([str(python), str(builder), str(tree)], check=True, stdin=subprocess.DEVNULL)
     client.show("list", "--store", tree)
     client.show("run", "--store", tree, "oci-app", "--", "hello")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional
 
-from support.spack_instance import REPOSITORY
+from support.spacks.spack_instance import REPOSITORY
 
 HERE = Path(__file__).resolve().parent
 #: all that changes a file system

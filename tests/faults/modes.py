@@ -3,15 +3,15 @@
 """Registries and proxies that are not like others, and every sub-command: the table of docs/registries.md, played.
 
 Whoever meets another one adds a ``Mode`` here, a row in docs/registries.md, and a field of
-:class:`support.fault_state.Behaviour` or a :class:`support.fault_state.Fault` where there is none yet that plays it.
+:class:`support.registries.fault_state.Behaviour` or a :class:`support.registries.fault_state.Fault` where there is none yet that plays it.
 """
 
 import json
 from dataclasses import dataclass, field
 from typing import Any, Callable, FrozenSet, List, Mapping, Sequence
 
-from support.fault_state import Behaviour
-from support.fault_state import Fault as HttpFault
+from support.registries.fault_state import Behaviour
+from support.registries.fault_state import Fault as HttpFault
 
 from faults import operations, walks
 from faults.operations import OPERATIONS, Operation

@@ -45,7 +45,7 @@ _EXTRACTION = f"{_UNPACK}/extraction.py"
 _LAYOUT = "tests/unit/layout/test_layout_guards.py"
 _FIELDS = "tests/unit/registry/test_registry_fields.py"
 _LIBC = "tests/unit/image/test_image_libc.py"
-_GUARDS = "tests/registry/test_registry_guards.py"
+_GUARDS = "tests/registry/client/test_registry_guards.py"
 _ODD = "tests/unit/index/test_index_odd_registries.py"
 
 GUARDS: Sequence[Guard] = (
@@ -119,13 +119,13 @@ GUARDS: Sequence[Guard] = (
     # what is sent to whom
     Guard("tokens by user", "lib/spack_oci/registry/auth/tokens.py", "Optional[Credentials] = field(repr=False)", "Optional[Credentials] = field(repr=False, compare=False)", f"{_GUARDS} tests/registry/auth/test_registry_auth.py"),
     Guard("a host and one whose name it begins", "lib/spack_oci/registry/auth/credentials.py", "next((key for key in lookup_keys(host, repository) if key in known), None)", "next((key for key in known if f'{host}/{repository}'.startswith(key)), None)", f"tests/unit/registry/test_registry_credentials.py {_GUARDS}"),
-    Guard("a 401 of another host", "lib/spack_oci/registry/client.py", " or not is_own or", " or", "tests/registry/test_registry_faults.py"),
-    Guard("no upload away from https", "lib/spack_oci/registry/client.py", 'if parts.scheme == "http" and own.scheme == "https":', "if False:", f"{_GUARDS} tests/registry/test_registry_uploads.py"),
+    Guard("a 401 of another host", "lib/spack_oci/registry/client.py", " or not is_own or", " or", "tests/registry/client/test_registry_faults.py"),
+    Guard("no upload away from https", "lib/spack_oci/registry/client.py", 'if parts.scheme == "http" and own.scheme == "https":', "if False:", f"{_GUARDS} tests/registry/client/test_registry_uploads.py"),
     # what comes back
-    Guard("the total in Content-Range", "lib/spack_oci/registry/http/fields.py", " and self.total in (None, size)", "", f"{_FIELDS} tests/registry/test_registry_downloads.py"),
-    Guard("a strong ETag in If-Range", "lib/spack_oci/registry/http/fields.py", "value if value and value.startswith('\"') and", "value if value and", f"{_FIELDS} tests/registry/test_registry_downloads.py {_GUARDS}"),
-    Guard("small blobs alone are read before", "lib/spack_oci/registry/downloads.py", "        if descriptor.size <= SMALL_BLOB:\n            return _VerifiedReader", "        if True:\n            return _VerifiedReader", f"tests/registry/test_registry_downloads.py {_GUARDS}"),
-    Guard("a list of tags is one", "config_schema/documents/tag-list.json", '"required": ["tags"],', "", "tests/registry/test_registry_odd.py"),
+    Guard("the total in Content-Range", "lib/spack_oci/registry/http/fields.py", " and self.total in (None, size)", "", f"{_FIELDS} tests/registry/client/test_registry_downloads.py"),
+    Guard("a strong ETag in If-Range", "lib/spack_oci/registry/http/fields.py", "value if value and value.startswith('\"') and", "value if value and", f"{_FIELDS} tests/registry/client/test_registry_downloads.py {_GUARDS}"),
+    Guard("small blobs alone are read before", "lib/spack_oci/registry/downloads.py", "        if descriptor.size <= SMALL_BLOB:\n            return _VerifiedReader", "        if True:\n            return _VerifiedReader", f"tests/registry/client/test_registry_downloads.py {_GUARDS}"),
+    Guard("a list of tags is one", "config_schema/documents/tag-list.json", '"required": ["tags"],', "", "tests/registry/client/test_registry_odd.py"),
     # caches
     Guard("blobs are removed under the lock", "lib/spack_oci/content/blob_cache.py", 'with locked_if_possible(self.open_lock(os.path.join(self.root, "lock"))):', "with contextlib.nullcontext():", "tests/unit/content/test_blob_cache.py"),
     Guard("a tag that the registry fails for is kept", "lib/spack_oci/index/update/loop.py", "if not isinstance(error, ContentError) and tag in index.tags:", "if False:", f"{_ODD} tests/unit/index/test_index_update.py"),
@@ -136,9 +136,9 @@ GUARDS: Sequence[Guard] = (
     Guard("the newest symbol", "lib/spack_oci/image/needs/libc.py", "Libc(GLIBC, max(versions))", "Libc(GLIBC, min(versions))", _LIBC),
     # aliases
     Guard("an alias that ends like the hash", f"{_RELOCATE}/aliases.py", "return os.readlink(path) == target", "return bool(os.readlink(path))", _ALIASES),
-    Guard("facts before the download", "lib/spack_oci/store/install.py", "if remote.relocation_summary:", "if False:", "tests/store/test_install_without_spack.py -k short_name"),
+    Guard("facts before the download", "lib/spack_oci/store/install.py", "if remote.relocation_summary:", "if False:", "tests/store/commands/test_install_without_spack.py -k short_name"),
     # what is registered
-    Guard("what was asked for is explicit", "lib/spack_oci/store/install.py", "            if records.is_installed(dag_hash):\n                records.mark_explicit(dag_hash)", "            pass", "tests/store/test_install_without_spack.py -k explicit"),
+    Guard("what was asked for is explicit", "lib/spack_oci/store/install.py", "            if records.is_installed(dag_hash):\n                records.mark_explicit(dag_hash)", "            pass", "tests/store/commands/test_install_without_spack.py -k explicit"),
     Guard("only what is finished is registered", "lib/spack_oci/operations/install/execute.py", "[item for item in self._order if self._states[item.dag_hash].complete]", "list(self._order)", "tests/unit/operations/test_install_all.py"),
     Guard("the hash that was asked for", "lib/spack_oci/package/documents.py", "if expected_hash is not None and dag_hash != expected_hash:", "if False:", "tests/unit/operations/test_fetch_package.py"),
     # layouts
@@ -152,7 +152,7 @@ GUARDS: Sequence[Guard] = (
     Guard("a layout that was begun", "lib/spack_oci/layout/store.py", "            if self._is_begun():", "            if False:", _LAYOUT),
     # the moment between registering and knowing it
     Guard("no signal while it settles", "lib/spack_oci/operations/install/execute.py", "            with signals_wait():  # else", "            if True:  # else", "tests/faults/test_signals.py"),
-    Guard("the database counts last", "lib/spack_oci/store/database.py", 'with atomic_write(os.path.join(self._directory, "index_verifier"), mode=mode, exact=True) as file:\n                file.write(str(uuid.uuid4()).encode())\n            with atomic_write(path, mode=mode, exact=True) as file:\n                file.write(json.dumps(document, separators=(",", ":")).encode())', 'with atomic_write(path, mode=mode, exact=True) as file:\n                file.write(json.dumps(document, separators=(",", ":")).encode())\n            with atomic_write(os.path.join(self._directory, "index_verifier"), mode=mode, exact=True) as file:\n                file.write(str(uuid.uuid4()).encode())', "tests/store/test_store_database.py"),
+    Guard("the database counts last", "lib/spack_oci/store/database.py", 'with atomic_write(os.path.join(self._directory, "index_verifier"), mode=mode, exact=True) as file:\n                file.write(str(uuid.uuid4()).encode())\n            with atomic_write(path, mode=mode, exact=True) as file:\n                file.write(json.dumps(document, separators=(",", ":")).encode())', 'with atomic_write(path, mode=mode, exact=True) as file:\n                file.write(json.dumps(document, separators=(",", ":")).encode())\n            with atomic_write(os.path.join(self._directory, "index_verifier"), mode=mode, exact=True) as file:\n                file.write(str(uuid.uuid4()).encode())', "tests/store/tree/test_store_database.py"),
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import errno
 from dataclasses import dataclass, field
 from typing import Any, Dict, FrozenSet, List, Mapping, Sequence
 
-from support.fault_state import Fault as HttpFault
+from support.registries.fault_state import Fault as HttpFault
 
 from faults.machine import WRITES, Run
 from faults.operations import OPERATIONS, Operation

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
-from support.fault_state import Repository
+from support.registries.fault_state import Repository
 
 #: written when a package is finished, after its prefix has appeared
 _LATE = (".spack/install_manifest.json", ".spack/install_times.json")

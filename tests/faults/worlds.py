@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, Iterator, Optional
 
-from support.client import build_store
-from support.fault_registry import FaultRegistry, fault_registry
-from support.fault_state import Repository
+from support.registries.fault_registry import FaultRegistry, fault_registry
+from support.registries.fault_state import Repository
+from support.spacks.client import build_store
 
 from faults.machine import Machine, Run
 

@@ -9,11 +9,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support import spack_instance
-from support.caches import http_cache, layout_cache, tls_cache
-from support.docker_registry import PASSWORD, USER, docker_registry
-from support.obtain import PADDED_LENGTH, obtain
-from support.spack_instance import SpackInstance
+from support.registries.docker_registry import PASSWORD, USER, docker_registry
+from support.spacks import spack_instance
+from support.spacks.caches import http_cache, layout_cache, tls_cache
+from support.spacks.obtain import PADDED_LENGTH, obtain
+from support.spacks.spack_instance import SpackInstance
 
 
 @pytest.fixture(scope="session", params=list(spack_instance.VERSIONS))

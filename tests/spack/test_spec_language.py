@@ -13,7 +13,7 @@ from spack_oci.specs.versions import Version, VersionSet
 from spack_oci.store.database import Database
 from spack_oci.store.locks import byte_of
 
-IN_ORDER = Path(__file__).parents[1] / "store" / "versions_in_order.txt"
+IN_ORDER = Path(__file__).parents[1] / "store" / "specs" / "versions_in_order.txt"
 WORDS = ["alpha", "beta", "rc", "final", "a", "Z", "z", "mastes", "master", "masteq", "main", "develop", "stable", "p"]
 GIT = ["git.foo=1.2", "git.foo=develop", "git.bar=1.2", "a" * 40 + "=1.3", "git.a/b=1.2.rc1"]
 

@@ -4,7 +4,7 @@
 import shutil
 
 import pytest
-from support.client import Client, build_store
+from support.spacks.client import Client, build_store
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@
 
 import pytest
 from document import read_sections
-from support import spack_instance
-from support.obtain import PADDED_LENGTH, obtain
+from support.spacks import spack_instance
+from support.spacks.obtain import PADDED_LENGTH, obtain
 from walk import Walk
 from world import world
 

@@ -23,11 +23,11 @@ from typing import Dict, Iterator, List, Tuple
 import pytest
 from spack_oci.reference import parse_url
 from spack_oci.registry.store import open_repository
-from support.containers import podman, push_base, shell_root_file_system
-from support.docker_registry import DockerRegistry, docker_registry
-from support.private_ca import make_ca
-from support.spack_instance import SpackInstance
-from support.token_server import token_server
+from support.images.containers import podman, push_base, shell_root_file_system
+from support.network.private_ca import make_ca
+from support.registries.docker_registry import DockerRegistry, docker_registry
+from support.registries.token_server import token_server
+from support.spacks.spack_instance import SpackInstance
 
 REGISTRY, TOKENS = "registry.example.org", "auth.example.org"
 

@@ -5,7 +5,7 @@ import hypothesis
 import pytest
 from spack_oci.content.blob_cache import BlobCache
 from spack_oci.operations.push.plan import PushSettings
-from support.prefixes import make_chain
+from support.packages.prefixes import make_chain
 
 # on a busy machine, anything may take a second
 hypothesis.settings.register_profile("patient", deadline=None)

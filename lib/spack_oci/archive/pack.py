@@ -20,7 +20,7 @@ from ..descriptor import Descriptor
 from ..errors import PrefixChanged, StorageError
 from ..formats.elf import read_paths
 from ..relocate.build_info import BUILD_INFO
-from ..util.cancellation import Cancelled
+from ..util.concurrency.cancellation import Cancelled
 from . import tar
 from .codec import Compression, open_compressor
 from .prefix_files import Entry, prefix_files, read_error

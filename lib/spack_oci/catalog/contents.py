@@ -19,7 +19,7 @@ from ..index.signature_table import SignatureTable, SignedPackage
 from ..operations.images.described import PlatformImage, describe_image, image_tags
 from ..package.record import package_tag
 from ..specs.versions import Version
-from ..util.threads import DaemonPool
+from ..util.concurrency.threads import DaemonPool
 
 #: virtual packages that a compiler provides
 _LANGUAGES = ("c", "cxx", "fortran")

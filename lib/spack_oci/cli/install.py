@@ -13,7 +13,7 @@ from ..store.install import InstallPlan, install_roots, plan
 from ..store.layout import DATABASE_DIRECTORY
 from ..store.source import Source, label
 from ..store.store import Store
-from ..util.collector import relax_collector
+from ..util.concurrency.collector import relax_collector
 from ..util.sizes import format_size
 from ..util.text import counted, table
 from . import settings

@@ -21,7 +21,7 @@ from ..operations.push.writable import skipped_document, skipped_line, why_not_w
 from ..package.record import dag_hash_of_tag
 from ..store.packages import StorePackage, StorePackages, environments_lost
 from ..store.store import Store, installed_nodes
-from ..util.collector import relax_collector
+from ..util.concurrency.collector import relax_collector
 from ..util.sizes import format_size
 from ..util.text import by_cause, counted, elided
 from . import settings

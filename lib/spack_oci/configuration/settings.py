@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 from ..archive.codec import Compression
 from ..content.blob_cache import BlobCache
 from ..reference import Location, Repository, parse_url
-from ..util.processes import available_cores
+from ..util.concurrency.processes import available_cores
 from ..util.resources import SECTION, defaults_of, read_schema
 
 #: more packing processes than this compete for memory bandwidth and the registry rather than help

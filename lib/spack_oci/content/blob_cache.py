@@ -31,8 +31,8 @@ from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Tupl
 
 from ..descriptor import Descriptor, VerifyingReader, check_digest, hasher_for
 from ..errors import DigestMismatch, InvalidContent, InvalidReference, StorageError
+from ..util.concurrency.locks import locked_if_possible
 from ..util.files import atomic_write, existing_directory, is_full, storage_errors
-from ..util.locks import locked_if_possible
 
 T = TypeVar("T")
 

@@ -36,8 +36,8 @@ from typing import (
 from ..descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
 from ..errors import InvalidContent, NotFound, SpackOciError
 from ..reference import LayoutDirectory, parse_url
+from ..util.concurrency.threads import DaemonPool
 from ..util.schemas import validate
-from ..util.threads import DaemonPool
 from .interfaces import ContentReader, ContentWriter, Progress, ReferrerLister, Resolver
 from .platform import Platform, select
 from .transfer import BlobMover, Transfer, TransferCounts

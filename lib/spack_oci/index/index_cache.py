@@ -24,8 +24,8 @@ from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Set, Union
 from ..content import ContentReader
 from ..descriptor import canonical_json, parse_json
 from ..errors import InvalidContent, NotFound, SpackOciError, StorageError, TrustError
+from ..util.concurrency.threads import DaemonPool
 from ..util.files import atomic_write, storage_errors
-from ..util.threads import DaemonPool
 from .entry import PackageEntry
 from .frames import decompress
 from .in_place import DocumentFiles, NodesOfPackage, names_of

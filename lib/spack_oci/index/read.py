@@ -7,7 +7,7 @@ from typing import Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, Opti
 from ..content import ContentReader, ReadsRanges, read_blob
 from ..descriptor import Descriptor, sha256_digest
 from ..errors import DigestMismatch, InvalidContent, NotFound, UnexpectedResponse
-from ..util.threads import DaemonPool
+from ..util.concurrency.threads import DaemonPool
 from .database import check_database, checked_database_of_lines
 from .entry import PackageEntry
 from .frames import assemble, decompress, missing_spans, read_table

@@ -9,7 +9,7 @@ from typing import Dict, Iterable, Iterator, Set, Tuple
 
 from ..descriptor import parse_json
 from ..errors import NotFound
-from ..util.cancellation import signals_wait
+from ..util.concurrency.cancellation import signals_wait
 from ..util.files import storage_errors
 from .documents import children_of
 from .store import LayoutStore

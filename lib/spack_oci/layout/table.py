@@ -15,8 +15,8 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Set, 
 
 from ..descriptor import OCI_INDEX, Descriptor, parse_json
 from ..errors import InvalidContent, NotFound, SpackOciError, StorageError
+from ..util.concurrency.locks import exclusive_lock
 from ..util.files import storage_errors
-from ..util.locks import exclusive_lock
 from ..util.schemas import validate
 
 REF_NAME = "org.opencontainers.image.ref.name"

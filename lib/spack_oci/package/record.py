@@ -69,7 +69,7 @@ class Package:
     annotations: Mapping[str, str] = field(repr=False, default_factory=dict)
 
     def complete(self) -> None:
-        """Have every part made that is made on demand (see ``spack/packages.py``): in threads, that is not safe."""
+        """Make every part that is made on demand (see ``spack/specs/packages.py``): in threads, that is not safe."""
         for part in fields(self):
             getattr(self, part.name)
 

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Optional, Sequence, Tuple
 from ..content import Progress
 from ..descriptor import Descriptor, VerifyingReader
 from ..errors import DigestMismatch, UnexpectedResponse
-from ..util.threads import DaemonPool
+from ..util.concurrency.threads import DaemonPool
 from .client import RegistryClient
 from .settings import MIB
 from .stream import RangesIgnored, ResumingStream

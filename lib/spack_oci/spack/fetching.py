@@ -23,9 +23,11 @@ from ..package.record import package_tag
 from ..reference import image_name
 from ..relocate.mapping import Relocation
 from ..relocate.preflight import check_lengths, check_summary
-from ..util.cancellation import Cancelled
-from ..util.threads import DaemonPool
-from . import compat, mirrors, packages, settings
+from ..util.concurrency.cancellation import Cancelled
+from ..util.concurrency.threads import DaemonPool
+from . import compat
+from .configuration import mirrors, settings
+from .specs import packages
 
 T = TypeVar("T")
 
@@ -75,7 +77,7 @@ def index_cache() -> IndexCache:
 
 def fetching_index_cache(others: Sequence["spack.mirrors.mirror.Mirror"] = ()) -> IndexCache:
     """The same, for who fetches indexes: under the policies of configured mirrors and of ``others``."""
-    from . import trust
+    from .configuration import trust
 
     return IndexCache(os.path.join(settings.read().cache_root, "indexes"), fetch=trust.index_fetch(others))
 
@@ -130,8 +132,8 @@ def tag_of(spec: "spack.spec.Spec") -> str:
 def guard_of(
     mirror: "spack.mirrors.mirror.Mirror", unsigned: bool = False, warn: Optional[Callable[[str], None]] = None
 ) -> Optional[PackageGuard]:
-    """See :func:`spack_oci.spack.trust.guard_of`; not imported where no policy is."""
-    from . import trust
+    """See :func:`spack_oci.spack.configuration.trust.guard_of`; not imported where no policy is."""
+    from .configuration import trust
 
     return trust.guard_of(mirror, lambda: mirrors.open_store(mirror, mirrors.FETCH), unsigned, warn)
 

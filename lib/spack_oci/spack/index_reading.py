@@ -13,8 +13,9 @@ from ..errors import InvalidContent, NotFound, SpackOciError, StorageError, Trus
 from ..index.index_cache import IndexCache, describe_age, refresh_index
 from ..index.read import IndexDocument, NotModified
 from ..reference import is_oci_url, parse_url
-from ..util.threads import DaemonPool
-from . import compat, mirrors
+from ..util.concurrency.threads import DaemonPool
+from . import compat
+from .configuration import mirrors
 from .fetching import fetching_index_cache, index_cache
 
 

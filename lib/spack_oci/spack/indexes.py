@@ -16,9 +16,9 @@ from ..operations.trust.write import Written
 from ..reference import is_oci_url
 from ..trust.signers import Signer
 from ..util.text import counted
-from . import mirrors, settings
-from .node_reader import check_nodes
+from .configuration import mirrors, settings
 from .output import reporter
+from .specs.node_reader import check_nodes
 
 
 def update(
@@ -38,7 +38,7 @@ def update(
 
 def update_settings(mirror: "spack.mirrors.mirror.Mirror") -> UpdateSettings:
     """With the index signed by whom oci:signing names, if it names somebody."""
-    from . import trust
+    from .configuration import trust
 
     return _update_settings(mirror, (), trust.signer())
 
@@ -46,7 +46,7 @@ def update_settings(mirror: "spack.mirrors.mirror.Mirror") -> UpdateSettings:
 def _update_settings(
     mirror: "spack.mirrors.mirror.Mirror", written: Sequence[Written], signer: Optional[Signer], renew: bool = False
 ) -> UpdateSettings:
-    from . import trust
+    from .configuration import trust
 
     shown = reporter()
     return UpdateSettings(

@@ -13,7 +13,7 @@ from spack_oci.errors import CorruptArchive, SpackOciError
 from spack_oci.relocate.build_info import BuildInfo, parse_document
 from spack_oci.relocate.mapping import Relocation, build_mapping
 from spack_oci.relocate.text import GrowthLimit, relocate_text
-from support.layers import HASH, OTHER_HASH, Layer
+from support.packages.layers import HASH, OTHER_HASH, Layer
 
 TOKENS = (
     *(b"{", b"}", b"[", b"]", b",", b": ", b'"', b"'", b"''", b"\\", b"\n", b"? ", b"#", b"null", b"true", b"\\u0000"),

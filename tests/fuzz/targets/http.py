@@ -12,8 +12,8 @@ from spack_oci.descriptor import OCI_LAYER, Descriptor
 from spack_oci.errors import SpackOciError
 from spack_oci.registry import RetryPolicy
 from spack_oci.registry.http.limiter import forget_rates
-from support.fault_registry import Fault, FaultRegistry, fault_registry
-from support.registry_cases import MANIFEST, SMALL, store_at
+from support.registries.fault_registry import Fault, FaultRegistry, fault_registry
+from support.registries.registry_cases import MANIFEST, SMALL, store_at
 
 TOKENS: Sequence[bytes] = (
     *(b"\r\n", b"\r\n\r\n", b"HTTP/1.1 ", b"100 Continue\r\n\r\n", b"206", b"307", b"401", b"429", b"416", b"\xc2\xb2"),

@@ -14,8 +14,8 @@ from spack_oci.index.model import PackageIndex
 from spack_oci.index.publish import DATABASE_TAG
 from spack_oci.index.read import fetch_index
 from spack_oci.index.update.loop import update_index
-from support.cache_builder import QUICK, chain, node, push_package, sign
 from support.memory_store import MemoryStore
+from support.packages.cache_builder import QUICK, chain, node, push_package, sign
 
 TOKENS: Sequence[bytes] = (
     *(b'"package":', b'"hash":', b'"database":', b'"version":"8"', b'"dependencies":[', b'"installs":{', b'"signed":true'),

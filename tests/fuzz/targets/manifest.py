@@ -13,9 +13,9 @@ from spack_oci.index.update.loop import update_index
 from spack_oci.operations.catalog import describe, lines_of
 from spack_oci.operations.install.fetch import find_package
 from spack_oci.operations.lifecycle.contents import read_contents
-from support.cache_builder import QUICK, chain, push_package, tag_of
 from support.memory_store import MemoryStore
-from support.node_mutations import base_nodes, mutate
+from support.packages.cache_builder import QUICK, chain, push_package, tag_of
+from support.specs.node_mutations import base_nodes, mutate
 
 TOKENS = ()
 _OTHER = chain("other", 1)

@@ -21,7 +21,7 @@ from typing import List, Optional
 
 from spack_oci.archive.unpack.layer import install_layer
 from spack_oci.errors import SpackOciError
-from support.layers import HASH, OLD_PREFIX, Layer, new_prefix, relocation, tar_info
+from support.packages.layers import HASH, OLD_PREFIX, Layer, new_prefix, relocation, tar_info
 
 PLAIN = "application/vnd.oci.image.layer.v1.tar"
 NAMES = (

@@ -16,7 +16,7 @@ from spack_oci.relocate.mapping import PathMapping, PrefixMap
 from spack_oci.relocate.other import gunzip, relocate_gzip, relocate_opaque, relocate_pyc_strings
 from spack_oci.relocate.pyc import relocate_pyc
 from spack_oci.relocate.text import relocate_large_text, relocate_text
-from support.layers import NO_LIMIT
+from support.packages.layers import NO_LIMIT
 
 PAIRS = {b"/ab/c": b"/x", b"/ab": b"/yy/zzzzz", b"/q/r": b"/r"}
 MAPPING = PrefixMap(tuple(PathMapping(old, new, "h" if old == b"/ab/c" else None) for old, new in PAIRS.items()))

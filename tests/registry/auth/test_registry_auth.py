@@ -18,7 +18,7 @@ from spack_oci.registry import (
     UploadPolicy,
     open_repository,
 )
-from support.fault_registry import Fault, fault_registry
+from support.registries.fault_registry import Fault, fault_registry
 
 NAME = "test/auth"
 DATA = b"guarded content"

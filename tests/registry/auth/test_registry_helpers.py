@@ -15,8 +15,8 @@ from spack_oci.registry import Credentials, RegistrySettings, open_repository
 from spack_oci.registry.auth.docker_config import default_sources, docker_config_file
 from spack_oci.registry.auth.helper import Helper, HelperCredentials
 from spack_oci.registry.login import login, logout, parse_key
-from support.credential_helpers import HELPERS
-from support.docker_registry import PASSWORD, USER, docker_registry
+from support.registries.credential_helpers import HELPERS
+from support.registries.docker_registry import PASSWORD, USER, docker_registry
 
 ALICE = Credentials(USER, PASSWORD)
 

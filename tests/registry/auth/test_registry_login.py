@@ -12,7 +12,7 @@ from spack_oci.registry import Credentials, RegistrySettings, StaticCredentials
 from spack_oci.registry.auth.docker_config import DockerConfig, default_sources
 from spack_oci.registry.auth.helper import Helper
 from spack_oci.registry.login import key_of, login, logout, parse_key
-from support.fault_registry import Fault, fault_registry
+from support.registries.fault_registry import Fault, fault_registry
 
 ALICE = Credentials("alice", "correct-horse-battery")
 HELPER = """#!/bin/sh

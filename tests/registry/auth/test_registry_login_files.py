@@ -11,7 +11,7 @@ from spack_oci.descriptor import OCI_LAYER
 from spack_oci.reference import Repository
 from spack_oci.registry import Credentials, RegistrySettings, open_repository
 from spack_oci.registry.auth.docker_config import DockerConfig, default_sources
-from support.docker_registry import PASSWORD, USER, docker_registry
+from support.registries.docker_registry import PASSWORD, USER, docker_registry
 
 pytestmark = pytest.mark.registry
 

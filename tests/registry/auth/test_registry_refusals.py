@@ -15,7 +15,7 @@ from spack_oci.registry import Credentials, RegistrySettings, StaticCredentials,
 from spack_oci.registry.http.retry import RetryPolicy
 from spack_oci.registry.probe import FAIL, probe_repository
 from spack_oci.util import notices
-from support.fault_registry import Fault, fault_registry
+from support.registries.fault_registry import Fault, fault_registry
 
 JOB = Credentials("job", "job-secret")
 USERS = {"job": (JOB.password, "pull,push")}

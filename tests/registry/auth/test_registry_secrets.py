@@ -15,7 +15,7 @@ from spack_oci.reference import Repository
 from spack_oci.registry import Credentials, RegistrySettings, RetryPolicy, StaticCredentials, open_repository
 from spack_oci.registry.login import login
 from spack_oci.registry.probe import probe_repository
-from support.fault_registry import Fault, fault_registry
+from support.registries.fault_registry import Fault, fault_registry
 
 PASSWORD, IDENTITY, READY = "pl4nted-password", "pl4nted-identity", "pl4nted-ready-token"
 BASIC = base64.b64encode(f"alice:{PASSWORD}".encode()).decode()

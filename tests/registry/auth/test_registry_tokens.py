@@ -11,8 +11,8 @@ from spack_oci.descriptor import OCI_LAYER, OCI_MANIFEST, Descriptor, canonical_
 from spack_oci.errors import Unauthorized
 from spack_oci.reference import Repository
 from spack_oci.registry import Credentials, RegistrySettings, StaticCredentials, UploadPolicy, open_repository
-from support.docker_registry import docker_registry
-from support.token_server import USERS, token_server
+from support.registries.docker_registry import docker_registry
+from support.registries.token_server import USERS, token_server
 
 pytestmark = pytest.mark.registry
 

@@ -21,9 +21,9 @@ from spack_oci.operations.images import image_files
 from spack_oci.operations.images.environment_image import ImageRequest, plan_image, push_environment_image
 from spack_oci.reference import LayoutDirectory, parse_url
 from spack_oci.registry.store import open_repository
-from support.containers import shell_base
-from support.docker_registry import docker_registry
-from support.image_packages import compiled_packages, push_all, together
+from support.images.containers import shell_base
+from support.packages.image_packages import compiled_packages, push_all, together
+from support.registries.docker_registry import docker_registry
 
 pytestmark = [
     pytest.mark.registry,

@@ -13,11 +13,11 @@ from spack_oci.operations.images.environment_image import ImageRequest, plan_ima
 from spack_oci.operations.push.plan import PushSettings
 from spack_oci.reference import LayoutDirectory, parse_url
 from spack_oci.registry.store import open_repository
-from support.containers import shell_base
-from support.docker_registry import docker_registry
-from support.image_packages import compiled_packages, push_all, together
-from support.prefixes import make_package
-from support.push_cases import push
+from support.images.containers import shell_base
+from support.packages.image_packages import compiled_packages, push_all, together
+from support.packages.prefixes import make_package
+from support.packages.push_cases import push
+from support.registries.docker_registry import docker_registry
 
 pytestmark = pytest.mark.skipif(
     not all(map(shutil.which, ("ch-run", "umoci", "gcc", "unshare")))

@@ -17,10 +17,10 @@ from spack_oci.image.base.layers import libcs_of_base
 from spack_oci.operations.images.package_checks import check_base_libc
 from spack_oci.reference import parse_image_reference, parse_url
 from spack_oci.registry.store import open_repository
-from support.base_images import prepare_base
-from support.containers import podman, push_base
-from support.docker_registry import docker_registry
-from support.image_packages import make_packages, push_all
+from support.images.base_images import prepare_base
+from support.images.containers import podman, push_base
+from support.packages.image_packages import make_packages, push_all
+from support.registries.docker_registry import docker_registry
 
 pytestmark = [pytest.mark.registry, pytest.mark.slow]
 

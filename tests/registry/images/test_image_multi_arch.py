@@ -11,7 +11,7 @@ from spack_oci.content.platform import Platform
 from spack_oci.image.index import push_platform
 from spack_oci.reference import parse_url
 from spack_oci.registry.store import open_repository
-from support.docker_registry import docker_registry
+from support.registries.docker_registry import docker_registry
 
 pytestmark = pytest.mark.registry
 

@@ -21,10 +21,10 @@ from spack_oci.operations.images.environment_image import ImageRequest, plan_ima
 from spack_oci.operations.push.execute import PushSettings, execute_push, plan_push
 from spack_oci.reference import LayoutDirectory, parse_image_reference, parse_url
 from spack_oci.registry.store import open_repository
-from support.base_images import prepare_base
-from support.containers import Podman, podman, push_base, shell_root_file_system, skopeo
-from support.docker_registry import docker_registry
-from support.image_packages import compiled_packages, make_packages, many_packages, push_all, together
+from support.images.base_images import prepare_base
+from support.images.containers import Podman, podman, push_base, shell_root_file_system, skopeo
+from support.packages.image_packages import compiled_packages, make_packages, many_packages, push_all, together
+from support.registries.docker_registry import docker_registry
 
 pytestmark = [
     pytest.mark.registry,

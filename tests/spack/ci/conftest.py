@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.docker_registry import PASSWORD, USER, docker_registry
-from support.gitlab_runner import Runner, machine_environment
-from support.token_server import USERS, token_server
+from support.programs.gitlab_runner import Runner, machine_environment
+from support.registries.docker_registry import PASSWORD, USER, docker_registry
+from support.registries.token_server import USERS, token_server
 
 TOKEN_USER = "pusher"
 

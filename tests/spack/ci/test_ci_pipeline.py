@@ -4,7 +4,7 @@
 import json
 
 import pytest
-from support.gitlab_runner import spack_yaml
+from support.programs.gitlab_runner import spack_yaml
 
 SETUP = ". spack/share/spack/setup-env.sh"
 GENERATE = {

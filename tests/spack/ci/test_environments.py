@@ -5,7 +5,7 @@ mirrors; and `spack bootstrap` from an OCI mirror."""
 import json
 
 import pytest
-from support.docker_registry import PASSWORD, USER
+from support.registries.docker_registry import PASSWORD, USER
 
 pytestmark = pytest.mark.one_spack
 

@@ -12,9 +12,8 @@ import pytest
 import yaml
 from spack_oci.reference import parse_url
 from spack_oci.registry import Credentials, RegistrySettings, StaticCredentials, open_repository
-from support.containers import podman, push_base, shell_root_file_system
-from support.docker_registry import docker_registry
-from support.example_files import (
+from support.images.containers import podman, push_base, shell_root_file_system
+from support.programs.example_files import (
     EXAMPLES,
     SETUP,
     command_lines,
@@ -24,7 +23,8 @@ from support.example_files import (
     github_steps,
     without_setup,
 )
-from support.token_server import USERS, token_server
+from support.registries.docker_registry import docker_registry
+from support.registries.token_server import USERS, token_server
 
 SPEC = "oci-leaf@1.0"
 

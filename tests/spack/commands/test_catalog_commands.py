@@ -8,7 +8,7 @@ from spack_oci.content import put_bytes
 from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, canonical_json
 from spack_oci.layout import open_layout
 from spack_oci.reference import parse_url
-from support.docker_registry import free_port
+from support.registries.docker_registry import free_port
 
 pytestmark = pytest.mark.one_spack
 

@@ -4,7 +4,7 @@
 import json
 
 import pytest
-from support.stack_checks import check_stack
+from support.spacks.stack_checks import check_stack
 
 pytestmark = pytest.mark.one_spack
 

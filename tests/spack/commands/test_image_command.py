@@ -18,9 +18,9 @@ from spack_oci.reference import LayoutDirectory, parse_url
 from spack_oci.registry.auth.credentials import Credentials, StaticCredentials
 from spack_oci.registry.settings import RegistrySettings
 from spack_oci.registry.store import open_repository
-from support.containers import podman, push_base, shell_root_file_system
-from support.docker_registry import PASSWORD, USER
-from support.stack_checks import STACK
+from support.images.containers import podman, push_base, shell_root_file_system
+from support.registries.docker_registry import PASSWORD, USER
+from support.spacks.stack_checks import STACK
 
 pytestmark = [pytest.mark.one_spack, pytest.mark.spack]
 

@@ -9,8 +9,8 @@ import pty
 import stat
 
 import pytest
-from support.docker_registry import PASSWORD, USER, docker_registry
-from support.fault_registry import fault_registry
+from support.registries.docker_registry import PASSWORD, USER, docker_registry
+from support.registries.fault_registry import fault_registry
 
 pytestmark = pytest.mark.one_spack
 

@@ -4,8 +4,8 @@
 import json
 
 import pytest
-from support.caches import http_cache
-from support.docker_registry import docker_registry
+from support.registries.docker_registry import docker_registry
+from support.spacks.caches import http_cache
 
 pytestmark = pytest.mark.one_spack
 

@@ -6,7 +6,7 @@ import re
 import tarfile
 
 import pytest
-from support.stack_checks import STACK
+from support.spacks.stack_checks import STACK
 
 
 @pytest.fixture(params=["layout", "http"])

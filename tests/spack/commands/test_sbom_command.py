@@ -6,8 +6,8 @@ import shutil
 import subprocess
 
 import pytest
-from support.caches import skopeo
-from support.cosign import PASSWORD
+from support.programs.cosign import PASSWORD
+from support.spacks.caches import skopeo
 
 ENV = {"COSIGN_PASSWORD": PASSWORD}
 TYPE = "application/spdx+json"

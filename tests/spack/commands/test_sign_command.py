@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from spack_oci.util.resources import read_schema
-from support.cosign import PASSWORD, cosign_key, cosign_sign, cosign_verify
+from support.programs.cosign import PASSWORD, cosign_key, cosign_sign, cosign_verify
 
 ENV = {"COSIGN_PASSWORD": PASSWORD}
 

@@ -11,7 +11,7 @@ from spack_oci.index.publish import DOCUMENT_TYPE, document_manifest_bytes
 from spack_oci.index.read import fetch_index
 from spack_oci.reference import parse_url
 from spack_oci.registry import open_repository
-from support.cache_builder import node, push_package, tag_of
+from support.packages.cache_builder import node, push_package, tag_of
 
 pytestmark = pytest.mark.one_spack
 
@@ -127,7 +127,7 @@ def test_who_writes_does_not_read_pull_through_mirrors(cache, consumer):
     consumer.write_config("oci", {"registries": {host: {"mirrors": ["oci+http://127.0.0.1:9/lagging"]}}})
     said = consumer.script(
         "import spack.mirrors.mirror\n"
-        "from spack_oci.spack import mirrors\n"
+        "from spack_oci.spack.configuration import mirrors\n"
         "mirror = spack.mirrors.mirror.MirrorCollection()['cache']\n"
         "for direction in (mirrors.FETCH, mirrors.PUSH):\n"
         "    for opened in (mirrors.open_store, mirrors.open_index_store):\n"

@@ -2,7 +2,7 @@
 """Mirrors with `autopush`: they get what is built from source, and one that is down takes nothing with it."""
 
 import pytest
-from support.stack_checks import check_stack
+from support.spacks.stack_checks import check_stack
 
 GONE = {"url": "oci+http://127.0.0.1:1/team/cache", "signed": False, "autopush": True}
 

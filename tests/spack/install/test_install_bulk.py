@@ -18,10 +18,10 @@ import time
 from pathlib import Path
 
 import pytest
-from support.caches import http_cache
-from support.holding_proxy import holding_proxy
-from support.installed_trees import records_of, tree_of
-from support.stack_checks import check_stack, prefixes_of
+from support.network.holding_proxy import holding_proxy
+from support.spacks.caches import http_cache
+from support.spacks.installed_trees import records_of, tree_of
+from support.spacks.stack_checks import check_stack, prefixes_of
 
 NO_BULK = {"install": {"bulk": False}}
 

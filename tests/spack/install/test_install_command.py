@@ -8,9 +8,9 @@ import signal
 import time
 
 import pytest
-from support.installed_trees import VERIFY, findings, records_of, tree_of
-from support.spack_instance import SpackFailed
-from support.stack_checks import STACK, check_stack, prefixes_of
+from support.spacks.installed_trees import VERIFY, findings, records_of, tree_of
+from support.spacks.spack_instance import SpackFailed
+from support.spacks.stack_checks import STACK, check_stack, prefixes_of
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import os
 
 import pytest
 from faults.machine import WRITES, compile_shim
-from support.stack_checks import check_stack
+from support.spacks.stack_checks import check_stack
 
 pytestmark = pytest.mark.one_spack
 

@@ -2,7 +2,7 @@
 """Projections that put one package into the prefix of another."""
 
 import pytest
-from support.stack_checks import prefixes_of
+from support.spacks.stack_checks import prefixes_of
 
 #: the database of an install that was killed when it had put the prefix in its place
 FORGET = """

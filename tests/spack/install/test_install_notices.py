@@ -12,7 +12,7 @@ import select
 import time
 
 import pytest
-from support.caches import SECRET_VARIABLE
+from support.spacks.caches import SECRET_VARIABLE
 
 WHY = r"oci-leaf@\S+ cannot be had from the mirror cache: .*401.*credentials"
 

@@ -7,8 +7,8 @@ import shutil
 import subprocess
 
 import pytest
-from support.caches import http_cache
-from support.cosign import PASSWORD, cosign_key, cosign_sign
+from support.programs.cosign import PASSWORD, cosign_key, cosign_sign
+from support.spacks.caches import http_cache
 
 ENV = {"COSIGN_PASSWORD": PASSWORD}
 NAMES = ("oci-app", "oci-middle", "oci-leaf")

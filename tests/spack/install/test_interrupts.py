@@ -8,10 +8,10 @@ import signal
 import time
 
 import pytest
-from support.caches import http_cache
-from support.holding_proxy import holding_proxy
-from support.stack_checks import STACK, check_stack
-from support.terminals import REWRITTEN, on_a_terminal
+from support.network.holding_proxy import holding_proxy
+from support.programs.terminals import REWRITTEN, on_a_terminal
+from support.spacks.caches import http_cache
+from support.spacks.stack_checks import STACK, check_stack
 
 #: seconds until the request to be held must have come, and until an interrupted command must have ended; on a machine
 #: that does other things. The server is silent for longer

@@ -5,7 +5,7 @@ A layout directory proves it: Spack alone cannot read one.
 """
 
 import pytest
-from support.stack_checks import check_stack
+from support.spacks.stack_checks import check_stack
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 
 import json
 
-from support.stack_checks import STACK
+from support.spacks.stack_checks import STACK
 
 COMPARE = """
 import io, json, os, tarfile, tempfile
@@ -11,7 +11,7 @@ import spack.binary_distribution as bindist
 import spack.store
 from spack_oci.archive.codec import Compression, open_decompressor
 from spack_oci.archive.pack import pack_prefix
-from spack_oci.spack.packages import records_of
+from spack_oci.spack.specs.packages import records_of
 
 def members(path):
     result = []

@@ -5,8 +5,8 @@ import json
 import os
 
 import pytest
-from support.caches import http_cache
-from support.docker_registry import docker_registry, free_port
+from support.registries.docker_registry import docker_registry, free_port
+from support.spacks.caches import http_cache
 
 #: runs in vanilla Spack: the index as Spack's own code writes it, and ours as Spack's own code reads it
 COMPARE = """

@@ -2,7 +2,7 @@
 """Whoever pushed, whoever installs: ours and vanilla Spack, both installers, one wire format."""
 
 import pytest
-from support.stack_checks import STACK, check_stack, listed
+from support.spacks.stack_checks import STACK, check_stack, listed
 
 
 @pytest.fixture(params=["old", "new"])

@@ -18,8 +18,9 @@ import spack.binary_distribution
 from spack_oci.errors import NotAPackage
 from spack_oci.index.database import check_database
 from spack_oci.index.nodes import nodes_of_document
-from spack_oci.spack import compat, node_reader
-from support.node_mutations import BUILT, DEPENDENCIES, base_nodes, mutated_nodes
+from spack_oci.spack import compat
+from spack_oci.spack.specs import node_reader
+from support.specs.node_mutations import BUILT, DEPENDENCIES, base_nodes, mutated_nodes
 
 def read_by_spack(specs):
     installs = {s["hash"]: {"spec": s, "ref_count": 0, "in_buildcache": True} for s in specs}

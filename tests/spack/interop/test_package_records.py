@@ -6,7 +6,7 @@ import json
 SCRIPT = """
 import json, random
 import spack.hash_types as ht, spack.store, spack.user_environment
-from spack_oci.spack import packages
+from spack_oci.spack.specs import packages
 
 specs = [s for s in spack.store.STORE.db.query() if not s.external]
 records = packages.records_of(specs)

@@ -111,7 +111,7 @@ PREPARE = (
 import builtins, json, os, random
 import spack.build_environment, spack.concretize, spack.error, spack.package_base
 import spack.user_environment, spack.util.environment
-from spack_oci.spack.environments import RunEnvironments
+from spack_oci.spack.specs.environments import RunEnvironments
 
 roots = [spack.concretize.concretize_one(root) for root in ROOTS]
 raising = roots.pop()

@@ -5,7 +5,7 @@ import json
 import shutil
 
 import pytest
-from support.client import Client
+from support.spacks.client import Client
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 """The harness itself, with Spack alone: if these fail, no other failure in this directory means anything."""
 
 import pytest
-from support.stack_checks import check_stack, listed
+from support.spacks.stack_checks import check_stack, listed
 
 
 @pytest.fixture(params=["old", "new"])

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from support.spack_instance import REPOSITORY
+from support.spacks.spack_instance import REPOSITORY
 
 EXTENSION = REPOSITORY / "extension" / "spack-oci"
 

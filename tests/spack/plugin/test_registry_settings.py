@@ -11,7 +11,7 @@ pytestmark = pytest.mark.one_spack
 SETTINGS = """
 import json
 from spack_oci.reference import parse_url
-from spack_oci.spack import mirrors
+from spack_oci.spack.configuration import mirrors
 found = {}
 for url in %r:
     place, s = mirrors.registry_of(parse_url(url))
@@ -84,7 +84,7 @@ import spack.mirrors.mirror
 from spack_oci.errors import ConfigurationError
 from spack_oci.reference import parse_url
 from spack_oci.registry.auth.credentials import find_credentials
-from spack_oci.spack import credentials, mirrors
+from spack_oci.spack.configuration import credentials, mirrors
 
 def who(mirror, direction):
     own = credentials.mirror_credentials(mirror, direction)
@@ -182,7 +182,7 @@ import json
 import spack.mirrors.mirror
 from spack_oci.reference import parse_url
 from spack_oci.registry.auth.credentials import find_credentials
-from spack_oci.spack import mirrors
+from spack_oci.spack.configuration import mirrors
 
 def who(url, direction="push"):
     store = mirrors.open_store(spack.mirrors.mirror.Mirror(url), direction)

@@ -20,7 +20,7 @@ from spack_oci.archive.codec import Compression
 from spack_oci.archive.fingerprint import prefix_fingerprint
 from spack_oci.archive.pack import build_info_bytes, pack_prefix
 from spack_oci.errors import PrefixChanged, StorageError
-from spack_oci.util.cancellation import Cancelled
+from spack_oci.util.concurrency.cancellation import Cancelled
 
 NONE = Compression("none")
 

@@ -18,7 +18,7 @@ from spack_oci.archive.unpack.limits import size_limit
 from spack_oci.archive.unpack.staging import remove_stale
 from spack_oci.descriptor import Descriptor, VerifyingReader
 from spack_oci.errors import CorruptArchive, DigestMismatch, PrefixTooLong, StorageError, UnsafeArchive
-from support.layers import GZIP, HASH, OLD_PREFIX, OLD_ROOT, OTHER_OLD_PREFIX, Layer, new_prefix, relocation
+from support.packages.layers import GZIP, HASH, OLD_PREFIX, OLD_ROOT, OTHER_OLD_PREFIX, Layer, new_prefix, relocation
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from spack_oci.archive.unpack import install_manifest
 from spack_oci.archive.unpack.install_manifest import update_manifest
 from spack_oci.archive.unpack.layer import install_layer
-from support.layers import GZIP, HASH, OLD_PREFIX, Layer, new_prefix, relocation
+from support.packages.layers import GZIP, HASH, OLD_PREFIX, Layer, new_prefix, relocation
 
 MANIFEST = ".spack/install_manifest.json"
 

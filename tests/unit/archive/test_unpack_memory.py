@@ -12,7 +12,7 @@ SCRIPT = r"""
 import os, sys, tarfile
 sys.path[:0] = sys.argv[1:3]
 from spack_oci.archive.unpack.layer import install_layer
-from support.layers import HASH, OLD_PREFIX, Layer, new_prefix, relocation
+from support.packages.layers import HASH, OLD_PREFIX, Layer, new_prefix, relocation
 
 store, size = sys.argv[3], int(sys.argv[4])
 # incompressible, 8 MiB; a path at the end of each, so that one stands across every kind of boundary

@@ -15,7 +15,7 @@ from spack_oci.archive.unpack.layer import install_layer
 from spack_oci.archive.unpack.metadata import remove_metadata, write_metadata
 from spack_oci.archive.unpack.staging import commit, remove_stale, remove_tree, staging_directory
 from spack_oci.errors import CorruptArchive, StorageError, UnsafeArchive
-from support.layers import GZIP, HASH, OLD_PREFIX, Layer, new_prefix, relocation, tar_info
+from support.packages.layers import GZIP, HASH, OLD_PREFIX, Layer, new_prefix, relocation, tar_info
 
 
 @pytest.fixture

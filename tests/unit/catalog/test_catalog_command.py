@@ -9,8 +9,8 @@ from spack_oci.cli.main import main
 from spack_oci.layout import LayoutStore
 from spack_oci.reference import LayoutDirectory
 from spack_oci.util.resources import read_schema
-from support.cache_builder import push_image
-from support.showcase import Showcase
+from support.packages.cache_builder import push_image
+from support.packages.showcase import Showcase
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from spack_oci.index.publish import DOCUMENT_TAG
 from spack_oci.index.read import fetch_index
 from spack_oci.index.signature_table import IndexedSignature, SignedPackage, compress_table
 from spack_oci.index.update.loop import update_index
-from support.cache_builder import chain, node, push_image, push_package, sign
 from support.memory_store import MemoryStore
+from support.packages.cache_builder import chain, node, push_image, push_package, sign
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from spack_oci.catalog.make import heading_for, make_catalog
 from spack_oci.errors import ConfigurationError, InvalidReference, StorageError
 from spack_oci.index.read import fetch_index
 from spack_oci.util.progress import Silent
-from support.showcase import Showcase
+from support.packages.showcase import Showcase
 
 
 def write(path, **files):

@@ -9,7 +9,7 @@ from spack_oci.catalog.contents import Contents, read_builds, read_images
 from spack_oci.catalog.page import index_file, page_files
 from spack_oci.catalog.pieces import BUILDS, MOST_DEPENDENTS, ROWS, Heading, pieces, script
 from spack_oci.index.read import fetch_index
-from support.showcase import Showcase
+from support.packages.showcase import Showcase
 
 HEADING = Heading("Our packages", "oci://ghcr.io/org/cache")
 #: one call; a string in single quotes, which a quote or a line's end would close

@@ -24,8 +24,8 @@ from spack_oci.descriptor import (
 from spack_oci.errors import ImageError, InvalidContent, NotFound, ServerFailure
 from spack_oci.layout import LayoutStore, open_layout
 from spack_oci.reference import LayoutDirectory
-from support.copies import copy_image
 from support.memory_store import MemoryStore
+from support.packages.copies import copy_image
 
 
 def image(store, tag=None, layers=(b"base", b"top"), docker=False, subject=None, extra_layers=()):

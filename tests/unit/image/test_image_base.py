@@ -12,7 +12,7 @@ from spack_oci.errors import DigestMismatch, Forbidden, ImageError, InvalidConte
 from spack_oci.image.base import resolve as b
 from spack_oci.reference import parse_image_reference
 from spack_oci.util.progress import Work
-from support.base_images import prepare_base
+from support.images.base_images import prepare_base
 from support.memory_store import MemoryStore
 from support.recording_reporter import RecordingReporter
 

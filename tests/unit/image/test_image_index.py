@@ -11,7 +11,7 @@ from spack_oci.content import put_bytes
 from spack_oci.content.platform import Platform
 from spack_oci.errors import ImageError, IndexUpdateError, InvalidReference
 from spack_oci.image.index import merge_entries, platform_tag, push_platform
-from support import image_spec
+from support.images import image_spec
 from support.memory_store import MemoryStore
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")

@@ -7,8 +7,8 @@ import statistics
 import pytest
 from spack_oci.errors import ConfigurationError, ImageError
 from spack_oci.image import layers as la
-from support.pulled_bytes import bytes_to_pull, bytes_to_pull_by_chain
-from support.real_graphs import members_of_graph, real_graph, updated
+from support.images.pulled_bytes import bytes_to_pull, bytes_to_pull_by_chain
+from support.specs.real_graphs import members_of_graph, real_graph, updated
 
 SIZES = (60, 200, 500)
 STRATEGIES = list(la.STRATEGIES.values())

@@ -9,7 +9,7 @@ from spack_oci import descriptor as d
 from spack_oci.errors import ImageError
 from spack_oci.image import manifest as m
 from spack_oci.package.record import Package
-from support import image_spec
+from support.images import image_spec
 
 
 def layer(content: bytes, media_type: str = d.OCI_LAYER_GZIP, label: str = "") -> m.Layer:

@@ -8,9 +8,9 @@ from spack_oci.index.read import fetch_index
 from spack_oci.index.update.loop import merge_pushed, update_index
 from spack_oci.operations.push.execute import PushSettings, execute_push, plan_push
 from spack_oci.operations.push.index_entries import packages_of_push
-from support.cache_builder import document, node
 from support.memory_store import MemoryStore
-from support.prefixes import make_chain
+from support.packages.cache_builder import document, node
+from support.packages.prefixes import make_chain
 
 
 def test_merging_a_push_equals_reading_the_cache(tmp_path):

@@ -9,8 +9,8 @@ from spack_oci.index.index_cache import IndexCache, describe_age, load_index, lo
 from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG
 from spack_oci.index.read import fetch_index
 from spack_oci.index.update.loop import update_index
-from support.cache_builder import chain, node, push_package
 from support.memory_store import MemoryStore
+from support.packages.cache_builder import chain, node, push_package
 
 
 class Clock:

@@ -17,8 +17,8 @@ from spack_oci.index.update.loop import update_index
 from spack_oci.index.update.read_package import package_from_push, read_package
 from spack_oci.package.record import Layer
 from spack_oci.util.resources import read_schema
-from support.cache_builder import chain, document, node, push_package
 from support.memory_store import MemoryStore
+from support.packages.cache_builder import chain, document, node, push_package
 
 DESCRIPTOR = Descriptor.of(b"x", OCI_LAYER_GZIP)
 

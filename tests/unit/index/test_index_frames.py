@@ -28,9 +28,9 @@ from spack_oci.index.nodes import nodes_of_document
 from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG, document_manifest_bytes
 from spack_oci.index.read import IndexDocument, OldDocument, fetch_index
 from spack_oci.index.update.loop import update_index
-from support.cache_builder import QUICK, document, node, push_package
 from support.memory_store import MemoryStore
-from support.spec_universe import Universe
+from support.packages.cache_builder import QUICK, document, node, push_package
+from support.specs.spec_universe import Universe
 
 DESCRIPTOR = Descriptor.of(b"x", OCI_LAYER_GZIP)
 

@@ -16,8 +16,8 @@ from spack_oci.index.read import fetch_index
 from spack_oci.index.update.loop import merge_pushed, update_index
 from spack_oci.index.update.read_package import read_package
 from spack_oci.index.update.settings import Backoff, UpdateSettings
-from support.cache_builder import QUICK, node, push_package, tag_of
 from support.memory_store import MemoryStore
+from support.packages.cache_builder import QUICK, node, push_package, tag_of
 
 SEEDS = int(os.environ.get("SPACK_OCI_INTERLEAVINGS", "25"))
 REQUESTS = {"get_manifest", "resolve", "tags", "put_manifest", "put_blob", "open_blob", "has_blob"}

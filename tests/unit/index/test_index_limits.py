@@ -19,8 +19,8 @@ from spack_oci.index.nodes import nodes_of_document
 from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG, DOCUMENT_TYPE, document_manifest_bytes
 from spack_oci.index.read import fetch_index
 from spack_oci.index.update.loop import update_index
-from support.cache_builder import QUICK, document, node, push_package
 from support.memory_store import MemoryStore
+from support.packages.cache_builder import QUICK, document, node, push_package
 
 DESCRIPTOR = Descriptor.of(b"x", OCI_LAYER_GZIP)
 

@@ -13,8 +13,8 @@ from spack_oci.index.model import PackageIndex
 from spack_oci.index.nodes import nodes_of_document
 from spack_oci.layout import LayoutStore
 from spack_oci.reference import LayoutDirectory
-from support.cache_builder import document, tag_of
-from support.spec_universe import Universe
+from support.packages.cache_builder import document, tag_of
+from support.specs.spec_universe import Universe
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG
 from spack_oci.index.read import fetch_index
 from spack_oci.index.update.loop import Backoff, merge_pushed, update_index
 from spack_oci.index.update.read_package import read_package
-from support.cache_builder import QUICK, chain, node, overwrite_as_spack, push_package, quick, tag_of
-from support.index_checks import cached, installs, pushed
 from support.memory_store import MemoryStore
+from support.packages.cache_builder import QUICK, chain, node, overwrite_as_spack, push_package, quick, tag_of
+from support.packages.index_checks import cached, installs, pushed
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from spack_oci.index.model import PackageIndex
 from spack_oci.index.nodes import nodes_of_document
 from spack_oci.index.read import fetch_index
 from spack_oci.index.update.loop import merge_pushed, update_index
-from support.cache_builder import QUICK, chain, dag_hash, document, node, push_package, quick, tag_of
 from support.memory_store import MemoryStore
+from support.packages.cache_builder import QUICK, chain, dag_hash, document, node, push_package, quick, tag_of
 
 GOOD = node("good")
 

@@ -8,8 +8,8 @@ from spack_oci.index.read import fetch_index
 from spack_oci.index.update.loop import merge_pushed, update_index
 from spack_oci.index.update.read_package import read_package
 from spack_oci.index.update.read_tags import LOOKS
-from support.cache_builder import QUICK, node, push_package, quick, tag_of
 from support.memory_store import MemoryStore
+from support.packages.cache_builder import QUICK, node, push_package, quick, tag_of
 
 P, Q = node("p"), node("q")
 

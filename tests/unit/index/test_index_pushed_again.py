@@ -14,8 +14,8 @@ from spack_oci.index.read import NotModified, fetch_index
 from spack_oci.index.update.loop import merge_pushed, update_index
 from spack_oci.index.update.read_package import read_package
 from spack_oci.operations.install.locate import fetch_package
-from support.cache_builder import QUICK, chain, node, overwrite_as_spack, push_package, tag_of
 from support.memory_store import MemoryStore
+from support.packages.cache_builder import QUICK, chain, node, overwrite_as_spack, push_package, tag_of
 
 PACKAGE = node("p")
 TAG = tag_of(PACKAGE)

@@ -10,8 +10,8 @@ from spack_oci.errors import NotFound, ServerFailure
 from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG, read_database
 from spack_oci.index.read import IndexDocument, NotModified, fetch_index
 from spack_oci.index.update.loop import update_index
-from support.cache_builder import QUICK, chain, node, overwrite_as_spack, push_package, tag_of
 from support.memory_store import MemoryStore
+from support.packages.cache_builder import QUICK, chain, node, overwrite_as_spack, push_package, tag_of
 
 
 @pytest.fixture

@@ -24,9 +24,9 @@ from spack_oci.index.read import fetch_index
 from spack_oci.index.update.loop import merge_pushed, update_index
 from spack_oci.index.update.read_tags import read_packages
 from spack_oci.util.progress import Work
-from support.cache_builder import QUICK, chain, node, overwrite_as_spack, push_package, quick, tag_of
-from support.index_checks import cached, installs, pushed
 from support.memory_store import MemoryStore
+from support.packages.cache_builder import QUICK, chain, node, overwrite_as_spack, push_package, quick, tag_of
+from support.packages.index_checks import cached, installs, pushed
 from support.recording_reporter import RecordingReporter
 
 

@@ -16,7 +16,7 @@ from spack_oci.errors import DigestMismatch, InvalidContent, NotFound, SpackOciE
 from spack_oci.layout import LayoutStore, open_layout
 from spack_oci.layout.gc import collect_garbage
 from spack_oci.reference import LayoutDirectory
-from spack_oci.util import locks
+from spack_oci.util.concurrency import locks
 
 #: local functions are the work of a process, whatever Python's default is
 FORK = multiprocessing.get_context("fork")

@@ -10,8 +10,8 @@ from spack_oci.operations.lifecycle.bundles import BundleWriter, is_bundle, unpa
 from spack_oci.operations.lifecycle.contents import read_contents
 from spack_oci.operations.lifecycle.copy import Selection, compare, execute_copy, plan_copy
 from spack_oci.reference import LayoutDirectory
-from support.cache_builder import QUICK, chain, node, push_package, tag_of
 from support.memory_store import MemoryStore
+from support.packages.cache_builder import QUICK, chain, node, push_package, tag_of
 
 
 @pytest.fixture

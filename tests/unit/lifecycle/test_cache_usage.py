@@ -13,8 +13,8 @@ from spack_oci.operations.lifecycle.contents import read_contents
 from spack_oci.operations.lifecycle.usage import measure
 from spack_oci.util.bars import bar, chart
 from spack_oci.util.resources import read_schema
-from support.cache_builder import QUICK, node, push_image, push_package, tag_of
 from support.memory_store import MemoryStore
+from support.packages.cache_builder import QUICK, node, push_image, push_package, tag_of
 
 
 def order(version):

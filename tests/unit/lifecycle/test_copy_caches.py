@@ -13,8 +13,17 @@ from spack_oci.index.update.loop import update_index
 from spack_oci.layout import open_layout
 from spack_oci.operations.lifecycle.copy import Selection, compare, execute_copy, plan_copy
 from spack_oci.reference import LayoutDirectory
-from support.cache_builder import QUICK, chain, node, overwrite_as_spack, push_image, push_package, sign, tag_of
 from support.memory_store import MemoryStore
+from support.packages.cache_builder import (
+    QUICK,
+    chain,
+    node,
+    overwrite_as_spack,
+    push_image,
+    push_package,
+    sign,
+    tag_of,
+)
 from support.recording_reporter import RecordingReporter
 
 EVERYTHING = Selection()

@@ -14,8 +14,17 @@ from spack_oci.operations.lifecycle.contents import read_contents, read_current_
 from spack_oci.operations.lifecycle.copy import Selection, compare, execute_copy, plan_copy
 from spack_oci.operations.lifecycle.pins import read_pins, remove_pin, write_pin
 from spack_oci.operations.lifecycle.prune import Keep, condemn, delete_condemned, plan_prune
-from support.cache_builder import QUICK, chain, node, overwrite_as_spack, push_image, push_package, sign, tag_of
 from support.memory_store import MemoryStore
+from support.packages.cache_builder import (
+    QUICK,
+    chain,
+    node,
+    overwrite_as_spack,
+    push_image,
+    push_package,
+    sign,
+    tag_of,
+)
 
 HOUR = 3600.0
 NOW = 1_800_000_000.0

@@ -17,9 +17,9 @@ from spack_oci.reference import Repository
 from spack_oci.registry import RegistrySettings, RetryPolicy
 from spack_oci.registry.github import GithubDeletion, GithubPackages
 from spack_oci.registry.store import transport_for
-from support.cache_builder import QUICK, node, push_package, sign, tag_of
-from support.github_api import github_api
 from support.memory_store import MemoryStore
+from support.packages.cache_builder import QUICK, node, push_package, sign, tag_of
+from support.registries.github_api import github_api
 
 NODES = [node(f"n{number}") for number in range(8)]
 KEPT, *DOOMED = NODES

@@ -24,9 +24,9 @@ from spack_oci.operations.lifecycle.contents import read_contents
 from spack_oci.operations.lifecycle.prune import Keep, condemn, delete_condemned, plan_prune
 from spack_oci.reference import LayoutDirectory
 from spack_oci.util.resources import read_schema
-from support.cache_builder import QUICK, chain, node, overwrite_as_spack, push_package, tag_of
 from support.memory_store import MemoryStore
-from support.readable_packages import filled, push_readable
+from support.packages.cache_builder import QUICK, chain, node, overwrite_as_spack, push_package, tag_of
+from support.packages.readable_packages import filled, push_readable
 
 
 @pytest.fixture

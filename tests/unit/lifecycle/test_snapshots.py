@@ -35,9 +35,9 @@ from spack_oci.operations.trust.trusted_index import TrustedIndex
 from spack_oci.reference import LayoutDirectory, Repository, layout_at, parse_url
 from spack_oci.trust.policy import Policy
 from spack_oci.util.resources import read_schema
-from support.cache_builder import QUICK, chain, node, push_package, tag_of
 from support.memory_store import MemoryStore
-from support.readable_packages import push_readable
+from support.packages.cache_builder import QUICK, chain, node, push_package, tag_of
+from support.packages.readable_packages import push_readable
 from unit.trust.cases import signer
 
 

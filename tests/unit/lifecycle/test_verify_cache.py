@@ -22,10 +22,10 @@ from spack_oci.operations.install.fetch import find_package
 from spack_oci.operations.lifecycle.contents import read_contents
 from spack_oci.reference import LayoutDirectory
 from spack_oci.util.resources import read_schema
-from support.cache_builder import QUICK, chain, node, overwrite_as_spack, push_package, tag_of
-from support.layers import OLD_ROOT, tar_info
 from support.memory_store import MemoryStore
-from support.readable_packages import filled, layer_of, prefix_of, push_readable
+from support.packages.cache_builder import QUICK, chain, node, overwrite_as_spack, push_package, tag_of
+from support.packages.layers import OLD_ROOT, tar_info
+from support.packages.readable_packages import filled, layer_of, prefix_of, push_readable
 
 needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 

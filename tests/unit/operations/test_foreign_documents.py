@@ -22,8 +22,8 @@ from spack_oci.operations.install.fetch import find_package
 from spack_oci.operations.push.plan import plan_push
 from spack_oci.reference import LayoutDirectory, parse_image_reference
 from support.memory_store import MemoryStore
-from support.prefixes import make_package
-from support.push_cases import push
+from support.packages.prefixes import make_package
+from support.packages.push_cases import push
 
 AMD64 = Platform("linux", "amd64")
 WRONG = [None, 5, -1, True, 1.5, "", "²", "x", [], [5], ["x"], {}, {"x": 5}, [[]], [{}], 10**30, "sha256:" + "a" * 64]

@@ -30,10 +30,10 @@ from spack_oci.operations.images.environment_image import (
 )
 from spack_oci.operations.images.package_checks import check_base_libc
 from spack_oci.util.progress import Work
-from support import image_spec
-from support.environment_images import GRAPH, file_system, prepare, pushed, request
-from support.image_packages import make_packages, push_all
+from support.images import image_spec
+from support.images.environment_images import GRAPH, file_system, prepare, pushed, request
 from support.memory_store import MemoryStore
+from support.packages.image_packages import make_packages, push_all
 from support.recording_reporter import RecordingReporter
 
 

@@ -16,7 +16,7 @@ from spack_oci.operations.images.environment_image import (
     push_environment_image,
 )
 from spack_oci.reference import LayoutDirectory
-from support.environment_images import prepare, pushed, request
+from support.images.environment_images import prepare, pushed, request
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from spack_oci.index.publish import DOCUMENT_TAG
 from spack_oci.index.read import fetch_index
 from spack_oci.index.update.loop import update_index
 from spack_oci.operations.catalog import describe, records, subset
-from support.cache_builder import chain, node, push_package, tag_of
 from support.memory_store import MemoryStore
+from support.packages.cache_builder import chain, node, push_package, tag_of
 
 NOTES = {
     "org.opencontainers.image.description": "p-1@1.0 +shared",

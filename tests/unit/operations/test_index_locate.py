@@ -7,8 +7,8 @@ from spack_oci.errors import NotFound, Unreachable
 from spack_oci.index.index_cache import IndexCache, load_index
 from spack_oci.index.update.loop import update_index
 from spack_oci.operations.install.locate import fetch_package, indexed_package
-from support.cache_builder import chain, node, push_package, tag_of
 from support.memory_store import MemoryStore
+from support.packages.cache_builder import chain, node, push_package, tag_of
 
 NOTES = {"org.spack-oci.relocation.prefix-length": "63", "org.spack-oci.relocation.strings": "4"}
 

@@ -23,7 +23,7 @@ from spack_oci.operations.install.execute import (
     install_all,
     installation_order,
 )
-from spack_oci.util.cancellation import Cancelled
+from spack_oci.util.concurrency.cancellation import Cancelled
 from spack_oci.util.progress import LiveDisplay, PlainLines
 from support.limits import at_most, threads_at_most
 from support.recording_reporter import RecordingReporter

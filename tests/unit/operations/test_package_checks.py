@@ -20,7 +20,7 @@ from spack_oci.image.needs.prefix import PrefixNeeds, needs_of_prefix
 from spack_oci.image.results import ResultDirectory
 from spack_oci.operations.images.package_checks import check_whiteouts, warning_of_libraries
 from support.memory_store import MemoryStore
-from support.prefixes import make_package
+from support.packages.prefixes import make_package
 
 needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 

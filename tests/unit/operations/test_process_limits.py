@@ -25,8 +25,8 @@ from spack_oci.operations.install.execute import InstallItem, InstallLimits, fet
 from spack_oci.operations.push.execute import PushSettings, execute_push, plan_push
 from spack_oci.reference import LayoutDirectory
 from spack_oci.registry.downloads import _BackgroundWriter
-from spack_oci.util.threads import DaemonPool
-from support.prefixes import make_package
+from spack_oci.util.concurrency.threads import DaemonPool
+from support.packages.prefixes import make_package
 
 root, most = sys.argv[1], int(sys.argv[2])
 os.setresgid({user}, {user}, {user})

@@ -39,8 +39,8 @@ from spack_oci.trust.signatures import (
     read_signatures,
     signature_tag,
 )
-from support.cache_builder import node, push_package, tag_of
 from support.memory_store import MemoryStore
+from support.packages.cache_builder import node, push_package, tag_of
 from unit.trust.cases import signature_over, signed, signer, subject
 
 POLICY = Policy("require", (signer("team").public,))

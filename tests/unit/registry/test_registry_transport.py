@@ -34,7 +34,7 @@ from spack_oci.registry.http.tls import tls_context
 from spack_oci.registry.http.transport import RequestsTransport
 from spack_oci.registry.http.transport_errors import transport_error
 from spack_oci.registry.store import transport_for
-from support.fault_registry import Fault, fault_registry
+from support.registries.fault_registry import Fault, fault_registry
 from urllib3 import exceptions
 
 DATA = b"some bytes"

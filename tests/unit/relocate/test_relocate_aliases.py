@@ -9,7 +9,7 @@ from spack_oci.errors import ConfigurationError, PrefixTooLong
 from spack_oci.relocate.aliases import Aliases, check_directory, prune_aliases, remove_aliases
 from spack_oci.relocate.mapping import PathMapping, Relocation
 from spack_oci.relocate.preflight import check_lengths, check_summary, expected_old_prefixes
-from support.layers import OLD_PREFIX, Layer
+from support.packages.layers import OLD_PREFIX, Layer
 
 HASH = "abcdefghijklmnopqrstuvwxyz234567"
 TWIN = "zzzzzzzzzzzzzzzzzzzzzzzzz" + HASH[-7:]

@@ -15,7 +15,7 @@ from spack_oci.relocate.binary import apply, relocate_at, relocate_bytes
 from spack_oci.relocate.build_info import BuildInfo
 from spack_oci.relocate.files import FileRelocator
 from spack_oci.relocate.mapping import PathMapping, PrefixMap, Relocation, build_mapping
-from support.layers import NO_LIMIT
+from support.packages.layers import NO_LIMIT
 
 HASH = "abcdefghijklmnopqrstuvwxyz234567"
 OLD = f"/old/store/linux/zlib-1.3-{HASH}"

@@ -13,7 +13,7 @@ from spack_oci.relocate.aliases import Aliases
 from spack_oci.relocate.files import FileRelocator
 from spack_oci.relocate.mapping import PathMapping, PrefixMap, Relocation
 from spack_oci.relocate.preflight import check_lengths, check_summary
-from support.layers import NO_LIMIT
+from support.packages.layers import NO_LIMIT
 
 HASH = "abcdefghijklmnopqrstuvwxyz234567"
 OLD = f"/o/lib-1-{HASH}"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Mach-O is recognised, listed as a binary, and given to the caller's function before its strings are relocated.
 
-The function of the adapter, which is Spack's own: ``tests/spack/test_macho.py``.
+The function of the adapter, which is Spack's own: ``tests/spack/prefixes/test_macho.py``.
 """
 
 import io
@@ -10,8 +10,8 @@ import pytest
 from spack_oci.archive.scan import BINARY, FileScan, PrefixSearch
 from spack_oci.archive.unpack.layer import install_layer
 from spack_oci.formats.magic import is_macho
-from support.layers import GZIP, HASH, OLD_PREFIX, OTHER_OLD_PREFIX, Layer, new_prefix, relocation
-from support.macho import dylib
+from support.packages.layers import GZIP, HASH, OLD_PREFIX, OTHER_OLD_PREFIX, Layer, new_prefix, relocation
+from support.packages.macho import dylib
 
 LIBRARY = dylib(
     f"{OLD_PREFIX}/lib/libtool.dylib",

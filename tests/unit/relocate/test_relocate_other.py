@@ -21,7 +21,17 @@ from spack_oci.formats.file_kinds import is_checked_pyc, unlisted_kind
 from spack_oci.relocate.mapping import PathMapping, PrefixMap
 from spack_oci.relocate.other import gunzip, relocate_gzip, relocate_opaque, relocate_pyc_strings
 from spack_oci.relocate.pyc import relocate_pyc
-from support.layers import GZIP, HASH, NO_LIMIT, OLD_PREFIX, OLD_ROOT, OTHER_OLD_PREFIX, Layer, new_prefix, relocation
+from support.packages.layers import (
+    GZIP,
+    HASH,
+    NO_LIMIT,
+    OLD_PREFIX,
+    OLD_ROOT,
+    OTHER_OLD_PREFIX,
+    Layer,
+    new_prefix,
+    relocation,
+)
 
 MAPPING = PrefixMap((PathMapping(OLD_PREFIX.encode(), b"/n/tool", "h"), PathMapping(OLD_ROOT.encode(), b"/n", None)))
 

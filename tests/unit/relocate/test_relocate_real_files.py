@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from spack_oci.archive.unpack.layer import install_layer
-from support.layers import GZIP, HASH, OLD_PREFIX, Layer, new_prefix, relocation
+from support.packages.layers import GZIP, HASH, OLD_PREFIX, Layer, new_prefix, relocation
 
 
 def needs(*programs):

@@ -12,7 +12,7 @@ from spack_oci.errors import UnsafeArchive
 from spack_oci.relocate import text
 from spack_oci.relocate.mapping import PathMapping, PrefixMap
 from spack_oci.relocate.text import GrowthLimit, relocate_large_text, relocate_text
-from support.layers import NO_LIMIT
+from support.packages.layers import NO_LIMIT
 
 
 def mapping(**pairs):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from spack_oci.descriptor import sha256_digest
 from spack_oci.trust.provenance import BuildFacts, envelope, statement
 from spack_oci.trust.sbom import Source
-from support.cosign import cosign
+from support.programs.cosign import cosign
 from unit.trust.cases import signer, subject
 
 FACTS = BuildFacts(

@@ -5,8 +5,8 @@ import threading
 import time
 
 import pytest
-from spack_oci.util import threads
-from spack_oci.util.threads import DaemonPool
+from spack_oci.util.concurrency import threads
+from spack_oci.util.concurrency.threads import DaemonPool
 from support.limits import threads_at_most
 
 

@@ -8,12 +8,12 @@ import sys
 
 import pytest
 import spack_oci
-from spack_oci.util.cancellation import interrupts_wait, signals_wait
+from spack_oci.util.concurrency.cancellation import interrupts_wait, signals_wait
 
 PROGRAM = """
 import os, signal
 from spack_oci.operations.install.prefetch import Prefetch, PrefetchItem
-from spack_oci.util.processes import ProcessPool
+from spack_oci.util.concurrency.processes import ProcessPool
 
 os.register_at_fork(before=lambda: os.kill(os.getpid(), signal.SIGINT))
 parent = os.getpid()

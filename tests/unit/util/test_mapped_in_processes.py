@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from spack_oci.util.processes import mapped_in_processes
+from spack_oci.util.concurrency.processes import mapped_in_processes
 from support.limits import at_most
 
 

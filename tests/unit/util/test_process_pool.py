@@ -10,8 +10,8 @@ import time
 
 import pytest
 from spack_oci.errors import RateLimited, SpackOciError
-from spack_oci.util.cancellation import Cancelled
-from spack_oci.util.processes import ProcessPool
+from spack_oci.util.concurrency.cancellation import Cancelled
+from spack_oci.util.concurrency.processes import ProcessPool
 from support.limits import at_most, threads_at_most
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
@@ -207,7 +207,7 @@ def test_ctrl_c_is_for_the_parent(pool_of):
 
 def test_the_processes_end_with_a_parent_that_is_killed(tmp_path):
     program = (
-        "import os, time; from spack_oci.util.processes import ProcessPool\n"
+        "import os, time; from spack_oci.util.concurrency.processes import ProcessPool\n"
         "pools = [ProcessPool(lambda job, _: os.getpid(), 2, name='test', threads=n) for n in (0, 1)]\n"
         "print(*{p.submit(n).result() for p in pools for n in range(20)}, flush=True); time.sleep(600)"
     )

@@ -14,9 +14,9 @@ from ...content.transfer import BlobMover, TransferCounts
 from ...descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
 from ...errors import ImageError, NotFound, ResponseError, TransportError
 from ...reference import ImageReference, Repository
+from ...util.concurrency.threads import DaemonPool
 from ...util.progress import Reporter, Silent, Work
 from ...util.schemas import validate
-from ...util.threads import DaemonPool
 from ..manifest import Base, is_foreign
 
 #: indexes may hold indexes; deeper than this nobody goes

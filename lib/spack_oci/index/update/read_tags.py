@@ -24,8 +24,8 @@ from ...errors import (
     StorageError,
     UnexpectedResponse,
 )
-from ...util.cancellation import next_event
-from ...util.threads import DaemonPool
+from ...util.concurrency.cancellation import next_event
+from ...util.concurrency.threads import DaemonPool
 from ..model import PackageIndex
 from .read_package import IndexedPackage, read_package
 

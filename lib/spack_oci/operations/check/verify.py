@@ -8,8 +8,8 @@ from typing import Dict, List, Optional, Sequence
 from ...content import ContentStore
 from ...errors import NotFound
 from ...package.record import dag_hash_of_tag
+from ...util.concurrency.threads import DaemonPool
 from ...util.progress import Reporter, Silent, Work
-from ...util.threads import DaemonPool
 from ..lifecycle.contents import Contents
 from .content_level import ReadPackage, check_libraries, read_content
 from .findings import BROKEN, CheckedPackage, Finding, Level, Verification

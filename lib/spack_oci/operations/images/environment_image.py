@@ -32,9 +32,9 @@ from ...image.results import Results
 from ...image.runtime import RuntimeSettings, image_settings
 from ...package.documents import read_package_documents
 from ...package.record import Layer, Package, package_tag
+from ...util.concurrency.threads import DaemonPool
 from ...util.order import dependencies_first
 from ...util.progress import Reporter, Silent, Work
-from ...util.threads import DaemonPool
 from .checks import check_environment, check_image_tag, check_roots
 
 #: in the image's history, of the layer with what is in no package

@@ -14,7 +14,7 @@ from ...image.needs.libraries import libraries_warning, missing_libraries
 from ...image.needs.prefix import WHITEOUT, PrefixNeeds, cached_needs
 from ...image.results import Results
 from ...package.record import Package
-from ...util.threads import DaemonPool
+from ...util.concurrency.threads import DaemonPool
 
 
 def needs_of_packages(

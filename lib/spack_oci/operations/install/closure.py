@@ -7,8 +7,8 @@ Else an install would end with some packages in place, and the one refused that 
 from typing import Callable, List, Optional, Sequence
 
 from ...errors import SpackOciError, TrustError
+from ...util.concurrency.threads import DaemonPool
 from ...util.text import by_cause, counted
-from ...util.threads import DaemonPool
 from .execute import FAILED, SKIPPED, InstallItem, InstallOutcome
 
 

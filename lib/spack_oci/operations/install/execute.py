@@ -22,12 +22,12 @@ from typing import Any, Callable, Deque, Dict, FrozenSet, List, Optional, Protoc
 
 from ...content import Progress
 from ...errors import SpackOciError, TrustError
-from ...util.cancellation import Cancelled, Deadline, interrupted_once, next_event, signals_wait
+from ...util.concurrency.cancellation import Cancelled, Deadline, interrupted_once, next_event, signals_wait
+from ...util.concurrency.processes import ProcessPool
+from ...util.concurrency.threads import DaemonPool
 from ...util.order import dependencies_first
-from ...util.processes import ProcessPool
 from ...util.progress import Reporter, Silent, Work
 from ...util.text import by_cause, counted, elided
-from ...util.threads import DaemonPool
 from .transfer_limiter import TransferLimiter
 
 INSTALLED = "installed"

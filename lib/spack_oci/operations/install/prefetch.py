@@ -17,8 +17,8 @@ from typing import Any, Callable, Dict, Iterable, Optional
 
 from ...content import Progress
 from ...errors import SpackOciError
-from ...util.processes import Child
-from ...util.threads import DaemonPool
+from ...util.concurrency.processes import Child
+from ...util.concurrency.threads import DaemonPool
 from .transfer_limiter import TransferLimiter
 
 #: seconds between two looks at what was consumed

@@ -13,8 +13,8 @@ from ...content.copy import children
 from ...descriptor import Descriptor
 from ...errors import ContentError
 from ...index.model import PackageIndex
+from ...util.concurrency.threads import DaemonPool
 from ...util.progress import Reporter, Silent, Work
-from ...util.threads import DaemonPool
 from .contents import Contents, closure
 
 #: levels of image indexes that are followed

@@ -13,7 +13,7 @@ from typing import BinaryIO, Callable, ContextManager, Optional
 
 from ...content import Progress, RepositoryWriter, SendsGrowing, SentPart
 from ...content.cancellable import CancellableReader
-from ...util.cancellation import Cancelled
+from ...util.concurrency.cancellation import Cancelled
 
 #: bytes of files that are read between two looks at what was written
 _LOOK = 4 << 20

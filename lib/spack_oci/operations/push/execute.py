@@ -29,10 +29,10 @@ from ...descriptor import Descriptor
 from ...errors import DigestMismatch, SpackOciError, StorageError
 from ...index.condemned import reprieve
 from ...package.record import Layer, Package
-from ...util.cancellation import Cancelled, Deadline, interrupted_once, next_event
+from ...util.concurrency.cancellation import Cancelled, Deadline, interrupted_once, next_event
+from ...util.concurrency.threads import DaemonPool
 from ...util.progress import Reporter, Silent, Work
 from ...util.text import counted, elided
-from ...util.threads import DaemonPool
 from ..trust.write import SignatureWriter
 from .ahead import SendingAhead, send_ahead
 from .level import Rates, level_annotation, order_of_packing

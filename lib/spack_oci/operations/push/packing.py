@@ -16,8 +16,8 @@ from ...archive.pack import PackedLayer, pack_prefix
 from ...content import Progress
 from ...errors import StorageError
 from ...package.record import Package
-from ...util.processes import ProcessPool, Task, can_fork
-from ...util.threads import DaemonPool
+from ...util.concurrency.processes import ProcessPool, Task, can_fork
+from ...util.concurrency.threads import DaemonPool
 from .level import LARGE
 from .plan import PushSettings
 

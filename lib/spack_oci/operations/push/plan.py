@@ -28,9 +28,9 @@ from ...image.manifest import Base
 from ...index.condemned import left_out_of_index
 from ...package.documents import read_package_documents
 from ...package.record import Layer, Package, package_tag
-from ...util.processes import available_cores, can_fork, mapped_in_processes
+from ...util.concurrency.processes import available_cores, can_fork, mapped_in_processes
+from ...util.concurrency.threads import DaemonPool
 from ...util.sizes import format_size
-from ...util.threads import DaemonPool
 from .level import alternatives
 from .outcome import SKIPPED, PackageOutcome, PushResult
 

@@ -23,7 +23,7 @@ from ...trust.payload import Subject, repository_of
 from ...trust.provenance import MEDIA_TYPE as PROVENANCE_TYPE
 from ...trust.provenance import envelope, statement
 from ...trust.sbom import MEDIA_TYPE as SBOM_TYPE
-from ...util.processes import ProcessPool, available_cores
+from ...util.concurrency.processes import ProcessPool, available_cores
 from ..trust.attach import attach
 from ..trust.write import SignatureWriter, Written
 from .plan import PushSettings, read_layer, worth_forking

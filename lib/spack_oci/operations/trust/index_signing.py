@@ -14,7 +14,7 @@ from ...trust.payload import CONFIG, KEY_ID, SBOM, Subject, parse_payload, repos
 from ...trust.signers import Signer
 from ...trust.statement import Statement, parse_statement, sign_statement, signed_by
 from ...trust.verify import Signature
-from ...util.threads import DaemonPool
+from ...util.concurrency.threads import DaemonPool
 from .generations import Generations, generation_name
 from .stored import stored_signatures
 from .write import Written

@@ -10,7 +10,7 @@ from ...errors import SpackOciError
 from ...image.manifest import BuiltImage
 from ...trust.payload import Subject, repository_of
 from ...trust.signers import Signer
-from ...util.threads import DaemonPool
+from ...util.concurrency.threads import DaemonPool
 from ..install.fetch import find_package
 from .guard import subject_of
 from .write import Pace, SignatureWriter, Written

@@ -30,8 +30,8 @@ from ...trust.payload import repository_of
 from ...trust.policy import Policy
 from ...trust.signatures import signed_digest
 from ...trust.statement import Statement, verify_statement
+from ...util.concurrency.threads import DaemonPool
 from ...util.text import counted
-from ...util.threads import DaemonPool
 from .generations import Generations, generation_name
 
 Warn = Callable[[str], None]

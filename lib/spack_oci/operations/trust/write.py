@@ -27,7 +27,7 @@ from ...trust.signatures import (
 )
 from ...trust.signers import Signer
 from ...trust.verify import Signature
-from ...util.threads import DaemonPool
+from ...util.concurrency.threads import DaemonPool
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 from ...errors import ConfigurationError, CredentialsUnavailable, InvalidContent
+from ...util.concurrency.locks import locked_if_possible
 from ...util.files import atomic_write, storage_errors, sync_directory
-from ...util.locks import locked_if_possible
 from ...util.schemas import validate
 from .credentials import Credentials, lookup_keys, matching_key
 from .helper import HUB_KEY, Helper, server_url

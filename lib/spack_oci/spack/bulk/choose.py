@@ -18,7 +18,8 @@ import spack.store
 from ...errors import SpackOciError, StorageError
 from ...index.index_cache import IndexCache
 from ...util.order import dependencies_first
-from .. import compat, fetching, mirrors
+from .. import compat, fetching
+from ..configuration import mirrors
 
 
 @dataclass

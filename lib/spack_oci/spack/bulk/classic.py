@@ -15,7 +15,8 @@ import spack.util.timer
 from ...operations.install.execute import INSTALLED_LINE
 from ...util.order import dependencies_first
 from ...util.progress import Work, reporter_for
-from .. import fetching, packages
+from .. import fetching
+from ..specs import packages
 from .run import Done, Job, install_in_bulk, is_enabled, jobs
 from .steps import Fetched, SpackSteps
 

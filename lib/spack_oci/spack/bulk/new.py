@@ -10,8 +10,8 @@ import spack.util.timer
 
 from ...content import Progress
 from ...operations.install.execute import InstallItem
-from ...util.processes import can_fork
-from .. import packages
+from ...util.concurrency.processes import can_fork
+from ..specs import packages
 from .run import Done, Job, install_in_bulk, is_enabled, jobs
 from .steps import Fetched, SpackSteps
 from .table import Table

@@ -16,8 +16,10 @@ from ...errors import SpackOciError, TrustError
 from ...operations.install.closure import refusal
 from ...operations.install.execute import INSTALLED, InstallLimits, InstallOutcome, install_all
 from ...util.progress import Reporter
-from .. import compat, packages, settings
+from .. import compat
+from ..configuration import settings
 from ..hooks import cache_prefixes, install
+from ..specs import packages
 from . import locks
 from .choose import Choice, choose, may_write
 from .steps import SpackSteps

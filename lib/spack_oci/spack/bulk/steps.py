@@ -21,9 +21,11 @@ from ...operations.install.closure import refused
 from ...operations.install.execute import InstallItem, InstallOutcome
 from ...operations.install.fetch import RemotePackage
 from ...relocate.mapping import Relocation
-from .. import fetching, mirrors, packages
+from .. import fetching
+from ..configuration import mirrors
 from ..hooks import database as hooks_database
 from ..hooks import install, install_manifest, permissions
+from ..specs import packages
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Optional
 import spack.llnl.util.tty as tty
 
 from ...catalog.make import Made, heading_for, make_catalog
-from .. import mirror_arguments, mirrors
+from ..configuration import mirror_arguments, mirrors
 from ..output import reporter
 from .list import indexes
 

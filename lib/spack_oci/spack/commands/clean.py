@@ -10,7 +10,7 @@ import spack.store
 from ...relocate.aliases import ALIAS_DIRECTORY, prune_aliases
 from ...util.sizes import format_size
 from ...util.text import counted
-from .. import settings
+from ..configuration import settings
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from ...configuration.checks import check_cache, check_codecs, print_reports
 from ...errors import NotFound, SpackOciError
 from ...registry.probe import FAIL, OK, SKIP, WARN, Check
 from ...util.text import counted
-from .. import hooks, mirror_arguments, mirrors, plugin
-from ..credentials import mirror_credentials
+from .. import hooks, plugin
+from ..configuration import mirror_arguments, mirrors
+from ..configuration.credentials import mirror_credentials
 
 _MARKS = {OK: "ok", WARN: "warn", FAIL: "FAIL", SKIP: "-"}
 
@@ -92,7 +93,7 @@ def check_mirror(mirror: "spack.mirrors.mirror.Mirror") -> List[Check]:
 
 def _policy(mirror: "spack.mirrors.mirror.Mirror") -> Check:
     """Which policy holds, and what would fail under it."""
-    from .. import trust
+    from ..configuration import trust
 
     try:
         policy = trust.policy_of(mirror)

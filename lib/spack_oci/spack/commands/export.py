@@ -25,8 +25,9 @@ from ...operations.push import execute as engine
 from ...reference import LayoutDirectory
 from ...util.files import atomic_write, storage_errors
 from ...util.text import elided
-from .. import packages, settings
+from ..configuration import settings
 from ..output import reporter
+from ..specs import packages
 from . import images
 from .image_options import ImageOptions
 

@@ -9,7 +9,7 @@ from ...image import layers
 from ...image.exclusions import BUILD_INFO, Exclusions
 from ...image.runtime import RuntimeSettings
 from ...operations.images import checks
-from .. import settings
+from ..configuration import settings
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,11 @@ from ...registry import open_repository
 from ...trust.sbom import MEDIA_TYPE as SBOM_TYPE
 from ...util.sizes import format_size
 from ...util.text import counted, elided
-from .. import mirrors, packages, settings
-from ..credentials import mirror_credentials
+from ..configuration import mirrors, settings
+from ..configuration.credentials import mirror_credentials
 from ..output import reporter
-from ..provenance import provenance
+from ..specs import packages
+from ..specs.provenance import provenance
 from .image_options import ImageOptions
 
 
@@ -263,7 +264,7 @@ def push_tags(
 
 def image_sbom(roots: Sequence["spack.spec.Spec"]) -> bytes:
     """The software bill of materials (SPDX) of the image of ``roots``, or of the active environment."""
-    from ..recipes import sbom_of
+    from ..specs.recipes import sbom_of
 
     records = packages.records_of(roots)
     return sbom_of(roots, [dict(record.spec_document) for record in records], _title(roots, environment_of(roots)))

@@ -28,10 +28,12 @@ from ...operations.install.execute import (
 )
 from ...util.progress import Reporter
 from ...util.text import counted
-from .. import compat, fetching, mirrors, packages, settings
+from .. import compat, fetching
 from ..bulk import locks
 from ..bulk.steps import SpackSteps
+from ..configuration import mirrors, settings
 from ..hooks import cache_prefixes
+from ..specs import packages
 from .install_plan import ALL, Plan, Wanted, check_recipes, names, plan, still_missing
 
 

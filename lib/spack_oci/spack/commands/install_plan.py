@@ -18,7 +18,9 @@ from ...errors import ConfigurationError, InvalidSpec, StorageError
 from ...index.index_cache import IndexCache
 from ...util.sizes import format_size
 from ...util.text import counted, elided, table
-from .. import fetching, mirrors, packages
+from .. import fetching
+from ..configuration import mirrors
+from ..specs import packages
 
 
 @dataclass(frozen=True)

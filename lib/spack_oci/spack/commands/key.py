@@ -13,7 +13,7 @@ from ...trust.keys import PUBLIC_MARK, PublicKey, read_public_key
 from ...trust.policy import Trust
 from ...trust.signers import generate, signer_of_pem, write_pair
 from ...util.text import table
-from .. import settings, trust
+from ..configuration import settings, trust
 
 
 def make(path: str) -> PublicKey:

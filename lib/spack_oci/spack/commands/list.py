@@ -28,7 +28,8 @@ from ...reference import image_name
 from ...util.documents import print_json
 from ...util.sizes import format_size
 from ...util.text import counted, elided, table
-from .. import compat, mirror_arguments, mirrors
+from .. import compat
+from ..configuration import mirror_arguments, mirrors
 from ..fetching import fetching_index_cache
 
 Loaded = List[Tuple["spack.mirrors.mirror.Mirror", CachedIndex]]

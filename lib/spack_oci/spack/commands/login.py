@@ -12,7 +12,7 @@ from ...registry.auth.credentials import Credentials
 from ...registry.auth.helper import Helper
 from ...registry.login import key_of, login, logout, parse_key
 from ...registry.settings import RegistrySettings
-from .. import mirror_arguments, mirrors, settings
+from ..configuration import mirror_arguments, mirrors, settings
 
 
 def log_in(registry: str, username: str, secret: str, identity_token: bool = False) -> None:

@@ -16,7 +16,8 @@ from ...trust.keys import PublicKey
 from ...trust.policy import Policy
 from ...trust.signers import Signer
 from ...util.progress import Reporter
-from .. import compat, indexes, mirror_arguments, mirrors, settings, trust
+from .. import compat, indexes
+from ..configuration import mirror_arguments, mirrors, settings, trust
 from ..output import reporter
 from .select import hashes_matching
 

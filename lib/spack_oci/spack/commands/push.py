@@ -28,12 +28,14 @@ from ...operations.push.outcome import PushResult
 from ...operations.push.plan import PushPlan, PushSettings
 from ...package.record import Layer, Package
 from ...reference import image_name
-from ...util.collector import relax_collector
+from ...util.concurrency.collector import relax_collector
 from ...util.documents import print_json
 from ...util.sizes import format_size
 from ...util.text import by_cause, counted, elided
-from .. import compat, mirrors, packages, settings
+from .. import compat
+from ..configuration import mirrors, settings
 from ..output import reporter
+from ..specs import packages
 from . import selection
 from .image_options import ImageOptions
 

@@ -12,7 +12,7 @@ from ...operations.check.findings import Level
 from ...operations.check.repair import RepairResult
 from ...package.record import dag_hash_of_tag
 from ...util.text import by_cause
-from .. import mirrors, trust
+from ..configuration import mirrors, trust
 from . import push
 from .opened import OpenedMirror
 

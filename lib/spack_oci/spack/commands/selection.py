@@ -11,7 +11,8 @@ import spack.version
 from ...errors import ConfigurationError
 from ...operations.push.plan import existing
 from ...util.text import elided
-from .. import mirrors, packages, settings
+from ..configuration import mirrors, settings
+from ..specs import packages
 
 Specs = Sequence["spack.spec.Spec"]
 

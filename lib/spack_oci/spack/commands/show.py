@@ -13,7 +13,7 @@ from ...operations import show as operation
 from ...operations.images.described import image_tags
 from ...util.documents import print_json
 from ...util.text import counted
-from .. import mirror_arguments, mirrors
+from ..configuration import mirror_arguments, mirrors
 from .list import indexes, matching, nothing_matches
 
 #: packages named when a spec matches several

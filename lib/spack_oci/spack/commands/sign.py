@@ -15,9 +15,10 @@ from ...package.record import is_package_tag
 from ...trust.keys import PublicKey
 from ...trust.payload import repository_of
 from ...trust.signers import Signer
+from ...util.concurrency.threads import DaemonPool
 from ...util.text import counted
-from ...util.threads import DaemonPool
-from .. import indexes, mirrors, settings
+from .. import indexes
+from ..configuration import mirrors, settings
 from . import list as catalog
 
 

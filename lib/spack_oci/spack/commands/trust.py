@@ -8,7 +8,7 @@ import spack.llnl.util.tty as tty
 from ...errors import SpackOciError
 from ...operations.trust.generations import generation_name
 from ...util.text import table
-from .. import mirror_arguments, mirrors, trust
+from ..configuration import mirror_arguments, mirrors, trust
 
 
 def policies() -> List[Dict[str, Any]]:

@@ -21,7 +21,8 @@ import spack.mirrors.mirror
 import spack.spec
 
 from ...reference import is_oci_url
-from .. import compat, packages
+from .. import compat
+from ..specs import packages
 from .install import only
 
 _REPORT = "SPACK_OCI_AUTOPUSH_REPORT"

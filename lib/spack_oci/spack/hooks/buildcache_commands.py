@@ -138,7 +138,7 @@ def _word(mirror: "spack.mirrors.mirror.Mirror") -> str:
 
 def clean(original: Callable, parser: Any, args: Any) -> Any:
     """Hook of `spack clean`: what is downloaded (-d, -a) goes from our cache too, and what is known of indexes (-m)."""
-    from .. import settings
+    from ..configuration import settings
 
     result, options = original(parser, args), settings.read()
     if args.downloads:

@@ -33,8 +33,10 @@ from ...reference import is_oci_url
 from ...relocate.aliases import ALIAS_DIRECTORY, Aliases, alias_directory, remove_aliases
 from ...relocate.files import MachoRelocator
 from ...relocate.mapping import PrefixMap, Relocation
-from .. import compat, fetching, packages, settings
-from ..mirrors import FETCH, open_store
+from .. import compat, fetching
+from ..configuration import settings
+from ..configuration.mirrors import FETCH, open_store
+from ..specs import packages
 from . import database, install_manifest, notices, permissions
 from .permissions import group_id
 

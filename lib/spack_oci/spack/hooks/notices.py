@@ -13,7 +13,7 @@ from typing import Any, Callable, List, Optional
 
 import spack.llnl.util.tty as tty
 
-from .. import packages
+from ..specs import packages
 
 #: begins the states that are notices
 _MARK = "warning: "

@@ -14,7 +14,9 @@ from ...content import Progress
 from ...errors import SpackOciError
 from ...operations.install.prefetch import Prefetch, PrefetchItem, PrefetchLimits
 from ...util.order import installation_order
-from .. import compat, fetching, mirrors, packages, settings
+from .. import compat, fetching
+from ..configuration import mirrors, settings
+from ..specs import packages
 from . import cache_prefixes, install
 
 

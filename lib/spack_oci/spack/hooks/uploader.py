@@ -13,9 +13,10 @@ from ...errors import ConfigurationError, SpackOciError
 from ...operations.push.outcome import PushResult
 from ...reference import is_oci_url
 from ...trust.signers import Signer
-from .. import compat, indexes, mirrors, settings
+from .. import compat, indexes
 from ..commands import push
 from ..commands.image_options import options
+from ..configuration import mirrors, settings
 
 
 def make_uploader(
@@ -57,7 +58,7 @@ def _signer() -> Optional[Signer]:
     asked = _asked[-1:]
     if asked == [None] or (not asked and not settings.read().signing):
         return None
-    from .. import trust
+    from ..configuration import trust
 
     if not asked:
         return trust.signer()

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""`spack-oci` on a cache as a whole: copy, snapshots, pins, prune, verify, repair, du."""
+
+import pytest
+from support.spacks.client import Client
+
+
+def names(client, cache):
+    return {f"{p['name']}@{p['version']}" for p in client.packages(cache, "--allarch")}
+
+
+@pytest.fixture(scope="module")
+def mine(cache, tmp_path_factory):
+    """A copy of the cache, which tests change in turn."""
+    directory = tmp_path_factory.mktemp("upkeep") / "mine"
+    done = Client(tmp_path_factory.mktemp("copier")).json("copy", cache, directory)
+    assert done["copied"] and not done["failed"]
+    return directory
+
+
+def test_a_copy_of_some_packages_has_what_they_need_and_nothing_else(client, cache, mine, tmp_path):
+    assert names(client, mine) == names(client, cache)
+    some = tmp_path / "some.tar"
+    client.run("copy", cache, some, "oci-middle")
+    assert {n.partition("@")[0] for n in names(client, some)} < {n.partition("@")[0] for n in names(client, cache)}
+    assert any(n.startswith("oci-middle@") for n in names(client, some))
+
+
+def test_a_snapshot_is_a_cache_that_has_just_that(client, mine):
+    made = client.json("snapshot", mine, "paper", "oci-leaf@1.0")
+    assert names(client, made["url"]) == {"oci-leaf@1.0"}
+    assert [s["name"] for s in client.json("snapshots", mine)["snapshots"]] == ["paper"]
+    client.run("snapshot", "--remove", mine, "paper")
+    assert client.json("snapshots", mine)["snapshots"] == []
+
+
+def test_du_counts_what_is_there(client, mine):
+    found = client.json("du", mine)
+    assert {row["name"] for row in found["by_package"]} == {n.partition("@")[0] for n in names(client, mine)}
+    assert "oci-leaf" in client.run("du", "--quick", mine).stdout
+
+
+def test_what_is_damaged_is_found_and_pushed_again_from_a_store(client, mine, built):
+    assert client.run("verify", mine).returncode == 0
+    package = client.json("show", mine, "oci-leaf@1.0")
+    digest = package["layers"][-1]["digest"].partition(":")[2]
+    (mine / "blobs" / "sha256" / digest).unlink()
+    broken = client.run("verify", mine, "oci-leaf@1.0", check=False)
+    assert broken.returncode == 1 and "oci-leaf" in broken.stderr
+    planned = client.json("repair", "--dry-run", mine, "--store", built)["plan"]
+    assert [tag.startswith("oci-leaf-1.0") for tag in planned["push"]] == [True]
+    done = client.json("repair", mine, "--store", built)
+    assert done["result"]["pushed"] == planned["push"] and done["remaining"] == []
+    assert client.run("verify", mine).returncode == 0
+
+
+def test_a_pin_keeps_packages_from_a_prune(client, mine):
+    client.run("pin", mine, "release", "oci-leaf@1.0")
+    assert [p["name"] for p in client.json("pins", mine)["pins"]] == ["release"]
+    planned = client.json("prune", "--dry-run", "--keep-specs", "oci-leaf@2.0", mine)
+    assert any(tag.startswith("oci-leaf-1.0") for tag in planned["kept"])
+    client.run("prune", "--grace", "0", "--keep-specs", "oci-leaf@2.0", mine)
+    assert names(client, mine) == {"oci-leaf@1.0", "oci-leaf@2.0"}
+    client.run("unpin", mine, "release")
+    client.run("prune", "--grace", "0", "--keep-specs", "oci-leaf@2.0", mine)
+    assert names(client, mine) == {"oci-leaf@2.0"}
+
+
+@pytest.mark.parametrize(
+    "words, code",
+    [
+        (("prune", "--grace", "soon", "."), 2),
+        (("copy", "nowhere", "./there"), 2),
+        (("snapshot", "./missing", "x"), 1),
+        (("pin", "./missing", "x", "--until", "tomorrow"), 1),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(client, words, code):
+    done = client.run(*words, check=False)
+    assert done.returncode == code and done.stderr.startswith("Error: ") and "Traceback" not in done.stderr
+    assert "spack oci " not in done.stderr

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""`spack-oci` under a policy of `oci:trust`: what it asks of a registry, and what a bundle is held to."""
+
+import json
+import shutil
+
+import pytest
+from spack_oci.index.update.loop import UpdateSettings, update_index
+from spack_oci.layout import open_layout
+from spack_oci.operations.trust.index_signing import IndexSigning
+from spack_oci.operations.trust.sign import sign_packages
+from spack_oci.package.record import is_package_tag
+from spack_oci.reference import LayoutDirectory, parse_url
+from spack_oci.registry import open_repository
+from spack_oci.trust.signers import generate
+from support.registries.docker_registry import docker_registry
+from unit.trust.cases import signer
+
+
+@pytest.fixture(scope="module")
+def registry():
+    with docker_registry() as running:
+        yield running
+
+
+def sign_all(store, by="team"):
+    """Packages and index, as `spack oci sign` does."""
+    outcomes = sign_packages(store, [tag for tag in store.tags() if is_package_tag(tag)], signer(by))
+    signing = IndexSigning(store, [o.written for o in outcomes], signer(by))
+    update_index(store, UpdateSettings(signatures=signing), compare_digests=False)
+
+
+def policies(client, scopes):
+    """Write them, with the key of the team; what a command needs in its environment."""
+    keys = {"team": signer("team").public.pem.decode()}
+    path = client.home / "config.json"
+    path.write_text(json.dumps({"trust": {"keys": keys, "policies": scopes}}))
+    return {"SPACK_OCI_CONFIG": str(path)}
+
+
+@pytest.mark.registry
+def test_an_install_under_a_policy_makes_not_one_request_more(client, built, registry, tmp_path):
+    url = registry.mirror_url("team/cache")
+    client.run("push", "--update-index", built, url, "oci-app")
+    sign_all(open_repository(parse_url(url)))
+    asked = {}
+    for name, scopes in (("without", {}), ("with", {"*": {"mode": "require"}})):
+        before = len(registry.requests())
+        env = {**policies(client, scopes), "SPACK_OCI_CACHE": str(tmp_path / name)}
+        client.run("install", url, "oci-app", "--store", tmp_path / f"store-{name}", env=env)
+        asked[name] = registry.requests()[before:]
+    assert len(asked["with"]) <= len(asked["without"]), asked
+    assert not [request for request in asked["with"] if ".sig" in request]
+
+
+def test_a_push_signs_with_the_key_of_the_settings(client, built, store, tmp_path):
+    made, private = generate(b"a password", "team")
+    (tmp_path / "team.key").write_bytes(private)
+    trust = {"keys": {"team": made.public.pem.decode()}, "policies": {"*": {"mode": "require", "max_age": "1d"}}}
+    signing = {"key": str(tmp_path / "team.key")}
+    (tmp_path / "config.json").write_text(json.dumps({"signing": signing, "trust": trust}))
+    env = {"SPACK_OCI_CONFIG": str(tmp_path / "config.json")}
+    words = ("push", "--update-index", built, tmp_path / "cache", "oci-leaf@1.0")
+    refused = client.run(*words, env=env, check=False)
+    assert refused.returncode != 0 and "needs a password" in refused.stderr
+    done = client.run(*words, env={**env, "COSIGN_PASSWORD": "a password"})
+    assert "Signed 1 package with the key team.key" in done.stdout + done.stderr
+    client.run("install", tmp_path / "cache", "oci-leaf", "--store", store, env=env)
+
+
+def test_a_bundle_is_held_to_the_policy_of_the_place_where_it_is(client, cache, store, tmp_path):
+    own = shutil.copytree(cache, tmp_path / "own")
+    (tmp_path / "media").mkdir()
+    client.run("pack", own, tmp_path / "media" / "unsigned.tar", "oci-leaf@1.0")
+    sign_all(open_layout(LayoutDirectory(str(own))))
+    client.run("pack", own, tmp_path / "media" / "signed.tar", "oci-leaf@1.0")
+    env = policies(client, {str(tmp_path / "media"): {"mode": "require"}})
+    words = ("oci-leaf", "--store", store)
+    done = client.run("install", tmp_path / "media" / "unsigned.tar", *words, check=False, env=env)
+    assert done.returncode != 0 and "not signed by team" in done.stderr
+    assert not store.exists() or not list(store.glob("*/oci-leaf*"))
+    client.run("install", tmp_path / "media" / "signed.tar", *words, env=env)
