@@ -12,7 +12,7 @@ from typing import Optional
 from support.spacks import spack_instance
 
 COUNT = 300
-_SCRIPT = Path(__file__).resolve().parents[4] / "bench" / "make_small_packages.py"
+_SCRIPT = Path(__file__).resolve().parents[2] / "bench" / "make_small_packages.py"
 
 
 def spack_root(given: Optional[Path], version: str = "1.1.0") -> Path:

@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
 import yaml
 
-REPOSITORY = Path(__file__).resolve().parents[5]
+REPOSITORY = Path(__file__).resolve().parents[3]
 EXAMPLES = REPOSITORY / "examples"
 #: what gets Spack and this package onto a machine: the tests have them
 SETUP = re.compile(r"^(?:\S*git clone |python3 -m pip install ).*$", re.MULTILINE)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[4] / "lib"))
+sys.path.insert(0, str(HERE.parents[2] / "lib"))
 
 from spack_oci.archive.unpack.install_manifest import update_manifest  # noqa: E402
 from spack_oci.specs.targets import family  # noqa: E402
@@ -33,7 +33,7 @@ from spack_oci.store.packages import StorePackages  # noqa: E402
 from spack_oci.store.sbang import shorten_first_lines  # noqa: E402
 from spack_oci.store.store import Store  # noqa: E402
 
-REPOSITORY = HERE.parents[3] / "spack" / "repo"
+REPOSITORY = HERE.parents[1] / "spack" / "repo"
 #: what is asked for, unless names are given
 ROOTS = ("oci-stack", "oci-private", "oci-leaf@1.0")
 

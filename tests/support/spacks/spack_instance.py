@@ -36,7 +36,7 @@ from support.spacks import warm_spack
 if TYPE_CHECKING:
     from support.spacks.caches import Cache
 
-REPOSITORY = Path(__file__).resolve().parents[5]
+REPOSITORY = Path(__file__).resolve().parents[3]
 TEST_REPO = REPOSITORY / "tests" / "spack" / "repo" / "spack_repo" / "ocitest"
 SPACK_URL = "https://github.com/spack/spack"
 
