@@ -136,7 +136,7 @@ def test_memory_is_bounded_where_the_file_is_slow():
     assert max(ahead) <= 8 << 20
 
 
-@pytest.mark.parametrize("data", [SMALL, LARGE])
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
 def test_reading_in_both_ways(data):
     with fault_registry() as registry:
         keep(registry, data)
@@ -289,7 +289,7 @@ def test_slow_loris():
         assert registry.methods() == ["GET 200", "GET 200"]
 
 
-@pytest.mark.parametrize("data", [LARGE, LARGE[:20000]])
+@pytest.mark.parametrize("data", [LARGE, LARGE[:20000]], ids=["large", "small"])
 def test_slow_loris_in_a_body(data):
     """A few bytes for each request do not make the next one the first again: it would go on for days."""
     with fault_registry(Fault("GET", "/blobs/", dribble=0.02, dribble_after=1500, times=99)) as registry:
