@@ -42,6 +42,9 @@ _MAPPING = "tests/unit/relocate/test_relocate_mapping.py"
 _ALIASES = "tests/unit/relocate/test_relocate_aliases.py"
 _TEXT = "tests/unit/relocate/test_relocate_text.py"
 _EXTRACTION = f"{_UNPACK}/extraction.py"
+_MIXED = "tests/spack/interop/test_mixed_mirrors.py"
+_SPLICES = "tests/spack/prefixes/test_install_splices.py"
+_HOOKS = "lib/spack_oci/spack/hooks"
 _LAYOUT = "tests/unit/layout/test_layout_guards.py"
 _FIELDS = "tests/unit/registry/test_registry_fields.py"
 _LIBC = "tests/unit/image/test_image_libc.py"
@@ -92,7 +95,7 @@ GUARDS: Sequence[Guard] = (
     Guard("no NUL in a pax header", "lib/spack_oci/archive/tar_reader.py", ' or b"\\0" in text:', ":", _CORPORA),
     # staging
     Guard("nothing above what is removed", f"{_UNPACK}/staging.py", "_let_owner_change(os.path.dirname(failed))", "os.chmod(os.path.dirname(failed), 0o700)", _SAFETY),
-    Guard("no mode through a link", f"{_UNPACK}/staging.py", "if not stat.S_ISDIR(mode) or", "if", _SAFETY),
+    Guard("no mode through a link", f"{_UNPACK}/staging.py", "mode = os.lstat(directory).st_mode", "mode = os.stat(directory).st_mode", _SAFETY),
     Guard("the old prefix comes back", f"{_UNPACK}/staging.py", "        os.rename(old, prefix)\n        raise", "        raise", _SAFETY),
     Guard("what runs is not stale", f"{_UNPACK}/staging.py", "            if _is_abandoned(path):", "            if True:", _INSTALL),
     Guard("what was killed is removed", f"{_UNPACK}/layer.py", "        remove_stale(prefix)\n", "", _INSTALL),
@@ -138,9 +141,23 @@ GUARDS: Sequence[Guard] = (
     Guard("an alias that ends like the hash", f"{_RELOCATE}/aliases.py", "return os.readlink(path) == target", "return bool(os.readlink(path))", _ALIASES),
     Guard("facts before the download", "lib/spack_oci/store/install.py", "if remote.relocation_summary:", "if False:", "tests/store/commands/test_install_without_spack.py -k short_name"),
     # what is registered
-    Guard("what was asked for is explicit", "lib/spack_oci/store/install.py", "            if records.is_installed(dag_hash):\n                records.mark_explicit(dag_hash)", "            pass", "tests/store/commands/test_install_without_spack.py -k explicit"),
+    Guard("what was asked for is explicit", "lib/spack_oci/store/install.py", "                    records.mark_explicit(dag_hash)", "                    pass", "tests/store/commands/test_install_without_spack.py -k explicit"),
     Guard("only what is finished is registered", "lib/spack_oci/operations/install/execute.py", "[item for item in self._order if self._states[item.dag_hash].complete]", "list(self._order)", "tests/unit/operations/test_install_all.py"),
     Guard("the hash that was asked for", "lib/spack_oci/package/documents.py", "if expected_hash is not None and dag_hash != expected_hash:", "if False:", "tests/unit/operations/test_fetch_package.py"),
+    # inside Spack
+    Guard("no OCI mirror is signed with GPG", f"{_HOOKS}/urls.py", "return not is_ours(self.fetch_url) and original(self)", "return original(self)", _MIXED),
+    Guard("a plugin that fails breaks no command", "lib/spack_oci/spack/plugin.py", "        except Exception as e:  # a plugin", "        except ZeroDivisionError as e:  # a plugin", "tests/spack/plugin/test_hook_table.py -k fails"),
+    Guard("the defaults are below what users write", "lib/spack_oci/spack/section.py", "unfinished.push_scope(_defaults_scope(), priority=_lowest_priority())", "unfinished.push_scope(_defaults_scope())", "tests/spack/plugin/test_config_section.py"),
+    Guard("the group of files", f"{_HOOKS}/permissions.py", "    if gid is not None and status.st_gid != gid:\n        return False\n", "", "tests/spack/plugin/test_database_writes.py -k modes"),
+    Guard("special bits of files", f"{_HOOKS}/permissions.py", "    return mode == wanted\n", "    return mode & 0o777 == wanted & 0o777\n", "tests/spack/plugin/test_database_writes.py -k modes"),
+    Guard("a spliced package describes itself", f"{_HOOKS}/install.py", "_write_spliced_metadata(spec, directory) if spec.spliced else None", "None", _SPLICES),
+    Guard("prefixes of what was spliced in", f"{_HOOKS}/install.py", "_replaced_by_splice(node, spec) if spliced and id(node) not in built_with else node", "node", _SPLICES),
+    Guard("prefixes of what was spliced before", f"{_HOOKS}/install.py", "new_prefixes = {**dict(earlier), **new_prefixes}", "pass", _SPLICES),
+    Guard("filters of mirrors", "lib/spack_oci/spack/compat.py", "return filters(spec, direction=direction) if filters else True", "return True", f"{_MIXED} -k exclude"),
+    Guard("other mirrors are asked by Spack alone", f"{_HOOKS}/install.py", "    if others:\n        with only(*others):\n", "    if True:\n        with contextlib.nullcontext():\n", f"{_MIXED} -k no_index"),
+    Guard("other mirrors are pushed to by Spack", f"{_HOOKS}/uploader.py", "    if not is_oci_url(mirror.push_url):\n        return original(mirror, force", "    if False:\n        return original(mirror, force", _MIXED),
+    Guard("a short name comes back with its package", f"{_HOOKS}/install.py", "    if os.path.isdir(alias_directory(relocation)):\n", "    if False:\n", "tests/spack/prefixes/test_install_aliases.py"),
+    Guard("setgid of a directory after its group", _EXTRACTION, "        if self._access.group is not None:\n            os.chown(path, -1, self._access.group)\n        os.chmod(path, mode if self._access.mode is None else self._access.mode)", "        os.chmod(path, mode if self._access.mode is None else self._access.mode)\n        if self._access.group is not None:\n            os.chown(path, -1, self._access.group)", _SAFETY),
     # layouts
     Guard("children again under the lock", "lib/spack_oci/layout/store.py", "collected since\n            self._check_children(children, tag)\n", "collected since\n", _LAYOUT),
     Guard("the manifest again under the lock", "lib/spack_oci/layout/store.py", "            self._write_blob(descriptor, _opener(data), None)\n            return put_entry", "            return put_entry", _LAYOUT),
@@ -156,6 +173,10 @@ GUARDS: Sequence[Guard] = (
 )  # fmt: skip
 
 
+#: the Python with this package in it is one with the copy
+_ENVIRONMENT = {"SPACK_OCI_TEST_CACHE": str(ROOT / ".test" / "mutants")}
+
+
 def survives(guard: Guard, copy: Path) -> bool:
     path = copy / guard.path
     source = path.read_text()
@@ -166,7 +187,7 @@ def survives(guard: Guard, copy: Path) -> bool:
         argv = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *guard.tests.split()]
         return (
             subprocess.run(
-                argv, cwd=copy, capture_output=True, env={**os.environ, "PYTHONPATH": "lib:tests"}
+                argv, cwd=copy, capture_output=True, env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": "lib:tests"}
             ).returncode
             == 0
         )

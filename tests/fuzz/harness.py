@@ -10,6 +10,7 @@ mended stays mended.
 
 import importlib
 import math
+import os
 import pkgutil
 import random
 import tempfile
@@ -23,6 +24,8 @@ DIRECTORY = Path(__file__).resolve().parent
 CORPUS = DIRECTORY / "corpus"
 #: seconds for one input, of a few kilobytes
 SLOW = 10.0
+#: where inputs are written: in memory, if it can be had, since most targets make and remove hundreds of small files
+_SCRATCH = next((path for path in ("/dev/shm",) if os.access(path, os.W_OK)), None)
 
 
 def target_names() -> List[str]:
@@ -80,7 +83,7 @@ def fuzz(name: str, seed: int, *, seconds: float = math.inf, inputs: float = mat
     target = importlib.import_module(f"fuzz.targets.{name}")
     rng = random.Random(seed)
     outcome = Outcome(name, seed)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=_SCRATCH) as scratch:
         material = target.material(Path(scratch))
         for path in corpus_of(name):
             _try(target, path.read_bytes(), Path(scratch) / "t", outcome, str(path))

@@ -195,8 +195,11 @@ def test_redirect_to_another_host_without_credentials():
         assert registry.methods() == ["GET 401", "GET 307", "HEAD 307"]
 
 
-def test_challenge_of_another_host_is_not_answered():
-    with fault_registry(auth="basic") as storage, fault_registry(auth="basic", redirect_blobs=storage.url) as registry:
+@pytest.mark.parametrize("own", [{}, {"auth": "basic"}], ids=["public", "private"])
+@pytest.mark.parametrize("auth", ["basic", "bearer"])
+def test_challenge_of_another_host_is_not_answered(auth, own):
+    """Not even by asking the token server that it names."""
+    with fault_registry(auth=auth) as storage, fault_registry(redirect_blobs=storage.url, **own) as registry:
         keep(storage, SMALL)
         settings = settings_for(registry, storage)  # even if we had credentials for it
         store = open_repository(Repository(registry.host, NAME, "http"), settings)

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""The database through us is Spack's, byte for byte, written by Spack unless a package came from an OCI mirror."""
+"""The database through us is Spack's, byte for byte, written by Spack unless a package came from an OCI mirror; the
+permissions of a package are those that Spack gives it."""
+
+import grp
+import os
 
 SAME = """
 import io
@@ -81,3 +85,48 @@ print(by_spack > 3, after_ours == by_spack, len(asked) == 2 * by_spack)
 def test_only_packages_from_oci_mirrors_get_their_permissions_from_us(source):
     """A source build, and an install from another mirror, go through Spack's own function, file by file."""
     assert source().script(PERMISSIONS).split() == ["True", "True", "True"]
+
+
+MODES = """
+import os, shutil, stat, sys
+import spack.hooks.permissions_setters as setters, spack.store
+from spack_oci.spack import hooks
+from spack_oci.spack.hooks import permissions
+
+(spec,) = spack.store.STORE.db.query("oci-files")
+root = os.path.join(os.environ["HOME"], "tree")
+spec.set_prefix(root)
+FILES = {"plain": 0o644, "program": 0o755, "private": 0o600, "setuid": 0o4755, "setgid": 0o2755}
+DIRECTORIES = {"d": 0o755, "open": 0o777, "sticky": 0o1755, "group": 0o2755}
+
+def made():
+    shutil.rmtree(root, ignore_errors=True)
+    os.mkdir(root)
+    for name in FILES:
+        open(os.path.join(root, name), "w").close()
+    for name in DIRECTORIES:
+        os.mkdir(os.path.join(root, name))
+    for name, mode in {**FILES, **DIRECTORIES}.items():
+        os.chmod(os.path.join(root, name), mode)
+
+def tree():
+    found = {name: os.stat(os.path.join(root, name)) for name in (".", *FILES, *DIRECTORIES)}
+    return {name: (stat.S_IMODE(status.st_mode), status.st_gid) for name, status in found.items()}
+
+made()
+hooks.original_of(setters.post_install)(spec, True)
+theirs = tree()
+made()
+permissions.will_be_set(spec.dag_hash())
+setters.post_install(spec, True)
+print(theirs == tree() or (theirs, tree()))
+print(oct(tree()["sticky"][0] & 0o1777), {gid for _, gid in tree().values()})
+"""
+
+
+def test_modes_and_groups_are_those_that_spack_sets_also_of_what_has_special_bits(source):
+    group = 1 if os.geteuid() == 0 else max(os.getgroups(), default=os.getgid())
+    spack = source(name="grouped")
+    wanted = {"read": "group", "write": "user", "group": grp.getgrgid(group).gr_name}
+    spack.write_config("packages", {"all": {"permissions": wanted}})
+    assert spack.script(MODES).splitlines() == ["True", f"0o1750 {{{group}}}"]

@@ -3,6 +3,7 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -40,5 +41,9 @@ def test_a_package_whose_dependency_was_spliced_itself(command, cache, destinati
     said = subprocess.run([f"{prefixes['oci-app']}/bin/hello"], capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
     assert "hello from leaf 1.0" in said.stdout
+    for package in (p for p in found if p["name"] != "oci-external"):
+        nodes = json.loads(Path(prefixes[package["name"]], ".spack", "spec.json").read_text())["spec"]["nodes"]
+        assert nodes[0]["hash"] == package["hash"], "what reads the store anew takes it for another package"
+        assert ("build_spec" in nodes[0]) == (package["name"] in ("oci-app", "oci-middle"))
     for name in ("app", "middle", "leaf"):
         assert f"{name}: {prefixes[f'oci-{name}']}/" in said.stdout

@@ -25,7 +25,16 @@ from spack_oci.index.update.loop import merge_pushed, update_index
 from spack_oci.index.update.read_tags import read_packages
 from spack_oci.util.progress import Work
 from support.memory_store import MemoryStore
-from support.packages.cache_builder import QUICK, chain, node, overwrite_as_spack, push_package, quick, tag_of
+from support.packages.cache_builder import (
+    QUICK,
+    chain,
+    node,
+    overwrite_as_spack,
+    push_image,
+    push_package,
+    quick,
+    tag_of,
+)
 from support.packages.index_checks import cached, installs, pushed
 from support.recording_reporter import RecordingReporter
 
@@ -211,6 +220,18 @@ def test_what_is_no_package_is_left_out(store, config, reason):
     result = update_index(store, quick(warn=warnings.append))
     assert result.total == 0
     assert reason in warnings[0]
+
+
+def test_a_package_whose_tag_holds_something_else_now_is_given_up(store):
+    """Unlike one that the registry fails to show: what the index says of it would be installed for ever."""
+    package, other = node("p"), node("q")
+    for each in (package, other):
+        push_package(store, [each])
+    update_index(store, QUICK)
+    push_image(store, tag_of(package))
+    result = update_index(store, QUICK, full=True)
+    assert list(result.unreadable) == [tag_of(package)]
+    assert cached(store) == {other["hash"]}
 
 
 def test_package_under_another_tag_is_left_out(store):

@@ -15,7 +15,6 @@ import spack.spec
 import spack.util.file_permissions
 
 _EXECUTE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
-_SPECIAL = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
 #: DAG hashes of what this process has extracted from OCI mirrors and is to get its permissions
@@ -58,17 +57,13 @@ def group_id(group: Optional[str]) -> Optional[int]:
 
 
 def _is_set(status: os.stat_result, wanted: int, is_directory: bool, gid: Optional[int]) -> bool:
-    """Whether Spack's function would change nothing. It looks itself at setuid, setgid and sticky bits, which stay."""
+    """Whether Spack's function would change nothing. It keeps setuid, setgid and sticky bits, and refuses some: it is
+    asked about what has other ones than are wanted."""
     mode = stat.S_IMODE(status.st_mode)
     if gid is not None and status.st_gid != gid:
         return False
-    if not is_directory:
-        if mode & _SPECIAL:
-            return False
-        if not mode & _EXECUTE:
-            wanted &= ~_EXECUTE
-    elif mode & _SPECIAL & ~wanted:
-        return False
+    if not is_directory and not mode & _EXECUTE:
+        wanted &= ~_EXECUTE
     return mode == wanted
 
 
