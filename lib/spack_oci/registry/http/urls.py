@@ -10,7 +10,9 @@ from ...errors import UnexpectedResponse
 #: characters of an address that are not quoted, because they may stand there or are a quotation already
 _UNQUOTED = "!#$%&'()*+,/:;=?@[]~"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-#: characters of a malformed address that are shown
+#: characters of an address that are shown; what we ask for is shorter
+_LONGEST_SHOWN = 500
+#: of a malformed one
 _SHOWN = 200
 
 
@@ -50,9 +52,10 @@ def host_of(url: str) -> str:
 
 def without_query(url: str) -> str:
     """The URL as it may be shown: without user and password, and without the query, where signed URLs have their
-    signature."""
+    signature. Of one with thousands of characters the beginning."""
     parts = split_url(url)
-    return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    shown = urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return shown if len(shown) <= _LONGEST_SHOWN else shown[:_LONGEST_SHOWN] + "..."
 
 
 def origin_of(url: str) -> Tuple[str, str, Optional[int]]:
