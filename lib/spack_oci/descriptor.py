@@ -24,19 +24,16 @@ DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
 INDEX_TYPES = (OCI_INDEX, DOCKER_INDEX)
 
-#: length of the hexadecimal part of the digests that are accepted
-_ALGORITHMS = {"sha256": 64, "sha512": 128}
 #: bytes; sizes are signed 64 bit integers (image-spec, descriptor.md)
 _MAX_SIZE = (1 << 63) - 1
-_DIGEST = re.compile(r"(sha256|sha512):([0-9a-f]+)\Z")
+_DIGEST = re.compile(r"(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})\Z")
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def check_digest(digest: str) -> str:
     """Return ``digest`` if it is ``sha256:<64 hex>`` or ``sha512:<128 hex>``, else raise :class:`InvalidReference`."""
-    match = _DIGEST.match(digest) if isinstance(digest, str) else None
-    if not match or len(match.group(2)) != _ALGORITHMS[match.group(1)]:
+    if not isinstance(digest, str) or _DIGEST.match(digest) is None:
         raise InvalidReference(f"not a digest: {digest!r}", remedy="a digest looks like sha256:<64 hexadecimal digits>")
     return digest
 
@@ -93,15 +90,15 @@ class Descriptor:
 
     def __post_init__(self) -> None:
         check_digest(self.digest)
-        if not isinstance(self.size, int) or isinstance(self.size, bool) or not 0 <= self.size <= _MAX_SIZE:
+        if type(self.size) is not int or not 0 <= self.size <= _MAX_SIZE:
             raise InvalidContent(f"descriptor of {self.digest} has no valid size: {str(self.size)[:40]!r}")
         if not isinstance(self.media_type, str):
             raise InvalidContent(f"descriptor of {self.digest} has no media type")
         if self.annotations and not is_string_map(self.annotations):
             raise InvalidContent(f"descriptor of {self.digest} has annotations that are no strings")
-        if not isinstance(self.platform, (Mapping, type(None))):
+        if self.platform is not None and not isinstance(self.platform, Mapping):
             raise InvalidContent(f"descriptor of {self.digest} has no valid platform")
-        if not isinstance(self.artifact_type, (str, type(None))):
+        if self.artifact_type is not None and not isinstance(self.artifact_type, str):
             raise InvalidContent(f"descriptor of {self.digest} has no valid artifact type")
 
     @classmethod

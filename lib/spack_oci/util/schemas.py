@@ -9,7 +9,7 @@ import functools
 from typing import Any, Iterable, TypeVar
 
 from ..errors import InvalidContent
-from .plain_schemas import passes
+from .plain_schemas import Check, plain_check
 from .resources import read_schema
 
 T = TypeVar("T")
@@ -40,12 +40,17 @@ def validate(document: T, schema: str, label: str) -> T:
     Raises :class:`~spack_oci.errors.InvalidContent` that names the document (``label``) and the key that is wrong, and
     never a value: some of these documents hold secrets.
     """
-    if passes(document, _schema(schema)):
+    if _plain_check(schema)(document):
         return document
     error = next(_validator(schema).iter_errors(document), None)
     if error is not None:
         raise InvalidContent(f"{label} is not valid: {_explanation(error)}")
     return document
+
+
+@functools.cache
+def _plain_check(schema: str) -> Check:
+    return plain_check(_schema(schema))
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 
 import http.client
 import zlib
-from typing import TYPE_CHECKING, Any, Callable, List, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, TypeVar
 
 from ...errors import InvalidContent, TransportError
 from .transport_errors import transport_error
@@ -52,6 +52,8 @@ class Response:
         self.method = method
         self.url = url
         self.status: int = self._body.status
+        #: name in lower case -> values; a dozen of them are asked for in each response, which email searches in turn
+        self._fields: Optional[Dict[str, List[str]]] = None
 
     def field(self, name: str) -> str:
         """The value of a header field, empty if there is none; of several fields of that name, joined with commas."""
@@ -60,8 +62,12 @@ class Response:
         return value if value.isprintable() else "".join(c if c.isprintable() else "?" for c in value)
 
     def fields(self, name: str) -> List[str]:
-        # what is not ASCII comes as an object of the email package
-        return [str(value).strip(" \t") for value in self._body.headers.get_all(name) or ()]
+        if self._fields is None:
+            self._fields = {}
+            for known, value in self._body.headers.items():
+                # what is not ASCII comes as an object of the email package
+                self._fields.setdefault(known.lower(), []).append(str(value).strip(" \t"))
+        return self._fields.get(name.lower(), [])
 
     def readinto(self, buffer: memoryview) -> int:
         """Up to as many bytes as fit; their number, 0 at the end. ConnectionLost if the connection ends too early."""
