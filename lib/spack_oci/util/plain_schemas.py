@@ -108,7 +108,7 @@ class _Compiler:
     def additional_properties(self, wanted: Any, schema: Any) -> Check:
         known, check = frozenset(schema.get("properties", ())), self.check(wanted)
         return lambda value: (
-            not isinstance(value, dict) or all([check(each) for key, each in value.items() if key not in known])
+            not isinstance(value, dict) or all(check(each) for key, each in value.items() if key not in known)
         )
 
     def property_names(self, wanted: Any, schema: Any) -> Check:
