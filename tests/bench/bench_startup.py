@@ -21,7 +21,7 @@ from typing import List, Tuple
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
 
-from support import spack_instance  # noqa: E402
+from support.spacks import spack_instance  # noqa: E402
 from support.spacks.spack_instance import SpackInstance  # noqa: E402
 
 NAMES = ("wall time", "processor time")

@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[1] / "lib")]
 
 from document import TUTORIAL, read_sections, rewrite  # noqa: E402
-from support import spack_instance  # noqa: E402
+from support.spacks import spack_instance  # noqa: E402
 from support.spacks.obtain import PADDED_LENGTH  # noqa: E402
 from walk import Outcome, Walk  # noqa: E402
 from world import world  # noqa: E402

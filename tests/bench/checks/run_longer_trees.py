@@ -32,7 +32,7 @@ from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence, 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
 
-from support import spack_instance  # noqa: E402
+from support.spacks import spack_instance  # noqa: E402
 
 Prefixes = Mapping[str, Path]
 
