@@ -26,10 +26,10 @@ sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests"), str(ROOT / "tests" / "be
 from bench_install import INSTALL, NEW  # noqa: E402
 from bench_install import Bench as InstallBench  # noqa: E402
 from bench_push import Bench, Measured  # noqa: E402
-from support.spacks import spack_instance  # noqa: E402
 from support.measuring.bench_stack import spack_root  # noqa: E402
 from support.registries.docker_registry import docker_registry  # noqa: E402
 from support.registries.other_registry import other_registry  # noqa: E402
+from support.spacks import spack_instance  # noqa: E402
 
 THIS, OTHER = "this checkout", "the other commit"
 

@@ -29,10 +29,10 @@ sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
 from spack_oci.reference import parse_url  # noqa: E402
 from spack_oci.registry.settings import RegistrySettings  # noqa: E402
 from spack_oci.registry.store import open_repository  # noqa: E402
-from support.spacks import spack_instance  # noqa: E402
 from support.images.containers import push_base, shell_root_file_system  # noqa: E402
 from support.measuring.bench_stack import spack_root  # noqa: E402
 from support.registries.docker_registry import DockerRegistry, docker_registry  # noqa: E402
+from support.spacks import spack_instance  # noqa: E402
 
 #: prints the installed packages that no other one needs
 ROOTS = (

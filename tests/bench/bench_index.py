@@ -31,9 +31,9 @@ from spack_oci.content import put_bytes  # noqa: E402
 from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, canonical_json, sha256_digest  # noqa: E402
 from spack_oci.reference import parse_url  # noqa: E402
 from spack_oci.registry import open_repository  # noqa: E402
-from support.spacks import spack_instance  # noqa: E402
 from support.packages.cache_builder import tag_of  # noqa: E402
 from support.registries.docker_registry import DockerRegistry, docker_registry  # noqa: E402
+from support.spacks import spack_instance  # noqa: E402
 from support.specs.spec_universe import Universe  # noqa: E402
 
 #: runs in a fresh Python: argv is the URL and "full", "new-only" (no digests are compared) or "incremental"

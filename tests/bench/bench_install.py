@@ -42,10 +42,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests"), str(ROOT / "tests" / "bench")]
 
 from bench_push import layer_bytes, link  # noqa: E402
-from support.spacks import spack_instance  # noqa: E402
 from support.measuring.bench_stack import spack_root  # noqa: E402
 from support.measuring.filled_store import filled_database, write_database  # noqa: E402
 from support.registries.docker_registry import DockerRegistry, docker_registry  # noqa: E402
+from support.spacks import spack_instance  # noqa: E402
 
 
 @dataclass

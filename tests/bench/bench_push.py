@@ -31,12 +31,12 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
 
-from support.spacks import spack_instance  # noqa: E402
 from support.measuring.bench_stack import spack_root  # noqa: E402
 from support.measuring.push_limit import PushLimit  # noqa: E402
 from support.network.slow_link import slow_link  # noqa: E402
 from support.registries.docker_registry import DockerRegistry, docker_registry  # noqa: E402
 from support.registries.other_registry import other_registry  # noqa: E402
+from support.spacks import spack_instance  # noqa: E402
 
 
 @dataclass
