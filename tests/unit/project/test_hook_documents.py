@@ -107,5 +107,12 @@ def test_the_document_says_what_the_table_says(hook):
     assert f"`{hook.replacement}`" in body
 
 
+@pytest.mark.parametrize("hook", HOOKS, ids=lambda h: h.purpose.replace(" ", "-"))
+def test_a_replacement_is_where_the_table_says(hook):
+    module, _, function = hook.replacement.partition(":")
+    path = ROOT / "lib/spack_oci/spack" / (module.replace(".", "/") + ".py")
+    assert function in {n.name for n in ast.parse(path.read_text()).body if isinstance(n, ast.FunctionDef)}
+
+
 def test_purposes_are_unique():
     assert len({hook.purpose for hook in HOOKS}) == len(HOOKS)

@@ -140,13 +140,13 @@ HOOKS: Sequence[Hook] = (
     Hook(
         "know the image of a mirror",
         ["spack.oci.oci:image_from_mirror"],
-        "mirrors:image_from_mirror",
+        "configuration.mirrors:image_from_mirror",
         [("mirror",)],
     ),
     Hook(
         "not look for the layout of a mirror of files",
         ["spack.cmd.buildcache:check_mirror_for_layout"],
-        "mirrors:check_mirror_for_layout",
+        "configuration.mirrors:check_mirror_for_layout",
         [("mirror",)],
         later=True,
     ),
@@ -186,13 +186,13 @@ HOOKS: Sequence[Hook] = (
     Hook(
         "look a hash up when it is asked for",
         [f"{_BINARY}:BinaryCacheQuery.__init__"],
-        "hash_lookup:query_init",
+        "specs.hash_lookup:query_init",
         [("self", "all_architectures")],
     ),
     Hook(
         "look a hash up in the indexes of OCI mirrors",
         [f"{_BINARY}:BinaryCacheQuery.__call__"],
-        "hash_lookup:query",
+        "specs.hash_lookup:query",
         [("self", "spec", "kwargs")],
     ),
     # pushes
