@@ -4,6 +4,7 @@
 import argparse
 import os
 import tempfile
+from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ..archive.codec import Compression
@@ -76,7 +77,8 @@ def _packages(store: Store, args: argparse.Namespace) -> List[StorePackage]:
 
 
 def _settings(args: argparse.Namespace, stage: str) -> PushSettings:
-    return _push_settings(stage, args.compression, args.jobs, args.fail_fast)
+    found = _push_settings(stage, args.compression, args.jobs, args.fail_fast)
+    return replace(found, index_follows=bool(args.update_index))
 
 
 def _push_settings(

@@ -1,15 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Pushers whose requests to one registry come in any order: in the end the index has the packages of all of them.
+"""Pushers whose requests to one registry come in any order: in the end the index has the packages of all of them."""
 
-One request is answered at a time, and which writer's is next is drawn from a seed; so is how long a wait is, as a wait
-is over when its writer is drawn. Some seeds let one writer make many requests while the others are held up.
-``SPACK_OCI_INTERLEAVINGS`` sets how many seeds are tried.
-"""
-
-import os
-import random
-import threading
-from typing import Any, Callable, List, Optional, Set
+from typing import Any, Callable, List
 
 import pytest
 from spack_oci.index.read import fetch_index
@@ -18,86 +10,20 @@ from spack_oci.index.update.read_package import read_package
 from spack_oci.index.update.settings import Backoff, UpdateSettings
 from support.memory_store import MemoryStore
 from support.packages.cache_builder import QUICK, node, push_package, tag_of
-
-SEEDS = int(os.environ.get("SPACK_OCI_INTERLEAVINGS", "25"))
-REQUESTS = {"get_manifest", "resolve", "tags", "put_manifest", "put_blob", "open_blob", "has_blob"}
-
-
-class Turns:
-    """Whose request is next, as soon as all writers wait for their turn."""
-
-    def __init__(self, writers: int, seed: int) -> None:
-        self._random = random.Random(seed)
-        #: how likely the writer that had the last turn has the next
-        self._persistence = self._random.choice((0.0, 0.5, 0.9, 0.97))
-        self._last: Optional[int] = None
-        self._changed = threading.Condition()
-        self._at_work = writers
-        self._waiting: Set[int] = set()
-        self._turn: Optional[int] = None
-
-    def take(self, writer: int) -> None:
-        with self._changed:
-            self._waiting.add(writer)
-            self._draw()
-            assert self._changed.wait_for(lambda: self._turn == writer, timeout=100)
-            self._waiting.remove(writer)
-            self._turn = None
-
-    def end(self) -> None:
-        with self._changed:
-            self._at_work -= 1
-            self._draw()
-
-    def _draw(self) -> None:
-        if self._waiting and len(self._waiting) == self._at_work:
-            stays = self._last in self._waiting and self._random.random() < self._persistence
-            self._turn = self._last = self._last if stays else self._random.choice(sorted(self._waiting))
-            self._changed.notify_all()
-
-
-class InTurn:
-    """A store whose requests wait for the turn of one writer."""
-
-    def __init__(self, store: MemoryStore, take: Callable[[], None]) -> None:
-        self._store = store
-        self._take = take
-
-    def __getattr__(self, name: str) -> Any:
-        attribute = getattr(self._store, name)
-        if name not in REQUESTS:
-            return attribute
-
-        def request(*arguments: Any, **options: Any) -> Any:
-            self._take()
-            return attribute(*arguments, **options)
-
-        return request
+from support.turns import SEEDS, in_turns
 
 
 def push_in_turns(store: MemoryStore, names: List[List[str]], seed: int) -> List[BaseException]:
     """Each writer pushes its packages and merges them."""
-    turns, failures = Turns(len(names), seed), []
 
-    def run(writer: int) -> None:
-        own = InTurn(store, lambda: turns.take(writer))
-        settings = UpdateSettings(jobs=1, backoff=Backoff(sleep=lambda seconds: turns.take(writer)))
-        try:
-            packages = [node(name) for name in names[writer]]
-            for package in packages:
-                push_package(own, [package])
-            merge_pushed(own, [read_package(store, tag_of(package)) for package in packages], settings)
-        except BaseException as e:
-            failures.append(e)
-        finally:
-            turns.end()
+    def push(writer: int, own: Any, take: Callable[[], None]) -> None:
+        settings = UpdateSettings(jobs=1, backoff=Backoff(sleep=lambda seconds: take()))
+        packages = [node(name) for name in names[writer]]
+        for package in packages:
+            push_package(own, [package])
+        merge_pushed(own, [read_package(store, tag_of(package)) for package in packages], settings)
 
-    threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(len(names))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return failures
+    return in_turns(store, len(names), seed, push)
 
 
 @pytest.mark.parametrize("base", [[], ["base"]], ids=["no index", "an index"])

@@ -2,7 +2,6 @@
 """Signatures in a store: nothing is lost when signers meet, and what others put there harms nobody."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from spack_oci.content import put_bytes
@@ -140,25 +139,6 @@ def test_a_signer_that_was_overwritten_signs_again(store):
     (second,) = theirs.settle([second])
     assert len(layers_of(store, second)) == 2
     assert fetched(store, tag)
-
-
-def test_eight_signers_at_once_lose_nothing(store):
-    tags = [package(store, f"p{n}", f"{n}" * 32) for n in range(3)]
-    names = [f"signer{n}" for n in range(8)]
-    for name in names:
-        signer(name)
-
-    def run(name):
-        subjects = [subject_of(find_package(store, tag)) for tag in tags]
-        writer = SignatureWriter(store, signer(name), Pace(settle=0.1, shortest=0.02))
-        return writer.settle([writer.sign(s, name) for s in subjects])
-
-    with ThreadPoolExecutor(8) as pool:
-        written = [w for found in pool.map(run, names) for w in found]
-    assert all(not isinstance(w, Exception) for w in written)
-    for tag in tags:
-        _, data = store.get_manifest(signature_tag(subject_of(find_package(store, tag)).manifest))
-        assert len(read_signatures(data, "x")) == 8
 
 
 def test_a_signature_that_is_always_overwritten_is_an_error(store):

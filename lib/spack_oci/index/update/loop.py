@@ -69,7 +69,7 @@ def update_index(
     a package nor an index: the name may be mistyped.
     """
     writer = _Writer(store, [], settings or UpdateSettings(), create)
-    result = writer.run(full, compare_digests and not full, patient=False)
+    result = writer.keep_signatures(writer.run(full, compare_digests and not full, patient=False))
     failed = {**result.unreadable, **result.kept}
     if strict and failed:
         raise IndexUpdateError(
@@ -83,7 +83,8 @@ def merge_pushed(
     store: RepositoryWriter, pushed: Iterable[IndexedPackage], settings: Optional[UpdateSettings] = None
 ) -> IndexUpdate:
     """Add what was just pushed, without reading it back, to the index as it is, whoever else is writing it."""
-    return _Writer(store, list(pushed), settings or UpdateSettings()).run(False, False, patient=True)
+    writer = _Writer(store, list(pushed), settings or UpdateSettings())
+    return writer.keep_signatures(writer.run(False, False, patient=True))
 
 
 class _Writer:
@@ -127,7 +128,22 @@ class _Writer:
         self._kept: Dict[str, str] = {}
         self._looker = Looker(store, self._settings)
         self._before = PackageIndex()
+        #: the last look of :meth:`run`
+        self._last: Optional[Look] = None
         self._signatures = SignatureUpdate(self._index_store, settings.signatures)
+
+    def keep_signatures(self, result: IndexUpdate) -> IndexUpdate:
+        """After :meth:`run`: of several who sign a package at once, none loses a signature (see
+        ``spack_oci.operations.trust.write``)."""
+        writer = self
+        for attempt in range(1, self._backoff.attempts):
+            look = writer._last
+            if look is None or not self._signatures.keep_together(look.document, look.packages):
+                break
+            self._backoff.wait(attempt, time.monotonic() - self._looked)
+            writer = _Writer(self._store, list(self._own.values()), self._settings)
+            writer.run(False, False, patient=False)
+        return result
 
     def run(self, full: bool, compare_digests: bool, patient: bool) -> IndexUpdate:
         """``patient``: leave the tags of others to them, as long as others are seen to push or to merge.
@@ -434,6 +450,7 @@ class _Writer:
         )
 
     def _result(self, look: Look, published: Optional[Published]) -> IndexUpdate:
+        self._last = look
         assert look.document is not None and look.database is not None
         before, now = self._before.tags.keys(), look.packages.tags.keys()
         changed = [

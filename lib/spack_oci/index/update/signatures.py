@@ -33,6 +33,11 @@ class IndexSignatures(Protocol):
     def is_signed(self, manifest: DocumentManifest) -> bool:
         """Whether the index is signed as :meth:`statement` would sign it."""
 
+    def keep_together(self, table: SignatureTable, packages: PackageIndex) -> bool:
+        """Have index and repository hold the same signatures of what was signed here: what the index has of others is
+        put beside ours, and what the repository has of others becomes ``own``. True: something was missing, so the
+        index is to be updated and looked at again."""
+
 
 class SignatureUpdate:
     """Of one update. ``signatures``: None: what is there is kept."""
@@ -67,8 +72,8 @@ class SignatureUpdate:
             return True
         table = self.table_of(manifest)
         for dag_hash, package in self._signatures.own.items():
-            if dag_hash not in packages or not set(keys_of(package)) <= set(keys_of(table.get(dag_hash, _NOTHING))):
-                return dag_hash not in packages
+            if dag_hash in packages and not set(keys_of(package)) <= set(keys_of(table.get(dag_hash, _NOTHING))):
+                return False
         return not self._missing(packages, table, signed)
 
     def new_table(
@@ -91,6 +96,12 @@ class SignatureUpdate:
 
     def sign(self, previous: Optional[DocumentManifest]) -> Optional[SignStatement]:
         return None if self._signatures is None else self._signatures.statement(previous)
+
+    def keep_together(self, manifest: Optional[DocumentManifest], packages: PackageIndex) -> bool:
+        """See IndexSignatures. ``manifest``, ``packages``: of an index that has our signatures."""
+        if self._signatures is None or not self._signatures.own:
+            return False
+        return self._signatures.keep_together(self.table_of(manifest), packages)
 
     def _missing(self, packages: PackageIndex, table: SignatureTable, signed: Set[str]) -> Packages:
         """Packages that have signatures in the repository, of which the table has none."""

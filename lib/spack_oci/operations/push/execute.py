@@ -199,9 +199,9 @@ class _Push:
         return Tagger(packages, self._store, self._settings, created=created, force=self._plan.force)
 
     def _settle_signatures(self) -> None:
-        """See that no other signer has overwritten one."""
+        """See that no other signer has overwritten one, where the update of the index will not."""
         signed = [o for o in self._outcomes.values() if o.signature is not None]
-        if self._settings.signer is None or not signed:
+        if self._settings.signer is None or self._settings.index_follows or not signed:
             return
         writer = SignatureWriter(self._store, self._settings.signer)
         jobs = max(1, self._settings.transfer_jobs)

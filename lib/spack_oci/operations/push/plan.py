@@ -89,6 +89,8 @@ class PushSettings:
     provenance: bool = False
     #: signs what is pushed; None: nothing is signed
     signer: Optional["Signer"] = None
+    #: the index will be updated with what is pushed, which sees to it that no signature of others is lost
+    index_follows: bool = False
     #: prefixes shorter than this are warned of (once); 0: never
     short_prefix: int = 0
 

@@ -94,7 +94,8 @@ class Tagger:
         sbom = self._attach_sbom(package, image)
         if self._writer is not None:
             subject = _subject(self._store.url, package, image, job.layers[-1], sbom)
-            written = self._writer.sign(subject, package.label, fresh=job.is_new)
+            is_fresh = job.is_new and self._settings.index_follows
+            written = self._writer.sign(subject, package.label, fresh=is_fresh)
             if self._settings.provenance:
                 self._attach_provenance(subject, package, image, job.layers[:-1])
         tagged = self._tagged(package.tag) if self._force else None

@@ -2,13 +2,14 @@
 """What signs an index while it is updated, and finds the signatures of packages that it does not have yet."""
 
 import time
-from typing import Callable, Iterable, Mapping, Optional, Tuple
+from typing import Callable, Dict, Iterable, Mapping, Optional, Tuple
 
-from ...content import ContentReader
+from ...content import RepositoryWriter
 from ...errors import InvalidContent, SpackOciError, StaleIndex
 from ...index.entry import PackageEntry
+from ...index.model import PackageIndex
 from ...index.publish import DocumentManifest, SignStatement
-from ...index.signature_table import IndexedSignature, SignedPackage
+from ...index.signature_table import IndexedSignature, SignatureTable, SignedPackage, keys_of
 from ...index.update.signatures import Packages
 from ...trust.payload import CONFIG, KEY_ID, SBOM, Subject, parse_payload, repository_of
 from ...trust.signers import Signer
@@ -17,7 +18,7 @@ from ...trust.verify import Signature
 from ...util.concurrency.threads import DaemonPool
 from .generations import Generations, generation_name
 from .stored import stored_signatures
-from .write import Written
+from .write import Written, keep_together, tag_is
 
 Warn = Callable[[str], None]
 
@@ -32,7 +33,7 @@ class IndexSigning:
 
     def __init__(
         self,
-        store: ContentReader,
+        store: RepositoryWriter,
         written: Iterable[Written] = (),
         signer: Optional[Signer] = None,
         generations: Optional[Generations] = None,
@@ -43,9 +44,8 @@ class IndexSigning:
     ) -> None:
         self._store = store
         self._repository = repository_of(store.url)
-        self.own: Mapping[str, SignedPackage] = {
-            one.subject.dag_hash: signed_package(one) for one in written if one.subject.dag_hash is not None
-        }
+        self._written = {one.subject.dag_hash: one for one in written if one.subject.dag_hash is not None}
+        self.own: Dict[str, SignedPackage] = {h: signed_package(one) for h, one in self._written.items()}
         self._signer = signer
         self._generations = generations
         self._warn = warn
@@ -116,6 +116,28 @@ class IndexSigning:
         if self._signer is None:
             return True
         return signed_by(manifest.statement, manifest.statement_signature, [self._signer.public]) is not None
+
+    def keep_together(self, table: SignatureTable, packages: PackageIndex) -> bool:
+        """A request for each package that was signed just now, or that others have signed too."""
+
+        def keep(item: Tuple[str, Written]) -> bool:
+            dag_hash, own = item
+            entry, known = packages.entry(dag_hash), table.get(dag_hash, SignedPackage(()))
+            if entry is None or entry.manifest.digest != own.subject.manifest:
+                return False  # somebody has pushed it again since
+            others = [_signature(own.subject, s) for s in known.signatures if s.key != own.key_id]
+            if not others and (not own.is_new or tag_is(self._store, own.subject.manifest, own.digest)):
+                return False
+            was_lost = keep_together(self._store, own.subject.manifest, [own.signature, *others])
+            self.own[dag_hash] = self.own[dag_hash].merged(self._read_one(dag_hash, entry))
+            return was_lost or not set(keys_of(self.own[dag_hash])) <= set(keys_of(known))
+
+        with DaemonPool(max(1, min(self._jobs, len(self._written))), "signatures") as pool:
+            return any(list(pool.map(keep, self._written.items())))
+
+
+def _signature(subject: Subject, indexed: IndexedSignature) -> Signature:
+    return Signature(subject.payload(indexed.key) if indexed.payload is None else indexed.payload, indexed.value)
 
 
 def signed_package(written: Written) -> SignedPackage:

@@ -38,9 +38,17 @@ class SignOutcome:
 
 
 def sign_packages(
-    store: RepositoryWriter, tags: Sequence[str], signer: Signer, jobs: int = 8, pace: Optional[Pace] = None
+    store: RepositoryWriter,
+    tags: Sequence[str],
+    signer: Signer,
+    jobs: int = 8,
+    pace: Optional[Pace] = None,
+    index_follows: bool = False,
 ) -> List[SignOutcome]:
-    """Sign the packages behind ``tags`` as they are now; a package that fails does not stop the others."""
+    """Sign the packages behind ``tags`` as they are now; a package that fails does not stop the others.
+
+    ``index_follows``: the index will be updated with the signatures, which sees to it that none of others is lost.
+    """
     writer = SignatureWriter(store, signer, pace)
 
     def one(tag: str) -> SignOutcome:
@@ -52,7 +60,7 @@ def sign_packages(
 
     with DaemonPool(jobs, "sign") as pool:
         outcomes = list(pool.map(one, tags))
-    return _settled(writer, outcomes, jobs)
+    return outcomes if index_follows else _settled(writer, outcomes, jobs)
 
 
 def _settled(writer: SignatureWriter, outcomes: Sequence[SignOutcome], jobs: int) -> List[SignOutcome]:

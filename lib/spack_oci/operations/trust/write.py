@@ -2,9 +2,14 @@
 """Put signatures where cosign looks for them, beside those of other signers.
 
 The tag ``sha256-HEX.sig`` is read, changed and written, and read again. A registry has no way to replace a tag only if
-it is still what was read, so of two signers that write at once the last one wins; the other finds out when it reads
-again, and adds its signature once more. :meth:`SignatureWriter.settle` does that last reading, a while after the
-writing, so that who had read before has written by then.
+it is still what was read, so of two signers that write at once the last one wins, and somebody has to find out.
+
+- Where the index is updated afterwards, it does. Each signer's update ends with an index that has its signatures, and
+  an update keeps those of others. So of all who sign a package, whoever ends last has the signatures of all in its
+  last look at the index, and with :func:`keep_together` puts them under the tag. Who does so with fewer, because it
+  looked earlier, may overwrite that, but then it looks at the index again, and adds the rest. No time is in this.
+- Without an index, :meth:`SignatureWriter.settle` reads again, a while after the writing, so that who had read before
+  has written by then.
 """
 
 import random
@@ -19,6 +24,7 @@ from ...errors import NotFound, SigningError, SpackOciError
 from ...trust.payload import Subject
 from ...trust.signatures import (
     CONFIG,
+    PAYLOAD_TYPE,
     add_signatures,
     holds,
     payload_descriptor,
@@ -63,6 +69,33 @@ class Written:
     at: float = field(default_factory=time.monotonic, compare=False)
 
 
+def tag_is(store: RepositoryWriter, manifest: str, digest: str) -> bool:
+    """Whether the signatures of ``manifest`` are as who wrote ``digest`` left them. One request."""
+    try:
+        return store.resolve(signature_tag(manifest)).digest == digest
+    except NotFound:
+        return False
+
+
+def keep_together(store: RepositoryWriter, manifest: str, signatures: Sequence[Signature]) -> bool:
+    """Have the tag of a manifest hold all of these beside what it holds. True: it had to be written."""
+    tag = signature_tag(manifest)
+    try:
+        existing: Optional[bytes] = store.get_manifest(tag)[1]
+    except NotFound:
+        existing = None
+    what = f"{tag} of {store.url}"
+    if existing is not None and holds(existing, signatures, what):
+        return False
+    for signature in signatures:
+        put_bytes(store, signature.payload, PAYLOAD_TYPE)
+    put_bytes(store, CONFIG, OCI_CONFIG)
+    data = add_signatures(existing, signatures, what)
+    assert data is not None  # it did not hold them
+    store.put_manifest(data, OCI_MANIFEST, tag)
+    return True
+
+
 class SignatureWriter:
     """Signs for one store with one key. Safe to use from several threads, and after a fork."""
 
@@ -74,7 +107,8 @@ class SignatureWriter:
         self._lock = threading.Lock()
 
     def sign(self, subject: Subject, label: str, fresh: bool = False) -> Written:
-        """Sign, unless this key has done so. ``fresh``: the manifest is new, so there is no signature to be kept.
+        """Sign, unless this key has done so. ``fresh``: the manifest is new, so there is hardly a signature to be kept,
+        and if there is, the update of the index will put it back.
 
         Raises SigningError, and what the store raises; nothing half-signed is left then.
         """
@@ -111,7 +145,7 @@ class SignatureWriter:
         tag = signature_tag(one.subject.manifest)
         digest = one.digest
         for attempt in range(self._pace.attempts):
-            if self._resolves_to(tag, digest):
+            if tag_is(self._store, one.subject.manifest, digest):
                 return replace(one, digest=digest)
             found = self._read(tag)
             if found is not None and holds(found[1], [one.signature], tag):
@@ -123,12 +157,6 @@ class SignatureWriter:
             f"the signature of {one.label} was overwritten by others {self._pace.attempts} times",
             remedy="sign again with `spack oci sign` when the other signers have ended",
         )
-
-    def _resolves_to(self, tag: str, digest: str) -> bool:
-        try:
-            return self._store.resolve(tag).digest == digest
-        except NotFound:
-            return False
 
     def _read(self, tag: str) -> "Optional[tuple[str, bytes]]":
         try:

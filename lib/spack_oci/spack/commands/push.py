@@ -219,6 +219,7 @@ def _push_settings(request: Request) -> Iterator[PushSettings]:
             read_dependencies=request.read_dependencies,
             short_prefix=options.short_prefix,
             signer=request.signer,
+            index_follows=request.update_index,
             sbom=options.sbom if request.sbom is None else request.sbom,
             provenance=options.provenance if request.provenance is None else request.provenance,
         )

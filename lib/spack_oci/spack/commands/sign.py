@@ -33,7 +33,7 @@ def tags_of(mirror: "spack.mirrors.mirror.Mirror", constraints: Sequence[str]) -
 def sign(mirror: "spack.mirrors.mirror.Mirror", tags: Sequence[str], signer: Signer) -> List[SignOutcome]:
     """Sign packages, and then the index, which holds their signatures too."""
     store = mirrors.open_store(mirror, mirrors.PUSH)
-    outcomes = sign_packages(store, tags, signer, settings.read().transfer_jobs)
+    outcomes = sign_packages(store, tags, signer, settings.read().transfer_jobs, index_follows=True)
     written = [outcome.written for outcome in outcomes if outcome.written is not None]
     if written:
         indexes.update_after_signing(mirror, written, signer)
