@@ -16,9 +16,10 @@ BENCHES = $(filter-out %/bench_scale.py,$(wildcard tests/bench/bench_*.py))
 help:
 	@echo "make demo           push, list and install real packages with a real Spack (without, if none can be had), in .demo"
 	@echo "make demo-registry  the same with a docker-registry on this machine"
-	@echo "make test           the tests: library, registry, Spack (what CI runs)"
-	@echo "make test-all       those that take long as well; with SPACK_STACK=DIR, a Spack that has real packages installed,"
-	@echo "                    its programs are run in trees with longer paths, and its files compared with vanilla Spack's"
+	@echo "make test           the tests: library, registry, Spack, each behaviour once, on the release of Spack that it needs"
+	@echo "                    (ARGS=--spacks=both: what depends on Spack's version on its development branch too, as CI does)"
+	@echo "make test-all       all on all versions of Spack, and what takes long as well; with SPACK_STACK=DIR, a Spack that"
+	@echo "                    has real packages installed, its programs are run in trees with longer paths, and its files compared with vanilla Spack's"
 	@echo "make test-lowest    those of the library, with the oldest supported dependencies (PYTHON=python3.9)"
 	@echo "make test-without-spack   the demo and the tests of stores, with no way to get a Spack"
 	@echo "make unit | registry | store | spack | browser   one layer of the tests; ARGS is passed to pytest, JOBS is how many processes"
@@ -47,7 +48,7 @@ test: $(VENV)/installed
 	$(PYTEST) $(PARALLEL) -m "not slow" $(ARGS)
 
 test-all: $(VENV)/installed
-	SPACK_OCI_COLD_SPACK=1 $(PYTEST) $(PARALLEL) --all-spacks $(ARGS)
+	SPACK_OCI_COLD_SPACK=1 $(PYTEST) $(PARALLEL) --spacks all $(ARGS)
 	test -z "$(SPACK_STACK)" || $(VENV)/bin/python tests/bench/checks/run_longer_trees.py --spack $(SPACK_STACK)
 	test -z "$(SPACK_STACK)" || $(VENV)/bin/python tests/bench/checks/compare_installs.py --spack $(SPACK_STACK)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Dict, List
 
 import pytest
+from support.spacks.spack_instance import RELEASE, SUPPORTED
 
 HERE = Path(__file__).resolve().parent
 
@@ -22,7 +23,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_threa
 
 
 def pytest_addoption(parser):
-    parser.addoption("--all-spacks", action="store_true", help="run tests marked one_spack on every version of Spack")
+    parser.addoption(
+        "--spacks",
+        choices=["release", "both", "all"],
+        default="release",
+        help="run tests of Spack on its release alone, but those marked every_spack; those that depend on its version on "
+        "release and development branch, once those marked one_spack; or all tests on all versions",
+    )
     parser.addoption("--shuffle", metavar="SEED", help="run modules, and the tests in each, in another order")
 
 
@@ -37,11 +44,9 @@ def pytest_collection_modifyitems(config, items):
         for needed in ("registry", "spack") if layer == "trial" else (layer,):
             if needed in ("registry", "spack"):
                 item.add_marker(getattr(pytest.mark, needed))
-    if not config.getoption("--all-spacks"):
-        repeated = [item for item in items if _is_repetition(item)]
-        config.hook.pytest_deselected(items=repeated)
-        left_out = set(repeated)
-        items[:] = [item for item in items if item not in left_out]
+    repeated = {item for item in items if _is_repetition(item, config.getoption("--spacks"))}
+    config.hook.pytest_deselected(items=list(repeated))
+    items[:] = [item for item in items if item not in repeated]
     if config.getoption("--shuffle"):
         _shuffle(items, config.getoption("--shuffle"))
     else:
@@ -64,11 +69,15 @@ def _shuffle(items, seed: str) -> None:
     items[:] = [item for module in shuffled for item in module]
 
 
-def _is_repetition(item) -> bool:
-    """What does not depend on the version of Spack (the mark ``one_spack``) on another one than the newest."""
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    version = parameters.get("spack_version") or parameters.get("bare_spack") or "develop"
-    return bool(item.get_closest_marker("one_spack")) and version != "develop"
+def _is_repetition(item, spacks: str) -> bool:
+    """Is this a test with another Spack than the release, which `--spacks` does not ask for?"""
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    version = next((p for p in parameters if isinstance(p, str) and p in SUPPORTED), RELEASE)
+    if version == RELEASE or spacks == "all":
+        return False
+    if spacks == "both":
+        return bool(item.get_closest_marker("one_spack"))
+    return not item.get_closest_marker("every_spack")
 
 
 @pytest.fixture(autouse=True)

@@ -15,12 +15,12 @@ SECTIONS = read_sections()
 
 
 # what the document shows was printed with this release; other versions of Spack print some of it otherwise
-@pytest.fixture(scope="module", params=["1.1.0", "develop"])
+@pytest.fixture(scope="module", params=list(spack_instance.VERSIONS))
 def walk(request, tmp_path_factory):
     built = obtain(spack_instance.built, request.param, PADDED_LENGTH)
     python = obtain(spack_instance.python, True)
     with world(tmp_path_factory.mktemp("tutorial"), built, python) as machines:
-        yield Walk(SECTIONS, machines, all_outputs=request.param == "1.1.0")
+        yield Walk(SECTIONS, machines, all_outputs=request.param == spack_instance.RELEASE)
 
 
 @pytest.mark.parametrize("title", [section.title for section in SECTIONS])

@@ -37,6 +37,7 @@ def found(bare_spack):
     return json.loads(bare_spack.script(OPTIONS))
 
 
+@pytest.mark.every_spack
 def test_every_option_of_spacks_commands_is_there_or_explained(found):
     for name, lists in found.items():
         words = set(re.split(r"[\s,.;]+", lists["help"]))

@@ -75,6 +75,7 @@ def test_the_doctor_names_a_hook_that_is_not_installed(altered):
     assert hooks["status"] == "warn" and "1 of" in hooks["detail"] and "not installed" in hooks["detail"]
 
 
+@pytest.mark.every_spack
 def test_the_whole_table_fits_every_supported_spack(bare_spack):
     """Also the hooks whose modules no command has imported: none is missing, and nobody is warned."""
     found = statuses(bare_spack, checked=True)
@@ -104,6 +105,7 @@ print([t for hook in late for t in hook.targets if exists(t)])
 """
 
 
+@pytest.mark.every_spack
 def test_what_the_table_calls_newer_than_this_spack_is_not_in_it(bare_spack):
     """Else a hook would be left out of a release that needs it."""
     assert bare_spack.script(MISSING).strip() == "[]"

@@ -40,8 +40,9 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 TEST_REPO = REPOSITORY / "tests" / "spack" / "repo" / "spack_repo" / "ocitest"
 SPACK_URL = "https://github.com/spack/spack"
 
-#: the versions that every Spack test runs on -> the tag or branch of Spack's repository
-VERSIONS = {"1.1.0": "v1.1.0", "develop": "develop"}
+#: the versions that the tests of Spack run on -> the tag or branch of Spack's repository, see `--spacks` of pytest
+RELEASE = "1.1.0"
+VERSIONS = {RELEASE: f"v{RELEASE}", "develop": "develop"}
 
 #: the supported versions: on the oldest run only the tests of what depends on the version most
 SUPPORTED = {"1.0.2": "v1.0.2", **VERSIONS}
