@@ -13,6 +13,7 @@ INPUTS = {
     "elf": 1_500,
     "http": 250,
     "index": 8_000,
+    "index_cache": 250,
     "manifest": 800,
     "tar": 500,
     "text": 2_000,

@@ -10,19 +10,21 @@
     DIR/KEY/DIGEST.signatures     a line for each signed package, where a policy wants to know
 
 Files are named by what they hold and renamed into place, ``meta.json`` last, so that several processes may use and fill
-one directory; whoever writes removes what ``meta.json`` no longer names.
+one directory; whoever writes removes what ``meta.json`` no longer names. What is damaged, or was kept by another
+version, counts as not kept.
 """
 
 import contextlib
 import hashlib
 import mmap
 import os
+import re
 import time
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Set, Union
 
 from ..content import ContentReader
-from ..descriptor import canonical_json, parse_json
+from ..descriptor import canonical_json, parse_json, sha256_digest
 from ..errors import InvalidContent, NotFound, SpackOciError, StorageError, TrustError
 from ..util.concurrency.threads import DaemonPool
 from ..util.files import atomic_write, storage_errors
@@ -35,6 +37,14 @@ from .read import IndexDocument, KnownIndex, NotModified, OldDocument, fetch_ind
 from .signature_table import SignedPackage
 
 _META = "meta.json"
+#: of the others, and what their names are
+_FILES = ("document", "table", "database", "names", "signatures")
+_FILE = re.compile(r"(?:[0-9a-f]{16}\.[a-z]{3,10})?\Z")
+_TEXTS = ("digest", "manifest", "document_digest", "database_digest", "source")
+_FLAGS = ("is_named", "in_place")
+#: seconds that the clocks of two machines with one home may differ; a time that is further in the future is none
+_CLOCKS = 300.0
+_END_OF_TIME = 1e12
 
 #: (URL of the mirror, where its index is, what is known of it, what gives the document that is known)
 Fetch = Callable[
@@ -87,9 +97,9 @@ class IndexCache:
         if meta is None:
             return None
         try:
-            document = self._read(url, meta["document"]) if meta["document"] else None
+            document = self._read_verified(url, meta, "document") if meta["document"] else None
             index = IndexDocument(
-                self._read(url, meta["database"])
+                self._read_verified(url, meta, "database")
                 if meta["database"]
                 else DatabaseOfLines(lambda: decompress(document or b""), meta["digest"]),
                 meta["digest"],
@@ -99,33 +109,38 @@ class IndexCache:
                 is_named=meta["is_named"],
                 table=self._read(url, meta["table"]) if meta["table"] else b"",
             )
-            return CachedIndex(index, max(0.0, self._now() - meta["checked"]))
-        except (FileNotFoundError, KeyError, TypeError, ValueError, InvalidContent):
+            return CachedIndex(index, self._age(meta))
+        except (FileNotFoundError, InvalidContent):
             return None
         except OSError as e:
             raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
 
     def known(self, url: str) -> Optional[KnownIndex]:
         """What is kept, without reading it."""
-        meta = self._meta(url) or {}
-        values = [meta.get(key) for key in ("digest", "manifest", "document_digest", "source")]
-        digest, manifest, document, source = map(str, values)
-        if not all(isinstance(value, str) for value in values):
+        meta = self._meta(url)
+        if meta is None:
             return None
-        return KnownIndex(digest, manifest, document, meta.get("is_named") is True, source)
+        return KnownIndex(meta["digest"], meta["manifest"], meta["document_digest"], meta["is_named"], meta["source"])
 
     def old_document(self, url: str) -> Optional[OldDocument]:
         """For a fetch of what changed since; None: nothing that can be read."""
-        meta = self._meta(url) or {}
         try:
+            meta = self._meta(url)
+            if meta is None or not meta["document"] or not meta["table"]:
+                return None
             return OldDocument(self._read(url, meta["document"]), self._read(url, meta["table"]))
-        except (OSError, KeyError, TypeError, ValueError):
+        except (OSError, StorageError):
             return None
 
     def age(self, url: str) -> float:
         """Seconds since what is kept was fetched or confirmed; infinite if nothing is."""
-        checked = (self._meta(url) or {}).get("checked")
-        return max(0.0, self._now() - checked) if isinstance(checked, (int, float)) else float("inf")
+        meta = self._meta(url)
+        return float("inf") if meta is None else self._age(meta)
+
+    def _age(self, meta: Mapping[str, Any]) -> float:
+        elapsed = self._now() - meta["checked"]
+        # when the clock was wrong, nobody knows
+        return max(0.0, elapsed) if elapsed > -_CLOCKS else float("inf")
 
     def is_current(self, url: str) -> bool:
         """Whether what is kept tells of the manifests that the tags had when it was confirmed. Not so where a Spack
@@ -140,7 +155,7 @@ class IndexCache:
         table = f"{stem}.table" if index.table else ""
         # ours gives the database, unless it is older, or has packages that Spack could not read
         whole = index.source == DOCUMENT_TAG and not index.left_out and not index.is_filtered
-        database = "" if whole else f"{stem}.json"
+        database, data = ("", b"") if whole else (f"{stem}.json", index.data)
         signatures = f"{stem}.signatures" if index.signatures else ""
         names = f"{stem}.names" if index.table else ""
         meta = {
@@ -151,6 +166,8 @@ class IndexCache:
             "is_named": known.is_named,
             "source": index.source,
             "checked": self._now(),
+            # of the file: Spack's may be without what it cannot read
+            "database_digest": sha256_digest(data),
             "document": document,
             "table": table,
             "database": database,
@@ -166,7 +183,7 @@ class IndexCache:
             if table:
                 self._write(url, table, index.table)
             if database:
-                self._write(url, database, index.data)
+                self._write(url, database, data)
             if signatures:
                 self._write(url, signatures, index.signatures)
             if names:
@@ -190,16 +207,16 @@ class IndexCache:
     def lookup(self, url: str, dag_hash: str) -> Optional[PackageEntry]:
         """What is known of one package, in about a millisecond whatever the size of the index."""
         meta = self._meta(url)
-        if meta is None or not meta.get("document"):
+        if meta is None or not meta["document"]:
             return None
         try:
             files = self._files(url, meta)
             if files is None:  # an older document
-                lines = decompress(self._read(url, meta["document"]))
+                lines = decompress(self._read_verified(url, meta, "document"))
                 return entries_from_lines(lines, {dag_hash}).get(dag_hash)
             line = files.line(dag_hash)
             return PackageEntry.from_dict(line.package) if line is not None and line.package is not None else None
-        except (FileNotFoundError, KeyError, InvalidContent):
+        except (FileNotFoundError, InvalidContent):
             return None
         except OSError as e:
             raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
@@ -207,7 +224,7 @@ class IndexCache:
     def lookup_signatures(self, url: str, dag_hash: str) -> Optional[SignedPackage]:
         """What is known of the signatures of one package."""
         meta = self._meta(url)
-        if meta is None or not meta.get("signatures"):
+        if meta is None or not meta["signatures"]:
             return None
         try:
             with open(self._path(url, meta["signatures"]), "rb") as f, contextlib.ExitStack() as stack:
@@ -229,10 +246,12 @@ class IndexCache:
         kept cannot be looked up in place.
         """
         meta = self._meta(url)
+        files = self._files(url, meta) if meta is not None else None
+        if meta is None or files is None or not meta["in_place"]:
+            return None
         try:
-            files = self._files(url, meta or {})
-            return None if meta is None or files is None or not meta["in_place"] else files.packages_by_hash(prefix)
-        except (FileNotFoundError, KeyError, TypeError, ValueError, InvalidContent):
+            return files.packages_by_hash(prefix)
+        except (FileNotFoundError, ValueError, InvalidContent):  # an empty file cannot be mapped
             return None
         except OSError as e:
             raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
@@ -242,21 +261,21 @@ class IndexCache:
         where what is kept cannot be read in part.
         """
         meta = self._meta(url)
+        files = self._files(url, meta) if meta is not None else None
+        if meta is None or files is None or meta["database"]:
+            return None
         try:
-            files = self._files(url, meta or {})
-            if meta is None or files is None or meta["database"]:
-                return None
             part = files.part(names)
             index = IndexDocument(part.data, part.digest, meta["manifest"], meta["source"], part.document)
-            return CachedIndex(index, max(0.0, self._now() - meta["checked"]))
-        except (FileNotFoundError, KeyError, TypeError, ValueError, InvalidContent):
+            return CachedIndex(index, self._age(meta))
+        except (FileNotFoundError, ValueError, InvalidContent):  # an empty file cannot be mapped
             return None
         except OSError as e:
             raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
 
     def _files(self, url: str, meta: Mapping[str, Any]) -> Optional[DocumentFiles]:
-        files = [meta.get(key) for key in ("document", "table", "names")]
-        return DocumentFiles(*(self._path(url, str(name)) for name in files)) if all(files) else None
+        files = [meta[key] for key in ("document", "table", "names")]
+        return DocumentFiles(*(self._path(url, name) for name in files)) if all(files) else None
 
     def _path(self, url: str, *names: str) -> str:
         return os.path.join(self._directory, hashlib.sha256(url.encode()).hexdigest()[:20], *names)
@@ -268,7 +287,13 @@ class IndexCache:
             return None
         except OSError as e:
             raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
-        return meta if meta.get("url") == url else None
+        return meta if meta.get("url") == url and _is_meta(meta) else None
+
+    def _read_verified(self, url: str, meta: Mapping[str, Any], what: str) -> bytes:
+        data = self._read(url, meta[what])
+        if sha256_digest(data) != meta[f"{what}_digest"]:
+            raise InvalidContent(f"the cached index of {url} is damaged")
+        return data
 
     def _read(self, url: str, name: str) -> bytes:
         with open(self._path(url, name), "rb") as f:
@@ -286,6 +311,20 @@ class IndexCache:
             with contextlib.suppress(FileNotFoundError):
                 if name not in names and (not name.startswith(".") or os.stat(path).st_mtime < before):
                     os.unlink(path)
+
+
+def _is_meta(meta: Mapping[str, Any]) -> bool:
+    """Whether it has what :meth:`IndexCache.keep` writes, and names files of its own directory only."""
+    checked = meta.get("checked")
+    return (
+        all(isinstance(meta.get(key), str) for key in (*_TEXTS, *_FILES))
+        and all(_FILE.match(meta[key]) for key in _FILES)
+        and all(isinstance(meta.get(key), bool) for key in _FLAGS)
+        and isinstance(checked, (int, float))
+        and not isinstance(checked, bool)
+        and abs(checked) < _END_OF_TIME
+        and bool(meta["document"] or meta["database"])
+    )
 
 
 def refresh_index(cache: IndexCache, url: str, store: ContentReader) -> Union[IndexDocument, NotModified]:
@@ -326,17 +365,23 @@ def load_index(
     def load() -> Optional[CachedIndex]:
         return (cache.load_part(url, names) if names is not None else None) or cache.load(url)
 
-    known = cache.known(url)
-    if known is not None and cache.age(url) < ttl:
-        kept = load()
-        if kept is not None:
-            return kept
+    try:
+        known = cache.known(url)
+        if known is not None and cache.age(url) < ttl:
+            kept = load()
+            if kept is not None:
+                return kept
+    except StorageError:  # of another user, say
+        known = None
     try:
         found = cache.fetch(url, open_store(), known)
         if isinstance(found, NotModified):
             kept = load()
             if kept is not None:
-                cache.confirm(url)
+                try:
+                    cache.confirm(url)
+                except StorageError as e:
+                    return CachedIndex(kept.index, not_kept=e)
                 return CachedIndex(kept.index)
             found = cache.fetch(url, open_store(), None)
     except (NotFound, TrustError):

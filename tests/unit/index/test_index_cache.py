@@ -189,3 +189,71 @@ def test_ages():
         "2 hours",
         "4 days",
     ]
+
+
+def _meta_file(tmp_path):
+    (path,) = (tmp_path / "indexes").glob("*/meta.json")
+    return path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"signatures": 5},
+        {"document": "../../secret"},
+        {"names": None},
+        {"checked": "now"},
+        {"in_place": "no"},
+        {"source": []},
+    ],
+    ids=str,
+)
+def test_what_another_version_kept_counts_as_not_kept(cache, store, tmp_path, change):
+    load(cache, store)
+    path = _meta_file(tmp_path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    assert cache.known(store.url) is None and cache.load(store.url) is None and cache.age(store.url) == float("inf")
+    for look in (cache.lookup, cache.lookup_signatures, cache.packages_by_hash):
+        assert look(store.url, "a" * 32) is None
+    found = load(cache, store)
+    assert not found.warning and cache.known(store.url) is not None
+
+
+def test_an_index_of_spack_alone_that_is_damaged_is_fetched_again(cache, store, tmp_path):
+    store.delete_manifest(DOCUMENT_TAG)
+    whole = load(cache, store).index.data
+    (path,) = [p for p in (tmp_path / "indexes").glob("*/*.json") if p.name != "meta.json"]
+    path.write_bytes(path.read_bytes().replace(b"p1", b"p9"))
+    assert load(cache, store).index.data == whole
+
+
+def test_an_index_from_the_future_is_asked_for(cache, store, clock):
+    """Kept while the clock was wrong: it would be taken for new for as many years."""
+    clock.time += 20 * 365 * 86400
+    load(cache, store)
+    clock.time -= 20 * 365 * 86400
+    store.reset()
+    assert cache.age(store.url) == float("inf")
+    load(cache, store)
+    assert store.requests == 1 and cache.age(store.url) == 0
+
+
+def test_a_kept_index_that_cannot_be_read_or_confirmed_is_no_reason_to_do_without(
+    cache, store, clock, tmp_path, monkeypatch
+):
+    """After `sudo spack`, say."""
+    load(cache, store)
+    clock.time += 1000
+
+    def refuse(*args, **kwargs):
+        raise StorageError("writing: read-only")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("spack_oci.index.index_cache.atomic_write", refuse)
+        found = load(cache, store)
+        assert found.failure is None and found.age == 0 and "read-only" in found.warning
+    path = _meta_file(tmp_path)
+    path.unlink()
+    path.mkdir()  # which root cannot read, either
+    found = load(cache, store)
+    assert found.failure is None and found.index.entries() and "keeping the index" in found.warning
