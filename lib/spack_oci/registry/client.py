@@ -4,7 +4,7 @@
 import os
 import urllib.parse
 import weakref
-from typing import Callable, Container, Dict, Iterable, Mapping, Optional, Set, Tuple
+from typing import Callable, Container, Dict, Iterable, List, Mapping, Optional, Set, Tuple
 
 from ..errors import Forbidden, ResponseError, SpackOciError, Unauthorized, UnexpectedResponse, how_to_log_in
 from ..reference import Repository
@@ -12,7 +12,7 @@ from .auth.authorizer import NO_AUTH, AuthHeader, Authorizer
 from .auth.refusals import remedy_of_refusal
 from .auth.tokens import Scopes, TokenCache, repository_scope
 from .http.response import Response, decoded
-from .http.response_errors import error_from_response
+from .http.response_errors import a_page_came, error_from_response, is_page
 from .http.retry import RetryPolicy, send_with_retry
 from .http.throttled import ThrottledTransport
 from .http.transport import Transport
@@ -21,6 +21,10 @@ from .settings import RegistrySettings
 
 MAX_REDIRECTS = 5
 _NOT_ACCEPTED = "the credentials were not accepted, or do not allow this: check them, or log in again"
+_NOT_ASKED = (
+    "it wants no credentials, so others would not help: it may be forbidden to everybody, or from this network; "
+    "ask the registry's owner"
+)
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SAME_METHOD_REDIRECTS = frozenset({307, 308})
 
@@ -43,6 +47,8 @@ class RegistryClient:
         self._home = f"{parts.scheme}://{parts.netloc}/"
         #: methods for which the registry has accepted the credentials
         self._accepted: Set[str] = set()
+        #: not even ``/v2/`` wants credentials
+        self._asks_nobody = False
         _clients.add(self)
 
     def scopes(self, *actions: str) -> Scopes:
@@ -79,7 +85,8 @@ class RegistryClient:
     def read(
         self, url: str, *, action: str, scopes: Scopes, headers: Mapping[str, str], limit: int
     ) -> Tuple[Response, bytes]:
-        """GET a whole document: one that breaks off is asked for again. InvalidContent beyond ``limit`` bytes."""
+        """GET a whole document: one that breaks off is asked for again. InvalidContent beyond ``limit`` bytes;
+        UnexpectedResponse for a page that is for people."""
         body = b""
 
         def send() -> Response:
@@ -92,6 +99,8 @@ class RegistryClient:
         response = send_with_retry(send, self.settings.retry, lambda refused: self._error(refused, action), (200,))
         if response.status != 200:
             raise self._error(response, action)
+        if is_page(body):
+            raise a_page_came(response, body, action)
         return response, body
 
     def _authorized(
@@ -108,9 +117,9 @@ class RegistryClient:
         # at most three: without credentials; with another thread's token, which may have expired; with one of our own
         for is_last in (False, False, True):
             response, is_own = self._redirected(method, url, grant, headers, body, read_timeout)
-            if response.status != 401 or not is_own or grant.fresh or is_last:
+            if response.status not in (401, 403) or not is_own or grant.fresh or is_last:
                 break
-            renewed = self.authorizer.respond_to(", ".join(response.fields("WWW-Authenticate")), scopes, grant)
+            renewed = self.authorizer.respond_to(", ".join(self._challenges(response, grant)), scopes, grant)
             if renewed is None:
                 break
             response.discard()
@@ -118,6 +127,19 @@ class RegistryClient:
         if response.status not in (401, 403) and response.status < 500:
             self._accepted.add(method)
         return response
+
+    def _challenges(self, refused: Response, grant: AuthHeader) -> List[str]:
+        """How the registry wants to be shown credentials. Some refuse who is anonymous with 403 and do not tell
+        (prefix-dev/pixi #6318); what they answer to ``/v2/`` does, where other clients begin."""
+        if refused.status == 401:
+            return refused.fields("WWW-Authenticate")
+        is_asked_again = refused.method == "HEAD"  # with GET
+        if is_asked_again or grant.header or self._asks_nobody or self.authorizer.credentials is None:
+            return []
+        response = self.transport.send("GET", f"{self._home}v2/", {"User-Agent": self.settings.user_agent})
+        response.discard()
+        self._asks_nobody = response.status != 401
+        return [] if self._asks_nobody else response.fields("WWW-Authenticate")
 
     def _redirected(
         self,
@@ -186,10 +208,17 @@ class RegistryClient:
         return url
 
     def _error(self, response: Response, action: str) -> SpackOciError:
-        identity = self.authorizer.identity() if response.status in (401, 403, 429) else ""
-        if not self.is_registry(response.url):
+        is_own = self.is_registry(response.url)
+        identity = self.authorizer.identity() if is_own and response.status in (401, 403, 429) else ""
+        if not is_own:
             action += f" (redirected to {host_of(response.url)})"
         error = error_from_response(response, action, identity, self.authorizer.secrets())
+        if not is_own and isinstance(error, (Unauthorized, Forbidden)):
+            error.remedy = (
+                f"credentials for {self.repository.host} are not sent to another host: if {host_of(response.url)} is "
+                "the registry, give its own address"
+            )
+            return error
         is_anonymous = identity and self.authorizer.credentials is None
         if is_anonymous and isinstance(error, ResponseError):
             problem = next((p for p in self.authorizer.problems if p.remedy), None)
@@ -198,6 +227,8 @@ class RegistryClient:
             error.remedy = "try again then, or allow longer waits: " + set_command(
                 self.repository.host, f"max_retry_after:{error.retry_after:.0f}"
             )
+        elif isinstance(error, Forbidden) and not self.authorizer.was_asked:
+            error.remedy = _NOT_ASKED
         elif isinstance(error, (Unauthorized, Forbidden)):
             challenges = response.fields("WWW-Authenticate")
             known = remedy_of_refusal(error.status, error.message, challenges, response.method in self._accepted)

@@ -118,13 +118,25 @@ class Manifests:
     def put(self, data: bytes, media_type: str, tag: Optional[str]) -> Descriptor:
         descriptor = Descriptor.of(data, media_type)
         reference = check_tag(tag) if tag else descriptor.digest
-        response = self._put_until_blobs_are_known(data, media_type, reference)
+        try:
+            response = self._put_until_blobs_are_known(data, media_type, reference)
+        except UnexpectedResponse as e:
+            # a registry that stores nothing twice (Oracle's, docker/cli #5874)
+            if e.status != 409 or not self._is(reference, descriptor.digest):
+                raise
+            return descriptor
         stored = response.field("Docker-Content-Digest")
         if stored and stored.startswith("sha256:") and stored != descriptor.digest:
             raise DigestMismatch(f"storing {self._called(reference)}: the registry stored {stored}")
         if not response.field("OCI-Subject"):
             self._add_to_fallback(descriptor, data)
         return descriptor
+
+    def _is(self, reference: str, digest: str) -> bool:
+        try:
+            return self.resolve(reference).digest == digest
+        except NotFound:
+            return False
 
     def _put_until_blobs_are_known(self, data: bytes, media_type: str, reference: str) -> Response:
         """docker-registry, with its content in a file system, does not find a blob in the moment in which somebody else

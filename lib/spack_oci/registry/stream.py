@@ -18,6 +18,9 @@ from .http.fields import parse_content_range, parse_strong_etag
 from .http.response import Response
 from .settings import MIB
 
+#: statuses of hosts that do not serve parts (kubernetes/registry.k8s.io #333: an object store)
+_NO_RANGES = (400, 405, 416, 501)
+
 
 class RangesIgnored(Exception):
     """A part was asked for, and the registry began with the whole."""
@@ -129,19 +132,28 @@ class ResumingStream:
             retry.sleep(wait)
 
     def _request(self) -> Response:
-        headers: Dict[str, str] = {"Accept-Encoding": "identity"}
-        partial = self._offset > 0 or self._is_part
-        if partial:
-            headers["Range"] = f"bytes={self._offset}-{self._end - 1 if self._is_part else ''}"
-            if self._validator:
-                headers["If-Range"] = self._validator
+        if not self._offset and not self._is_part:
+            return self._get({}, (200,))
+        headers = {"Range": f"bytes={self._offset}-{self._end - 1 if self._is_part else ''}"}
+        if self._validator:
+            headers["If-Range"] = self._validator
+        try:
+            return self._get(headers, (200, 206))
+        except ResponseError as e:
+            if e.status not in _NO_RANGES:
+                raise
+        if self._is_part:
+            raise RangesIgnored
+        return self._get({}, (200,))
+
+    def _get(self, headers: Dict[str, str], accept: Tuple[int, ...]) -> Response:
         return self._client.call(
             "GET",
             f"{self._client.repository.endpoint}/blobs/{self._descriptor.digest}",
             action=f"reading {self._descriptor.digest} of {self._client.repository}",
             scopes=self._client.scopes("pull"),
-            accept=(200, 206) if partial else (200,),
-            headers=headers,
+            accept=accept,
+            headers={"Accept-Encoding": "identity", **headers},
         )
 
     def _check_start(self, response: Response) -> None:

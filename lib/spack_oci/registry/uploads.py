@@ -34,6 +34,8 @@ from .settings import MIB
 
 #: to the closing PUT: refusals that mean "not in one piece" (nginx's and CDN's body limits; registries without it)
 _NOT_IN_ONE_PIECE = (404, 405, 413)
+#: codes of a 400 after which an upload is begun again, once
+_BEGUN_AGAIN = frozenset({"DIGEST_INVALID", "BLOB_UPLOAD_INVALID"})
 #: bytes; who loses the connection after fewer, each time, is not getting on
 MIN_PROGRESS = 64 << 10
 
@@ -69,8 +71,9 @@ class Uploader:
         try:
             self._send(session, descriptor, source, report)
         except UnexpectedResponse as e:
-            # damaged on the way, or a resumed upload was put together wrongly: once more, from the start
-            if not ahead and (e.status != 400 or "DIGEST_INVALID" not in e.codes):
+            # damaged on the way, a resumed upload was put together wrongly, or one that the registry has just opened
+            # is none to it (sonatype/nexus-public #967): once more, from the start
+            if not ahead and (e.status != 400 or _BEGUN_AGAIN.isdisjoint(e.codes)):
                 raise
             fresh = self.start(descriptor.digest)
             if fresh is not None:

@@ -241,3 +241,15 @@ def test_what_is_no_http_is_shown_in_short_and_without_what_a_terminal_obeys(lin
     with fault_registry(fault) as registry, pytest.raises(SpackOciError) as raised:
         list(store_at(registry).tags())
     assert str(raised.value).isprintable() and len(str(raised.value)) < 600
+
+
+@pytest.mark.parametrize("page", [b"<html><body>Please sign in</body></html>", b" \n<!DOCTYPE html>\nPlease sign in"])
+def test_a_page_with_200_is_called_a_page_and_no_damaged_package(page):
+    """A captive portal, the sign-in page of a proxy, a web site."""
+    fault = Fault("*", "/v2/", status=200, headers={"Content-Type": "text/html"}, body=page, times=9)
+    with fault_registry(fault) as registry:
+        store = store_at(registry)
+        for ask in (lambda: store.get_manifest("1"), lambda: store.resolve("1"), lambda: list(store.tags())):
+            with pytest.raises(UnexpectedResponse, match="a page for people came back .*Please sign in") as error:
+                ask()
+            assert "sign in to the network" in error.value.remedy

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What users of other clients have reported of registries, played: see the table of ``docs/registries.md``."""
 
+import base64
 import json
 import urllib.parse
 
@@ -10,6 +11,7 @@ from spack_oci.descriptor import OCI_INDEX, OCI_MANIFEST, canonical_json, sha256
 from spack_oci.errors import Forbidden, NotFound, Unauthorized, UnexpectedResponse
 from spack_oci.reference import Repository
 from spack_oci.registry import RegistrySettings, RetryPolicy, open_repository
+from spack_oci.registry.auth.docker_config import DockerConfig
 from spack_oci.registry.manifests import fallback_tag
 from support.registries.fault_registry import Fault, fault_registry
 from support.registries.registry_cases import (
@@ -98,6 +100,47 @@ def test_a_token_that_expires_in_the_middle_of_a_body_is_renewed_and_the_body_se
         assert fetch(store, LARGE) == LARGE
 
 
+@pytest.mark.parametrize("times", [1, FOREVER])
+def test_an_upload_that_is_called_invalid_is_begun_again_once(times):
+    """sonatype/nexus-public #967: 400 ``BLOB_UPLOAD_INVALID`` to an upload that it has just opened."""
+    invalid = errors("BLOB_UPLOAD_INVALID", "blob upload invalid")
+    with fault_registry(Fault("PUT", "/uploads/", status=400, body=invalid, times=times)) as registry:
+        store = store_at(registry)
+        if times == 1:
+            store.put_blob(layer(SMALL), BytesSource(SMALL))
+            assert fetch(store, SMALL) == SMALL
+        else:
+            with pytest.raises(UnexpectedResponse, match="BLOB_UPLOAD_INVALID"):
+                store.put_blob(layer(SMALL), BytesSource(SMALL))
+        assert [line for line in registry.methods() if line.startswith("PUT")][:2] == ["PUT 400"] + [
+            "PUT 201" if times == 1 else "PUT 400"
+        ]
+
+
+def test_a_piece_that_is_taken_without_a_word_of_where_it_goes_on():
+    """dotnet/sdk #33019: 202 to a piece, without ``Range`` and with no other ``Location``."""
+    with fault_registry(Fault("PUT", "/uploads/", status=413)) as registry:
+        registry.faults.append(Fault("PATCH", "/uploads/", status=202))
+        store = store_at(registry)
+        store.put_blob(layer(LARGE), BytesSource(LARGE))
+        assert fetch(store, LARGE) == LARGE
+
+
+# -- downloads --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [400, 405, 416, 501])
+def test_a_download_that_broke_begins_again_where_no_parts_are_served(status):
+    """kubernetes/registry.k8s.io #333: what it is redirected to answers a part with 400 and a document of its own."""
+    broken = [Fault("GET", "/blobs/", truncate=1_000_000), Fault("GET", "/blobs/", status=status, body=b"<Error/>")]
+    with fault_registry(*broken) as storage, fault_registry() as registry:
+        keep(storage, LARGE)
+        there = {"Location": f"{storage.url}/v2/{NAME}/blobs/{sha256_digest(LARGE)}?signed"}
+        registry.faults.append(Fault("GET", "/blobs/", status=307, headers=there, times=FOREVER))
+        assert fetch(store_at(registry), LARGE) == LARGE
+        assert storage.methods() == ["GET 200", f"GET {status}", "GET 200"]
+
+
 # -- manifests --------------------------------------------------------------------------------------------------------
 
 
@@ -144,6 +187,34 @@ def test_a_manifest_that_is_on_another_host(signed_for_get):
         store = store_at(registry)
         assert store.get_manifest("1")[1] == MANIFEST and store.resolve("1").digest == sha256_digest(MANIFEST)
         assert not any("Authorization" in headers for _, _, headers in storage.seen)
+
+
+@pytest.mark.parametrize("tag", ["1", None])
+def test_a_registry_that_stores_no_manifest_twice(tag):
+    """docker/cli #5874: Oracle's answers 409 ``CONFLICT``; that it is the same one is asked for."""
+    other = canonical_json({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "layers": [], "annotations": {}})
+    with fault_registry(stores_once=True) as registry:
+        store = store_at(registry)
+        for _ in range(2):
+            assert store.put_manifest(MANIFEST, OCI_MANIFEST, tag).digest == sha256_digest(MANIFEST)
+        assert store.put_manifest(other, OCI_MANIFEST, tag).digest == sha256_digest(other)
+        conflict = errors("CONFLICT", "it is locked")
+        registry.faults.append(Fault("PUT", "/manifests/", status=409, body=conflict, times=FOREVER))
+        with pytest.raises(UnexpectedResponse, match="409.*it is locked"):
+            store.put_manifest(MANIFEST, OCI_MANIFEST, "another")
+        with pytest.raises(UnexpectedResponse, match="409.*it is locked"):
+            store.put_manifest(MANIFEST, OCI_MANIFEST, "2" if tag is None else tag)
+
+
+def test_a_manifest_for_which_another_token_is_wanted_is_sent_again():
+    """containerd/containerd #5978, estesp/manifest-tool #156: "cannot reuse body, request must be retried"."""
+    with fault_registry(auth="bearer") as registry:
+        scope = f"repository:{NAME}:pull,push repository:test/other:pull"
+        challenge = {"WWW-Authenticate": f'Bearer realm="{registry.url}/token",service="test",scope="{scope}"'}
+        registry.faults.append(Fault("PUT", "/manifests/", status=401, headers=challenge))
+        store = store_at(registry)
+        store.put_manifest(MANIFEST, OCI_MANIFEST, "1")
+        assert store.get_manifest("1")[1] == MANIFEST
 
 
 # -- pages of tags ----------------------------------------------------------------------------------------------------
@@ -274,3 +345,74 @@ def test_a_list_of_referrers_that_names_one_that_was_deleted_is_written_without_
         second = attach("second")
         listed = json.loads(store.get_manifest(fallback_tag(sha256_digest(MANIFEST)))[1])
         assert listed["mediaType"] == OCI_INDEX and [d["digest"] for d in listed["manifests"]] == [second.digest]
+
+
+# -- credentials ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        'BASIC realm="Sonatype Nexus Repository Manager"',
+        'Negotiate\nBasic realm="x"',
+        "Negotiate, Basic realm=x",
+        "Basic",
+    ],
+)
+def test_a_password_that_is_asked_for_in_another_way(challenge):
+    """google/containerregistry #38 (Nexus), google/go-containerregistry #1075 (nginx with Kerberos)."""
+    with fault_registry(auth="basic", challenge=challenge) as registry:
+        keep(registry, SMALL)
+        assert fetch(store_at(registry), SMALL) == SMALL
+
+
+def test_another_registry_behind_a_redirect_that_wants_credentials_is_named_and_gets_none():
+    """google/go-containerregistry #2333: a gateway before Artifactory."""
+    with fault_registry(auth="bearer") as other, fault_registry() as registry:
+        there = {"Location": f"{other.url}/v2/{NAME}/manifests/1"}
+        registry.faults.append(Fault("*", "/manifests/", status=307, headers=there, times=FOREVER))
+        with pytest.raises(Unauthorized, match=f"redirected to {other.host}") as error:
+            store_at(registry).get_manifest("1")
+        assert "not sent to another host" in error.value.remedy and "credentials from" not in error.value.message
+        assert not any("Authorization" in headers for _, _, headers in other.seen)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["{host}/test/faults", "{host}/test", "{host}"],
+        ["{host}/test", "{host}/test/other", "{host}"],
+        ["https://{host}/v2/"],
+        ["http://{host}"],
+        ["https://{host}/test/faults"],
+    ],
+)
+def test_a_login_among_others_of_one_registry(keys, tmp_path):
+    """google/go-containerregistry #1329, #1298: for a path, the longest one; with a scheme before the name."""
+    right, wrong = (base64.b64encode(text).decode() for text in (b"alice:correct-horse-battery", b"mallory:no"))
+    with fault_registry(auth="basic") as registry:
+        keep(registry, SMALL)
+        auths = {
+            key.format(host=registry.host): {"auth": wrong if number else right} for number, key in enumerate(keys)
+        }
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps({"auths": auths}))
+        settings = RegistrySettings([DockerConfig(str(path))])
+        store = open_repository(Repository(registry.host, NAME, registry.scheme), settings)
+        assert fetch(store, SMALL) == SMALL
+
+
+def test_a_registry_that_forbids_where_it_does_not_ask_for_credentials_is_asked_how_it_wants_them():
+    """prefix-dev/pixi #6318: 403 instead of 401 to who is anonymous; ``/v2/`` says what is wanted."""
+    with fault_registry(Fault("GET", "/blobs/", status=403), auth="basic") as registry:
+        keep(registry, SMALL)
+        assert fetch(store_at(registry), SMALL) == SMALL
+        assert registry.methods() == ["GET 403", "GET 401", "GET 200"]
+
+
+def test_a_registry_that_forbids_and_never_asks_for_credentials_is_told_from_one_that_refuses_them():
+    with fault_registry(Fault("GET", "/blobs/", status=403, times=FOREVER)) as registry:
+        keep(registry, SMALL)
+        with pytest.raises(Forbidden, match="anonymous: the registry did not ask for the credentials from") as error:
+            fetch(store_at(registry), SMALL)
+        assert "wants no credentials" in error.value.remedy

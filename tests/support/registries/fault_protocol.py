@@ -238,6 +238,8 @@ class Handler(BaseHTTPRequestHandler):
             header = 'Basic realm="test"'
         else:
             header = f'Bearer realm="{realm}",service="test"' + (f',scope="{scope}"' if scope else "")
+        if behaviour.asks_at_base and self.path != "/v2/" and not self.headers.get("Authorization"):
+            return self._error(403, "DENIED", "private")
         self._error(401, "UNAUTHORIZED", "authentication required", {"WWW-Authenticate": header})
 
     def get_token(self) -> None:
@@ -418,6 +420,9 @@ class Handler(BaseHTTPRequestHandler):
         missing = [d["digest"] for d in listed if d["digest"] not in repository.manifests]
         if missing:
             return self._error(404, "MANIFEST_UNKNOWN", missing[0])
+        there = repository.manifests.get(digest) if ":" in reference else repository.tags.get(reference) == digest
+        if there and self.registry.behaviour.stores_once:
+            return self._error(409, "CONFLICT", "it is stored already")
         repository.manifests[digest] = (self.headers["Content-Type"], data)
         if ":" not in reference:
             repository.tags[reference] = digest

@@ -67,11 +67,13 @@ class Behaviour:
     expires_in: bool = True
     tells_scope: bool = False  # the token server says what it granted
     challenge: str = ""  # instead of the right one; {realm} and {scope} are filled in
+    asks_at_base: bool = False  # for credentials, at /v2/ alone; 403 to anonymous requests elsewhere (pixi #6318)
     mounts: bool = True
     referrers: bool = True
     delete_tags: bool = False
     keeps_tagged: bool = False  # no manifest is deleted that a tag names (Google)
     max_body: int = 0  # bytes of one request's body; more is refused with 413
+    stores_once: bool = False  # 409 to a manifest that is there (Oracle)
     min_chunk: int = 0
     location: str = "absolute"  # or "relative", "query", "outside" (of /v2/, as Google's)
     digest_header: bool = True

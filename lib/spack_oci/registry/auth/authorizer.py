@@ -85,6 +85,8 @@ class Authorizer:
             return f"anonymous: {'; '.join(problem.message for problem in self.problems)}"
         if credentials is None:
             return f"anonymous: no credentials for {self._repository.host} were found"
+        if not self.was_asked:
+            return f"anonymous: the registry did not ask for the credentials from {credentials.origin}"
         return f"made with the credentials from {credentials.origin}"
 
     def secrets(self) -> Sequence[str]:

@@ -24,6 +24,10 @@ _TOO_LARGE = (
 )
 
 
+_A_PAGE = (
+    "sign in to the network if it asks for that; else the address is a web site's and not a registry's, or a proxy "
+    "answers in its place"
+)
 _READ_ONLY = "it does not do this: it may be read-only for now, or a mirror of another registry that takes no pushes"
 
 
@@ -37,7 +41,7 @@ def error_from_response(
     """
     body = response.start_of_body(_BODY_LIMIT)
     codes, text = parse_error_body(body, secrets)
-    if not text and _is_page(body):
+    if not text and is_page(body):
         text = _presentable(_words_of_page(body), secrets)[:_SHOWN]
     response.discard()
     status = response.status
@@ -68,7 +72,7 @@ def error_from_response(
 
 def _sender(response: Response, body: bytes) -> str:
     """A registry says what is wrong in JSON; what stands before it has pages for people, with its name."""
-    if not _is_page(body):
+    if not is_page(body):
         return "the registry"
     page = body.lower()
     name = next((name for name in _PROXIES if name.lower().encode() in page), "")
@@ -76,7 +80,18 @@ def _sender(response: Response, body: bytes) -> str:
     return f"a proxy before the registry{f' ({name})' if name else ''}"
 
 
-def _is_page(body: bytes) -> bool:
+def a_page_came(response: Response, body: bytes, action: str) -> UnexpectedResponse:
+    """The error for a page, with a status of success, in the place of a document."""
+    words = _presentable(_words_of_page(body[:_BODY_LIMIT]), ())[:_SHOWN]
+    return UnexpectedResponse(
+        f"{action}: a page for people came back{f' ({words})' if words else ''}",
+        status=response.status,
+        remedy=_A_PAGE,
+    )
+
+
+def is_page(body: bytes) -> bool:
+    """Whether it begins as HTML does."""
     return body[:_PAGE_START].lstrip().lower().startswith((b"<html", b"<!doctype"))
 
 
