@@ -4,13 +4,14 @@
 import functools
 import os
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Sequence
 
-from ..archive.codec import Compression
-from ..content.blob_cache import BlobCache
 from ..reference import Location, Repository, parse_url
-from ..util.concurrency.processes import available_cores
 from ..util.resources import SECTION, defaults_of, read_schema
+
+if TYPE_CHECKING:
+    from ..archive.codec import Compression
+    from ..content.blob_cache import BlobCache
 
 #: more packing processes than this compete for memory bandwidth and the registry rather than help
 _MAX_PACK_JOBS = 16
@@ -19,8 +20,9 @@ _MAX_PACK_JOBS = 16
 @dataclass(frozen=True)
 class Settings:
     registries: Mapping[str, Mapping[str, Any]]
-    compression: Compression
-    pack_jobs: int
+    #: oci:compression and oci:jobs as they are in the configuration
+    compression_section: Mapping[str, Any]
+    jobs_section: Mapping[str, Any]
     transfer_jobs: int
     #: parts of one large layer that are fetched at the same time
     ranges: int
@@ -56,6 +58,21 @@ class Settings:
     trust: Mapping[str, Any]
 
     @property
+    def compression(self) -> "Compression":
+        """Made where something is packed: the codecs take 5 ms to import. Raises ConfigurationError."""
+        from ..archive.codec import Compression
+
+        level = self.compression_section["level"]
+        return Compression(self.compression_section["algorithm"], None if level == "auto" else int(level))
+
+    @property
+    def pack_jobs(self) -> int:
+        from ..util.concurrency.processes import available_cores
+
+        wanted = self.jobs_section["pack"]
+        return min(available_cores(), _MAX_PACK_JOBS) if wanted == "auto" else int(wanted)
+
+    @property
     def prefetch_room(self) -> int:
         """Bytes that may be fetched ahead without pushing each other out of the blob cache."""
         return min(self.prefetch_size, self.cache_max_size // 2)
@@ -88,8 +105,8 @@ def settings_of(section: Mapping[str, Any], path: Callable[[str], str]) -> Setti
     data = _merge(_defaults(), section)
     return Settings(
         registries=data["registries"],
-        compression=_compression(data["compression"]),
-        pack_jobs=_pack_jobs(data["jobs"]["pack"]),
+        compression_section=data["compression"],
+        jobs_section=data["jobs"],
         transfer_jobs=data["jobs"]["transfer"],
         ranges=data["jobs"]["ranges"],
         cache_root=path(data["cache"]["root"]),
@@ -124,11 +141,6 @@ def _merge(base: Any, over: Any) -> Any:
     return {**base, **{key: _merge(base.get(key), value) for key, value in over.items()}}
 
 
-def _compression(data: Mapping[str, Any]) -> Compression:
-    level = data["level"]
-    return Compression(data["algorithm"], None if level == "auto" else int(level))
-
-
 def parse_size(text: str) -> int:
     """``"10G"`` -> bytes; powers of 1024, as ``du -h`` and ``ls -h`` have them."""
     units = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -136,10 +148,8 @@ def parse_size(text: str) -> int:
     return int(float(text[:-1]) * unit) if unit else int(float(text))
 
 
-def blob_cache(options: Settings) -> BlobCache:
+def blob_cache(options: Settings) -> "BlobCache":
     """The cache of layers that were packed or fetched on this machine."""
+    from ..content.blob_cache import BlobCache
+
     return BlobCache(os.path.join(options.cache_root, "blobs"), options.cache_max_size)
-
-
-def _pack_jobs(value: Any) -> int:
-    return min(available_cores(), _MAX_PACK_JOBS) if value == "auto" else int(value)

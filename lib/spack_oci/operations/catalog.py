@@ -5,20 +5,34 @@ No Spec objects and no Spack: the index holds the node of every package as JSON.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Container, Dict, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Container,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Protocol,
+    Sequence,
+    Tuple,
+)
 
 from ..content import ContentReader, ReferrerLister
 from ..descriptor import Descriptor, canonical_json, parse_json
 from ..errors import NotFound
 from ..index.entry import PackageEntry
 from ..index.read import IndexDocument
-from ..index.update.read_package import IndexedPackage, package_from_documents
-from ..package.documents import read_package_documents
 from ..package.record import Layer, package_tag
 from ..package.relocation_summary import PUSHER, summary_of_annotations
 from ..reference import image_name
 from ..util.sizes import format_size
 from ..util.text import counted, table
+
+if TYPE_CHECKING:
+    from ..index.update.read_package import IndexedPackage
 
 #: names of compiler flags among the parameters of a node; the other parameters are variants
 _FLAGS = ("cflags", "cppflags", "cxxflags", "fflags", "ldflags", "ldlibs")
@@ -64,7 +78,7 @@ def records(index: IndexDocument, hashes: Optional[Container[str]] = None) -> Di
     entries = index.entries()
     installs = parse_json(index.data, "the index")["database"]["installs"]
     found = [
-        _record(dag_hash, install["spec"], entries.get(dag_hash))
+        record_of(dag_hash, install["spec"], entries.get(dag_hash))
         for dag_hash, install in installs.items()
         if install.get("in_buildcache") and (hashes is None or dag_hash in hashes)
     ]
@@ -92,7 +106,8 @@ def subset(data: bytes, wanted: Callable[[Mapping[str, Any]], bool]) -> bytes:
     return canonical_json({"database": {**database, "installs": kept}})
 
 
-def _record(dag_hash: str, node: Mapping[str, Any], entry: Optional[PackageEntry]) -> CatalogRecord:
+def record_of(dag_hash: str, node: Mapping[str, Any], entry: Optional[PackageEntry] = None) -> CatalogRecord:
+    """``entry``: what the index has of the package besides its node."""
     known: Dict[str, Any] = {"tag": package_tag(node["name"], node["version"], dag_hash)}
     if entry is not None:
         known = {
@@ -174,6 +189,9 @@ class PackageDescription:
 
 def describe(store: DescribedStore, tag: str) -> PackageDescription:
     """Read a package's tag: manifest, config, referrers, and cosign's signature tag. Raises NotFound, NotAPackage."""
+    from ..index.update.read_package import package_from_documents
+    from ..package.documents import read_package_documents
+
     documents = read_package_documents(store, tag)
     referrers = tuple(_referrers(store, documents.manifest))
     package = package_from_documents(documents, signed=bool(referrers))
@@ -193,8 +211,8 @@ def describe(store: DescribedStore, tag: str) -> PackageDescription:
     )
 
 
-def _described_record(package: IndexedPackage, annotations: Mapping[str, str], signed: bool) -> CatalogRecord:
-    record = _record(package.dag_hash, package.nodes[0].spec, package.entry)
+def _described_record(package: "IndexedPackage", annotations: Mapping[str, str], signed: bool) -> CatalogRecord:
+    record = record_of(package.dag_hash, package.nodes[0].spec, package.entry)
     summary = summary_of_annotations(annotations)
     summary.pop("prefix_length", None)
     return CatalogRecord(**{**vars(record), "signed": signed, "pusher": annotations.get(PUSHER), "relocation": summary})

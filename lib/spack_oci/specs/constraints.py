@@ -10,11 +10,12 @@ any kind; ``%[virtuals=c] gcc`` and ``%c=gcc`` say for what. What Spack knows fr
 here: the version of a virtual package, and a virtual as the name of the package itself.
 """
 
+import functools
 import re
 import shlex
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Pattern, Tuple
 
 from ..errors import InvalidSpec
 from .targets import target_in
@@ -34,22 +35,29 @@ _RANGE = rf"(?:(?:{_VERSION})?:(?:{_VERSION}(?!\s*=))?|{_VERSION})"
 _GIT = r"(?:git\.[a-zA-Z_0-9][a-zA-Z_0-9./\-]*|[A-Fa-f0-9]{40})"
 _ASSIGNMENT = rf"(?P<{{0}}virtuals>{_IDENTIFIER}(?:,{_IDENTIFIER})*)=(?P<{{0}}provider>{_NAME})"
 
-#: in this order: what an earlier one takes, a later one does not see (Spack's ``SpecTokens``)
-_TOKENS = re.compile(
-    "|".join(
-        (
-            r"(?P<edge>(?:\^|%%?)\[)",
-            rf"(?P<edge_end>\](?:\s*{_ASSIGNMENT.format('edge_')})?)",
-            rf"(?P<dependency>(?:\^|%%?)(?:\s*{_ASSIGNMENT.format('')})?)",
-            rf"(?P<version>@{_GIT}(?:={_VERSION})?|@\s*{_RANGE}(?:\s*,\s*{_RANGE})*)",
-            rf"(?P<switch>(?:\+\+|~~|--|[~+-])\s*{_NAME})",
-            rf"(?P<pair>{_NAME}:?==?{_VALUE})",
-            rf"(?P<name>{_IDENTIFIER}(?:\.{_IDENTIFIER})*|\*)",
-            r"(?P<hash>/[a-zA-Z_0-9]+)",
-            r"(?P<space>\s+)",
+
+@functools.cache
+def _token_pattern() -> Pattern[str]:
+    """Compiled where a spec is read, which takes 10 ms.
+
+    In this order: what an earlier one takes, a later one does not see (Spack's ``SpecTokens``).
+    """
+    return re.compile(
+        "|".join(
+            (
+                r"(?P<edge>(?:\^|%%?)\[)",
+                rf"(?P<edge_end>\](?:\s*{_ASSIGNMENT.format('edge_')})?)",
+                rf"(?P<dependency>(?:\^|%%?)(?:\s*{_ASSIGNMENT.format('')})?)",
+                rf"(?P<version>@{_GIT}(?:={_VERSION})?|@\s*{_RANGE}(?:\s*,\s*{_RANGE})*)",
+                rf"(?P<switch>(?:\+\+|~~|--|[~+-])\s*{_NAME})",
+                rf"(?P<pair>{_NAME}:?==?{_VALUE})",
+                rf"(?P<name>{_IDENTIFIER}(?:\.{_IDENTIFIER})*|\*)",
+                r"(?P<hash>/[a-zA-Z_0-9]+)",
+                r"(?P<space>\s+)",
+            )
         )
     )
-)
+
 
 #: what Spack called some compilers before they were packages
 _COMPILERS = {
@@ -302,7 +310,7 @@ class _Parser:
     def _tokenize(self) -> Iterator[_Token]:
         at = 0
         while at < len(self._text):
-            match = _TOKENS.match(self._text, at)
+            match = _token_pattern().match(self._text, at)
             if match is None:
                 raise self._error("unexpected characters", at)
             kind = match.lastgroup or ""  # the group that ends last: not one of those in it

@@ -21,7 +21,6 @@ import json
 import os
 import stat
 import time
-import uuid
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Set
 
 from ..errors import CorruptDatabase, NotAStore, StorageError, StoreError, UnknownDatabase
@@ -266,6 +265,8 @@ class Database:
                 self._write(records)
 
     def _write(self, records: Records) -> None:
+        import uuid  # with platform 3 ms, which only those that write need
+
         path = os.path.join(self._directory, "index.json")
         mode = _mode_for(path, self._directory)
         document = {"database": {"version": VERSION, "installs": records.by_hash}}

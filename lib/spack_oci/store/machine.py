@@ -3,7 +3,6 @@
 
 import contextlib
 import os
-import re
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +12,7 @@ from ..image.needs.libc import GLIBC, MUSL, Libc
 from ..specs.constraints import Graph, target_name
 from ..specs.targets import family, host_target, runs_on
 from .database import runtime_edges
+from .system import this_system
 
 
 @dataclass(frozen=True)
@@ -78,25 +78,6 @@ def runtime_nodes(node: Mapping[str, Any], graph: Graph) -> List[Mapping[str, An
 @cache
 def this_machine() -> Machine:
     return Machine(*this_system(), host_target(), _host_libc())
-
-
-def this_system() -> Tuple[str, str]:
-    """(platform, operating system): what is known without asking the processor."""
-    return "darwin" if sys.platform == "darwin" else "linux", _operating_system()
-
-
-def _operating_system() -> str:
-    """As Spack names it: ``debian12``, ``ubuntu22.04``, ``rhel8``."""
-    release = {}
-    for path in ("/etc/os-release", "/usr/lib/os-release"):
-        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
-            release = dict(re.findall(r'^([A-Z_]+)="?([^"\n]*)"?$', file.read(), re.MULTILINE))
-            break
-    name, version = release.get("ID", ""), release.get("VERSION_ID", "")
-    # for distributions that keep their promises within a major version, Spack keeps that alone
-    if name not in ("ubuntu", "alpine", "opensuse-leap"):
-        version = version.partition(".")[0]
-    return f"{name}{version}"
 
 
 def _host_libc() -> Optional[Libc]:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, AbstractSet, Any, Callable, Dict, Mapping, Optional, Sequence
 
 from ..content import ContentStore
-from ..specs.constraints import Graph
 
 if TYPE_CHECKING:
     from ..index.index_cache import IndexCache
     from ..index.model import PackageEntry
     from ..operations.install.locate import PackageGuard
+    from ..specs.constraints import Graph
 
 
 #: 160 bits in base 32
@@ -28,7 +28,7 @@ class Source:
     """A cache whose index was read."""
 
     url: str
-    graph: Graph
+    graph: "Graph"
     #: DAG hashes of the packages that it has
     available: AbstractSet[str]
     #: called in each process that reads from it

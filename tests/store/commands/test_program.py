@@ -3,6 +3,7 @@
 
 import argparse
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from spack_oci.cli.main import main, parser
 from spack_oci.commandline import definitions
 from spack_oci.commandline.definitions import Program
+from support.registries.fault_registry import fault_registry
 from support.spacks.spack_instance import REPOSITORY
 
 #: what takes long to import, and a command that only prints has no use for
@@ -28,6 +30,7 @@ def all_imported_by(*arguments):
         "print(*sorted(set(sys.modules)), file=sys.stderr)"
     )
     env = {"PYTHONPATH": str(REPOSITORY / "lib"), "PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
+    env.update({k: v for k, v in os.environ.items() if k == "SPACK_OCI_CACHE"})
     done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], env=env, capture_output=True, text=True)
     return set(done.stderr.splitlines()[-1].split())
 
@@ -59,6 +62,22 @@ def test_help_imports_nothing_that_takes_long():
 
 def test_listing_a_store_or_a_directory_needs_no_network_and_asks_no_processor(cache):
     assert not imported_by("list", cache) & {"requests", "urllib3", "ssl", "elftools", "archspec", "cryptography"}
+
+
+def test_listing_a_registry_that_was_listed_before_asks_once_and_imports_little(cache, client, monkeypatch):
+    """200 ms are allowed for 300 packages: a fifth of that would be the import of what has no use there."""
+    with fault_registry() as registry:
+        url = f"oci+http://{registry.host}/team/cache"
+        client.run("copy", cache, url)
+        client.run("list", url)
+        before = len(registry.requests())
+        monkeypatch.setenv("SPACK_OCI_CACHE", str(client.home / ".cache" / "spack-oci"))
+        found = all_imported_by("list", url)
+        assert [r.split()[0] for r in registry.requests()[before:]] == ["HEAD"]
+    packages = {name.partition(".")[0] for name in found}
+    assert "urllib3" in packages and not packages & (HEAVY - {"urllib3", "ssl", "zstandard"})
+    assert not found & {"spack_oci.archive.codec", "spack_oci.content.blob_cache", "spack_oci.specs.constraints"}
+    assert len([m for m in found if m.startswith("spack_oci")]) <= 90
 
 
 def commands():

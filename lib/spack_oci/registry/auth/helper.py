@@ -4,7 +4,6 @@
 import json
 import os
 import shutil
-import subprocess
 from dataclasses import dataclass, field
 from typing import Mapping, Optional
 
@@ -74,6 +73,8 @@ class Helper:
         return status == 0
 
     def _run(self, verb: str, text: str) -> "tuple[int, str]":
+        import subprocess  # with its modules 3 ms, which those without a helper need not pay
+
         environment = dict(os.environ if self.env is None else self.env)
         program = shutil.which(self.program, path=environment.get("PATH"))
         if program is None:

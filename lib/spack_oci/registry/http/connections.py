@@ -6,13 +6,14 @@ import functools
 import http.client
 import queue
 import ssl
-from typing import Any, Iterator, List, Mapping, Optional, Protocol, Tuple, Type
+from typing import Any, Callable, Iterator, List, Mapping, Optional, Protocol, Tuple, Type
 
 import urllib3
 import urllib3.connection
 
 from .fields import parse_number
 from .minimum_rate import MinimumRateResponse
+from .transport_errors import causes
 
 #: how a connection ends that the other side has closed, with and without TLS
 _CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
@@ -24,6 +25,20 @@ _TOGETHER = 64 << 10
 
 class StaleConnection(ConnectionError):
     """A connection was used again that the server has closed meanwhile: no part of a response came."""
+
+
+def exchange_again_if_stale(
+    exchange: Callable[[], "Exchange"], body: Any, failures: Tuple[Type[Exception], ...]
+) -> "Exchange":
+    """A server may close an idle connection just when it is used again. A request that had no response because of
+    that is sent once more, unless its body cannot be produced again here."""
+    try:
+        return exchange()
+    except failures as e:
+        stale = any(isinstance(cause, StaleConnection) for cause in causes(e))
+        if not stale or not (body is None or isinstance(body, bytes)):
+            raise
+    return exchange()
 
 
 class IdleConnections:

@@ -6,14 +6,20 @@ import os
 import ssl
 import threading
 import weakref
-from typing import Any, Iterable, Mapping, Optional, Protocol, Set, Union
+from typing import TYPE_CHECKING, Dict, Iterable, Mapping, Optional, Protocol, Set, Union
 
 from ...errors import ConfigurationError, HostAway, UnexpectedResponse, Unreachable
 from ..settings import RegistrySettings
+from .proxies import proxy_for
 from .response import Response
 from .tls import tls_context
 from .transport_errors import transport_error
 from .urls import split_url, without_query
+
+if TYPE_CHECKING:
+    from .connections import Exchange
+    from .pools import RegistryPools
+    from .session import RegistrySession
 
 #: what is produced piece by piece needs a Content-Length
 Body = Union[None, bytes, Iterable[bytes]]
@@ -51,7 +57,8 @@ class Transport(Protocol):
 
 
 class RequestsTransport:
-    """The connections to any number of hosts with one set of TLS, proxy and timeout settings: a ``requests.Session``.
+    """The connections to any number of hosts with one set of TLS, proxy and timeout settings:
+    urllib3's pools for content, and a ``requests.Session`` on them for the rest.
 
     Safe to use from many threads. In a forked child it starts without connections: a TLS session cannot be shared.
     """
@@ -64,7 +71,10 @@ class RequestsTransport:
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._session: Any = None
+        self._pools: Optional[RegistryPools] = None
+        self._session: Optional[RegistrySession] = None
+        #: origin -> URL of the proxy, a secret; None: no proxy
+        self._proxies: Dict[str, Optional[str]] = {}
         self._reached: Set[str] = set()
 
     def prepare(self) -> None:
@@ -80,15 +90,36 @@ class RequestsTransport:
             self._context = tls_context(self._settings)
         return self._context
 
-    def session(self) -> Any:
-        """Made with the first request: importing ``requests`` takes 70 ms, which many commands need not pay."""
+    def pools(self) -> "RegistryPools":
+        """Made with the first request: importing urllib3 takes 40 ms, which many commands need not pay."""
+        if self._pools is None:
+            from .pools import RegistryPools
+
+            with self._lock:
+                if self._pools is None:
+                    self._pools = RegistryPools(self._settings, self._tls)
+        return self._pools
+
+    def session(self) -> "RegistrySession":
+        """Made with the first request that is not for content: importing ``requests`` takes 20 ms more."""
         if self._session is None:
+            from .session import RegistrySession
+
+            pools = self.pools()
             with self._lock:
                 if self._session is None:
-                    from .session import RegistrySession
-
-                    self._session = RegistrySession(self._settings, self._tls)
+                    self._session = RegistrySession(self._settings, pools)
         return self._session
+
+    def _exchange(
+        self, method: str, url: str, origin: str, headers: Mapping[str, str], body: Body, timeout: float
+    ) -> "Exchange":
+        if origin not in self._proxies:
+            self._proxies[origin] = proxy_for(origin)
+        proxy = self._proxies[origin]
+        if proxy is None and ("/blobs/" in url or "/manifests/" in url):
+            return self.pools().exchange(method, url, headers, body, timeout)
+        return self.session().exchange(method, url, proxy, headers, body, timeout)
 
     def send(
         self,
@@ -103,11 +134,11 @@ class RequestsTransport:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UnexpectedResponse(f"{method} {without_query(url)}: that is no http address")
         url = url if parts.path else f"{parts.scheme}://{parts.netloc}/" + (f"?{parts.query}" if parts.query else "")
-        session = self.session()
         origin = f"{parts.scheme}://{parts.netloc}"
+        failures = self.pools().failures
         try:
-            exchange = session.exchange(method, url, origin, headers, body, read_timeout or self._settings.read_timeout)
-        except session.failures as e:
+            exchange = self._exchange(method, url, origin, headers, body, read_timeout or self._settings.read_timeout)
+        except failures as e:
             failure = transport_error(e, f"{method} {without_query(url)}")
             if isinstance(failure, Unreachable) and origin in self._reached:
                 # a registry that restarts, not a wrong address: this is worth another try
