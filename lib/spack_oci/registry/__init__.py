@@ -2,9 +2,9 @@
 """The client of OCI registries: the distribution specification, over HTTP.
 
 - ``http/``: one request and its response. ``transport`` (the protocol, and what speaks it with a ``requests`` session:
-  ``pools``, ``session``, ``connections``, ``minimum_rate``, ``tls``, ``proxies``), ``response``, ``fields`` and ``urls``
-  (parsers of what servers send), ``retry`` (policies), ``limiter`` and ``throttled`` (the rate that a host allows),
-  ``transport_errors`` and ``response_errors``.
+  ``pools``, ``session``, ``connections``, ``minimum_rate``, ``tls``, ``proxies``), ``response``, ``fields`` and
+  ``urls`` (parsers of what servers send), ``retry`` (policies), ``limiter`` and ``throttled`` (the rate that a host
+  allows), ``transport_errors`` and ``response_errors``.
 - ``auth/``: who asks. ``challenge``, ``tokens``, ``authorizer``; ``credentials``, ``docker_config``, ``helper``.
 - ``client``: a request with authorization, redirects and retries. On it, the verbs: ``existence``, ``uploads``,
   ``stream`` and ``downloads``, ``manifests``.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Blobs and manifests over urllib3's pools: what a ``requests`` session has beneath it, and shares. Loaded with the first
-request.
+"""Blobs and manifests over urllib3's pools: what a ``requests`` session has beneath it, and shares.
+
+Loaded with the first request.
 
 Blobs and manifests are all but a few of the requests, and what a session does for each (cookies, hooks, settings that
 are merged) is of no use to them. A command that asks for nothing else, as `spack-oci list` does, does without the
