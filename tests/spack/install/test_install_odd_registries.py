@@ -12,8 +12,8 @@ import pytest
 from faults import walks
 from faults.modes import MODES
 from faults.worlds import NAME, World
-from support.fault_registry import fault_registry
-from support.stack_checks import check_stack
+from support.registries.fault_registry import fault_registry
+from support.spacks.stack_checks import check_stack
 
 pytestmark = pytest.mark.one_spack
 
