@@ -27,8 +27,8 @@ def pytest_addoption(parser):
         "--spacks",
         choices=["release", "both", "all"],
         default="release",
-        help="run tests of Spack on its release alone, but those marked every_spack; those that depend on its version on "
-        "release and development branch, once those marked one_spack; or all tests on all versions",
+        help="run tests of Spack on its release alone, but those marked every_spack; or those that depend on its "
+        "version on both release and development branch; or all, also those marked one_spack, on all versions",
     )
     parser.addoption("--shuffle", metavar="SEED", help="run modules, and the tests in each, in another order")
 
@@ -86,6 +86,17 @@ def hosts_are_unknown():
     limiter = sys.modules.get("spack_oci.registry.http.limiter")
     if limiter:
         limiter.forget_rates()
+
+
+@pytest.fixture
+def told():
+    """The notices that a user gets from now on."""
+    from spack_oci.util import notices
+
+    found: List[str] = []
+    notices.send_notices_to(found.append)
+    yield found
+    notices.send_notices_to(notices.print_notice)
 
 
 #: ``<Credentials of ...>``, ``<spack_oci.x.Y object at 0x...>``, ``Descriptor(media_type='...')``

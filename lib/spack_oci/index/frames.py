@@ -27,8 +27,8 @@ from .nodes import HASH_ALPHABET
 #: bytes of an uncompressed document or database: ten times what 100,000 packages have
 MAX_DATABASE_SIZE = 4 << 30
 #: a compressed document may become this many times larger (real ones: 10 to 40 times), or have the small size below
-_MAX_EXPANSION = 500
-_SMALL = 64 << 20
+MAX_EXPANSION = 500
+SMALL = 64 << 20
 _LEVEL = 9
 #: for what stays in memory; higher ones are slower and hardly better for texts of a kilobyte
 _QUICK_LEVEL = 1
@@ -149,7 +149,7 @@ def decompress(data: bytes) -> Iterator[bytes]:
     """The lines of a document, one at a time. Raises InvalidContent, also when a line or the whole is too long."""
     import zstandard
 
-    limit = min(MAX_DATABASE_SIZE, max(_SMALL, _MAX_EXPANSION * len(data)))
+    limit = min(MAX_DATABASE_SIZE, max(SMALL, MAX_EXPANSION * len(data)))
     try:
         decompressor = zstandard.ZstdDecompressor(dict_data=zstd_dictionary())
         with decompressor.stream_reader(io.BytesIO(data), read_across_frames=True) as reader:

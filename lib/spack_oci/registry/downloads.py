@@ -131,7 +131,7 @@ class Downloader:
 
     def _copy_stream(self, descriptor: Descriptor, target: BinaryIO, progress: Optional[Progress]) -> None:
         """Receiving and hashing here, writing in a thread of its own: each takes about as long as the other."""
-        with self.open(descriptor) as reader, _BackgroundWriter(target) as writer:
+        with self.open(descriptor) as reader, BackgroundWriter(target) as writer:
             while True:
                 buffer = writer.buffer()
                 count = reader.readinto(buffer)
@@ -146,7 +146,7 @@ def digest_with(algorithm: str, data: bytes) -> str:
     return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
 
 
-class _BackgroundWriter:
+class BackgroundWriter:
     """Writes to a file in a thread of its own, for the time of a ``with`` block. Raises what writing raised.
 
     A few buffers go round: memory is bounded, and none of its pages is fresh after the first round. (With a new object
@@ -163,7 +163,7 @@ class _BackgroundWriter:
         #: None where the system allows no further thread
         self._thread: Optional[threading.Thread] = None
 
-    def __enter__(self) -> "_BackgroundWriter":
+    def __enter__(self) -> "BackgroundWriter":
         thread = threading.Thread(target=self._work, name=WRITER, daemon=True)
         with contextlib.suppress(RuntimeError):
             thread.start()

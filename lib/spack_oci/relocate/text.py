@@ -17,7 +17,7 @@ from .mapping import Buffer, PrefixMap
 #: large files are rewritten in parts of this size
 CHUNK = 4 << 20
 #: a run of bytes without a break that is longer than this may be cut
-_LONGEST_RUN = 16 << 20
+LONGEST_RUN = 16 << 20
 
 #: ends every path that old paths can be part of
 _BREAK = re.compile(rb"[^\w\-/.+@~:=,]")
@@ -88,10 +88,10 @@ def relocate_large_text(file: BinaryIO, mapping: PrefixMap, growth: GrowthLimit)
 
 def _last_break(part: bytes) -> int:
     """Behind the last byte that is in no path; 0 if there is none, the whole part if it is absurdly long."""
-    match = _BREAK.search(part[::-1][:_LONGEST_RUN])
+    match = _BREAK.search(part[::-1][:LONGEST_RUN])
     if match:
         return len(part) - match.start()
-    return 0 if len(part) < _LONGEST_RUN else len(part)
+    return 0 if len(part) < LONGEST_RUN else len(part)
 
 
 def follows_slash(data: Buffer, start: int, at: int, behind_slash: bool = False) -> bool:

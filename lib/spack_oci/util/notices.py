@@ -8,17 +8,19 @@ import sys
 from typing import Callable, Set
 
 
-def _print(message: str) -> None:
+def print_notice(message: str) -> None:
     print(f"Warning: {message}", file=sys.stderr, flush=True)
 
 
-_receive: Callable[[str], None] = _print
+_receive: Callable[[str], None] = print_notice
 _known: Set[str] = set()
 
 
 def send_notices_to(receive: Callable[[str], None]) -> None:
+    """From now on, and all of them: whoever receives them now has been told none yet."""
     global _receive
     _receive = receive
+    _known.clear()
 
 
 def notice(message: str) -> None:
@@ -26,8 +28,3 @@ def notice(message: str) -> None:
     if message not in _known:
         _known.add(message)
         _receive(message)
-
-
-def forget_notices() -> None:
-    """What was said may be said again (for tests)."""
-    _known.clear()

@@ -14,7 +14,6 @@ from spack_oci.reference import Repository
 from spack_oci.registry import Credentials, RegistrySettings, StaticCredentials, VariableCredentials, open_repository
 from spack_oci.registry.http.retry import RetryPolicy
 from spack_oci.registry.probe import FAIL, probe_repository
-from spack_oci.util import notices
 from support.registries.fault_registry import Fault, fault_registry
 
 JOB = Credentials("job", "job-secret")
@@ -93,11 +92,9 @@ def waiting_store(registry, sleep):
     return open_repository(Repository(registry.host, "team/cache", registry.scheme), settings)
 
 
-def test_a_registry_that_is_away_for_half_a_minute_is_waited_for_and_a_line_says_so(monkeypatch):
+def test_a_registry_that_is_away_for_half_a_minute_is_waited_for_and_a_line_says_so(told):
     """It comes back on the same port when the waits, which take no time here, add up to that."""
-    told, waited = [], []
-    monkeypatch.setattr(notices, "_receive", told.append)
-    notices.forget_notices()
+    waited = []
     with contextlib.ExitStack() as later:
         with fault_registry() as registry:
             host = registry.host

@@ -17,17 +17,8 @@ from spack_oci.registry import RegistrySettings, open_repository
 from spack_oci.registry.auth import helper as helpers
 from spack_oci.registry.auth.docker_config import DockerConfig, default_sources
 from spack_oci.registry.probe import WARN, probe_repository
-from spack_oci.util import notices
 from support.registries.fault_registry import fault_registry
 from support.registries.registry_cases import MANIFEST, NAME, SMALL, keep, layer
-
-
-@pytest.fixture
-def told(monkeypatch):
-    found = []
-    monkeypatch.setattr(notices, "_receive", found.append)
-    notices.forget_notices()
-    return found
 
 
 def helper_program(tmp_path, script):

@@ -26,7 +26,7 @@ from spack_oci.errors import (
 )
 from spack_oci.reference import Repository
 from spack_oci.registry import RetryPolicy, open_repository
-from spack_oci.registry.downloads import WRITER, _BackgroundWriter
+from spack_oci.registry.downloads import WRITER, BackgroundWriter
 from support.limits import threads_at_most
 from support.registries.fault_registry import Fault, fault_registry
 from support.registries.registry_cases import LARGE, MANIFEST, NAME, SMALL, fetch, keep, layer, settings_for, store_at
@@ -336,7 +336,7 @@ def test_registry_that_restarts():
 def test_a_download_is_written_with_as_many_threads_as_the_system_allows(monkeypatch, allowed):
     target, data = io.BytesIO(), os.urandom(10_000_000)
     monkeypatch.setattr(threading.Thread, "start", threads_at_most(allowed))
-    with _BackgroundWriter(target) as writer:
+    with BackgroundWriter(target) as writer:
         rest = memoryview(data)
         while rest:
             buffer = writer.buffer()

@@ -229,16 +229,17 @@ def test_progress_adds_up_to_the_bytes_of_the_files(root, monkeypatch):
 
 
 def change_while_packing(prefix, root, monkeypatch, act):
-    """Run ``act`` between the header and the content of the file ``lib/large``."""
+    """Run ``act`` when the file ``lib/large`` was looked at for the header, and not yet read."""
     (prefix / "lib" / "large").write_bytes(b"l" * 5000)
-    copy = pack._Packer._copy
+    look, acted = os.fstat, []
 
-    def copying(self, descriptor, entry, size):
-        if entry.relative == b"lib/large":
-            act()
-        return copy(self, descriptor, entry, size)
+    def looking(descriptor):
+        status = look(descriptor)
+        if not acted and os.readlink(f"/dev/fd/{descriptor}") == str(prefix / "lib" / "large"):
+            acted.append(act())
+        return status
 
-    monkeypatch.setattr(pack._Packer, "_copy", copying)
+    monkeypatch.setattr(os, "fstat", looking)
     with pytest.raises(PrefixChanged) as error:
         packed(prefix, root)
     assert str(prefix / "lib" / "large") in str(error.value)

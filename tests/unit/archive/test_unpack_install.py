@@ -153,7 +153,7 @@ def test_flow_yaml_of_vanilla_spack_is_read(store):
 
 @pytest.mark.parametrize("large", [False, True])
 def test_files_that_do_not_fit_into_memory_are_patched_where_they_are(store, monkeypatch, large):
-    monkeypatch.setattr(extraction, "_LARGE_FILE" if large else "_MEMORY", 100)
+    monkeypatch.setattr(extraction, "LARGE_FILE" if large else "MEMORY", 100)
     filler = b"\1" * 150_000
     text = b"word " * 40_000 + OLD_PREFIX.encode() + b"/share\n"
     binary = b"\x7fELF" + filler + OLD_PREFIX.encode() + b"/lib/somewhere\0" + filler

@@ -87,5 +87,5 @@ def test_the_libraries_of_a_base_are_those_of_all_its_layers():
 def test_the_libraries_of_a_base_with_large_layers_are_not_known(monkeypatch):
     store = MemoryStore()
     base = base_of(store, tarball({"lib/libc.so.6": BANNER}))
-    monkeypatch.setattr(base_layers, "_LARGE", 10)
+    monkeypatch.setattr(base_layers, "LARGE", 10)
     assert libraries_of_base(store, base) is None and store.calls["open_blob"] == 0

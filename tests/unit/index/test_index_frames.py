@@ -207,8 +207,8 @@ def test_document_of_the_version_before_is_read_and_replaced(tmp_path):
 
 
 def test_expansion_of_frames_is_bounded(monkeypatch):
-    monkeypatch.setattr(frames_module, "_SMALL", 1 << 20)
-    monkeypatch.setattr(frames_module, "_MAX_EXPANSION", 10)
+    monkeypatch.setattr(frames_module, "SMALL", 1 << 20)
+    monkeypatch.setattr(frames_module, "MAX_EXPANSION", 10)
     frame = zstandard.ZstdCompressor().compress(b"{}\n" * (1 << 18))
     with pytest.raises(InvalidContent, match="larger than"):
         list(decompress(frame * 64))

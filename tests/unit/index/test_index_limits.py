@@ -51,8 +51,8 @@ def test_endless_line_is_refused_with_bounded_memory():
 
 
 def test_endless_lines_are_refused_with_bounded_memory(monkeypatch):
-    monkeypatch.setattr(frames_module, "_SMALL", 1 << 20)
-    monkeypatch.setattr(frames_module, "_MAX_EXPANSION", 10)
+    monkeypatch.setattr(frames_module, "SMALL", 1 << 20)
+    monkeypatch.setattr(frames_module, "MAX_EXPANSION", 10)
     data = compressed(b"{}\n" * (1 << 18), 64)
     assert peak_of(lambda: pytest.raises(InvalidContent, sum, map(len, decompress(data)))) < 16 << 20
 

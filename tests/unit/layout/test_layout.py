@@ -23,7 +23,6 @@ from spack_oci.descriptor import (
 )
 from spack_oci.errors import ConfigurationError, DigestMismatch, InvalidContent, NotFound, StorageError
 from spack_oci.layout import LayoutStore, open_layout
-from spack_oci.layout import store as layout_module
 from spack_oci.layout.gc import collect_garbage
 from spack_oci.reference import LayoutDirectory
 
@@ -216,7 +215,7 @@ def test_disk_full(store, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(layout_module, "_pump", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(StorageError, match="free some space"):
         put_bytes(store, b"content", OCI_LAYER_GZIP)
     assert os.listdir(os.path.join(store.path, ".spack-oci", "tmp")) == []

@@ -242,7 +242,7 @@ def test_the_lock_file_of_another_machine_is_waited_for_and_named(lock_files_onl
     held = os.path.join(store.path, ".spack-oci", "lock.held")
     with open(held, "w") as f:
         f.write("elsewhere.example 1 abc")
-    monkeypatch.setattr(locks, "_PATIENCE", 0.2)
+    monkeypatch.setattr(locks, "PATIENCE", 0.2)
     with pytest.raises(StorageError, match="elsewhere.example 1 abc has held this lock.*remove the file"):
         store.put_manifest(data, OCI_MANIFEST, "v1")
     age(held, 3600)

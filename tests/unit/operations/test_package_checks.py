@@ -79,7 +79,7 @@ def test_nothing_is_said_of_libraries_where_it_is_not_known(tool, monkeypatch):
     assert warning_of_libraries(store, EMPTY_BASE, tool) == ""
     # the package with the other library is pushed already
     assert warning_of_libraries(store, base_with(store, "libc.so.6"), tool[1:]) == ""
-    monkeypatch.setattr(base_layers, "_LARGE", 10)
+    monkeypatch.setattr(base_layers, "LARGE", 10)
     assert warning_of_libraries(store, base_with(store, "libc.so.6"), tool) == ""
 
 

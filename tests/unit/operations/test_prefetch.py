@@ -239,7 +239,7 @@ class SlowLink:
 
 def test_over_a_slow_link_a_large_package_has_it_to_itself_until_it_is_nearly_there(tmp_path, monkeypatch):
     """So that it is there, and being installed, while the next one is on its way."""
-    monkeypatch.setattr(transfer_limiter, "_FEW", 1_000_000)
+    monkeypatch.setattr(transfer_limiter, "FEW", 1_000_000)
     link = SlowLink(tmp_path, [20_000, 1_200_000, 100_000])
     prefetch(link.wanted, PrefetchLimits(transfers=4), lambda: bool(link.arrived[2]))
     assert 500_000 < link.began[2] < 1_200_000

@@ -24,7 +24,7 @@ from spack_oci.layout import open_layout
 from spack_oci.operations.install.execute import InstallItem, InstallLimits, fetch_all, install_all
 from spack_oci.operations.push.execute import PushSettings, execute_push, plan_push
 from spack_oci.reference import LayoutDirectory
-from spack_oci.registry.downloads import _BackgroundWriter
+from spack_oci.registry.downloads import BackgroundWriter
 from spack_oci.util.concurrency.threads import DaemonPool
 from support.packages.prefixes import make_package
 
@@ -40,7 +40,7 @@ class Steps:
 
     def fetch(self, item, progress):
         target = io.BytesIO()
-        with _BackgroundWriter(target) as writer:
+        with BackgroundWriter(target) as writer:
             buffer = writer.buffer()
             buffer[:5] = b"layer"
             writer.write(buffer, 5)

@@ -307,7 +307,7 @@ def test_an_interruption_leaves_nothing_and_the_next_run_completes(packages, set
 
 
 def test_an_interruption_does_not_wait_for_a_server_that_hangs(tmp_path, settings, monkeypatch):
-    monkeypatch.setattr(engine, "_PATIENCE", 0.2)
+    monkeypatch.setattr(engine, "PATIENCE", 0.2)
     large = make_package(tmp_path / "store", "large", files={"data": os.urandom(200_000)})
     small = make_package(tmp_path / "store", "small")
     hanging, answer = threading.Event(), threading.Event()

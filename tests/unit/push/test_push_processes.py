@@ -5,14 +5,12 @@ import os
 import shutil
 import sys
 import threading
-import time
 from dataclasses import replace
 
 import pytest
 from spack_oci.archive.codec import Compression
 from spack_oci.errors import Forbidden, PrefixChanged
 from spack_oci.layout import LayoutStore, open_layout
-from spack_oci.operations.push import execute as engine
 from spack_oci.operations.push import packing, plan, tagging
 from spack_oci.operations.push.execute import PushSettings, execute_push, plan_push
 from spack_oci.operations.push.outcome import FAILED, PUSHED
@@ -61,7 +59,7 @@ class TestProcesses:
             layers.append(push(store, [package], replace(settings, processes=processes)).outcomes[0].layer)
         assert layers[0] == layers[1]
 
-    def test_an_interruption_ends_the_processes(self, tmp_path, settings):
+    def test_an_interruption_ends_the_processes(self, tmp_path, settings, monkeypatch):
         package = make_package(tmp_path / "store", "large", files={"data": os.urandom(1 << 20) * 60})
         small = make_package(tmp_path / "store", "small")
 
@@ -70,13 +68,19 @@ class TestProcesses:
                 raise KeyboardInterrupt
 
         store = MemoryStore()
-        it = engine._Push(plan_push(store, [package, small], settings=settings), store, settings, Interrupting())
-        started = time.monotonic()
+        pids, fork = [], os.fork
+
+        def forking():
+            pids.append(fork())
+            return pids[-1]
+
+        planned = plan_push(store, [package, small], settings=settings)
+        monkeypatch.setattr(os, "fork", forking)
         with pytest.raises(KeyboardInterrupt):
-            it.run()
-        assert time.monotonic() - started < 120
+            execute_push(planned, store, settings=settings, reporter=Interrupting())
         assert os.listdir(settings.stage) == []
-        for pid in it._packing._processes.pids:
+        assert pids
+        for pid in pids:
             with pytest.raises(ProcessLookupError):
                 os.kill(pid, 0)
 

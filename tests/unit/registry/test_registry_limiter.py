@@ -7,7 +7,6 @@ import os
 
 import pytest
 from spack_oci.registry.http.limiter import HostLimiter, limiter_for
-from spack_oci.util import notices
 
 LATENCY = 0.02
 
@@ -155,10 +154,7 @@ def test_forked_processes_keep_to_one_rate():
     assert limiter_for("third.example").rate == 0
 
 
-def test_the_user_is_told_the_rate_once(monkeypatch):
-    told = []
-    monkeypatch.setattr(notices, "_receive", told.append)
-    notices.forget_notices()
+def test_the_user_is_told_the_rate_once(told):
     simulation = Simulation(3, 3)
     simulation.run(100)
     assert told == ["the registry h.example allows about 3 requests a second"]

@@ -88,7 +88,7 @@ def test_in_parts_of_any_size(parts, chunk):
 
 
 def test_no_file_of_long_lines_takes_long(monkeypatch):
-    monkeypatch.setattr(text, "_LONGEST_RUN", 1000)
+    monkeypatch.setattr(text, "LONGEST_RUN", 1000)
     data = b"a" * 100_000 + b" /ab/c/x"
     file = io.BytesIO(data)
     assert relocate_large_text(file, PrefixMap(tuple(PathMapping(old, new, None) for old, new in PAIRS)), NO_LIMIT)

@@ -40,7 +40,7 @@ def test_what_has_not_begun_can_be_cancelled():
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_who_interrupts_does_not_wait_for_what_hangs(error, monkeypatch):
-    monkeypatch.setattr(threads, "_PATIENCE", 0.1)
+    monkeypatch.setattr(threads, "PATIENCE", 0.1)
     begun, release, started = threading.Event(), threading.Event(), time.monotonic()
     with pytest.raises(error), DaemonPool(1, "test") as pool:
         pool.submit(lambda: begun.set() or release.wait(900))

@@ -33,9 +33,9 @@ from .sparse import SparseWriter
 from .staging import remove_tree
 
 #: files up to this size are kept in memory if they have to be relocated ...
-_LARGE_FILE = 8 << 20
+LARGE_FILE = 8 << 20
 #: ... as long as they are not more than this together
-_MEMORY = 64 << 20
+MEMORY = 64 << 20
 #: no path of a store needs more, nor more directories in each other
 _MAX_PATH = 4096
 _MAX_DEPTH = 256
@@ -233,11 +233,11 @@ class Extraction:
             self._write(member, self._build_info)
         elif inside.startswith(SPACK_DIRECTORY + b"/"):
             self._stream(member, reader, b"")
-        elif member.size <= _LARGE_FILE:
+        elif member.size <= LARGE_FILE:
             data = reader.content()
             if not self._may_hold_path(member, data):
                 self._write(member, data)
-            elif self._memory + len(data) <= _MEMORY:
+            elif self._memory + len(data) <= MEMORY:
                 self._memory += len(data)
                 self._kept.append(_Kept(member, data))
             else:

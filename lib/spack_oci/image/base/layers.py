@@ -20,7 +20,7 @@ from ..results import Results
 from .tarball import layers_from_top, visit_members
 
 #: layers with more compressed bytes are not read to their end for the C library alone; Debian's has 50 to 100 MB
-_LARGE = 128 << 20
+LARGE = 128 << 20
 
 
 @dataclass
@@ -63,7 +63,7 @@ def libraries_of_base(store: BlobReader, base: Base, cache: Optional[Results] = 
     """
     found: Set[str] = set()
     for descriptor in layers_from_top(base):
-        if descriptor.size > _LARGE and (cache is None or cache.get(_key(descriptor)) is None):
+        if descriptor.size > LARGE and (cache is None or cache.get(_key(descriptor)) is None):
             return None
         found |= _facts(store, base, descriptor, cache, whole=True).libraries
     return found
@@ -96,7 +96,7 @@ def _facts(store: BlobReader, base: Base, descriptor: Descriptor, cache: Optiona
     if known is not None:
         return _Facts.from_json(known)
     facts = _Facts()
-    enough_with_glibc = not whole and descriptor.size > _LARGE
+    enough_with_glibc = not whole and descriptor.size > LARGE
 
     def visit(member: TarMember, content: Callable[[], bytes]) -> bool:
         name = os.fsdecode(member.name)

@@ -17,7 +17,7 @@ from typing import Callable
 #: always allowed, whatever their size: one may be waiting for the server
 _LEAST = 2
 #: bytes under way that are few whatever the link
-_FEW = 32 << 20
+FEW = 32 << 20
 #: seconds that what is under way may take
 _SECONDS = 2.0
 #: bytes a second that one connection brings, wherever it leads
@@ -49,7 +49,7 @@ class TransferLimiter:
         rate = self._rate()
         if self._watched and 0 < rate < _SLOW:
             return not self._count or self._size < _OVERLAP * rate
-        return self._count < _LEAST or self._size < max(_FEW, _SECONDS * rate)
+        return self._count < _LEAST or self._size < max(FEW, _SECONDS * rate)
 
     def _rate(self) -> float:
         """Bytes a second, so far."""

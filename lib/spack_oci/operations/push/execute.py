@@ -45,7 +45,7 @@ __all__ = ["PushPlan", "PushResult", "PushSettings", "execute_push", "plan_push"
 
 
 #: seconds that an interrupted push waits for requests that are under way
-_PATIENCE = 3.0
+PATIENCE = 3.0
 #: how many stores are remembered to have a layer
 _ORIGINS = 4
 
@@ -188,7 +188,7 @@ class _Push:
         finally:
             if len(self._outcomes) < len(jobs):
                 self._stop_early()
-                self._patience = Deadline(_PATIENCE)
+                self._patience = Deadline(PATIENCE)
             self._pack_pool.end(self._patience.left)
             self._send_pool.end(self._patience.left)
             if self._tag_processes is not None:

@@ -28,7 +28,7 @@ _INTERVAL = 0.05
 #: seconds after which a lock file that nobody touched was left by a process that is gone
 _ABANDONED = 900.0
 #: seconds that a lock file is waited for
-_PATIENCE = 1800.0
+PATIENCE = 1800.0
 
 
 @contextlib.contextmanager
@@ -87,8 +87,8 @@ def _lock_file(path: str) -> Iterator[None]:
     while not _created(path, holder):
         if _is_abandoned(path):
             _remove_abandoned(path)
-        elif time.monotonic() - waiting_since > _PATIENCE:
-            minutes = f"{_PATIENCE / 60:.0f} minutes"
+        elif time.monotonic() - waiting_since > PATIENCE:
+            minutes = f"{PATIENCE / 60:.0f} minutes"
             raise StorageError(
                 f"waiting for {path}: {_holder(path) or 'somebody'} has held this lock for {minutes}",
                 remedy="if that process is gone, remove the file",

@@ -15,7 +15,7 @@ from typing import Any, Callable, List, Optional, Tuple, Type
 from .cancellation import Deadline
 
 #: seconds that an interrupted program waits for what it has begun
-_PATIENCE = 2.0
+PATIENCE = 2.0
 
 _Work = Tuple["Future[Any]", Callable[..., Any], Tuple[Any, ...]]
 
@@ -95,7 +95,7 @@ class DaemonPool(Executor):
     def abandon(self) -> None:
         """Cancel what has not begun, and wait a moment for what has."""
         self._cancel_waiting()
-        self.end(_PATIENCE)
+        self.end(PATIENCE)
 
     def _cancel_waiting(self) -> None:
         with contextlib.suppress(queue.Empty):
