@@ -309,6 +309,21 @@ def _repair(commands: Any) -> None:
     sub.set_defaults(run=_call("maintenance", "repair_cache"))
 
 
+def _completion(commands: Any) -> None:
+    sub = commands.add_parser(
+        "completion",
+        help="print the script that completes `spack-oci` in your shell",
+        description="Print a script that completes sub-commands, options and their values, for your shell to load.",
+        **PROGRAM.examples(
+            "completion bash > ~/.local/share/bash-completion/completions/spack-oci",
+            "completion zsh > ~/.spack-oci.zsh     # and in ~/.zshrc: . ~/.spack-oci.zsh",
+            "completion fish > ~/.config/fish/completions/spack-oci.fish",
+        ),
+    )
+    sub.add_argument("shell", choices=["bash", "zsh", "fish"], help="the shell")
+    sub.set_defaults(run=_call("completion"))
+
+
 #: in the order of the help; each adds its parser, and its aliases
 _COMMANDS: Dict[str, Callable[[Any], None]] = {
     "install": _install,
@@ -338,6 +353,7 @@ _COMMANDS: Dict[str, Callable[[Any], None]] = {
     "du": _du,
     "verify": _verify,
     "repair": _repair,
+    "completion": _completion,
 }
 
 
