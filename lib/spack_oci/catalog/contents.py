@@ -3,17 +3,27 @@
 
 import operator
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Protocol,
+    Sequence,
+    Tuple,
+    TypeVar,
+)
 
 from ..content import BlobReader, ContentReader, ManifestReader
 from ..content.interfaces import TagLister
-from ..descriptor import parse_json
 from ..errors import DigestMismatch, InvalidContent, InvalidSpec, NotAPackage, NotFound, SpackOciError
 from ..index.entry import PackageEntry
-from ..index.frames import decompress
-from ..index.lines import parse_line, read_lines
 from ..index.nodes import COMPILER_FLAGS, DEPENDENCY_TYPES
-from ..index.publish import DOCUMENT_TAG, read_document_manifest, read_signatures, signature_table
+from ..index.publish import read_document_manifest, read_signatures, signature_table
 from ..index.read import IndexDocument
 from ..index.signature_table import SignatureTable, SignedPackage
 from ..operations.images.described import PlatformImage, describe_image, image_tags
@@ -24,6 +34,14 @@ from ..util.concurrency.threads import DaemonPool
 #: virtual packages that a compiler provides
 _LANGUAGES = ("c", "cxx", "fortran")
 _UNSIGNED = SignedPackage(())
+
+T = TypeVar("T")
+
+
+class Intern(Protocol):
+    """Gives of equal values the one that it was given first: there are tens of thousands."""
+
+    def __call__(self, value: T) -> T: ...
 
 
 class ImagesStore(ContentReader, TagLister, Protocol):
@@ -61,7 +79,7 @@ class Stored(NamedTuple):
     signed: bool
 
     @classmethod
-    def of(cls, entry: PackageEntry, intern: Callable[[str], str]) -> "Stored":
+    def of(cls, entry: PackageEntry, intern: Intern) -> "Stored":
         return cls(
             entry.tag,
             entry.manifest.digest,
@@ -183,14 +201,14 @@ class Contents:
 
 def read_builds(index: IndexDocument, signers: Optional[SignatureTable] = None) -> List[Build]:
     """The nodes of an index, sorted. Raises InvalidContent."""
-    strings: Dict[str, str] = {}
+    seen: Dict[Any, Any] = {}
 
-    def intern(text: str) -> str:
-        return strings.setdefault(text, text)
+    def intern(value: T) -> T:
+        return seen.setdefault(value, value)
 
     found = [
-        _build(node, entry, is_cached, (signers or {}).get(node["hash"], _UNSIGNED), intern)
-        for node, entry, is_cached in _nodes(index)
+        _build(found.node, found.entry, found.is_cached, (signers or {}).get(found.dag_hash, _UNSIGNED), intern)
+        for found in index.nodes()
     ]
     found.sort(key=operator.attrgetter("hash"))
     found.sort(key=lambda build: _order(build.version), reverse=True)
@@ -231,26 +249,12 @@ def read_images(store: ImagesStore, failed: Callable[[str, SpackOciError], None]
         return tuple(image for image in pool.map(read, tags) if image is not None)
 
 
-def _nodes(index: IndexDocument) -> Iterator[Tuple[Mapping[str, Any], Optional[PackageEntry], bool]]:
-    """Each node, what is known of its package, and whether the cache has it."""
-    if index.document is not None and index.source == DOCUMENT_TAG and not index.left_out and not index.is_filtered:
-        _, lines = read_lines(decompress(index.document))
-        for line in map(parse_line, lines):
-            entry = None if line.package is None else PackageEntry.from_dict(line.package)
-            yield line.spec, entry, entry is not None
-        return
-    entries = index.entries()
-    for dag_hash, install in parse_json(index.data, "the index")["database"]["installs"].items():
-        is_cached = bool(install.get("in_buildcache"))
-        yield {"hash": dag_hash, **install["spec"]}, entries.get(dag_hash) if is_cached else None, is_cached
-
-
 def _build(
     node: Mapping[str, Any],
     entry: Optional[PackageEntry],
     is_cached: bool,
     signed: SignedPackage,
-    intern: Callable[[str], str],
+    intern: Intern,
 ) -> Build:
     arch, target = node["arch"], node["arch"]["target"]
     annotations = node.get("annotations") or {}
@@ -264,7 +268,7 @@ def _build(
             intern(arch["platform_os"]),
             intern(target["name"] if isinstance(target, dict) else target),
         ),
-        tokens=tuple(map(intern, _tokens(node.get("parameters") or {}))),
+        tokens=intern(tuple(map(intern, _tokens(node.get("parameters") or {})))),
         edges=tuple(_edges(node, intern)),
         is_cached=is_cached,
         external=_external(node.get("external")),
@@ -288,11 +292,12 @@ def _tokens(parameters: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}"
 
 
-def _edges(node: Mapping[str, Any], intern: Callable[[str], str]) -> Iterator[Edge]:
+def _edges(node: Mapping[str, Any], intern: Intern) -> Iterator[Edge]:
     for edge in node.get("dependencies") or ():
         parameters = edge["parameters"]
         types = sum(DEPENDENCY_TYPES[name] for name in set(parameters["deptypes"]))
-        yield Edge(intern(edge["hash"]), types, tuple(map(intern, sorted(parameters["virtuals"]))))
+        # most packages have the same edges to a compiler, a C library, a build tool
+        yield intern(Edge(intern(edge["hash"]), types, intern(tuple(map(intern, sorted(parameters["virtuals"]))))))
 
 
 def _external(external: Optional[Mapping[str, Any]]) -> str:

@@ -4,12 +4,13 @@
 import functools
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Callable, Dict, Optional, Sequence, Union
 
 from ..content import ContentReader, ContentStore
-from ..descriptor import parse_json
 from ..errors import ConfigurationError, NotFound
+from ..index.in_place import Wanted
 from ..index.index_cache import CachedIndex, IndexCache, load_index
+from ..index.packed_nodes import PackedDocuments
 from ..reference import LayoutDirectory, Location, layout_at, parse_url
 from ..store.source import Source, is_plain_node
 from ..util.text import elided
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..operations.trust.guard import Guard
     from ..operations.trust.index_signing import IndexSigning
     from ..operations.trust.write import Written
+    from ..specs.constraints import Constraint
     from ..trust.signers import Signer
 
 
@@ -148,11 +150,17 @@ def _fetch_under_policy(
     )
 
 
-def read_index(word: str, unsigned: bool = False) -> CachedIndex:
-    """Raises NotFound with what to do about it where there is none. ``unsigned``: see :func:`guard_of`."""
+def wanted_by(constraints: "Sequence[Constraint]") -> Optional[Wanted]:
+    """What of an index is looked at for them; None: all of it."""
+    return Wanted.by([(constraint.name, constraint.hash) for constraint in constraints])
+
+
+def read_index(word: str, unsigned: bool = False, wanted: Optional[Wanted] = None) -> CachedIndex:
+    """Raises NotFound with what to do about it where there is none. ``unsigned``: see :func:`guard_of`; ``wanted``:
+    only this is needed of it."""
     store = open_cache(word)
     try:
-        found = load_index(index_cache(unsigned), store.url, lambda: open_index(word), ttl=0)
+        found = load_index(index_cache(unsigned), store.url, lambda: open_index(word), ttl=0, wanted=wanted)
     except NotFound as e:
         raise NotFound(
             f"{store.url} has no index",
@@ -183,31 +191,36 @@ def guard_of(word: str, unsigned: bool = False) -> Optional["Guard"]:
     return Guard(policy, store, warn, index_cache())
 
 
-def read_source(word: str, unsigned: bool = False) -> Source:
-    """The packages of a cache. ``unsigned``: see :func:`guard_of`."""
+def read_source(word: str, unsigned: bool = False, wanted: Optional[Wanted] = None) -> Source:
+    """The packages of a cache. ``unsigned``: see :func:`guard_of`; ``wanted``: only these, and what they need, if they
+    are there: to say what is there instead of them takes all."""
+    found = source_of(word, read_index(word, unsigned, wanted), unsigned)
+    if wanted is None or _has(found, wanted):
+        return found
     return source_of(word, read_index(word, unsigned), unsigned)
+
+
+def _has(source: Source, wanted: Wanted) -> bool:
+    names = {source.graph[dag_hash]["name"] for dag_hash in source.available}
+    hashes_there = all(any(h.startswith(prefix) for h in source.available) for prefix in wanted.prefixes)
+    return wanted.names <= names and hashes_there
 
 
 def source_of(word: str, index: CachedIndex, unsigned: bool = False) -> Source:
     """The same, of an index that was read."""
     url = open_cache(word).url
-    installs = parse_json(index.index.data, "the index")["database"]["installs"]
-    graph = _plain_nodes(installs)
-    left_out = sorted(installs.keys() - graph.keys())
+    graph, available, left_out = PackedDocuments(), set(), []
+    for found in index.index.nodes():
+        if is_plain_node(found.dag_hash, found.spec):
+            graph.add(found.dag_hash, found.node)
+            if found.is_cached:
+                available.add(found.dag_hash)
+        else:
+            left_out.append(found.dag_hash)
     if left_out:
-        warn(f"{url}: the index has entries that are no packages, which are left out: {elided(left_out)}")
-    available = {h for h in graph if installs[h].get("in_buildcache")}
+        warn(f"{url}: the index has entries that are no packages, which are left out: {elided(sorted(left_out))}")
     opener, kept, guard = functools.partial(open_cache, word), index_cache(), guard_of(word, unsigned)
     return Source(url, graph, available, opener, kept, index.index.entries, guard)
-
-
-def source_nodes(data: bytes) -> Dict[str, Mapping[str, Any]]:
-    """DAG hash -> node, of the database in an index."""
-    return _plain_nodes(parse_json(data, "the index")["database"]["installs"])
-
-
-def _plain_nodes(installs: Mapping[str, Any]) -> Dict[str, Mapping[str, Any]]:
-    return {h: {"hash": h, **install["spec"]} for h, install in installs.items() if is_plain_node(h, install)}
 
 
 def looks_like_cache(word: str) -> bool:

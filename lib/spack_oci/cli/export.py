@@ -42,14 +42,14 @@ from ..util.text import counted, elided
 from . import settings
 from .caches import open_cache, read_source
 from .output import info, reporter
-from .roots import roots_of
+from .roots import roots_of, wanted_of
 
 _DEFAULT_TAG = "latest"
 
 
 def export(args: argparse.Namespace) -> int:
     with messages_apart(args.json):
-        source = read_source(args.mirror)
+        source = read_source(args.mirror, wanted=wanted_of(args.specs))
         nodes = roots_of(args.specs, source, Records())
         if not nodes:
             raise ConfigurationError("there is nothing to export: no spec is given", remedy="name a spec")

@@ -20,7 +20,7 @@ from . import settings
 from .activate import write_scripts
 from .caches import read_source
 from .output import error, info, reporter, warn
-from .roots import roots_of, roots_of_lock
+from .roots import roots_of, roots_of_lock, wanted_of
 
 
 def install(args: argparse.Namespace) -> int:
@@ -28,7 +28,7 @@ def install(args: argparse.Namespace) -> int:
     store = Store.open_or_create(settings.store_path(args.store))
     if store.mixed:
         warn(f"the packages of {store.root} follow several projections; new ones go to {store.layout.projection}")
-    source = read_source(args.mirror, args.unsigned)
+    source = read_source(args.mirror, args.unsigned, None if args.image else wanted_of(args.specs))
     records = _records(store)
     roots = _roots(args, source, records)
     if args.dry_run:

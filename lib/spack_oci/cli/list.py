@@ -2,7 +2,7 @@
 """`spack-oci list`, `show` and `search`: what a cache has, or a store."""
 
 import argparse
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Sequence, Tuple
 
 from ..commandline.common import print_json
 from ..errors import ConfigurationError
@@ -10,15 +10,17 @@ from ..operations import catalog
 from ..operations.catalog import CatalogRecord, record_of
 from ..package.record import package_tag
 from ..reference import image_name
-from ..store.source import Source, label
+from ..store.source import label
 from ..store.system import this_system
+from ..util.documents import print_json_list
 from ..util.sizes import format_size
 from ..util.text import counted, elided, table
 from . import settings
-from .caches import looks_like_cache, open_cache, read_index, read_source, source_of
+from .caches import looks_like_cache, open_cache, read_index, read_source, source_of, wanted_by
 from .output import info
 
 if TYPE_CHECKING:
+    from ..index.packed_nodes import IndexedNode
     from ..specs.constraints import Constraint, Graph
 
 
@@ -32,22 +34,32 @@ def list_packages(args: argparse.Namespace) -> int:
 
 
 def _list_cache(cache: str, words: Sequence[str], args: argparse.Namespace) -> int:
-    index = read_index(cache)
-    source = source_of(cache, index)
-    nodes = _chosen(source, words, args.allarch)
-    url = source.url
-    status = 1 if words and not nodes else 0
-    if args.json or args.sizes:
-        found = catalog.records(index.index, {node["hash"] for node in nodes})
-        if args.json:
-            print_json({"mirrors": [url], "packages": [_document(found[n["hash"]], n, url) for n in nodes]})
-            return status
+    constraints = _constraints(words)
+    index = read_index(cache, wanted=wanted_by(constraints))
+    graph: Graph = source_of(cache, index).graph if constraints else {}
+    here = this_system()
+
+    def is_wanted(node: Mapping[str, Any]) -> bool:
+        # what Spack calls the same: platform and operating system; targets are left to the installation
+        if not args.allarch and (node["arch"]["platform"], node["arch"]["platform_os"]) != here:
+            return False
+        return not constraints or any(c.matches(node, graph) for c in constraints)
+
+    # without what the index has of each package besides its node, if that is not shown: it takes as long to read
+    found = catalog.records(index.index, is_wanted, bare=not (args.json or args.sizes))
+    url = open_cache(cache).url
+    status = 1 if words and not found else 0
+    if args.json:
+        packages = (_document(record, found.node(h), url) for h, record in found.items())
+        print_json_list({"mirrors": [url]}, "packages", packages)
+        return status
+    if args.sizes:
         rows = [(r.name, r.version, r.hash[:7], format_size(r.size) if r.size else "?") for r in found.values()]
         print("\n".join(table(rows)))
-    else:  # without what the index has of each package besides its node, which takes twice as long to read
-        _print_records([record_of(node["hash"], node) for node in nodes], args)
-    info(f"{counted(len(nodes), 'cached package')} in {url}")
-    if not nodes and not args.allarch:
+    else:
+        _print_records(found.values(), args)
+    info(f"{counted(len(found), 'cached package')} in {url}")
+    if not found and not args.allarch:
         info("No package matches for this platform and operating system; --allarch searches all.")
     return status
 
@@ -59,28 +71,16 @@ def _document(record: CatalogRecord, node: Mapping[str, Any], url: str) -> Dict[
     return {**record.to_dict(), "spec": format_node(node), "mirror": url, "image": image_name(url, record.tag)}
 
 
-def _chosen(source: Source, words: Sequence[str], all_architectures: bool) -> List[Mapping[str, Any]]:
-    """Nodes, in the order of the catalog: name, version, hash."""
-    nodes = [source.graph[h] for h in source.available]
-    if not all_architectures:
-        # what Spack calls the same: platform and operating system; targets are left to the installation
-        here = this_system()
-        nodes = [n for n in nodes if (n["arch"]["platform"], n["arch"]["platform_os"]) == here]
-    constraints = _constraints(words)
-    chosen = [n for n in nodes if not constraints or any(c.matches(n, source.graph) for c in constraints)]
-    return sorted(chosen, key=lambda n: (n["name"], n["version"], n["hash"]))
-
-
-def _print_records(found: Sequence[CatalogRecord], args: argparse.Namespace) -> None:
+def _print_records(found: Iterable[CatalogRecord], args: argparse.Namespace) -> None:
     """As `spack find` has it: a heading for each architecture, then the packages."""
-    by_arch: Dict[str, List[CatalogRecord]] = {}
+    by_arch: Dict[str, List[str]] = {}
     for record in found:
-        by_arch.setdefault(record.arch, []).append(record)
+        head = f"{record.hash[:7]} " if args.long else ""
+        line = f"{head}{record.name}@{record.version}{_variants(record.variants) if args.variants else ''}"
+        by_arch.setdefault(record.arch, []).append(line)
     for arch in sorted(by_arch):
         print(f"-- {arch} " + "-" * max(0, 60 - len(arch)))
-        for record in by_arch[arch]:
-            head = f"{record.hash[:7]} " if args.long else ""
-            print(f"{head}{record.name}@{record.version}{_variants(record.variants) if args.variants else ''}")
+        print("\n".join(by_arch[arch]))
 
 
 def _variants(variants: Mapping[str, Any]) -> str:
@@ -150,8 +150,8 @@ def _tag_of(cache: str, text: str) -> str:
     from ..specs.constraints import Constraint
     from ..store.selection import Candidates, matching, no_match
 
-    source = read_source(cache)
     constraint = Constraint.parse(text)
+    source = read_source(cache, wanted=wanted_by([constraint]))
     candidates = Candidates(source.graph, source.available, frozenset(), source.url)
     these = matching(constraint, candidates)
     if not these:
@@ -167,23 +167,22 @@ def _tag_of(cache: str, text: str) -> str:
 
 def search(args: argparse.Namespace) -> int:
     """Names that contain a word, with their versions."""
-    source = read_source(args.mirror)
-    found = sorted(_versions(source.graph, source.available, args.word.lower()).items())
+    url = open_cache(args.mirror).url
+    found = sorted(_versions(read_index(args.mirror).index.nodes(), args.word.lower()).items())
     if args.json:
-        print_json({"mirror": source.url, "names": [{"name": name, "versions": versions} for name, versions in found]})
+        print_json({"mirror": url, "names": [{"name": name, "versions": versions} for name, versions in found]})
         return 0
     print("\n".join(table([(name, elided(versions, 8)) for name, versions in found])))
-    info(f"{counted(len(found), 'name')} with {args.word!r} in {source.url}")
+    info(f"{counted(len(found), 'name')} with {args.word!r} in {url}")
     return 0 if found else 1
 
 
-def _versions(graph: "Graph", available: Any, word: str) -> Dict[str, List[str]]:
+def _versions(nodes: "Iterable[IndexedNode]", word: str) -> Dict[str, List[str]]:
     """Name -> versions, the newest first."""
     from ..specs.versions import Version
 
     found: Dict[str, Dict[str, Tuple]] = {}
-    for dag_hash in available:
-        node = graph[dag_hash]
-        if word in node["name"].lower():
-            found.setdefault(node["name"], {})[node["version"]] = Version.parse(node["version"]).preference
+    for _, spec, _, is_cached in nodes:
+        if is_cached and word in spec["name"].lower():
+            found.setdefault(spec["name"], {})[spec["version"]] = Version.parse(spec["version"]).preference
     return {name: sorted(versions, key=versions.__getitem__, reverse=True) for name, versions in found.items()}

@@ -2,7 +2,7 @@
 """Caches by their URL or path, as the sub-commands of :mod:`spack_oci.maintenance` see them."""
 
 from dataclasses import dataclass
-from typing import Any, Optional, Sequence, Set, cast
+from typing import Any, Iterator, Mapping, Optional, Sequence, Set, cast
 
 from ..configuration import trust as configuration
 from ..configuration.settings import blob_cache
@@ -21,8 +21,24 @@ from ..trust.policy import Policy
 from ..trust.signers import Signer
 from ..util.progress import Reporter
 from . import output, settings
-from .caches import index_settings, index_signing, location_of, open_cache, open_index, signer, source_nodes
+from .caches import index_settings, index_signing, location_of, open_cache, open_index, signer
 from .output import reporter, warn
+
+
+class NodesOfIndex(Mapping[str, Mapping[str, Any]]):
+    """DAG hash -> node, each parsed when it is asked for."""
+
+    def __init__(self, index: PackageIndex) -> None:
+        self._index = index
+
+    def __getitem__(self, dag_hash: str) -> Mapping[str, Any]:
+        return self._index.node(dag_hash)
+
+    def __iter__(self) -> Iterator[str]:
+        return (found.dag_hash for found in self._index.nodes())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 @dataclass(frozen=True)
@@ -65,11 +81,10 @@ class OpenedCache:
         return reporter()
 
     def matching(self, index: PackageIndex, specs: Sequence[str]) -> Set[str]:
-        nodes = source_nodes(b"".join(index.database()))
-        available = {dag_hash for dag_hash, _ in index.packages()}
+        nodes = NodesOfIndex(index)
         found: Set[str] = set()
         for constraint in parse_specs(" ".join(specs)):
-            matches = {h for h in available & nodes.keys() if constraint.matches(nodes[h], nodes)}
+            matches = {h for h in index.tags.values() if constraint.matches(nodes[h], nodes)}
             if not matches:
                 raise NotFound(
                     f"{self.url} has no package that matches {constraint}",

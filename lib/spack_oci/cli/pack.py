@@ -18,13 +18,13 @@ from ..util.text import by_cause, counted, elided
 from . import settings
 from .caches import open_cache, read_source
 from .output import error, info, reporter
-from .roots import roots_of
+from .roots import roots_of, wanted_of
 
 
 def pack(args: argparse.Namespace) -> int:
     destination = settings.absolute(args.destination)
     with messages_apart(args.json):
-        source = read_source(args.mirror)
+        source = read_source(args.mirror, wanted=wanted_of(args.specs))
         roots = frozenset(node["hash"] for node in roots_of(args.specs, source, Records()))
         if not roots:
             raise ConfigurationError("there is nothing to pack: no spec is given", remedy="name a spec or a spack.lock")

@@ -3,9 +3,11 @@
 
 import json
 import os
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from collections import ChainMap
+from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 from ..errors import ConfigurationError, NotFound
+from ..index.in_place import Wanted
 from ..specs.constraints import Constraint, Graph, parse_specs
 from ..store.database import Records
 from ..store.machine import this_machine
@@ -18,6 +20,13 @@ def split(words: Sequence[str]) -> Tuple[List[str], List[Constraint]]:
     locks = [word for word in words if word.endswith((".lock", "/spack.lock"))]
     rest = [word for word in words if word not in locks]
     return locks, parse_specs(" ".join(rest)) if rest else []
+
+
+def wanted_of(words: Sequence[str]) -> Optional[Wanted]:
+    """What of an index :func:`roots_of` looks at; None: all of it."""
+    locks, specs = split(words)
+    locked = [(None, root["hash"]) for path in locks for root in read_lock(path).get("roots") or ()]
+    return Wanted.by([*locked, *((spec.name, spec.hash) for spec in specs)])
 
 
 def roots_of(words: Sequence[str], source: Source, records: Records) -> List[Mapping[str, Any]]:
@@ -34,7 +43,7 @@ def roots_of(words: Sequence[str], source: Source, records: Records) -> List[Map
 
 
 def candidates_of(source: Source, records: Records) -> Candidates:
-    graph: Dict[str, Mapping[str, Any]] = {**records.nodes, **source.graph}
+    graph: Graph = ChainMap(source.graph, records.nodes)  # type: ignore[arg-type]  # nothing is written
     installed = {h for h in records.installed() if not records.by_hash[h]["spec"].get("external")}
     return Candidates(graph, source.available, installed, source.url)
 

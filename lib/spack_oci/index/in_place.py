@@ -6,7 +6,7 @@ import functools
 import hashlib
 import mmap
 import os
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..errors import InvalidContent
 from .frames import HASH_ALPHABET, Frame, compress, decompress, digest_of, frame_number, read_table
@@ -26,6 +26,25 @@ from .lines import (
 
 #: the nodes of a package and of all that it needs, the package first, each with its ``hash``
 NodesOfPackage = List[Dict[str, Any]]
+
+
+class Wanted(NamedTuple):
+    """Packages that are asked for: those of these names, and those whose DAG hash begins so."""
+
+    names: FrozenSet[str]
+    prefixes: FrozenSet[str] = frozenset()
+
+    @classmethod
+    def by(cls, specs: Iterable[Tuple[Optional[str], Optional[str]]]) -> "Optional[Wanted]":
+        """``specs``: name and beginning of the hash of each. None where one has neither, or there is none: all of an
+        index may be meant then."""
+        names, prefixes = set(), set()
+        for name, prefix in specs:
+            if not prefix and not name:
+                return None
+            names.update([name] if name else [])
+            prefixes.update([prefix] if prefix else [])
+        return cls(frozenset(names), frozenset(prefixes)) if names or prefixes else None
 
 
 class Part(NamedTuple):
@@ -95,11 +114,12 @@ class DocumentFiles(NamedTuple):
                 if parsed is not None and parsed.package is not None:
                     yield parsed.dag_hash
 
-    def part(self, names: Iterable[str]) -> Part:
-        """The packages of these names."""
-        chosen = {dag_hash for name in names for dag_hash in self.hashes(name)}
+    def part(self, wanted: Wanted) -> Part:
+        """The packages that are asked for."""
+        chosen = {dag_hash for name in wanted.names for dag_hash in self.hashes(name)}
+        chosen.update(dag_hash for prefix in wanted.prefixes for dag_hash in self._hashes_from(prefix))
         lines = self._closure(chosen)
-        nodes = [(h, lines[h].spec_data, h in chosen) for h in sorted(lines)]
+        nodes = [(h, lines[h].spec_data, lines[h].package is not None) for h in sorted(lines)]
         counts: Dict[str, int] = {}
         for line in lines.values():
             for needed in edges_of(line.spec):
@@ -107,9 +127,8 @@ class DocumentFiles(NamedTuple):
         version = self._header().database_version
         data = b"".join([database_start(version), *database_records(nodes, counts), DATABASE_END])
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
-        header = Header(len(chosen), len(lines), version, digest, len(data))
-        packages = {h: lines[h].package_data if h in chosen else None for h in lines}
-        document = compress([header.to_line(), *(node_line(h, spec, packages[h]) for h, spec, _ in nodes)])
+        header = Header(sum(has for _, _, has in nodes), len(lines), version, digest, len(data))
+        document = compress([header.to_line(), *(node_line(h, spec, lines[h].package_data) for h, spec, _ in nodes)])
         return Part(data, digest, b"".join(document))
 
     def _closure(self, chosen: Iterable[str]) -> Dict[str, Line]:

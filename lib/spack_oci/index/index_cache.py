@@ -21,7 +21,7 @@ import os
 import re
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Set, Union
+from typing import Any, Callable, Dict, Mapping, Optional, Union
 
 from ..content import ContentReader
 from ..descriptor import canonical_json, parse_json, sha256_digest
@@ -30,7 +30,7 @@ from ..util.concurrency.threads import DaemonPool
 from ..util.files import atomic_write, storage_errors
 from .entry import PackageEntry
 from .frames import decompress
-from .in_place import DocumentFiles, NodesOfPackage, names_of
+from .in_place import DocumentFiles, NodesOfPackage, Wanted, names_of
 from .lines import DatabaseOfLines, entries_from_lines, parse_line, read_lines
 from .publish import DOCUMENT_TAG
 from .read import IndexDocument, KnownIndex, NotModified, OldDocument, fetch_index
@@ -101,7 +101,7 @@ class IndexCache:
             index = IndexDocument(
                 self._read_verified(url, meta, "database")
                 if meta["database"]
-                else DatabaseOfLines(lambda: decompress(document or b""), meta["digest"]),
+                else DatabaseOfLines(lambda: decompress(document or b""), meta["digest"], is_checked=True),
                 meta["digest"],
                 meta["manifest"],
                 meta["source"],
@@ -256,16 +256,16 @@ class IndexCache:
         except OSError as e:
             raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
 
-    def load_part(self, url: str, names: Iterable[str]) -> Optional[CachedIndex]:
-        """As :meth:`load`, the packages of some names only, in a time that does not grow with the index. None also
-        where what is kept cannot be read in part.
+    def load_part(self, url: str, wanted: Wanted) -> Optional[CachedIndex]:
+        """As :meth:`load`, some packages and what they need only, in a time that does not grow with the index. None
+        also where what is kept cannot be read in part.
         """
         meta = self._meta(url)
         files = self._files(url, meta) if meta is not None else None
         if meta is None or files is None or meta["database"]:
             return None
         try:
-            part = files.part(names)
+            part = files.part(wanted)
             index = IndexDocument(part.data, part.digest, meta["manifest"], meta["source"], part.document)
             return CachedIndex(index, self._age(meta))
         except (FileNotFoundError, ValueError, InvalidContent):  # an empty file cannot be mapped
@@ -351,11 +351,11 @@ def load_index(
     open_store: Callable[[], ContentReader],
     *,
     ttl: float = 600.0,
-    names: Optional[Set[str]] = None,
+    wanted: Optional[Wanted] = None,
 ) -> CachedIndex:
     """The index of one mirror: the kept one if it was confirmed less than ``ttl`` seconds ago, else asked for.
 
-    ``names``: only packages of these names are needed; the result may have only them, and what they need.
+    ``wanted``: only these packages are needed; the result may have only them, and what they need.
 
     A registry that cannot be reached, or refuses, is no reason to do without what is kept; the result then says why it
     may be old (``failure``). Raises that failure when nothing is kept, and NotFound when the mirror has no index: that
@@ -363,7 +363,7 @@ def load_index(
     """
 
     def load() -> Optional[CachedIndex]:
-        return (cache.load_part(url, names) if names is not None else None) or cache.load(url)
+        return (cache.load_part(url, wanted) if wanted is not None else None) or cache.load(url)
 
     try:
         known = cache.known(url)
@@ -396,7 +396,8 @@ def load_index(
         cache.keep(url, found)
     except StorageError as e:
         return CachedIndex(found, not_kept=e)
-    return CachedIndex(found)
+    part = cache.load_part(url, wanted) if wanted is not None else None
+    return CachedIndex(found) if part is None else CachedIndex(part.index)
 
 
 def load_indexes(
@@ -405,13 +406,13 @@ def load_indexes(
     *,
     ttl: float = 600.0,
     jobs: int = 8,
-    names: Optional[Set[str]] = None,
+    wanted: Optional[Wanted] = None,
 ) -> Dict[str, Union[CachedIndex, SpackOciError]]:
     """The indexes of several mirrors at once, by URL in the order given; a mirror that fails has its error."""
 
     def load(url: str) -> Union[CachedIndex, SpackOciError]:
         try:
-            return load_index(cache, url, stores[url], ttl=ttl, names=names)
+            return load_index(cache, url, stores[url], ttl=ttl, wanted=wanted)
         except SpackOciError as e:
             return e
         except Exception as e:  # content that no check foresaw must not keep the other mirrors out

@@ -182,7 +182,8 @@ class DatabaseOfLines:
     would be 150 MB of 100,000 packages.
 
     ``lines``: gives those of the document, each time that it is called. ``see``: shown each line, once. Raises
-    InvalidContent when the document gives another database than the one with ``digest``.
+    InvalidContent when the document gives another database than the one with ``digest``. ``is_checked``: it was seen to
+    give that one, and is not read before it is needed.
     """
 
     def __init__(
@@ -190,41 +191,51 @@ class DatabaseOfLines:
         lines: Callable[[], Iterable[bytes]],
         digest: str,
         see: Callable[[Header, Line], None] = lambda header, line: None,
+        is_checked: bool = False,
     ) -> None:
         self._lines = lines
-        self._header, rest = read_lines(lines())
+        self._digest = digest
+        self._header = read_lines(lines())[0]
         #: of each line, in order: the size of its node, whether it is a package, how many edges lead to it
         self._sizes, self._packages = array.array("L"), bytearray()
-        self._counts: Mapping[str, int] = {}
-        if not self._scan(rest, see) or digest != self._digest():
-            raise InvalidContent(f"{LABEL} does not give the database {digest} that it announces")
+        self._counts: Optional[Mapping[str, int]] = None
+        if not is_checked:
+            self._scan(see)
+            hasher = hashlib.sha256()
+            for piece in self.pieces():
+                hasher.update(piece)
+            if digest != "sha256:" + hasher.hexdigest():
+                raise self._another()
 
-    def _scan(self, lines: Iterable[bytes], see: Callable[[Header, Line], None]) -> bool:
-        """False: the nodes alone are more than the database that is announced."""
+    def _another(self) -> InvalidContent:
+        return InvalidContent(f"{LABEL} does not give the database {self._digest} that it announces")
+
+    def _scan(self, see: Callable[[Header, Line], None] = lambda header, line: None) -> None:
+        """Raises InvalidContent also where the nodes alone are more than the database that is announced."""
         counts: Dict[str, int] = {}
         left = self._header.database_size
-        for line in map(parse_line, lines):
+        for line in map(parse_line, read_lines(self._lines())[1]):
             see(self._header, line)
             self._sizes.append(len(line.spec_data))
             self._packages.append(line.package is not None)
             left -= len(line.spec_data)
             if left < 0:
-                return False
+                raise self._another()
             for dag_hash in edges_of(line.spec):
                 counts[dag_hash] = counts.get(dag_hash, 0) + 1
         self._counts = counts
-        return True
 
-    def _digest(self) -> str:
-        hasher = hashlib.sha256()
-        for piece in self.pieces():
-            hasher.update(piece)
-        return "sha256:" + hasher.hexdigest()
+    @property
+    def version(self) -> str:
+        """Of Spack's database."""
+        return self._header.database_version
 
     def pieces(self) -> Iterator[bytes]:
         """The bytes, a record each between start and end."""
+        if self._counts is None:
+            self._scan()
         yield database_start(self._header.database_version)
-        yield from database_records(_nodes_again(self._lines(), self._sizes, self._packages), self._counts)
+        yield from database_records(_nodes_again(self._lines(), self._sizes, self._packages), self._counts or {})
         yield DATABASE_END
 
     def read(self) -> bytes:
@@ -268,3 +279,9 @@ def entries_from_lines(lines: Iterable[bytes], hashes: Optional[Set[str]] = None
         if found.package is not None:
             result[found.dag_hash] = PackageEntry.from_dict(found.package)
     return result
+
+
+def packages_of_lines(lines: Iterable[bytes]) -> Dict[str, Mapping[str, Any]]:
+    """DAG hash -> what our document says of each package, not yet checked. Raises InvalidContent."""
+    _, rest = read_lines(lines)
+    return {line.dag_hash: line.package for line in map(parse_line, rest) if line.package is not None}

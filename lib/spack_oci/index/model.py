@@ -26,6 +26,7 @@ from .entry import PackageEntry
 from .frames import packed, unpacked
 from .lines import DATABASE_END, LABEL, Header, database_records, database_start, node_line, parse_line, read_lines
 from .nodes import DATABASE_VERSION, SPECFILE_VERSION, Node, cycle_in, node_of_entry
+from .packed_nodes import IndexedNode
 
 
 class _Record:
@@ -158,6 +159,18 @@ class PackageIndex:
     def node(self, dag_hash: str) -> Dict[str, Any]:
         """Raises KeyError."""
         return parse_json(self._records[dag_hash].spec, LABEL)
+
+    def nodes(self) -> Iterator[IndexedNode]:
+        """All nodes, one at a time, sorted by hash."""
+        for dag_hash in sorted(self._records):
+            record = self._records[dag_hash]
+            package = parse_json(record.package or b"", LABEL) if record.is_package else None
+            yield IndexedNode(dag_hash, parse_json(record.spec, LABEL), package, record.is_package)
+
+    @property
+    def database_version(self) -> str:
+        """Of Spack's database."""
+        return DATABASE_VERSION
 
     def dependencies(self, dag_hash: str) -> Tuple[str, ...]:
         return self._records[dag_hash].dependencies

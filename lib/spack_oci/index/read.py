@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from typing import Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Union
 
 from ..content import ContentReader, ReadsRanges, read_blob
-from ..descriptor import Descriptor, sha256_digest
+from ..descriptor import Descriptor, parse_json, sha256_digest
 from ..errors import DigestMismatch, InvalidContent, NotFound, UnexpectedResponse
 from ..util.concurrency.threads import DaemonPool
 from .database import check_database, checked_database_of_lines
 from .entry import PackageEntry
 from .frames import assemble, decompress, missing_spans, read_table
-from .lines import DatabaseOfLines, entries_from_lines
+from .lines import DatabaseOfLines, entries_from_lines, packages_of_lines, parse_line, read_lines
+from .packed_nodes import IndexedNode
 from .publish import (
     DATABASE_TAG,
     DOCUMENT_TAG,
@@ -76,6 +77,31 @@ class IndexDocument:
     def pieces(self) -> Iterator[bytes]:
         """The same, a piece at a time; each is whole characters."""
         return iter([self.database]) if isinstance(self.database, bytes) else self.database.pieces()
+
+    @property
+    def _is_ours(self) -> bool:
+        """Our document has the nodes of the database, and nothing else."""
+        whole = not self.left_out and not self.is_filtered
+        return self.document is not None and self.source == DOCUMENT_TAG and whole
+
+    def nodes(self) -> Iterator[IndexedNode]:
+        """All nodes, one at a time where our document gives them. Raises InvalidContent."""
+        if self._is_ours:
+            _, lines = read_lines(decompress(self.document or b""))
+            for line in map(parse_line, lines):
+                yield IndexedNode(line.dag_hash, line.spec, line.package, line.package is not None)
+            return
+        packages = packages_of_lines(decompress(self.document)) if self.document is not None else {}
+        for dag_hash, install in parse_json(self.data, "the index")["database"]["installs"].items():
+            is_cached = bool(install.get("in_buildcache"))
+            yield IndexedNode(dag_hash, install["spec"], packages.get(dag_hash) if is_cached else None, is_cached)
+
+    @property
+    def database_version(self) -> str:
+        """Of Spack's database."""
+        if isinstance(self.database, DatabaseOfLines):
+            return self.database.version
+        return str(parse_json(self.database, "the index")["database"]["version"])
 
     @property
     def known(self) -> KnownIndex:

@@ -5,26 +5,14 @@ No Spec objects and no Spack: the index holds the node of every package as JSON.
 """
 
 from dataclasses import dataclass, field
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Callable,
-    Container,
-    Dict,
-    Iterator,
-    List,
-    Mapping,
-    Optional,
-    Protocol,
-    Sequence,
-    Tuple,
-)
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple
 
 from ..content import ContentReader, ReferrerLister
-from ..descriptor import Descriptor, canonical_json, parse_json
+from ..descriptor import Descriptor, canonical_json
 from ..errors import NotFound
 from ..index.entry import PackageEntry
-from ..index.read import IndexDocument
+from ..index.lines import DATABASE_END, database_records, database_start, edges_of
+from ..index.packed_nodes import IndexedNode, PackedDocuments
 from ..package.record import Layer, package_tag
 from ..package.relocation_summary import PUSHER, summary_of_annotations
 from ..reference import image_name
@@ -73,37 +61,89 @@ class CatalogRecord:
         return {**vars(self), "variants": dict(self.variants), "relocation": dict(self.relocation)}
 
 
-def records(index: IndexDocument, hashes: Optional[Container[str]] = None) -> Dict[str, CatalogRecord]:
-    """DAG hash -> record of the packages that an index names (only those among ``hashes``), by name, version, hash."""
-    entries = index.entries()
-    installs = parse_json(index.data, "the index")["database"]["installs"]
-    found = [
-        record_of(dag_hash, install["spec"], entries.get(dag_hash))
-        for dag_hash, install in installs.items()
-        if install.get("in_buildcache") and (hashes is None or dag_hash in hashes)
-    ]
-    return {r.hash: r for r in sorted(found, key=lambda record: (record.name, record.version, record.hash))}
+class NodeSource(Protocol):
+    """An index that gives its nodes one at a time, as often as it is asked."""
+
+    def nodes(self) -> Iterator[IndexedNode]: ...
+
+    @property
+    def database_version(self) -> str: ...
 
 
-def subset(data: bytes, wanted: Callable[[Mapping[str, Any]], bool]) -> bytes:
-    """The database with the packages whose node is ``wanted``, and what they depend on, as Spack's code reads it.
+class CatalogRecords(Mapping[str, CatalogRecord]):
+    """DAG hash -> record of packages, by name, version, hash. Each is made when it is asked for: all of a large cache
+    at once would take half a gigabyte."""
+
+    def __init__(self, documents: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> None:
+        self._documents = documents
+        self._order = order
+
+    def node(self, dag_hash: str) -> Mapping[str, Any]:
+        return self._documents[dag_hash]["spec"]
+
+    def __getitem__(self, dag_hash: str) -> CatalogRecord:
+        document = self._documents[dag_hash]
+        package = document["package"]
+        return record_of(dag_hash, document["spec"], None if package is None else PackageEntry.from_dict(package))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._order)
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+
+def records(
+    index: NodeSource, wanted: Callable[[Mapping[str, Any]], bool] = lambda node: True, *, bare: bool = False
+) -> CatalogRecords:
+    """The packages that an index names, as far as their node (with its hash) is ``wanted``. ``bare``: what the nodes
+    tell alone."""
+    documents = PackedDocuments()
+    keys: List[Tuple[str, str, str]] = []
+    for found in index.nodes():
+        if found.is_cached and wanted(found.node):
+            documents.add(found.dag_hash, {"spec": found.node, "package": None if bare else found.package})
+            keys.append((found.spec["name"], found.spec["version"], found.dag_hash))
+    return CatalogRecords(documents, [dag_hash for _, _, dag_hash in sorted(keys)])
+
+
+def subset(index: NodeSource, wanted: Callable[[Mapping[str, Any]], bool]) -> Iterator[bytes]:
+    """The database with the packages whose node (with its hash) is ``wanted``, and what they depend on, as Spack's code
+    reads it; its bytes in pieces.
 
     To make Spec objects of 20,000 packages takes Spack many seconds; a user who asks for one name wants a few.
     """
-    database = parse_json(data, "the index")["database"]
-    installs = database["installs"]
-    chosen = {h for h, install in installs.items() if install.get("in_buildcache") and wanted(install["spec"])}
-    pending, kept = list(chosen), {}
+    needs: Dict[str, Tuple[str, ...]] = {}
+    intern: Dict[str, str] = {}
+    chosen = set()
+    for found in index.nodes():
+        dag_hash = intern.setdefault(found.dag_hash, found.dag_hash)
+        needs[dag_hash] = tuple([intern.setdefault(h, h) for h in _needs_of(found.spec)])
+        if found.is_cached and wanted(found.node):
+            chosen.add(dag_hash)
+    kept, pending = set(), list(chosen)
+    counts: Dict[str, int] = {}
     while pending:
         dag_hash = pending.pop()
-        if dag_hash in kept or dag_hash not in installs:
-            continue
-        node = installs[dag_hash]["spec"]
-        kept[dag_hash] = {**installs[dag_hash], "in_buildcache": dag_hash in chosen}
-        pending.extend(edge["hash"] for edge in node.get("dependencies", ()))
-        if node.get("build_spec"):
-            pending.append(node["build_spec"]["hash"])
-    return canonical_json({"database": {**database, "installs": kept}})
+        if dag_hash not in kept and dag_hash in needs:
+            kept.add(dag_hash)
+            pending.extend(needs[dag_hash])
+            for needed in needs[dag_hash]:
+                counts[needed] = counts.get(needed, 0) + 1
+    yield database_start(index.database_version)
+    nodes = (
+        (found.dag_hash, canonical_json(found.spec), found.dag_hash in chosen)
+        for found in index.nodes()
+        if found.dag_hash in kept
+    )
+    yield from database_records(nodes, counts)
+    yield DATABASE_END
+
+
+def _needs_of(node: Mapping[str, Any]) -> Iterator[str]:
+    yield from edges_of(node)
+    if node.get("build_spec"):
+        yield node["build_spec"]["hash"]
 
 
 def record_of(dag_hash: str, node: Mapping[str, Any], entry: Optional[PackageEntry] = None) -> CatalogRecord:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import time
+from collections import ChainMap
 from dataclasses import dataclass, field
 from typing import AbstractSet, Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
@@ -65,7 +66,7 @@ _UNSIGNED = ", and sign it: what the policy of the cache does not accept counts 
 def plan(store: Store, records: Records, roots: Sequence[Mapping[str, Any]], source: Source) -> InstallPlan:
     """What would be installed. Raises NotFound for a closure that the cache does not have all of, and NotAPackage for
     what cannot be installed without Spack."""
-    graph = {**records.nodes, **source.graph}
+    graph: Graph = ChainMap(source.graph, records.nodes)  # type: ignore[arg-type]  # nothing is written
     nodes, lacking = closure([root["hash"] for root in roots], graph)
     packages = [node for node in nodes if not node.get("external")]
     missing = [node for node in packages if not records.is_installed(node["hash"])]

@@ -112,22 +112,23 @@ def _traits(node: Mapping[str, Any], graph: Graph) -> FrozenSet[str]:
 
 def no_match(constraint: Constraint, candidates: Candidates) -> NothingFits:
     """What to tell of a constraint that no candidate satisfies: what was meant, or in what those of its name differ."""
-    nodes = list(candidates.nodes())
-    named = [n for n in nodes if constraint.name is None or n["name"] == constraint.name]
-    if not named:
-        names = {n["name"] for n in nodes}
+    names, versions = set(), set()
+    missing: Dict[str, int] = Counter()
+    for node in candidates.nodes():
+        names.add(node["name"])
+        if constraint.name in (None, node["name"]):
+            missing[" and ".join(constraint.mismatches(node, candidates.graph))] += 1
+            versions.add(node["version"])
+    if not missing:
         close = difflib.get_close_matches(constraint.name or "", names, 3)
         remedy = f"did you mean {' or '.join(close)}?" if close else "see what there is with `spack-oci list`"
         return NothingFits(f"{constraint.name} is not in {candidates.where}", remedy=remedy)
-    missing: Dict[str, int] = Counter()
-    for node in named:
-        missing[" and ".join(constraint.mismatches(node, candidates.graph))] += 1
     told = [f"{_number(n)} {'is' if n == 1 else 'are'} not {what}" for what, n in Counter(missing).most_common(4)]
-    versions = sorted({n["version"] for n in named}, key=Version.parse, reverse=True)
+    newest = sorted(versions, key=Version.parse, reverse=True)
     what = constraint.name or "anything"
     return NothingFits(
-        f"{constraint} is not in {candidates.where}; {_builds(len(named), what)}: {'; '.join(told)}",
-        remedy=f"versions that are there: {', '.join(versions[:_SHOWN])}" if constraint.name else "",
+        f"{constraint} is not in {candidates.where}; {_builds(sum(missing.values()), what)}: {'; '.join(told)}",
+        remedy=f"versions that are there: {', '.join(newest[:_SHOWN])}" if constraint.name else "",
     )
 
 

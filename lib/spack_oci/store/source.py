@@ -45,9 +45,8 @@ class Source:
         return {h: entries[h].layer.size if h in entries else 0 for h in hashes}
 
 
-def is_plain_node(dag_hash: str, install: Any) -> bool:
+def is_plain_node(dag_hash: str, node: Any) -> bool:
     """Whether what an index says of a package has the shape that everything here relies on."""
-    node = install.get("spec") if isinstance(install, dict) else None
     if not isinstance(node, dict) or not _HASH.match(dag_hash) or node.get("hash", dag_hash) != dag_hash:
         return False
     arch, parameters = node.get("arch"), node.get("parameters", {})

@@ -2,7 +2,7 @@
 """The documents that ``--json`` prints; ``config_schema/commands`` describes them."""
 
 import sys
-from typing import Any
+from typing import Any, Iterable, Mapping
 
 #: it grows when a key changes its meaning or goes, not when one is added
 DOCUMENT_VERSION = 1
@@ -16,3 +16,17 @@ def print_json(document: Any) -> None:
 
     json.dump(document, sys.stdout, indent=2)
     sys.stdout.write("\n")
+
+
+def print_json_list(document: Mapping[str, Any], name: str, items: Iterable[Any]) -> None:
+    """The same for an object whose last member ``name`` is a list, of which only one item has to be in memory."""
+    import json
+
+    head = json.dumps({"version": DOCUMENT_VERSION, **document}, indent=2)
+    sys.stdout.write(f"{head[:-2]},\n  {json.dumps(name)}: [")
+    is_first = True
+    for item in items:
+        text = json.dumps(item, indent=2).replace("\n", "\n    ")  # no string has a line break
+        sys.stdout.write(f"{'' if is_first else ','}\n    {text}")
+        is_first = False
+    sys.stdout.write("]\n}\n" if is_first else "\n  ]\n}\n")

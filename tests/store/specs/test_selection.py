@@ -136,7 +136,7 @@ def test_this_machine_is_known():
 def test_what_is_no_package_in_an_index_is_left_out(damage):
     node = copy.deepcopy(hdf5())
     dag_hash = node["hash"]
-    assert is_plain_node(dag_hash, {"spec": node})
+    assert is_plain_node(dag_hash, node)
     damage(node)
-    assert not is_plain_node(dag_hash, {"spec": node})
-    assert not is_plain_node("../../evil", {"spec": hdf5()}) and not is_plain_node(dag_hash, [])
+    assert not is_plain_node(dag_hash, node)
+    assert not is_plain_node("../../evil", hdf5()) and not is_plain_node(dag_hash, [])

@@ -5,6 +5,7 @@ import json
 
 import pytest
 from spack_oci.errors import NotFound, ServerFailure, StorageError, Unreachable
+from spack_oci.index.in_place import Wanted
 from spack_oci.index.index_cache import IndexCache, describe_age, load_index, load_indexes
 from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG
 from spack_oci.index.read import fetch_index
@@ -154,7 +155,7 @@ def test_packages_of_some_names_are_read_in_place(cache, store):
     push_package(store, [node("qq")])
     update_index(store)
     whole = load(cache, store, ttl=0).index
-    part = load(cache, store, ttl=0, names={"q", "p-2"}).index
+    part = load(cache, store, ttl=0, wanted=Wanted.by([("q", None), ("p-2", None)])).index
     assert set(part.entries()) == {node("q", "1.0")["hash"], node("q", "2.0")["hash"], chain("p", 3)[0]["hash"]}
     assert part.entries() == whole.entries(part.entries())
     installs = json.loads(part.data)["database"]["installs"]
@@ -162,7 +163,7 @@ def test_packages_of_some_names_are_read_in_place(cache, store):
     assert {h for h, record in installs.items() if record["in_buildcache"]} == set(part.entries())
     assert {h: record["spec"] for h, record in installs.items()} == {h: everything[h]["spec"] for h in installs}
     assert len(installs) == 5
-    assert load(cache, store, names={"none"}).index.entries() == {}
+    assert load(cache, store, wanted=Wanted.by([("none", None)])).index.entries() == {}
 
 
 def test_damaged_frame_is_not_believed(cache, store, tmp_path):
@@ -171,7 +172,7 @@ def test_damaged_frame_is_not_believed(cache, store, tmp_path):
     (document,) = directory.glob("*.zst")
     document.write_bytes(document.read_bytes()[:-3] + b"xxx")
     assert cache.lookup(store.url, chain("p", 3)[0]["hash"]) is None
-    assert load(cache, store, names={"p-2"}).index.data == fetch_index(store).data
+    assert load(cache, store, wanted=Wanted.by([("p-2", None)])).index.data == fetch_index(store).data
 
 
 def test_index_that_cannot_be_kept_is_used(store, tmp_path):

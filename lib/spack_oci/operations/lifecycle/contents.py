@@ -2,18 +2,21 @@
 """What a cache has: its tags by kind, and what its index says of its packages."""
 
 import contextlib
+import functools
 import io
 import re
 import time
 from dataclasses import dataclass, field
-from typing import AbstractSet, Any, Dict, FrozenSet, Iterable, Iterator, List, Mapping, Optional, Set
+from typing import AbstractSet, Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Set
 
 from ...content.blob_cache import BlobCache
 from ...content.interfaces import RepositoryReader, RepositoryWriter
 from ...descriptor import Descriptor, sha256_digest
 from ...errors import ConfigurationError, DigestMismatch, InvalidContent, NotFound, StorageError
 from ...index.condemned import PLAN_TAG, read_plan
+from ...index.entry import PackageEntry
 from ...index.frames import decompress
+from ...index.lines import parse_line, read_lines
 from ...index.model import PackageIndex
 from ...index.publish import (
     DATABASE_TAG,
@@ -42,9 +45,39 @@ LINK_RUN = frozenset({"link", "run"})
 ALL_TYPES = frozenset({"link", "run", "build", "test"})
 
 
+class ContentsIndex:
+    """The document of an index, which is parsed as far as it is asked for: a copy with nothing to do needs no nodes."""
+
+    def __init__(self, document: bytes) -> None:
+        #: given away when all of it is parsed
+        self._document = document
+
+    @functools.cached_property
+    def whole(self) -> Optional[PackageIndex]:
+        """None: it is damaged. The tags are the truth, and they are read."""
+        document, self._document = self._document, b""
+        try:
+            return PackageIndex.from_lines(decompress(document))
+        except InvalidContent:
+            return None
+
+    @functools.cached_property
+    def digests(self) -> Mapping[str, str]:
+        """Tag -> digest of the manifest, of each package."""
+        try:
+            if not self._document:
+                return {entry.tag: entry.manifest.digest for _, entry in self.whole.packages()} if self.whole else {}
+            _, lines = read_lines(decompress(self._document))
+            found = (line.package for line in map(parse_line, lines))
+            entries = (PackageEntry.from_dict(package) for package in found if package is not None)
+            return {entry.tag: entry.manifest.digest for entry in entries}
+        except InvalidContent:
+            return {}
+
+
 @dataclass(frozen=True)
 class Contents:
-    """``index``: ours, if it belongs to the ``index.spack`` that is there; None: only the tags are known."""
+    """``known``: our index, if it belongs to the ``index.spack`` that is there; None: only the tags are known."""
 
     url: str
     packages: FrozenSet[str] = frozenset()
@@ -55,14 +88,16 @@ class Contents:
     snapshots: FrozenSet[str] = frozenset()
     #: digest of a manifest -> tags of what is attached to it
     attached: Mapping[str, List[str]] = field(default_factory=dict)
-    index: Optional[PackageIndex] = None
+    known: Optional[ContentsIndex] = None
+
+    @property
+    def index(self) -> Optional[PackageIndex]:
+        """None also where it is damaged."""
+        return self.known.whole if self.known is not None else None
 
     def digest_of(self, tag: str) -> Optional[str]:
         """Of a package's manifest, as far as the index knows it."""
-        if self.index is None or tag not in self.index.tags:
-            return None
-        entry = self.index.entry(self.index.tags[tag])
-        return entry.manifest.digest if entry else None
+        return self.known.digests.get(tag) if self.known is not None else None
 
     def size_of(self, tag: str) -> int:
         """Compressed bytes of a package's own layer; 0: not known."""
@@ -116,7 +151,7 @@ def read_contents(
         elif tag not in (DATABASE_TAG, DOCUMENT_TAG):
             images.add(tag)
     if has_plan:  # what a prune has untagged is no package any more, unless somebody has pushed it since
-        packages -= read_plan(store).untagged.keys() - (index.tags.keys() if index is not None else set())
+        packages -= read_plan(store).untagged.keys() - (index.digests.keys() if index is not None else set())
     return Contents(
         store.url,
         frozenset(packages),
@@ -140,8 +175,8 @@ def read_current_contents(store: RepositoryWriter, settings: UpdateSettings) -> 
     return contents
 
 
-def _read_index(store: RepositoryReader, cache: Optional[BlobCache], is_check: bool) -> Optional[PackageIndex]:
-    """None also for one that is damaged or older than ``index.spack``: the tags are the truth, and they are read.
+def _read_index(store: RepositoryReader, cache: Optional[BlobCache], is_check: bool) -> Optional[ContentsIndex]:
+    """None also for one that is older than ``index.spack``: the tags are the truth, and they are read.
 
     A writer that is between its two documents makes ours look older for a moment: then another look is taken.
     """
@@ -149,17 +184,16 @@ def _read_index(store: RepositoryReader, cache: Optional[BlobCache], is_check: b
         try:
             kept = _KeptIndex(store, cache) if cache is not None else None
             if kept is not None and not is_check:
-                lines = kept.lines()
-                if lines is not None:
-                    return PackageIndex.from_lines(lines)
+                data = kept.current()
+                if data is not None:
+                    return ContentsIndex(data)
             document = read_document_manifest(store)
             database = store.resolve(DATABASE_TAG)
             if is_current(document, database):
                 data = kept.document(document) if kept is not None else read_document(store, document)
-                index = PackageIndex.from_lines(decompress(data))
                 if kept is not None:
                     kept.keep(document, database, data, is_check)
-                return index
+                return ContentsIndex(data)
         except (NotFound, InvalidContent, DigestMismatch):
             return None
         if wait is not None:
@@ -175,12 +209,11 @@ class _KeptIndex:
         self._store = store
         self._cache = cache
 
-    def lines(self) -> Optional[Iterator[bytes]]:
-        """One request. None: not all of it is kept."""
+    def current(self) -> Optional[bytes]:
+        """The document. One request. None: not all of it is kept."""
         manifest = self._blob(self._store.resolve(DATABASE_TAG).digest)
         named = document_named_by(manifest) if manifest is not None else ""
-        data = self._blob(named) if named else None
-        return decompress(data) if data is not None else None
+        return self._blob(named) if named else None
 
     def document(self, manifest: DocumentManifest) -> bytes:
         data = self._blob(manifest.document.digest)

@@ -11,7 +11,20 @@ prune that was killed leaves a cache that works: the next one goes on.
 import contextlib
 import time
 from dataclasses import dataclass, field, replace
-from typing import AbstractSet, Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Set, Tuple
+from typing import (
+    AbstractSet,
+    Any,
+    Callable,
+    Dict,
+    FrozenSet,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Set,
+    Tuple,
+)
 
 from ...content import ContentStore
 from ...content.copy import children
@@ -105,11 +118,11 @@ def plan_prune(
     previous = read_plan(store)
     indexed = frozenset(contents.need_index().tags)
     index = _with_condemned(store, contents, previous)
-    entries = dict(index.packages())
-    seen = {entry.manifest.digest: previous.seen.get(entry.manifest.digest, int(now)) for entry in entries.values()}
+    entries = _slim_entries(index)
+    seen = {entry.manifest: previous.seen.get(entry.manifest, int(now)) for entry in entries.values()}
     roots = {
-        **_youngest(index, entries.keys(), seen, keep, now),
-        **_in_images(store, contents, {e.layer.digest: h for h, e in entries.items()}),
+        **_youngest(index, entries, seen, keep, now),
+        **_in_images(store, contents, {e.layer: h for h, e in entries.items()}),
         **held,
         **dict.fromkeys(keep.named, "named"),
         **dict.fromkeys(keep.locked, "in a lock file"),
@@ -118,11 +131,11 @@ def plan_prune(
     types = ALL_TYPES if keep.build_dependencies else LINK_RUN
     needed = closure(index, roots, types)
     kept = {entries[h].tag: roots.get(h, "needed by what is kept") for h in needed & entries.keys()}
-    doomed = {e.tag: e.manifest.digest for h, e in entries.items() if h not in needed}
+    doomed = {e.tag: e.manifest for h, e in entries.items() if h not in needed}
     # nobody can install them; a push brings them back
     doomed.update({tag: digest for tag, digest in previous.broken.items() if tag in contents.packages})
-    layers = {e.layer.digest for h, e in entries.items() if h in needed}
-    freed = {e.layer.digest: e.layer.size for h, e in entries.items() if h not in needed}
+    layers = {e.layer for h, e in entries.items() if h in needed}
+    freed = {e.layer: e.size for h, e in entries.items() if h not in needed}
     unknown = contents.packages - kept.keys() - doomed.keys()
     return PlannedPrune(
         kept,
@@ -133,6 +146,24 @@ def plan_prune(
         seen,
         indexed & doomed.keys(),
     )
+
+
+class _Entry(NamedTuple):
+    """What a plan needs of a package: a hundred thousand of them whole take 200 MB. Digests; bytes of the layer."""
+
+    tag: str
+    manifest: str
+    layer: str
+    size: int
+
+
+def _slim_entries(index: PackageIndex) -> Dict[str, _Entry]:
+    """By DAG hash; texts are those that the index has, where it has them."""
+    tags = {tag: tag for tag in index.tags}
+    return {
+        dag_hash: _Entry(tags[entry.tag], entry.manifest.digest, entry.layer.digest, entry.layer.size)
+        for dag_hash, entry in index.packages()
+    }
 
 
 def _with_condemned(store: ContentStore, contents: Contents, previous: PrunePlan) -> PackageIndex:
@@ -148,16 +179,15 @@ def _with_condemned(store: ContentStore, contents: Contents, previous: PrunePlan
 
 
 def _youngest(
-    index: PackageIndex, hashes: AbstractSet[str], seen: Mapping[str, int], keep: Keep, now: float
+    index: PackageIndex, entries: Mapping[str, _Entry], seen: Mapping[str, int], keep: Keep, now: float
 ) -> Dict[str, str]:
+    recent = f"seen less than {(keep.newer_than or 0) / _DAY:g} days ago"
     found: Dict[str, str] = {}
     builds: Dict[Tuple[str, str], List[Tuple[int, str]]] = {}
-    for dag_hash in hashes:
-        entry = index.entry(dag_hash)
-        assert entry is not None
-        since = seen[entry.manifest.digest]
+    for dag_hash, entry in entries.items():
+        since = seen[entry.manifest]
         if keep.newer_than is not None and now - since < keep.newer_than:
-            found[dag_hash] = f"seen less than {keep.newer_than / _DAY:g} days ago"
+            found[dag_hash] = recent
         if keep.last:
             node = index.node(dag_hash)
             builds.setdefault((str(node["name"]), str(node["version"])), []).append((-since, dag_hash))

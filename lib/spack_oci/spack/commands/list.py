@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 import spack.binary_distribution
 import spack.cmd
@@ -20,12 +20,13 @@ from spack.enums import InstallRecordStatus
 
 from ...content import ContentStore
 from ...errors import NotFound, SpackOciError
+from ...index.in_place import Wanted
 from ...index.index_cache import CachedIndex, IndexCache, load_indexes
 from ...operations import catalog
 from ...operations.catalog import CatalogRecord
 from ...operations.images.described import image_tags
 from ...reference import image_name
-from ...util.documents import print_json
+from ...util.documents import print_json, print_json_list
 from ...util.sizes import format_size
 from ...util.text import counted, elided, table
 from .. import compat
@@ -40,8 +41,12 @@ class Found:
     """A package of one mirror."""
 
     spec: "spack.spec.Spec"
-    record: CatalogRecord
     url: str
+    records: Mapping[str, CatalogRecord]
+
+    @property
+    def record(self) -> CatalogRecord:
+        return self.records[self.spec.dag_hash()]
 
 
 def list_packages(mirror_name: Optional[str], constraints: Sequence[str], args: argparse.Namespace) -> int:
@@ -52,9 +57,7 @@ def list_packages(mirror_name: Optional[str], constraints: Sequence[str], args: 
     found = [p for mirror, index in loaded for p in matching(mirror, index, wanted, args.allarch)]
     unique = {p.spec.dag_hash(): p for p in found}
     if args.json:
-        print_json(
-            {"mirrors": [m.fetch_url for m in chosen], "packages": [_document(p) for p in found]},
-        )
+        print_json_list({"mirrors": [m.fetch_url for m in chosen]}, "packages", map(_document, found))
     else:
         if sys.stdout.isatty():
             tty.msg(f"{counted(len(unique), 'cached package')} in {', '.join(m.fetch_url for m in chosen)}")
@@ -150,7 +153,6 @@ def indexes(
     when none is left, its error is raised. ``wanted``: only packages that may match one of these are needed.
     ``cache``: how they are fetched; default: under the policies of the mirrors.
     """
-    names = {spec.name for spec in wanted}
     by_url = {m.fetch_url.rstrip("/"): m for m in chosen}
     # in the main thread: opening may ask Spack's configuration
     openers: Dict[str, Callable[[], ContentStore]] = {}
@@ -163,7 +165,10 @@ def indexes(
             failures[url] = e
     result = []
     for url, outcome in load_indexes(
-        cache or fetching_index_cache(chosen), openers, ttl=0, names=names if names and all(names) else None
+        cache or fetching_index_cache(chosen),
+        openers,
+        ttl=0,
+        wanted=Wanted.by([(spec.name, spec.abstract_hash) for spec in wanted]),
     ).items():
         if isinstance(outcome, NotFound):
             from ..indexes import without_index
@@ -198,28 +203,36 @@ def matching(
     all_architectures: bool,
 ) -> List[Found]:
     """The packages that match. Spack's own code reads, but only the part of the index that may match."""
-    names = {w.name for w in wanted}
     here = spack.spec.ArchSpec.default_arch()
 
     def may_match(node: Mapping[str, Any]) -> bool:
         arch = node["arch"]
         if not all_architectures and (arch["platform"], arch["platform_os"]) != (here.platform, str(here.os)):
             return False  # the target may be any: a cache often has generic ones
-        return not names or "" in names or None in names or node["name"] in names
+        return not wanted or may_satisfy(node, wanted)
 
-    specs = read_database(catalog.subset(cached.index.data, may_match))
+    specs = read_database(catalog.subset(cached.index, may_match))
     specs = [s for s in specs if not wanted or any(s.intersects(w) for w in wanted)]
-    records = catalog.records(cached.index, {s.dag_hash() for s in specs})
-    return [Found(s, records[s.dag_hash()], mirror.fetch_url) for s in specs if s.dag_hash() in records]
+    hashes = {s.dag_hash() for s in specs}
+    records = catalog.records(cached.index, lambda node: node["hash"] in hashes)
+    return [Found(s, mirror.fetch_url, records) for s in specs if s.dag_hash() in records]
 
 
-def read_database(data: bytes) -> List["spack.spec.Spec"]:
-    """The packages in an index, read by Spack's own database code."""
+def may_satisfy(node: Mapping[str, Any], wanted: Sequence["spack.spec.Spec"]) -> bool:
+    """Whether the package of a node, which knows its hash, may be one of those that are wanted."""
+    return any(
+        (not spec.name or node["name"] == spec.name) and node["hash"].startswith(spec.abstract_hash or "")
+        for spec in wanted
+    )
+
+
+def read_database(pieces: Iterable[bytes]) -> List["spack.spec.Spec"]:
+    """The packages in a database, read by Spack's own code."""
     with tempfile.TemporaryDirectory(dir=spack.stage.get_stage_root()) as directory:
         database = spack.binary_distribution.BuildCacheDatabase(directory)
         path = os.path.join(directory, "oci-index.json")
         with open(path, "wb") as f:
-            f.write(data)
+            f.writelines(pieces)
         compat.read_database(database, path)
         return [
             s

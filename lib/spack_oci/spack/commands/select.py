@@ -8,17 +8,13 @@ import spack.spec
 from ...errors import NotFound
 from ...index.model import PackageIndex
 from ...operations.catalog import subset
-from .list import read_database
+from .list import may_satisfy, read_database
 
 
 def hashes_matching(index: PackageIndex, constraints: Sequence[str], url: str) -> Set[str]:
     """DAG hashes of the packages that satisfy any of ``constraints``. Raises NotFound for one that none satisfies."""
     wanted = [spack.spec.Spec(constraint) for constraint in constraints]
-    names = {spec.name for spec in wanted}
-    data = b"".join(index.database())
-    if not names & {None, ""}:
-        data = subset(data, lambda node: node.get("name") in names)
-    packages = read_database(data)
+    packages = read_database(subset(index, lambda node: may_satisfy(node, wanted)))
     found: Set[str] = set()
     for constraint, spec in zip(constraints, wanted):
         matches = {p.dag_hash() for p in packages if p.satisfies(spec)}
