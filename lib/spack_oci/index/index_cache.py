@@ -94,7 +94,7 @@ class IndexCache:
     def load(self, url: str) -> Optional[CachedIndex]:
         """What is kept for a mirror. None: nothing, or nothing that can be read."""
         meta = self._meta(url)
-        if meta is None:
+        if meta is None or (meta["document_digest"] and not meta["document"]):
             return None
         try:
             document = self._read_verified(url, meta, "document") if meta["document"] else None

@@ -199,6 +199,8 @@ class DatabaseOfLines:
         #: of each line, in order: the size of its node, whether it is a package, how many edges lead to it
         self._sizes, self._packages = array.array("L"), bytearray()
         self._counts: Optional[Mapping[str, int]] = None
+        if is_checked and self._header.database_digest != digest:
+            raise self._another()
         if not is_checked:
             self._scan(see)
             hasher = hashlib.sha256()

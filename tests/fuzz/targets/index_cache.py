@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from spack_oci.errors import SpackOciError
+from spack_oci.index.in_place import Wanted
 from spack_oci.index.index_cache import IndexCache, load_index, refresh_index
 from spack_oci.index.read import NotModified, fetch_index
 from spack_oci.index.update.loop import update_index
@@ -114,7 +115,7 @@ def attempt(data: bytes, directory: Path) -> Optional[str]:
         *(lambda h=h: cache.lookup(_URL, h) for h in hashes),
         lambda: cache.lookup_signatures(_URL, hashes[0]),
         lambda: cache.packages_by_hash(_URL, hashes[0][:5]),
-        lambda: cache.load_part(_URL, ["p1"]),
+        lambda: cache.load_part(_URL, Wanted(frozenset(["p1"]), frozenset([hashes[0][:5]]))),
         lambda: cache.old_document(_URL),
         lambda: (cache.known(_URL), cache.age(_URL), cache.is_current(_URL)),
     ):

@@ -16,7 +16,7 @@ import tracemalloc
 import pytest
 from spack_oci.cli import caches, settings
 from spack_oci.cli.main import main
-from support.large_cache import large_cache
+from support.packages.large_cache import large_cache
 
 SMALL, LARGE = 200, 700
 #: bytes a package; a database that is parsed as a whole takes 12,000

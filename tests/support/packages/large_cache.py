@@ -17,8 +17,8 @@ from spack_oci.index.update.read_package import read_package
 from spack_oci.layout import LayoutStore
 from spack_oci.reference import LayoutDirectory
 from spack_oci.store.machine import this_system
-from support.cache_builder import node, push_package, tag_of
-from support.spec_universe import Universe
+from support.packages.cache_builder import node, push_package, tag_of
+from support.specs.spec_universe import Universe
 
 #: packages of the universe, which all copies have
 _ONCE = 200
