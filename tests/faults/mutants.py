@@ -50,6 +50,16 @@ _FIELDS = "tests/unit/registry/test_registry_fields.py"
 _LIBC = "tests/unit/image/test_image_libc.py"
 _GUARDS = "tests/registry/client/test_registry_guards.py"
 _ODD = "tests/unit/index/test_index_odd_registries.py"
+_TRUST = "lib/spack_oci/trust"
+_TRUSTED = "lib/spack_oci/operations/trust"
+_VERIFY = "tests/unit/trust/test_verify.py"
+_PAYLOAD = "tests/unit/trust/test_payload.py"
+_POLICY = "tests/unit/trust/test_policy.py"
+_SIGNERS = "tests/unit/trust/test_signers.py"
+_SIGNATURES = "tests/unit/trust/test_signatures.py"
+_SIGNING = "tests/unit/operations/test_signing.py"
+_INDEX_SIGNING = "tests/unit/operations/test_index_signing.py"
+_TOGETHER = "tests/unit/operations/test_signers_interleaved.py"
 
 GUARDS: Sequence[Guard] = (
     # names and kinds of members
@@ -170,6 +180,46 @@ GUARDS: Sequence[Guard] = (
     # the moment between registering and knowing it
     Guard("no signal while it settles", "lib/spack_oci/operations/install/execute.py", "            with signals_wait():  # else", "            if True:  # else", "tests/faults/test_signals.py"),
     Guard("the database counts last", "lib/spack_oci/store/database.py", 'with atomic_write(os.path.join(self._directory, "index_verifier"), mode=mode, exact=True) as file:\n                file.write(str(uuid.uuid4()).encode())\n            with atomic_write(path, mode=mode, exact=True) as file:\n                file.write(json.dumps(document, separators=(",", ":")).encode())', 'with atomic_write(path, mode=mode, exact=True) as file:\n                file.write(json.dumps(document, separators=(",", ":")).encode())\n            with atomic_write(os.path.join(self._directory, "index_verifier"), mode=mode, exact=True) as file:\n                file.write(str(uuid.uuid4()).encode())', "tests/store/tree/test_store_database.py"),
+    # trust; the checks of trust/verify.py have a test of their own, which removes each
+    Guard("signatures are verified", f"{_TRUST}/keys.py", "        except InvalidSignature:\n            return False\n", "        except InvalidSignature:\n            return True\n", _VERIFY),
+    Guard("no private key in a policy", f"{_TRUST}/keys.py", 'if b"PRIVATE KEY-----" in data:', "if False:", f"{_POLICY} {_SIGNERS}"),
+    Guard("one key a file", f"{_TRUST}/keys.py", 'if data.count(b"-----BEGIN ") > 1:', "if False:", f"{_POLICY} {_SIGNERS}"),
+    Guard("no short RSA key", f"{_TRUST}/keys.py", "if key.key_size < _SMALLEST_RSA:", "if False:", f"{_POLICY} {_SIGNERS}"),
+    Guard("no curve that cosign lacks", f"{_TRUST}/keys.py", "if key.curve.name not in _CURVES:", "if False:", f"{_POLICY} {_SIGNERS}"),
+    Guard("no name twice in a payload", f"{_TRUST}/payload.py", "if len(found) != len(pairs):", "if False:", _PAYLOAD),
+    Guard("no NaN in a payload", f"{_TRUST}/payload.py", "parse_constant=_no_constant", "parse_constant=float", _PAYLOAD),
+    Guard("no huge payload", f"{_TRUST}/payload.py", "if len(data) > MAX_PAYLOAD:", "if False:", _PAYLOAD),
+    Guard("no further member of a payload", f"{_TRUST}/payload.py", " <= value.keys() <= set(names)", " <= value.keys()", _PAYLOAD),
+    Guard("a payload of cosign's type", f"{_TRUST}/payload.py", "if kind != TYPE:", "if False:", _PAYLOAD),
+    Guard("values of ours are text", f"{_TRUST}/payload.py", "if value is not None and not isinstance(value, str):", "if False:", f"{_PAYLOAD} {_VERIFY}"),
+    Guard("the longest scope wins", f"{_TRUST}/policy.py", "key=lambda s: (s != ANYWHERE, len(s))", "key=lambda s: (s != ANYWHERE, -len(s))", _POLICY),
+    Guard("a scope ends at a slash", f"{_TRUST}/policy.py", 'scope if scope == "/" else f"{scope}/"', "scope", _POLICY),
+    Guard("a typo in a policy", f"{_TRUST}/policy.py", " or (names is not None and name not in names)", "", _POLICY),
+    Guard("a mode that there is", f"{_TRUST}/policy.py", "if mode not in MODES:", "if False:", _POLICY),
+    Guard("a threshold of so many keys", f"{_TRUST}/policy.py", "if mode == REQUIRE and threshold > different:", "if False:", _POLICY),
+    Guard("one policy for a place", f"{_TRUST}/policy.py", "if _scope(scope) in found:", "if False:", _POLICY),
+    Guard("capitals in a host", f"{_TRUST}/policy.py", "location.host.lower(), ", "location.host, ", _POLICY),
+    Guard("signed: true needs keys", f"{_TRUST}/policy.py", "            if not keys:\n", "            if False:\n", _POLICY),
+    Guard("a full tag of signatures", f"{_TRUST}/signatures.py", "if len(layers) > MAX_LAYERS:", "if False:", f"{_SIGNATURES} {_SIGNING}"),
+    Guard("no signature of another kind", f"{_TRUST}/signatures.py", "descriptor.media_type != PAYLOAD_TYPE or ", "", f"{_SIGNATURES} {_SIGNING}"),
+    Guard("no huge payload is fetched", f"{_TRUST}/signatures.py", "descriptor.size > MAX_PAYLOAD or ", "", f"{_SIGNATURES} {_SIGNING}"),
+    Guard("few payloads are fetched", f"{_TRUSTED}/stored.py", "[:MOST_PAYLOADS]", "", _SIGNING),
+    Guard("few signatures of ours are looked at", f"{_TRUSTED}/stored.py", "[:MOST_OF_OURS]", "", _SIGNING),
+    Guard("the index is signed by a key of the policy", f"{_TRUST}/statement.py", "if signed_by(text, signature, policy.keys) is None:", "if False:", _INDEX_SIGNING),
+    Guard("the layers of the index", f"{_TRUST}/statement.py", "if (statement.document, statement.signatures) != (document, signatures):", "if False:", _INDEX_SIGNING),
+    Guard("the repository of the index", f"{_TRUST}/statement.py", "if not policy.accepts_repository(statement.repository, here):", "if False:", _INDEX_SIGNING),
+    Guard("no older index", f"{_TRUSTED}/trusted_index.py", "if newest is not None and statement.generation < newest:", "if False:", _INDEX_SIGNING),
+    Guard("no index that is too old", f"{_TRUSTED}/trusted_index.py", "if self._policy.max_age is not None and age > self._policy.max_age:", "if False:", _INDEX_SIGNING),
+    Guard("no index whose signature is gone", f"{_TRUSTED}/trusted_index.py", "if self._generations.newest(self._name) is not None:", "if False:", _INDEX_SIGNING),
+    Guard("unsigned packages are not offered", f"{_TRUSTED}/trusted_index.py", 'if install.get("in_buildcache") and dag_hash not in offered:', "if False:", _INDEX_SIGNING),
+    Guard("the newest index is remembered", f"{_TRUSTED}/trusted_index.py", "        self._generations.saw(self._name, statement.generation)\n", "", _INDEX_SIGNING),
+    Guard("an older index is not signed again", f"{_TRUSTED}/index_signing.py", "if found < seen:", "if False:", _INDEX_SIGNING),
+    Guard("what the index proves is verified", f"{_TRUSTED}/guard.py", "            verify(self.policy, claim_of(remote, subject, read_from_manifest=False), signatures)\n", "", f"{_SIGNING} {_INDEX_SIGNING}"),
+    Guard("a policy that requires stops", f"{_TRUSTED}/guard.py", "            if self.policy.required:\n                raise\n", "", _SIGNING),
+    Guard("a closure is refused as a whole", "lib/spack_oci/operations/install/closure.py", "        except TrustError as e:\n            return e\n", "        except TrustError:\n            return None\n", _SIGNING),
+    Guard("what others overwrote comes back", f"{_TRUSTED}/index_signing.py", "not others and (not own.is_new or tag_is(self._store, own.subject.manifest, own.digest))", "not others", _TOGETHER),
+    Guard("signatures of others are put back", f"{_TRUSTED}/index_signing.py", "others = [_signature(own.subject, s) for s in known.signatures if s.key != own.key_id]", "others = []", _TOGETHER),
+    Guard("the index learns of others", f"{_TRUSTED}/index_signing.py", "return was_lost or not set(keys_of(self.own[dag_hash])) <= set(keys_of(known))", "return was_lost", _TOGETHER),
 )  # fmt: skip
 
 

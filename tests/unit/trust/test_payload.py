@@ -99,6 +99,19 @@ def test_what_is_no_payload_is_refused(data):
         parse_payload(data)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        subject().payload("k").replace(b'"optional":{', b'"optional":{"further":NaN,'),
+        subject().payload("k") + b" " * (64 << 10),
+    ],
+    ids=["not a number", "64 KiB"],
+)
+def test_a_payload_that_is_good_otherwise_is_refused(data):
+    with pytest.raises(InvalidContent):
+        parse_payload(data)
+
+
 def test_a_value_of_ours_that_is_no_text_is_refused():
     payload = parse_payload(changed(lambda d: d["optional"].update({"org.spack-oci.layer.size": 5})))
     with pytest.raises(InvalidContent, match="no text"):
