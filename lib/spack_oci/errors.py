@@ -283,8 +283,8 @@ class StorageError(SpackOciError):
     errno: Optional[int] = None
 
     @classmethod
-    def from_os_error(cls, doing: str, error: OSError) -> "StorageError":
-        """``doing``: e.g. ``"extracting zlib@1.3.1 to /opt/..."``."""
+    def from_os_error(cls, action: str, error: OSError) -> "StorageError":
+        """``action``: e.g. ``"extracting zlib@1.3.1 to /opt/..."``."""
         remedy = {
             errno.ENOSPC: "free some space on that file system and run the command again",
             errno.EDQUOT: "your disk quota is used up; free some space and run the command again",
@@ -298,7 +298,7 @@ class StorageError(SpackOciError):
             errno.EPERM: "you may not write there; check the permissions or choose another directory",
         }.get(error.errno or 0, "")
         where = f" ({error.filename})" if error.filename else ""
-        result = cls(f"{doing}: {error.strerror or error}{where}", remedy=remedy)
+        result = cls(f"{action}: {error.strerror or error}{where}", remedy=remedy)
         result.errno = error.errno
         return result
 

@@ -38,8 +38,8 @@ class Made:
 
     def lines(self) -> List[str]:
         """For people."""
-        what = f"{counted(self.packages, 'package')} and {counted(self.images, 'image')} of {self.mirror}"
-        return [f"Wrote {self.directory}/index.html: {what}, {counted(self.files, 'file')}, {format_size(self.bytes)}"]
+        label = f"{counted(self.packages, 'package')} and {counted(self.images, 'image')} of {self.mirror}"
+        return [f"Wrote {self.directory}/index.html: {label}, {counted(self.files, 'file')}, {format_size(self.bytes)}"]
 
 
 def heading_for(store_url: str, title: Optional[str], url: Optional[str]) -> Heading:

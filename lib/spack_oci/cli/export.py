@@ -102,7 +102,7 @@ def _compose(
 ) -> PushedImage:
     """The image in ``store``, which has the packages."""
     options = settings.read()
-    facts = ResultDirectory(os.path.join(options.cache_root, "results"))
+    results = ResultDirectory(os.path.join(options.cache_root, "results"))
     base = _base(args, store, source, packages)
     section: Mapping[str, Any] = options.image
     patterns = (*(section.get("exclude") or ()), *args.exclude_files, *(BUILD_INFO if args.strip_build_info else ()))
@@ -120,7 +120,7 @@ def _compose(
         exclusions=Exclusions(patterns),
         files={path: FileEntry(SBANG.encode(), 0o755) for path in _sbang_paths(packages)},
     )
-    plan = plan_image(store, request, None, facts)
+    plan = plan_image(store, request, None, results)
     return push_environment_image(
         store, plan, tag, settings=ImageSettings(None, blob_cache(options), options.pack_jobs, reporter())
     )

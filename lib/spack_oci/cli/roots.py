@@ -56,17 +56,17 @@ def read_lock(path: str) -> Mapping[str, Any]:
         raise ConfigurationError(f"cannot read the lock file {path}: {e}") from e
 
 
-def roots_of_lock(document: Mapping[str, Any], what: str, source: Source) -> List[Mapping[str, Any]]:
+def roots_of_lock(document: Mapping[str, Any], label: str, source: Source) -> List[Mapping[str, Any]]:
     """The roots of a ``spack.lock``. Raises ConfigurationError for another document, NotFound for a root that the cache
     does not have."""
     try:
         roots = [(root["hash"], root.get("spec", "")) for root in document["roots"]]
     except (KeyError, TypeError) as e:
-        raise ConfigurationError(f"{what} is no lock file of Spack's ({type(e).__name__}: {e})") from None
+        raise ConfigurationError(f"{label} is no lock file of Spack's ({type(e).__name__}: {e})") from None
     absent = [f"{spec}/{h[:7]}" for h, spec in roots if h not in source.available]
     if absent:
         raise NotFound(
-            f"{source.url} does not have {', '.join(absent)} of {what}",
+            f"{source.url} does not have {', '.join(absent)} of {label}",
             remedy="push the environment there: `spack -e ENVIRONMENT oci push --update-index`",
         )
     return [source.graph[h] for h, _ in roots]

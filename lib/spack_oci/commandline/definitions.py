@@ -69,15 +69,15 @@ def add_show(subparsers: argparse._SubParsersAction, program: Program, *, option
         ),
     )
     add_json(parser)
-    what = "a spec that one package matches, or the tag of a package or image"
+    label = "a spec that one package matches, or the tag of a package or image"
     if optional:
         parser.add_argument(
-            "arguments", nargs="+", metavar=f"[{program.cache}] SPEC|TAG", help=f"{DEFAULT_MIRROR_HELP}. Then {what}"
+            "arguments", nargs="+", metavar=f"[{program.cache}] SPEC|TAG", help=f"{DEFAULT_MIRROR_HELP}. Then {label}"
         )
         allow_options_anywhere(parser, "arguments")
         return parser
     parser.add_argument("mirror", metavar=program.cache, help=program.cache_help)
-    parser.add_argument("spec", metavar="SPEC", nargs="+", help=what)
+    parser.add_argument("spec", metavar="SPEC", nargs="+", help=label)
     allow_options_anywhere(parser, "spec")
     return parser
 

@@ -20,8 +20,8 @@ def _add_cache(parser: argparse.ArgumentParser, program: Program, optional: bool
         parser.add_argument("mirror", metavar=program.cache, help=program.cache_help)
 
 
-def _add_locks(parser: argparse.ArgumentParser, what: str, option: str = "--lock") -> None:
-    parser.add_argument(option, metavar="FILE", action="append", default=[], help=f"{what}; may be repeated")
+def _add_locks(parser: argparse.ArgumentParser, label: str, option: str = "--lock") -> None:
+    parser.add_argument(option, metavar="FILE", action="append", default=[], help=f"{label}; may be repeated")
 
 
 def _add_build_dependencies(parser: argparse.ArgumentParser, text: str) -> None:
@@ -248,13 +248,13 @@ def add_prune(subparsers: argparse._SubParsersAction, program: Program, *, optio
     parser.add_argument(
         "--grace", metavar="AGE", default="1h", help="time between taking out of the index and deleting (default: 1h)"
     )
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument(
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
         "--github-api",
         action="store_true",
         help="for ghcr.io, which deletes nothing itself: delete by GitHub's REST API, with the token in GITHUB_TOKEN",
     )
-    how.add_argument(
+    group.add_argument(
         "--untag",
         action="store_true",
         help="where nothing can be deleted: take the tags away, for the registry's own clean-up of untagged manifests",

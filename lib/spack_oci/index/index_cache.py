@@ -289,9 +289,9 @@ class IndexCache:
             raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
         return meta if meta.get("url") == url and _is_meta(meta) else None
 
-    def _read_verified(self, url: str, meta: Mapping[str, Any], what: str) -> bytes:
-        data = self._read(url, meta[what])
-        if sha256_digest(data) != meta[f"{what}_digest"]:
+    def _read_verified(self, url: str, meta: Mapping[str, Any], label: str) -> bytes:
+        data = self._read(url, meta[label])
+        if sha256_digest(data) != meta[f"{label}_digest"]:
             raise InvalidContent(f"the cached index of {url} is damaged")
         return data
 

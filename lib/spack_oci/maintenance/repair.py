@@ -89,7 +89,7 @@ def print_result(request: Request, result: RepairResult, remaining: Optional[Ver
         (result.taken_back, "took {} back into the index", "package"),
         (range(result.temporaries), "removed {}", "temporary file"),
     ]
-    words = [text.format(counted(len(what), noun)) for what, text, noun in done if what]
+    words = [text.format(counted(len(label), noun)) for label, text, noun in done if label]
     if result.index:
         words.append("updated the index")
     failures: List[Any] = sorted(result.failed.items())

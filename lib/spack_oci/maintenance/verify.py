@@ -85,7 +85,7 @@ def print_verification(out: Output, policy: Policy, found: Verification) -> None
         for line in table(rows):
             print(line)
     print_findings(out, found)
-    what = f"policy {policy.describe()} ({policy.origin})" if policy.active else "no policy"
+    label = f"policy {policy.describe()} ({policy.origin})" if policy.active else "no policy"
     wrong = len(found.findings)
     verdict = f"{wrong} {'thing is' if wrong == 1 else 'things are'} wrong" if wrong else "nothing is wrong"
     count = counted(found.total, "package")
@@ -93,7 +93,7 @@ def print_verification(out: Output, policy: Policy, found: Verification) -> None
         count = f"the index of {count}"
     elif len(found.packages) < found.total:
         count = f"{len(found.packages)} of {count}"
-    out.info(f"Verified {count} of {found.url} (level {found.level.name.lower()}, {what}): {verdict}")
+    out.info(f"Verified {count} of {found.url} (level {found.level.name.lower()}, {label}): {verdict}")
 
 
 def print_findings(out: Output, found: Verification) -> None:

@@ -145,18 +145,18 @@ class Uploader:
         self.leave_open(digest, self._session(response))
         return False
 
-    def start(self, what: str) -> Optional[UploadSession]:
+    def start(self, label: str) -> Optional[UploadSession]:
         """Open an upload. None: the registry found that it has the blob (201)."""
-        response = self._open(what)
+        response = self._open(label)
         return self._session(response) if response.status == 202 else None
 
-    def _open(self, what: str) -> Response:
+    def _open(self, label: str) -> Response:
         """The response to the POST that opens an upload."""
         try:
             return self._client.call(
                 "POST",
                 f"{self._client.repository.endpoint}/blobs/uploads/",
-                action=f"opening an upload of {what} to {self._client.repository}",
+                action=f"opening an upload of {label} to {self._client.repository}",
                 scopes=self._client.scopes("pull", "push"),
                 accept=(201, 202),
                 headers={"Content-Length": "0"},
@@ -313,13 +313,13 @@ class Uploader:
             return None if self._is_stored(descriptor) else self.start(descriptor.digest)
         return found or self.start(descriptor.digest)
 
-    def progress_of(self, session: UploadSession, what: str, size: int) -> Optional[UploadSession]:
+    def progress_of(self, session: UploadSession, label: str, size: int) -> Optional[UploadSession]:
         """Where an interrupted upload of ``size`` bytes goes on. None: the registry does not say, so it was cancelled.
         Raises NotFound if the registry forgot it."""
         response = self._client.call(
             "GET",
             session.url,
-            action=f"asking how far the upload of {what} to {self._client.repository} got",
+            action=f"asking how far the upload of {label} to {self._client.repository} got",
             scopes=self._client.scopes("pull", "push"),
             accept=(200, 202, 204),
         ).without_body()

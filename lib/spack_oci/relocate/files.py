@@ -137,7 +137,7 @@ class FileRelocator:
         if worst.too_long and worst.mapped.dag_hash:
             directory = self._aliases.directory
             needs = len(os.fsencode(directory)) + 1 + SHORTEST
-            short = Shortfall(worst.mapped.dag_hash, old, new, len(worst.mapped.old), needs)
+            short = Shortfall(worst.mapped.dag_hash, old, len(worst.mapped.old), needs)
             raise too_long(short, self._label, directory, path, growable=worst.growth is not None)
         if worst.too_long:
             why = f"it is {len(worst.mapped.new) - len(worst.mapped.old)} characters longer"

@@ -23,7 +23,6 @@ class Shortfall:
     dag_hash: str
     #: old prefix, if it is known
     old_prefix: str
-    new_prefix: str
     has: int
     needs: int
 
@@ -58,7 +57,7 @@ def shortfalls(old_prefixes: Mapping[str, str], relocation: Relocation) -> List[
             continue
         has, needs = len(os.fsencode(old)), min(shortest_alias(relocation), len(os.fsencode(new)))
         if needs > has:
-            result.append(Shortfall(dag_hash, old, new, has, needs))
+            result.append(Shortfall(dag_hash, old, has, needs))
     return sorted(result, key=lambda s: s.has - s.needs)
 
 
@@ -88,9 +87,9 @@ def check_summary(summary: Mapping[str, int], dag_hash: str, relocation: Relocat
     inside = os.path.relpath(own, relocation.store_root)
     # a string as short as the old root is a dead path, which needs no room
     if fixed and old_length - len(os.fsencode(inside)) < shortest < needs:
-        raise too_long(Shortfall(dag_hash, "", own, shortest, needs), label, alias_directory(relocation))
+        raise too_long(Shortfall(dag_hash, "", shortest, needs), label, alias_directory(relocation))
     if summary.get("strings", 0) > fixed and old_length < needs and not find_patchelf():
-        short = Shortfall(dag_hash, "", own, old_length, needs)
+        short = Shortfall(dag_hash, "", old_length, needs)
         raise too_long(short, label, alias_directory(relocation), growable=True)
 
 

@@ -318,10 +318,10 @@ class _Parser:
                 yield _Token(kind, match.group(), at, {k: v for k, v in match.groupdict().items() if v is not None})
             at = match.end()
 
-    def _error(self, what: str, at: int) -> InvalidSpec:
+    def _error(self, label: str, at: int) -> InvalidSpec:
         shown = self._text[at : at + 20]
         return InvalidSpec(
-            f"cannot read the spec {self._text!r}: {what} at {shown!r}",
+            f"cannot read the spec {self._text!r}: {label} at {shown!r}",
             remedy="write it as for Spack, e.g. hdf5@1.14:+mpi %gcc ^zlib-ng, and quote it for your shell",
         )
 

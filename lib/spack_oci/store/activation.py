@@ -158,9 +158,9 @@ def shell_of(name: str) -> str:
     return "fish" if base == "fish" else "csh" if base in ("csh", "tcsh") else "sh"
 
 
-def script(changes: Changes, shell: str, what: str) -> str:
-    """What a shell of a user reads; ``deactivate`` undoes it. ``what``: named in its first line."""
-    head = f"# Made by spack-oci: the run environment of {what}. `deactivate` undoes it.\n"
+def script(changes: Changes, shell: str, label: str) -> str:
+    """What a shell of a user reads; ``deactivate`` undoes it. ``label``: named in its first line."""
+    head = f"# Made by spack-oci: the run environment of {label}. `deactivate` undoes it.\n"
     return head + {"sh": _sh, "fish": _fish, "csh": _csh}[shell](changes)
 
 

@@ -193,7 +193,7 @@ class Database:
     def __init__(self, root: str) -> None:
         self._root = root
         self._directory = os.path.join(root, DATABASE_DIRECTORY)
-        self._lock = FileLock(os.path.join(self._directory, "lock"), what=f"the database of {root}")
+        self._lock = FileLock(os.path.join(self._directory, "lock"), label=f"the database of {root}")
 
     @property
     def exists(self) -> bool:

@@ -39,12 +39,12 @@ def byte_of(dag_hash: str) -> int:
 class FileLock:
     """A lock on ``length`` bytes of a file from ``start`` on; 0: on all of it."""
 
-    def __init__(self, path: str, start: int = 0, length: int = 0, what: str = "") -> None:
-        """``what``: names it in errors."""
+    def __init__(self, path: str, start: int = 0, length: int = 0, label: str = "") -> None:
+        """``label``: names it in errors."""
         self._path = path
         self._start = start
         self._length = length
-        self._what = what or path
+        self._label = label or path
 
     def try_acquire(self, exclusive: bool = True) -> bool:
         """Do not wait. Raises StorageError where the file cannot be opened, or not be written for a lock to write."""
@@ -57,7 +57,7 @@ class FileLock:
                 return False
             if e.errno == errno.EBADF:  # opened to read, as it may not be written
                 e = PermissionError(errno.EACCES, os.strerror(errno.EACCES), self._path)
-            raise StorageError.from_os_error(f"locking {self._what}", e) from e
+            raise StorageError.from_os_error(f"locking {self._label}", e) from e
 
     def acquire(self, exclusive: bool = True, timeout: Optional[float] = None) -> None:
         """Wait for it; ``timeout`` in seconds, None: for ever. Raises StoreLocked, and as :meth:`try_acquire`."""
@@ -65,7 +65,7 @@ class FileLock:
         wait = 0.005
         while not self.try_acquire(exclusive):
             if time.monotonic() >= end:
-                raise StoreLocked(f"another process has locked {self._what} for {timeout:.0f} seconds")
+                raise StoreLocked(f"another process has locked {self._label} for {timeout:.0f} seconds")
             time.sleep(wait)
             wait = min(wait * 1.5, 0.2)
 

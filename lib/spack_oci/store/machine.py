@@ -50,8 +50,8 @@ class Machine:
         return None
 
 
-def _for(what: str, rest: str = "") -> Misfit:
-    return Misfit(f"is for {what}{rest}", f"are for {what}{rest}")
+def _for(label: str, rest: str = "") -> Misfit:
+    return Misfit(f"is for {label}{rest}", f"are for {label}{rest}")
 
 
 def libc_of(node: Mapping[str, Any], graph: Graph) -> Optional[Libc]:

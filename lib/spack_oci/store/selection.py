@@ -123,17 +123,17 @@ def no_match(constraint: Constraint, candidates: Candidates) -> NothingFits:
         close = difflib.get_close_matches(constraint.name or "", names, 3)
         remedy = f"did you mean {' or '.join(close)}?" if close else "see what there is with `spack-oci list`"
         return NothingFits(f"{constraint.name} is not in {candidates.where}", remedy=remedy)
-    told = [f"{_number(n)} {'is' if n == 1 else 'are'} not {what}" for what, n in Counter(missing).most_common(4)]
+    told = [f"{_number(n)} {'is' if n == 1 else 'are'} not {label}" for label, n in Counter(missing).most_common(4)]
     newest = sorted(versions, key=Version.parse, reverse=True)
-    what = constraint.name or "anything"
+    label = constraint.name or "anything"
     return NothingFits(
-        f"{constraint} is not in {candidates.where}; {_builds(sum(missing.values()), what)}: {'; '.join(told)}",
+        f"{constraint} is not in {candidates.where}; {_builds(sum(missing.values()), label)}: {'; '.join(told)}",
         remedy=f"versions that are there: {', '.join(newest[:_SHOWN])}" if constraint.name else "",
     )
 
 
-def _builds(count: int, what: str) -> str:
-    return f"{_number(count)} build{'' if count == 1 else 's'} of {what} {'is' if count == 1 else 'are'} there"
+def _builds(count: int, label: str) -> str:
+    return f"{_number(count)} build{'' if count == 1 else 's'} of {label} {'is' if count == 1 else 'are'} there"
 
 
 def _number(count: int) -> str:

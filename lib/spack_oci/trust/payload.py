@@ -132,9 +132,9 @@ def parse_strict(data: bytes, label: str) -> Any:
     return document
 
 
-def _members(value: Any, what: str, names: Tuple[str, ...], may_lack: Tuple[str, ...] = ()) -> List[Any]:
+def _members(value: Any, label: str, names: Tuple[str, ...], may_lack: Tuple[str, ...] = ()) -> List[Any]:
     if not isinstance(value, dict) or not set(names) - set(may_lack) <= value.keys() <= set(names):
-        raise _refused(f"{what} does not consist of {', '.join(names)}")
+        raise _refused(f"{label} does not consist of {', '.join(names)}")
     return [value.get(name) for name in names]
 
 

@@ -16,8 +16,6 @@ from .cpe import cpe_of
 from .licenses import NOASSERTION, read_license
 
 MEDIA_TYPE = "application/spdx+json"
-#: in images; scanners look for ``*.spdx.json``
-FILE_NAME = "sbom.spdx.json"
 EPOCH = "1970-01-01T00:00:00Z"
 
 _NAMESPACE = "https://spdx.org/spdxdocs/spack-oci"

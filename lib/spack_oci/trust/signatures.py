@@ -48,21 +48,21 @@ class SignatureLayer:
     value: bytes
 
 
-def read_signatures(data: bytes, what: str) -> List[SignatureLayer]:
+def read_signatures(data: bytes, label: str) -> List[SignatureLayer]:
     """The signatures that a manifest holds, in its order; what is none is left out. Raises InvalidContent if nothing
-    of it is a signature manifest. ``what``: for messages."""
+    of it is a signature manifest. ``label``: for messages."""
     found = []
-    for layer in _layers(parse_json(data, what), what):
+    for layer in _layers(parse_json(data, label), label):
         signature = _signature(layer)
         if signature is not None:
             found.append(signature)
     return found
 
 
-def _layers(manifest: Mapping[str, Any], what: str) -> List[Any]:
+def _layers(manifest: Mapping[str, Any], label: str) -> List[Any]:
     layers = manifest.get("layers")
     if not isinstance(layers, list):
-        raise InvalidContent(f"{what} is no signature manifest: it has no layers")
+        raise InvalidContent(f"{label} is no signature manifest: it has no layers")
     return layers
 
 
@@ -77,17 +77,17 @@ def _signature(layer: Any) -> Optional[SignatureLayer]:
         return None
 
 
-def add_signatures(existing: Optional[bytes], new: Sequence[Signature], what: str) -> Optional[bytes]:
+def add_signatures(existing: Optional[bytes], new: Sequence[Signature], label: str) -> Optional[bytes]:
     """The manifest with ``new`` in it; None if it has all of them already. ``existing``: as it is stored, if it is.
 
     A layer with the same payload is replaced, as no manifest may have one twice: by construction it is the same key's.
     Raises SigningError for a manifest that is full or none.
     """
     try:
-        manifest: Dict[str, Any] = parse_json(existing, what) if existing is not None else _empty()
-        layers = list(_layers(manifest, what))
+        manifest: Dict[str, Any] = parse_json(existing, label) if existing is not None else _empty()
+        layers = list(_layers(manifest, label))
     except InvalidContent as e:
-        raise SigningError(f"cannot add a signature to {what}: {e.message}", remedy="delete that tag") from e
+        raise SigningError(f"cannot add a signature to {label}: {e.message}", remedy="delete that tag") from e
     before = list(layers)
     for signature in new:
         layer = _layer(signature)
@@ -102,15 +102,15 @@ def add_signatures(existing: Optional[bytes], new: Sequence[Signature], what: st
         return None
     if len(layers) > MAX_LAYERS:
         raise SigningError(
-            f"{what} holds {len(layers)} signatures, more than {MAX_LAYERS}",
+            f"{label} holds {len(layers)} signatures, more than {MAX_LAYERS}",
             remedy="somebody has filled it; delete that tag and sign again",
         )
     return canonical_json({**manifest, "layers": layers})
 
 
-def holds(data: bytes, signatures: Sequence[Signature], what: str) -> bool:
+def holds(data: bytes, signatures: Sequence[Signature], label: str) -> bool:
     """Whether the manifest ``data`` has a signature over each of these payloads, of whatever value."""
-    digests = {layer.payload.digest for layer in read_signatures(data, what)}
+    digests = {layer.payload.digest for layer in read_signatures(data, label)}
     return all(payload_descriptor(s).digest in digests for s in signatures)
 
 

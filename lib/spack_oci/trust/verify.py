@@ -104,10 +104,10 @@ def _mismatch(policy: Policy, claim: Claim, payload: Payload) -> str:
         DIFF_ID: (subject.diff_id, "layer content"),
         CONFIG: (subject.config, "config"),
     }
-    for name, (wanted, what) in facts.items():
+    for name, (wanted, label) in facts.items():
         said = payload.text(name)
         if said is not None and wanted is not None and said != wanted:
-            return f"is of another {what}, {said}"
+            return f"is of another {label}, {said}"
     if not claim.read_from_manifest:
         for name in (DAG_HASH, LAYER):
             if payload.text(name) is None:
@@ -126,9 +126,11 @@ def _refusal(policy: Policy, claim: Claim, accepted: List[PublicKey], problems: 
             text = f"{claim.label} in {where} is not signed by {wanted}"
         return NotSigned(text, remedy=_HOW_TO_SIGN)
     strangers = all("by another key" in problem for problem in problems)
-    what = "; ".join(sorted(set(problems))[:3])
+    label = "; ".join(sorted(set(problems))[:3])
     error = NotSigned if strangers else BadSignature
-    return error(f"{claim.label} in {where} is not signed as it has to be (by {wanted}): {what}", remedy=_remedy(what))
+    return error(
+        f"{claim.label} in {where} is not signed as it has to be (by {wanted}): {label}", remedy=_remedy(label)
+    )
 
 
 _HOW_TO_SIGN = (
@@ -136,9 +138,9 @@ _HOW_TO_SIGN = (
 )
 
 
-def _remedy(what: str) -> str:
-    if "another repository" in what:
+def _remedy(label: str) -> str:
+    if "another repository" in label:
         return "if this is a copy of that one, list it in `repositories` of the policy in oci:trust"
-    if "by another key" in what:
+    if "by another key" in label:
         return "see `spack oci verify` for who signed it; if you trust that key, `spack oci key add` adds it"
     return "do not use it before its owner has explained it; `spack oci show` shows what refers to it"

@@ -49,7 +49,7 @@ def test_the_byte_of_a_package_is_the_beginning_of_its_hash():
 def test_a_lock_that_another_process_holds_is_waited_for_and_named(tmp_path, holder):
     path = tmp_path / "lock"
     process = holder(path)
-    lock = FileLock(str(path), what="the database of /x")
+    lock = FileLock(str(path), label="the database of /x")
     assert not lock.try_acquire() and not lock.try_acquire(exclusive=False)
     with pytest.raises(StoreLocked, match="the database of /x"):
         lock.acquire(timeout=0.01)

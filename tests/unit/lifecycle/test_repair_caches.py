@@ -17,7 +17,7 @@ from spack_oci.index.read import fetch_index
 from spack_oci.index.update.loop import update_index
 from spack_oci.layout import open_layout
 from spack_oci.operations.check.findings import Kind, Level
-from spack_oci.operations.check.repair import NoBlobs, execute_repair, plan_repair
+from spack_oci.operations.check.repair import execute_repair, plan_repair
 from spack_oci.operations.check.verify import verify_cache
 from spack_oci.operations.install.fetch import find_package
 from spack_oci.operations.lifecycle.contents import read_contents
@@ -47,6 +47,13 @@ def layout(nodes, tmp_path):
 @pytest.fixture
 def blobs(tmp_path):
     return BlobCache(str(tmp_path / "blobs"))
+
+
+class NoBlobs:
+    """What this machine has kept of blobs."""
+
+    def get(self, digest):
+        return None
 
 
 def verify(store, level=Level.CONTENT):

@@ -18,7 +18,7 @@ from spack_oci.errors import (
 from spack_oci.operations.check.findings import Kind
 from spack_oci.operations.check.package_level import Rules
 from spack_oci.operations.check.verify import verify_cache
-from spack_oci.operations.install.closure import refusal, refused
+from spack_oci.operations.install.closure import refused, untrusted_error
 from spack_oci.operations.install.execute import FAILED, SKIPPED, InstallItem
 from spack_oci.operations.install.fetch import find_package
 from spack_oci.operations.install.locate import check_package, fetch_package
@@ -337,7 +337,9 @@ def test_a_closure_of_which_one_package_is_refused_is_not_begun(store):
     outcomes = refused(items, check, 2)
     assert [outcome.status for outcome in outcomes] == [SKIPPED, FAILED, SKIPPED]
     assert "not signed by team" in str(outcomes[1].error)
-    assert "1 package cannot be trusted: " in str(refusal(outcomes)) and bad.partition("-")[0] in str(refusal(outcomes))
+    assert "1 package cannot be trusted: " in str(untrusted_error(outcomes)) and bad.partition("-")[0] in str(
+        untrusted_error(outcomes)
+    )
     assert not [v for v, digest in store.log if v == "open_blob" and store.blobs[digest].startswith(b"layer")]
     assert refused([items[0], items[2]], check, 2) == []  # what is not there, or fails, is for the fetch to tell
 

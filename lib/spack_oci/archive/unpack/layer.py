@@ -22,7 +22,7 @@ from .staging import commit, remove_stale, staging_directory
 
 #: whoever may look into the prefix where the package was built
 AS_IN_TARBALL = PrefixAccess()
-NOTHING: Mapping[str, Any] = {}
+NO_SUMMARY: Mapping[str, Any] = {}
 
 
 def install_layer(
@@ -35,7 +35,7 @@ def install_layer(
     label: str = "",
     access: PrefixAccess = AS_IN_TARBALL,
     compressed_size: Optional[int] = None,
-    announced: Mapping[str, Any] = NOTHING,
+    announced: Mapping[str, Any] = NO_SUMMARY,
     replace: bool = False,
     macho: Optional[MachoRelocator] = None,
     before_rename: Callable[[str, InstallSummary], None] = lambda directory, summary: None,
@@ -80,7 +80,7 @@ def unpack_as_built(
     dag_hash: str,
     label: str,
     compressed_size: int,
-    announced: Mapping[str, Any] = NOTHING,
+    announced: Mapping[str, Any] = NO_SUMMARY,
 ) -> InstallSummary:
     """The files of a package's layer in ``directory``, which is empty, with every path as it was where it was built.
 

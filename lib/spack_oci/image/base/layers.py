@@ -24,7 +24,7 @@ LARGE = 128 << 20
 
 
 @dataclass
-class _Facts:
+class _Summary:
     """Of one layer. ``directories``: absolute path -> None for one with Spack's own mode and owner."""
 
     libcs: Set[Libc] = field(default_factory=set)
@@ -37,7 +37,7 @@ class _Facts:
         return {"libcs": libcs, "directories": self.directories, "libraries": sorted(self.libraries)}
 
     @classmethod
-    def from_json(cls, document: Dict[str, Any]) -> "_Facts":
+    def from_json(cls, document: Dict[str, Any]) -> "_Summary":
         directories = {path: Directory(*found) if found else None for path, found in document["directories"].items()}
         libcs = {Libc(libc[0], tuple(libc[1:])) for libc in document["libcs"]}
         return cls(libcs, directories, set(document["libraries"]))
@@ -50,7 +50,7 @@ def libcs_of_base(store: BlobReader, base: Base, cache: Optional[Results] = None
     DigestMismatch for one that is not what it should be, :class:`ImageError` for one that is not there.
     """
     for descriptor in layers_from_top(base):
-        libcs = _facts(store, base, descriptor, cache, whole=False).libcs
+        libcs = _summary_of(store, base, descriptor, cache, whole=False).libcs
         if libcs:
             return sorted(libcs, key=lambda libc: (libc.name, libc.version))
     return []
@@ -65,7 +65,7 @@ def libraries_of_base(store: BlobReader, base: Base, cache: Optional[Results] = 
     for descriptor in layers_from_top(base):
         if descriptor.size > LARGE and (cache is None or cache.get(_key(descriptor)) is None):
             return None
-        found |= _facts(store, base, descriptor, cache, whole=True).libraries
+        found |= _summary_of(store, base, descriptor, cache, whole=True).libraries
     return found
 
 
@@ -81,7 +81,7 @@ def directories_of_base(
     for descriptor in layers_from_top(base):
         if wanted <= found.keys():
             break
-        there = _facts(store, base, descriptor, cache, whole=True).directories
+        there = _summary_of(store, base, descriptor, cache, whole=True).directories
         for path in wanted & there.keys() - found.keys():
             found[path] = there[path]
     for path in wanted & SHARED.keys() - found.keys():
@@ -89,25 +89,27 @@ def directories_of_base(
     return {path: directory for path, directory in sorted(found.items()) if directory}
 
 
-def _facts(store: BlobReader, base: Base, descriptor: Descriptor, cache: Optional[Results], *, whole: bool) -> _Facts:
+def _summary_of(
+    store: BlobReader, base: Base, descriptor: Descriptor, cache: Optional[Results], *, whole: bool
+) -> _Summary:
     """``whole``: the C library alone is not enough."""
     key = _key(descriptor)
     known = cache.get(key) if cache is not None else None
     if known is not None:
-        return _Facts.from_json(known)
-    facts = _Facts()
+        return _Summary.from_json(known)
+    summary = _Summary()
     enough_with_glibc = not whole and descriptor.size > LARGE
 
     def visit(member: TarMember, content: Callable[[], bytes]) -> bool:
         name = os.fsdecode(member.name)
         if member.kind == DIRECTORY:
             directory = Directory(member.mode, member.uid, member.gid)
-            facts.directories[_absolute(name)] = directory if directory != Directory() else None
+            summary.directories[_absolute(name)] = directory if directory != Directory() else None
         elif ".so" in os.path.basename(name):
-            facts.libraries.add(os.path.basename(name))
+            summary.libraries.add(os.path.basename(name))
         if member.kind in (FILE, SPARSE) and is_libc_file(name):
             libc = libc_in(name, content())
-            facts.libcs.update([libc] if libc else [])
+            summary.libcs.update([libc] if libc else [])
             return enough_with_glibc and libc is not None and libc.name == GLIBC
         return False
 
@@ -116,8 +118,8 @@ def _facts(store: BlobReader, base: Base, descriptor: Descriptor, cache: Optiona
     except NotFound as e:
         raise ImageError(f"base image {base.name} is damaged: its layer {descriptor.digest} is not there") from e
     if checked and cache is not None:
-        cache[key] = facts.to_json()
-    return facts
+        cache[key] = summary.to_json()
+    return summary
 
 
 def _key(descriptor: Descriptor) -> str:

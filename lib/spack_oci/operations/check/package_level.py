@@ -100,10 +100,10 @@ class PackageChecker:
         for layer in documents.layers:
             digest, is_own = layer.descriptor.digest, layer is documents.layer
             kind = Kind.LAYER_MISSING if is_own else Kind.IMAGE_LAYER_MISSING
-            what = "its layer" if is_own else f"the layer of {layer.label or 'its base'}"
+            label = "its layer" if is_own else f"the layer of {layer.label or 'its base'}"
             try:
                 if not self.blobs.has(digest):
-                    found.append(Finding(kind, documents.tag, f"{what} {digest} is missing", PUSH_AGAIN, digest))
+                    found.append(Finding(kind, documents.tag, f"{label} {digest} is missing", PUSH_AGAIN, digest))
             except SpackOciError as e:
                 found.append(finding_of(Kind.NOT_CHECKED, documents.tag, e, "verify again", digest))
         return found
@@ -131,17 +131,17 @@ def _of_index(documents: PackageDocuments, node: Node, index: Optional[PackageIn
     entry = index.entry(node.dag_hash)
     pushed_again = ""
     if entry is None:
-        what = "names another package behind this tag"
+        label = "names another package behind this tag"
     elif entry.manifest.digest != documents.manifest.digest:
         pushed_again = documents.manifest.digest
-        what = f"names the manifest {entry.manifest.digest}, the tag {documents.manifest.digest}"
+        label = f"names the manifest {entry.manifest.digest}, the tag {documents.manifest.digest}"
     elif entry.layer.digest != documents.layer.descriptor.digest:
-        what = "names another layer than the manifest"
+        label = "names another layer than the manifest"
     elif not index.has_same_node(node):
-        what = "has another spec than the config"
+        label = "has another spec than the config"
     else:
         return []
-    return [Finding(Kind.INDEX_DIFFERS, documents.tag, f"the index {what}", UPDATE_INDEX, pushed_again)]
+    return [Finding(Kind.INDEX_DIFFERS, documents.tag, f"the index {label}", UPDATE_INDEX, pushed_again)]
 
 
 def _of_platform(documents: PackageDocuments, spec: Mapping[str, Any]) -> List[Finding]:

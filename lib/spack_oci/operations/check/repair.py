@@ -38,11 +38,6 @@ class LocalBlobs(Protocol):
         """The path of a blob; None: it is not there."""
 
 
-class NoBlobs:
-    def get(self, digest: str) -> Optional[str]:
-        return None
-
-
 @dataclass(frozen=True)
 class RepairPlan:
     """What will be done. Tags, sorted."""
@@ -166,7 +161,7 @@ class RepairResult:
             "taken_back": self.taken_back,
             "index": self.index,
             "temporaries": self.temporaries,
-            "failed": {what: str(error) for what, error in sorted(self.failed.items())},
+            "failed": {label: str(error) for label, error in sorted(self.failed.items())},
         }
 
 

@@ -27,7 +27,6 @@ def verify_cache(
     sample: int = 0,
     jobs: int = 8,
     reporter: Optional[Reporter] = None,
-    chosen: Optional[random.Random] = None,
 ) -> Verification:
     """``tags``: only these packages (default: all), and nothing of the cache as a whole; ``sample``: so many of them,
     at random; 0: all. Raises errors that stop all (no answer, not allowed, nothing there: its name may be wrong); what
@@ -39,7 +38,7 @@ def verify_cache(
     asked = sorted(contents.packages) if tags is None else list(tags)
     if level == Level.INDEX:
         return Verification(contents.url, level, len(asked), (), findings)
-    looked_at = sorted((chosen or random.Random()).sample(asked, sample)) if 0 < sample < len(asked) else asked
+    looked_at = sorted(random.sample(asked, sample)) if 0 < sample < len(asked) else asked
     checker = PackageChecker(
         store,
         level,

@@ -34,7 +34,7 @@ def refused(items: Sequence[InstallItem], check: Callable[[InstallItem], None], 
     return [InstallOutcome(item, FAILED if error else SKIPPED, error) for item, error in zip(items, problems)]
 
 
-def refusal(outcomes: Sequence[InstallOutcome]) -> TrustError:
+def untrusted_error(outcomes: Sequence[InstallOutcome]) -> TrustError:
     """The same as one error, of an install that belongs to somebody else."""
     failures = [(o.item.label, o.error) for o in outcomes if o.error is not None]
     return TrustError(

@@ -25,15 +25,15 @@ def stored_signatures(
     BadSignature when something is there that cannot be read.
     """
     tag = signature_tag(digest)
-    what = f"{tag} of {store.url}"
+    label = f"{tag} of {store.url}"
     try:
         _, data = store.get_manifest(tag)
-        layers = read_signatures(data, what)
+        layers = read_signatures(data, label)
     except NotFound:
         return []
     except ContentError as e:
         raise BadSignature(
-            f"the signatures {what} cannot be read: {e.message}", remedy="its owner deletes that tag and signs again"
+            f"the signatures {label} cannot be read: {e.message}", remedy="its owner deletes that tag and signs again"
         ) from e
     known = known or {}
     digests = [layer.payload.digest for layer in layers]

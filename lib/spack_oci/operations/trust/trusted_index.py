@@ -131,15 +131,15 @@ class TrustedIndex:
         return self._generations.forget(self._name)
 
     def _refuse_unsigned(self) -> None:
-        how = "its owner signs it with `spack oci sign`"
+        signing = "its owner signs it with `spack oci sign`"
         if self._generations.newest(self._name) is not None:
             raise StaleIndex(
                 f"the index of {self._store.url} is not signed any more",
-                remedy=f"{how}; if that is as it should be, accept it with `spack oci trust accept-older`",
+                remedy=f"{signing}; if that is as it should be, accept it with `spack oci trust accept-older`",
             )
         if self._policy.max_age is not None:
             raise StaleIndex(
-                f"the index of {self._store.url} is not signed, so nobody knows how old it is (max_age)", remedy=how
+                f"the index of {self._store.url} is not signed, so nobody knows how old it is (max_age)", remedy=signing
             )
 
     def _digest(self, ours: DocumentManifest) -> str:

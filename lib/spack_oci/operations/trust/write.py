@@ -84,13 +84,13 @@ def keep_together(store: RepositoryWriter, manifest: str, signatures: Sequence[S
         existing: Optional[bytes] = store.get_manifest(tag)[1]
     except NotFound:
         existing = None
-    what = f"{tag} of {store.url}"
-    if existing is not None and holds(existing, signatures, what):
+    label = f"{tag} of {store.url}"
+    if existing is not None and holds(existing, signatures, label):
         return False
     for signature in signatures:
         put_bytes(store, signature.payload, PAYLOAD_TYPE)
     put_bytes(store, CONFIG, OCI_CONFIG)
-    data = add_signatures(existing, signatures, what)
+    data = add_signatures(existing, signatures, label)
     assert data is not None  # it did not hold them
     store.put_manifest(data, OCI_MANIFEST, tag)
     return True

@@ -13,7 +13,7 @@ import spack.llnl.util.tty as tty
 import spack.spec
 
 from ...errors import SpackOciError, TrustError
-from ...operations.install.closure import refusal
+from ...operations.install.closure import untrusted_error
 from ...operations.install.execute import INSTALLED, InstallLimits, InstallOutcome, install_all
 from ...util.progress import Reporter
 from .. import compat
@@ -110,7 +110,7 @@ def _install(job: Job, choice: Choice, display: Display) -> Done:
     items = steps.items(choice.sizes, job.needs)
     refused = steps.refused(items, limits.transfers)
     if refused:
-        raise _Refused(refusal(refused))
+        raise _Refused(untrusted_error(refused))
     tty.debug(f"In bulk: {' '.join(packages.label(spec) for spec in specs)}")
     display.open({packages.label(spec): spec for spec in specs})
     outcomes: Sequence[InstallOutcome] = ()

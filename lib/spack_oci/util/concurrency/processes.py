@@ -187,10 +187,6 @@ class ProcessPool:
             self._selector.register(worker.child.connection, selectors.EVENT_READ, worker)
 
     @property
-    def pids(self) -> List[int]:
-        return [worker.child.pid for worker in self._workers]
-
-    @property
     def idle(self) -> bool:
         """Whether a child has nothing to do."""
         return any(not worker.busy and not worker.dead for worker in self._workers)
