@@ -37,7 +37,7 @@ def unpack_bundle(path: str, directory: str) -> None:
 def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, path: str, directory: str) -> None:
     if member.isdir() and re.match(r"(\./)?(blobs(/[a-z0-9]+)?)?/?\Z|\.\Z", member.name):
         return
-    if not member.isreg() or not _NAME.match(member.name):
+    if not member.isreg() or member.issparse() or not _NAME.match(member.name):
         raise UnsafeArchive(
             f"the bundle {path} is not safe: {member.name!r} has no business in it",
             remedy="do not use it until who made it has explained this",

@@ -11,7 +11,7 @@ from typing import Optional
 
 from ..content import GrowingBlob, Progress
 from ..errors import ConnectionLost, InvalidContent, NotFound, ResponseError, SpackOciError, TimedOut
-from .uploads import MIN_PROGRESS, Report, Uploader, UploadSession
+from .uploads import MIN_PROGRESS, Report, Uploader, UploadSession, failures_after
 
 #: errors that an upload may survive
 _PASSING = (NotFound, ResponseError, ConnectionLost, TimedOut)
@@ -59,16 +59,17 @@ class GrowingUploads:
 
     def _send_pieces(self, session: UploadSession, blob: GrowingBlob, report: Report) -> Optional[UploadSession]:
         """Whole pieces only: what is left in the end goes with the upload's last request."""
-        piece, failures = self._policy.chunk_size, 0
+        piece, failures, furthest = self._policy.chunk_size, 0, session.offset
         current: Optional[UploadSession] = session
         while current is not None and failures < self._policy.attempts:
             before, wanted = current.offset, max(piece, current.min_chunk)
+            furthest = max(furthest, before)
             there = blob.wait_for(current.offset + wanted)
             if there < current.offset + wanted:
                 return current
             try:
                 self._uploader.patch(current, _ACTION, blob, wanted, report)
-                failures = 0 if current.offset > before else failures + 1
+                failures = failures_after(current.offset, before, furthest, failures)
             except _PASSING as e:
                 failures += 1
                 smaller = self._uploader.smaller_piece(e, piece, current)
@@ -79,7 +80,7 @@ class GrowingUploads:
                     self._refused = True
                     return current
                 current = self._after(e, current, failures, there)
-                if current is not None and current.offset - before >= MIN_PROGRESS:
+                if current is not None and current.offset - furthest >= MIN_PROGRESS:
                     failures = 0
             except InvalidContent:
                 return current  # what was written is being written again

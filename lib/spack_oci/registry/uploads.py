@@ -238,10 +238,11 @@ class Uploader:
     def _in_pieces(self, session: UploadSession, descriptor: Descriptor, source: BlobSource, report: "Report") -> None:
         """PATCH until the registry has all bytes, then PUT without a body."""
         chunk = self.policy.chunk_size
-        failures = 0
+        failures = furthest = 0
         current: Optional[UploadSession] = session
         while current is not None:
             before = current.offset
+            furthest = max(furthest, before)
             try:
                 if current.offset < descriptor.size:
                     size = min(max(chunk, current.min_chunk), descriptor.size - current.offset)
@@ -249,7 +250,7 @@ class Uploader:
                 else:
                     self._close_with(current, descriptor, source, report)
                     return
-                failures = 0 if current.offset > before else failures + 1
+                failures = failures_after(current.offset, before, furthest, failures)
             except (NotFound, ResponseError, ConnectionLost, TimedOut) as e:
                 failures += 1
                 smaller = self.smaller_piece(e, chunk, current)
@@ -258,7 +259,7 @@ class Uploader:
                     continue
                 self.wait_or_raise(e, failures)
                 current = self._ask_for_progress(current, descriptor)
-                if current is not None and current.offset - before >= MIN_PROGRESS:
+                if current is not None and current.offset - furthest >= MIN_PROGRESS:
                     failures = 0
             if failures >= self.policy.attempts:
                 raise UnexpectedResponse(f"{self._action(descriptor)}: the registry takes no bytes after {before}")
@@ -359,6 +360,14 @@ class Uploader:
 
     def _action(self, descriptor: Descriptor) -> str:
         return f"sending {descriptor.digest} ({descriptor.size} bytes) to {self._client.repository}"
+
+
+def failures_after(offset: int, before: int, furthest: int, failures: int) -> int:
+    """Of an upload, after a piece: none, once it is further than ever; a registry that loses again and again what it
+    has got would be sent the same bytes for ever."""
+    if offset > furthest:
+        return 0
+    return failures if offset > before else failures + 1
 
 
 class Report:

@@ -6,6 +6,7 @@ import io
 import pytest
 from spack_oci.content import BytesSource
 from spack_oci.descriptor import sha256_digest
+from spack_oci.errors import UnexpectedResponse
 from spack_oci.registry import UploadPolicy
 from support.registries.fault_registry import Fault, fault_registry
 from support.registries.registry_cases import LARGE, NAME, keep, layer, store_at
@@ -124,3 +125,20 @@ def test_what_will_not_be_complete_is_thrown_away():
     with fault_registry() as registry:
         store_at(registry, upload=POLICY).send_growing(Growing()).discard()
         assert registry.uploads == {}
+
+
+def test_a_registry_that_loses_again_and_again_what_it_has_got_is_not_fed_for_ever():
+    """It takes a piece, has all but nothing of it with the next one, and so on."""
+    ranges = [f"0-{PIECE}", "0-0"] * 30
+    faults = [Fault("PATCH", status=202, headers={"Range": end}) for end in ranges]
+    with fault_registry(*faults) as registry:
+        store_at(registry, upload=POLICY).send_growing(Growing())
+        assert registry.methods().count("PATCH 202") < 15
+    faults = [
+        Fault("PUT", "/blobs/uploads/", status=413),
+        *(Fault("PATCH", status=202, headers={"Range": e}) for e in ranges),
+    ]
+    with fault_registry(*faults) as registry:
+        with pytest.raises(UnexpectedResponse, match="takes no bytes"):
+            store_at(registry, upload=POLICY).put_blob(layer(DATA), BytesSource(DATA))
+        assert registry.methods().count("PATCH 202") < 15

@@ -224,7 +224,9 @@ def test_an_index_of_spack_alone_that_is_damaged_is_fetched_again(cache, store, 
     store.delete_manifest(DOCUMENT_TAG)
     whole = load(cache, store).index.data
     (path,) = [p for p in (tmp_path / "indexes").glob("*/*.json") if p.name != "meta.json"]
-    path.write_bytes(path.read_bytes().replace(b"p1", b"p9"))
+    damaged = path.read_bytes().replace(b"p-1", b"p-9")
+    assert damaged != path.read_bytes()
+    path.write_bytes(damaged)
     assert load(cache, store).index.data == whole
 
 

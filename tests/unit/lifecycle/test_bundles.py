@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Caches in one file: written, read, and written again with more."""
 
+import io
+import tarfile
+
 import pytest
-from spack_oci.errors import ConfigurationError
+from spack_oci.errors import ConfigurationError, UnsafeArchive
 from spack_oci.index.update.loop import update_index
 from spack_oci.layout import open_layout
 from spack_oci.layout.gc import collect_garbage
@@ -57,6 +60,46 @@ def test_a_bundle_has_nothing_but_what_is_named(store, nodes, tmp_path):
         add(store, path, roots)
     layout = open_layout(LayoutDirectory(unpacked(str(path), str(tmp_path / "work"))))
     assert collect_garbage(layout, grace=-10, dry_run=True) == (0, 0)
+
+
+def _with_holes(path, size):
+    """A file of ``size`` bytes, of which the bundle holds none (pax, GNU's sparse format 1.0)."""
+    info = tarfile.TarInfo("blobs/sha256/" + "a" * 64)
+    stored = b"0\n".ljust(512, b"\0")
+    info.size = len(stored)
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": str(size)}
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(info, io.BytesIO(stored))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda tar: tar.addfile(tarfile.TarInfo("../x")),
+        lambda tar: tar.addfile(tarfile.TarInfo("/etc/x")),
+        lambda tar: tar.addfile(tarfile.TarInfo("blobs/sha256/../../x")),
+        lambda tar: tar.addfile(link("blobs/sha256/" + "a" * 64)),
+        lambda tar: tar.addfile(link("index.json")),
+    ],
+)
+def test_a_bundle_with_anything_else_in_it_is_refused(tmp_path, spoil):
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        spoil(tar)
+    with pytest.raises(UnsafeArchive, match="has no business in it"):
+        unpacked(str(tmp_path / "x.tar"), str(tmp_path / "work"))
+    assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == [tmp_path / "x.tar"]
+
+
+def link(name):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    return info
+
+
+def test_a_small_bundle_does_not_fill_the_disk(tmp_path):
+    _with_holes(tmp_path / "x.tar", 1 << 40)
+    with pytest.raises(UnsafeArchive, match="has no business in it"):
+        unpacked(str(tmp_path / "x.tar"), str(tmp_path / "work"))
 
 
 def test_a_bundle_that_fails_on_the_way_stays_as_it_was(store, nodes, tmp_path):
