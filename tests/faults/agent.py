@@ -31,7 +31,18 @@ def import_everything() -> None:
     for module in pkgutil.walk_packages(spack_oci.__path__, "spack_oci."):
         if not module.name.startswith("spack_oci.spack") and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    for name in ("requests", "jsonschema", "zstandard", "isal.igzip", "encodings.idna", "socket", "ssl", "tempfile"):
+    keys = ("cryptography.hazmat.primitives.serialization", "cryptography.hazmat.primitives.asymmetric.ec")
+    for name in (
+        "requests",
+        "jsonschema",
+        "zstandard",
+        "isal.igzip",
+        "encodings.idna",
+        "socket",
+        "ssl",
+        "tempfile",
+        *keys,
+    ):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
 

@@ -33,9 +33,12 @@ def _nothing(world: World) -> List[str]:
     return []
 
 
+#: with other arguments below, or with nothing of their own on the wire
+_OTHERWISE = frozenset({"copy", "prune", "repair", "verify", "sign", "snapshot"})
+
 #: what a user calls, on a registry
 COMMANDS: Sequence[Operation] = (
-    *(o for o in OPERATIONS if o.network and o.name != "copy"),
+    *(o for o in OPERATIONS if o.network and o.name not in _OTHERWISE),
     Operation("copy", "copy", lambda w: ("!copy", w.url, w.layout), operations.in_layout, repository="indexed"),
     Operation("show", "show", lambda w: ("show", w.url, "oci-codegen"), _nothing, repository="indexed"),
     Operation("verify", "verify", lambda w: ("!verify", w.url), _nothing, repository="indexed"),

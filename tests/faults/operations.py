@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Callable, Dict, List, Sequence
 
 from spack_oci.index.publish import DOCUMENT_TAG, STATEMENT, STATEMENT_SIGNATURE
+from spack_oci.index.snapshots import SNAPSHOT_PREFIX
 from spack_oci.package.record import is_package_tag
 from spack_oci.trust.signatures import ANNOTATION, signature_tag
 from spack_oci.trust.signers import signer_of_pem
@@ -73,8 +74,30 @@ def _pushed(tags: Dict[str, str], read: Callable[[str], bytes], where: str, coun
 
 
 def in_registry(world: World) -> List[str]:
+    return _pushed(_tags_of_registry(world), _reader_of_registry(world), "the registry")
+
+
+def _tags_of_registry(world: World) -> Dict[str, str]:
+    return world.registry.repositories[NAME].tags
+
+
+def _reader_of_registry(world: World) -> Callable[[str], bytes]:
     found = world.registry.repositories[NAME]
-    return _pushed(found.tags, lambda d: found.blobs.get(d) or found.manifests[d][1], "the registry")
+    return lambda digest: found.blobs.get(digest) or found.manifests[digest][1]
+
+
+def _pruned(world: World) -> List[str]:
+    return _pushed(_tags_of_registry(world), _reader_of_registry(world), "the registry", 1)
+
+
+def _lose_index(world: World) -> None:
+    for tag in ("index.spack", DOCUMENT_TAG):
+        del _tags_of_registry(world)[tag]
+
+
+def _named(world: World) -> List[str]:
+    there = f"{SNAPSHOT_PREFIX}paper" in _tags_of_registry(world)
+    return in_registry(world) + ([] if there else ["there is no snapshot"])
 
 
 def _tags_of_layout(world: World) -> Dict[str, str]:
@@ -145,10 +168,17 @@ def _make_key(world: World) -> None:
 
 
 def _signed(world: World) -> List[str]:
+    return in_layout(world) + _unsigned(_tags_of_layout(world), _reader_of_layout(world))
+
+
+def _signed_in_registry(world: World) -> List[str]:
+    return in_registry(world) + _unsigned(_tags_of_registry(world), _reader_of_registry(world))
+
+
+def _unsigned(tags: Dict[str, str], read: Callable[[str], bytes]) -> List[str]:
     """What is not signed by the key, of the packages and the index."""
     team = signer_of_pem(TEAM_KEY, "team.key", bytes).public
-    tags, read = _tags_of_layout(world), _reader_of_layout(world)
-    wrong = in_layout(world)
+    wrong: List[str] = []
     for tag in filter(is_package_tag, tags):
         try:
             (layer,) = json.loads(read(tags[signature_tag(tags[tag])]))["layers"]
@@ -226,4 +256,22 @@ OPERATIONS: Sequence[Operation] = (
         network=False,
         prepare=_make_garbage,
     ),
+    Operation(
+        "prune",
+        "prune",
+        lambda w: ("prune", "--grace", "0", "--keep-specs", "oci-leaf", w.url),
+        _pruned,
+        repository="indexed",
+    ),
+    Operation("repair", "repair", lambda w: ("repair", w.url), in_registry, "indexed", prepare=_lose_index),
+    Operation("verify", "verify", lambda w: ("verify", "--level", "content", w.url), in_registry, repository="indexed"),
+    Operation(
+        "sign",
+        "sign",
+        lambda w: ("!sign", w.url, _key(w)),
+        _signed_in_registry,
+        repository="indexed",
+        prepare=_make_key,
+    ),
+    Operation("snapshot", "snapshot", lambda w: ("snapshot", w.url, "paper"), _named, repository="indexed"),
 )

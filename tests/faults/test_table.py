@@ -9,9 +9,9 @@ from faults.table import ERROR, FAULTS, OK, SLOW, cells, complaints, run_cell
 
 
 def _cases():
-    """Of the quick ones, every eighth is run each time: most faults, and each operation with some of them."""
+    """Of the quick ones, every twelfth is run each time: most faults, and each operation with some of them."""
     for number, (fault, operation) in enumerate(cells()):
-        left_out = number % 8 or fault.name in SLOW
+        left_out = number % 12 or fault.name in SLOW
         yield pytest.param(
             fault, operation, id=f"{fault.name}-{operation.name}", marks=[pytest.mark.slow] if left_out else []
         )
