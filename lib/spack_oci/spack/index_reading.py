@@ -30,6 +30,8 @@ def fetch_and_cache_index(original: Callable, self: Any, metadata: Any, cache_en
     try:
         index = _at_once.fetch(metadata.url, lambda url: _known_digest(self, url))
     except NotFound:
+        if not hasattr(self, "mirrors_without_index"):  # since 1.3, Spack warns of these itself
+            _warn_once(f"the mirror at {metadata.url} has no index, or is not there")
         return compat.no_index(metadata.url)
     except TrustError as e:
         raise compat.index_error(f"the index of {metadata.url} is refused: {e}") from e

@@ -70,7 +70,8 @@ def test_an_install_from_a_registry_that_is_not_like_others(mode, how, pushed, d
         assert not _ours(spack), said
         assert registry.host in said.partition("NO_BUILD")[0], said
     left = set(walks.prefixes_on_disk(spack.tree)) - _ours(spack)
-    assert not left, said
+    # the new installer of 1.1 leaves the metadata of a build that has failed
+    assert not [f for prefix in left for f in prefix.rglob("*") if f.is_file() and ".spack" not in f.parts], said
 
 
 def _ours(spack):
