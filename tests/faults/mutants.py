@@ -166,7 +166,7 @@ GUARDS: Sequence[Guard] = (
     Guard("a spliced package describes itself", f"{_HOOKS}/install.py", "_write_spliced_metadata(spec, directory) if spec.spliced else None", "None", _SPLICES),
     Guard("prefixes of what was spliced in", f"{_HOOKS}/install.py", "_replaced_by_splice(node, spec) if spliced and id(node) not in built_with else node", "node", _SPLICES),
     Guard("prefixes of what was spliced before", f"{_HOOKS}/install.py", "new_prefixes = {**dict(earlier), **new_prefixes}", "pass", _SPLICES),
-    Guard("filters of mirrors", "lib/spack_oci/spack/compat.py", "return filters(spec, direction=direction) if filters else True", "return True", f"{_MIXED} -k exclude --spacks=both"),
+    Guard("filters of mirrors", "lib/spack_oci/spack/compat.py", "return filters(spec, direction=direction) if filters else True", "return True", f"{_MIXED} -k exclude"),
     Guard("other mirrors are asked by Spack alone", f"{_HOOKS}/install.py", "    if others:\n        with only(*others):\n", "    if True:\n        with contextlib.nullcontext():\n", f"{_MIXED} -k no_index"),
     Guard("other mirrors are pushed to by Spack", f"{_HOOKS}/uploader.py", "    if not is_oci_url(mirror.push_url):\n        return original(mirror, force", "    if False:\n        return original(mirror, force", _MIXED),
     Guard("a short name comes back with its package", f"{_HOOKS}/install.py", "    if os.path.isdir(alias_directory(relocation)):\n", "    if False:\n", "tests/spack/prefixes/test_install_aliases.py"),

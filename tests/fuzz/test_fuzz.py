@@ -9,6 +9,7 @@ from fuzz.harness import fuzz, target_names
 
 #: for each target as many as take about two seconds
 INPUTS = {
+    "artifacts": 100,
     "build_info": 10_000,
     "elf": 1_500,
     "http": 250,

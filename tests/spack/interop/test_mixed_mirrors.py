@@ -67,7 +67,7 @@ def test_an_install_takes_each_package_from_the_mirror_that_has_it(installer, mi
     assert {"oci-leaf", "oci-files"} <= set(spack.installed())
 
 
-@pytest.mark.one_spack
+@pytest.mark.every_spack
 def test_include_and_exclude_of_a_mirror_are_obeyed(source, destination, new_cache):
     """Spack has these filters since 1.2: what a mirror excludes is neither pushed to it nor fetched from it."""
     cache = new_cache("layout")
