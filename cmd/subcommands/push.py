@@ -127,9 +127,9 @@ def push(args: argparse.Namespace) -> int:
                 tty.info(f"{image['image']} would be an image of {len(image['packages'])} packages{base}")
         return 0
     if args.digests:
-        from spack_oci.spack.commands import sign
+        from spack_oci.maintenance.sign import write_digests
 
-        sign.write_digests(args.digests, push.pushed_references(result))
+        write_digests(args.digests, push.pushed_references(result))
     if args.json:
         print_json(push.outcome_document(result))
     else:

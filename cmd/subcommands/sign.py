@@ -3,40 +3,20 @@
 
 import argparse
 
-from .common import DEFAULT_MIRROR_HELP, add_json, allow_options_anywhere, examples, messages_apart, print_json
+from spack_oci.commandline.trust import add_sign
+
+from .common import PROGRAM, messages_apart, print_json
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "sign",
-        help="sign packages that a mirror has already",
-        description="Sign packages as a mirror has them now, so that `spack install` under a policy and "
-        "`cosign verify` accept them. Signatures by other keys stay.",
-        **examples(
-            "spack oci sign                          # everything in the first OCI mirror, with oci:signing:key",
-            "spack oci sign mymirror hdf5 --key team.key",
-            "spack oci sign mymirror --digests to-sign.txt   # only name what a signer of your own is to sign",
-        ),
-    )
-    parser.add_argument(
-        "arguments",
-        nargs="*",
-        default=[],
-        metavar="[MIRROR] [SPEC ...]",
-        help=f"{DEFAULT_MIRROR_HELP}. Then constraints; default: all packages",
-    )
-    parser.add_argument("-k", "--key", metavar="FILE", help="private key (default: what oci:signing names)")
-    parser.add_argument(
-        "--digests", metavar="FILE", help="sign nothing, write HOST/NAME@DIGEST of each package; -: standard output"
-    )
-    add_json(parser)
-    allow_options_anywhere(parser, "arguments")
-    parser.set_defaults(run=sign)
+    add_sign(subparsers, PROGRAM, optional=True).set_defaults(run=sign)
 
 
 def sign(args: argparse.Namespace) -> int:
     import spack.llnl.util.tty as tty
+    from spack_oci.maintenance import sign as maintenance
     from spack_oci.spack.commands import sign as command
+    from spack_oci.spack.commands.opened import OpenedMirror
     from spack_oci.spack.configuration import mirror_arguments, mirrors, trust
 
     with messages_apart(args.json or args.digests == "-"):
@@ -45,14 +25,15 @@ def sign(args: argparse.Namespace) -> int:
         if note:
             tty.info(note)
         tags = command.tags_of(mirror, constraints)
+        cache = OpenedMirror(mirror, mirrors.PUSH)
     if args.digests:
-        command.write_digests(args.digests, command.references(mirror, tags))
+        maintenance.write_digests(args.digests, maintenance.references(cache, tags))
         return 0
     signer = trust.required_signer(args.key)
     with messages_apart(args.json):
-        outcomes = command.sign(mirror, tags, signer)
+        outcomes = maintenance.sign(cache, tags, signer)
     if args.json:
-        print_json(command.outcome_document(mirror, outcomes))
+        print_json(maintenance.outcome_document(cache, outcomes))
     else:
-        command.print_outcomes(mirror, outcomes, signer.public)
+        maintenance.print_outcomes(cache, outcomes, signer.public)
     return 1 if any(o.error for o in outcomes) else 0

@@ -97,8 +97,11 @@ def signer() -> "Optional[Signer]":
     return signer_of(section, settings.absolute)
 
 
-def index_settings(word: str, written: "Sequence[Written]" = ()) -> "UpdateSettings":
-    """How the index of a cache is written. ``written``: signatures that were just made."""
+def index_settings(
+    word: str, written: "Sequence[Written]" = (), renewed_by: "Optional[Signer]" = None
+) -> "UpdateSettings":
+    """How the index of a cache is written. ``written``: signatures that were just made; ``renewed_by``: who signs it
+    whoever wrote it last."""
     from ..index.update.loop import UpdateSettings
 
     shown, options = reporter(), settings.read()
@@ -107,18 +110,21 @@ def index_settings(word: str, written: "Sequence[Written]" = ()) -> "UpdateSetti
         warn=shown.warn,
         reporter=shown,
         index_store=open_index(word, writes=True),
-        signatures=index_signing(word, written) if signer() is not None else None,
+        signatures=index_signing(word, written, renewed_by) if renewed_by or signer() is not None else None,
     )
 
 
-def index_signing(word: str, written: "Sequence[Written]" = (), renew: bool = False) -> "IndexSigning":
-    """How an index is signed. ``renew``: also one that has lost its signature."""
+def index_signing(
+    word: str, written: "Sequence[Written]" = (), renewed_by: "Optional[Signer]" = None
+) -> "IndexSigning":
+    """How an index is signed. ``renewed_by``: by whom, also one that has lost its signature."""
     from ..operations.trust.generations import Generations
     from ..operations.trust.index_signing import IndexSigning
 
     options, store = settings.read(), open_cache(word, writes=True)
     seen = Generations(options.trust_directory)
-    return IndexSigning(store, written, signer(), seen, warn, options.transfer_jobs, renew=renew)
+    by, renew = renewed_by or signer(), renewed_by is not None
+    return IndexSigning(store, written, by, seen, warn, options.transfer_jobs, renew=renew)
 
 
 def index_cache(unsigned: bool = False) -> IndexCache:

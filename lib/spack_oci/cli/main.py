@@ -13,7 +13,7 @@ import sys
 from typing import Any, Callable, Dict, List, Optional
 
 from .. import __version__
-from ..commandline import definitions, maintenance
+from ..commandline import definitions, maintenance, trust
 from ..commandline.common import add_json, add_no_check_signature, allow_options_anywhere
 from ..commandline.definitions import Program
 from ..commandline.image_options import add_base_image, add_image_options
@@ -309,6 +309,22 @@ def _repair(commands: Any) -> None:
     sub.set_defaults(run=_call("maintenance", "repair_cache"))
 
 
+def _sign(commands: Any) -> None:
+    trust.add_sign(commands, PROGRAM, optional=False).set_defaults(run=_call("trust", "sign"))
+
+
+def _key(commands: Any) -> None:
+    actions = trust.add_key(commands, PROGRAM, can_add=False)
+    for action, function in (("generate", "generate_key"), ("show", "show_key"), ("list", "list_keys")):
+        actions[action].set_defaults(run=_call("trust", function))
+
+
+def _trust(commands: Any) -> None:
+    actions = trust.add_trust(commands, PROGRAM, optional=False)
+    actions["show"].set_defaults(run=_call("trust", "show_policies"))
+    actions["accept-older"].set_defaults(run=_call("trust", "accept_older"))
+
+
 def _completion(commands: Any) -> None:
     sub = commands.add_parser(
         "completion",
@@ -353,6 +369,9 @@ _COMMANDS: Dict[str, Callable[[Any], None]] = {
     "du": _du,
     "verify": _verify,
     "repair": _repair,
+    "sign": _sign,
+    "key": _key,
+    "trust": _trust,
     "completion": _completion,
 }
 

@@ -10,10 +10,11 @@ from ..content import ContentStore
 from ..content.blob_cache import BlobCache
 from ..errors import NotFound
 from ..index.model import PackageIndex
-from ..index.update.loop import UpdateSettings
+from ..index.update.loop import UpdateSettings, update_index
 from ..maintenance.cache import Output
 from ..operations.trust.generations import Generations
 from ..operations.trust.trusted_index import TrustedIndex
+from ..operations.trust.write import Written
 from ..reference import LayoutDirectory, Location
 from ..specs.constraints import parse_specs
 from ..trust.keys import PublicKey
@@ -114,8 +115,11 @@ class OpenedCache:
     def signer(self) -> Optional[Signer]:
         return signer()
 
+    def update_after_signing(self, written: Sequence[Written], signer: Signer) -> Any:
+        return update_index(self.open(), index_settings(self.word, written, signer))
+
     def index_statement(self, signer: Signer) -> Any:
-        return index_signing(self.word, renew=True).statement(None)
+        return index_signing(self.word, renewed_by=signer).statement(None)
 
 
 class OpenedCaches:

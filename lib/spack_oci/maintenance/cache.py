@@ -8,6 +8,7 @@ from ..content.blob_cache import BlobCache
 from ..index.model import PackageIndex
 from ..index.update.loop import UpdateSettings
 from ..operations.trust.trusted_index import TrustedIndex
+from ..operations.trust.write import Written
 from ..reference import Location
 from ..trust.keys import PublicKey
 from ..trust.policy import Policy
@@ -76,6 +77,9 @@ class Cache(Protocol):
 
     def signer(self) -> Optional[Signer]:
         """Who signs what is written; None: nobody."""
+
+    def update_after_signing(self, written: Sequence[Written], signer: Signer) -> Any:
+        """Have the index hold signatures that were just made, and sign it."""
 
     def index_statement(self, signer: Signer) -> Any:
         """How an index is signed that is written by ``signer``."""

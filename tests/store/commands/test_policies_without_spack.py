@@ -68,6 +68,29 @@ def test_a_push_signs_with_the_key_of_the_settings(client, built, store, tmp_pat
     client.run("install", tmp_path / "cache", "oci-leaf", "--store", store, env=env)
 
 
+def test_keys_are_made_and_what_is_there_is_signed_with_them(client, cache, store, tmp_path):
+    own, key = shutil.copytree(cache, tmp_path / "own"), tmp_path / "team"
+    env = {"COSIGN_PASSWORD": "a password"}
+    made = client.json("key", "generate", key, env=env)
+    assert client.json("key", "show", f"{key}.pub") == {**made, "name": "team.pub"}
+    asked = policies(client, {"*": {"mode": "require"}})
+    settings = json.loads((client.home / "config.json").read_text())
+    settings["trust"]["keys"] = {"ours": made["public_key"]}
+    (client.home / "config.json").write_text(json.dumps(settings))
+    assert client.json("key", "list", env=asked)["keys"][0]["id"] == made["id"]
+    shown = client.json("trust", "show", own, env=asked)["mirrors"][0]
+    assert (shown["mode"], shown["keys"]) == ("require", [{"name": "ours", "id": made["id"]}])
+    refused = client.run("install", own, "oci-leaf@1.0", "--store", store, env=asked, check=False)
+    assert refused.returncode == 3 and "not signed by ours" in refused.stderr
+    assert client.run("sign", own, check=False).returncode == 2
+    named = client.run("sign", own, "oci-leaf@1.0", "--digests", "-").stdout
+    assert named.startswith("oci-layout@sha256:") and named.count("\n") == 1
+    signed = client.json("sign", own, "--key", f"{key}.key", env=env)["packages"]
+    assert len(signed) > 5 and {one["status"] for one in signed} == {"signed"}
+    client.run("install", own, "oci-leaf@1.0", "--store", store, env=asked)
+    assert "taken as it is" in client.run("trust", "accept-older", own, env=asked).stderr
+
+
 def test_a_bundle_is_held_to_the_policy_of_the_place_where_it_is(client, cache, store, tmp_path):
     own = shutil.copytree(cache, tmp_path / "own")
     (tmp_path / "media").mkdir()

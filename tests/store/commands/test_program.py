@@ -123,7 +123,7 @@ def options_of(made):
 def test_commands_of_both_programs_have_the_same_options():
     without = {name: options_of(made) for name, made in commands().items()}
     of_caches = {"copy", "du", "pin", "pins", "prune", "repair", "snapshot", "snapshots", "unpin", "verify"}
-    same = {"login", "logout", "clean", "doctor", "catalog", "show", "update-index", *of_caches}
+    same = {"login", "logout", "clean", "doctor", "catalog", "show", "sign", "update-index", *of_caches}
     with_spack = options_of_spack_oci(same)
     assert same <= with_spack.keys() and same <= without.keys()
     for name in sorted(same):

@@ -11,6 +11,7 @@ from ...content.blob_cache import BlobCache
 from ...index.model import PackageIndex
 from ...index.update.loop import UpdateSettings
 from ...operations.trust.trusted_index import TrustedIndex
+from ...operations.trust.write import Written
 from ...reference import LayoutDirectory, Location
 from ...trust.keys import PublicKey
 from ...trust.policy import Policy
@@ -77,6 +78,9 @@ class OpenedMirror:
 
     def signer(self) -> Optional[Signer]:
         return trust.signer()
+
+    def update_after_signing(self, written: Sequence[Written], signer: Signer) -> Any:
+        return indexes.update_after_signing(self.mirror, written, signer)
 
     def index_statement(self, signer: Signer) -> Any:
         return trust.index_signing(self.mirror, (), signer, renew=True).statement(None)
