@@ -9,7 +9,7 @@ deleted. https://docs.github.com/en/rest/packages/packages
 import threading
 import time
 import urllib.parse
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 
 from ..descriptor import parse_json
 from ..errors import (
@@ -31,6 +31,7 @@ from .http.response_errors import error_from_response
 from .http.retry import RetryPolicy
 from .http.transport import Transport
 from .http.urls import absolute_url, origin_of
+from .manifests import MAX_TAGS
 from .settings import USER_AGENT
 
 API = "https://api.github.com"
@@ -120,12 +121,18 @@ class GithubPackages:
 
     def _pages(self, first: str) -> List[PackageVersion]:
         found: List[PackageVersion] = []
+        known: Set[int] = set()
         url: Optional[str] = first
         while url:
             response = self._call("GET", url, f"listing the versions of {self._owner}/{self._name} at GitHub", (200,))
             link = parse_next_link(response.field("Link"))
             data = decoded(response, _MAX_PAGE)
-            found += map(_version, _listing(data))
+            listed = [_version(entry) for entry in _listing(data)]
+            before = len(known)
+            known.update(version.id for version in listed)
+            if link and (len(known) == before or len(known) > MAX_TAGS):
+                raise UnexpectedResponse("GitHub's list of versions has no end", status=200)
+            found += listed
             url = absolute_url(response.url, link) if link else None
             if url and origin_of(url) != origin_of(self._api):
                 raise UnexpectedResponse(f"GitHub's API leads to {origin_of(url)} for the next page", status=200)

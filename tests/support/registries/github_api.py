@@ -34,6 +34,8 @@ class GithubApi:
     token: str = "t0ken"
     #: most entries of a page, whatever is asked for
     page: int = 100
+    #: each page leads to the first
+    endless: bool = False
     #: digests of versions with too many downloads
     popular: Set[str] = field(default_factory=set)
     #: requests that are refused because of the rate limit, and the seconds until it is over
@@ -87,7 +89,8 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {}
         if number * size < len(versions):
             path = urlsplit(self.path).path
-            headers["Link"] = f'<{self.api.url}{path}?per_page={size}&page={number + 1}>; rel="next"'
+            following = 1 if self.api.endless else number + 1
+            headers["Link"] = f'<{self.api.url}{path}?per_page={size}&page={following}>; rel="next"'
         self._send(200, versions[(number - 1) * size : number * size], headers)
 
     def _delete(self, number: int) -> None:

@@ -95,6 +95,13 @@ def test_githubs_api_deletes_over_several_pages(connect, store, owners):
     assert store.calls["delete_manifest"] == 0
 
 
+def test_a_list_of_versions_without_an_end_is_an_error(connect, store):
+    github, api = connect(page=3, endless=True)
+    result = prune(github)
+    assert not result.deleted and "has no end" in str(next(iter(result.failed.values())))
+    assert len([r for r in api.requests if r.startswith("GET")]) <= 2 * (1 + len(result.failed))
+
+
 def test_versions_with_too_many_downloads_stay_and_the_others_go(connect, store):
     github, api = connect()
     popular = store.resolve(tag_of(DOOMED[3])).digest
