@@ -64,6 +64,7 @@ def push_package(
     layer: bytes = b"",
     annotations: Optional[Dict[str, str]] = None,
     specfile_version: int = 5,
+    layout_version: int = 2,
 ) -> Descriptor:
     """Store the image of ``nodes[0]`` with one small layer, and tag it."""
     package = nodes[0]
@@ -73,7 +74,7 @@ def push_package(
         "architecture": "amd64",
         "os": "linux",
         "rootfs": {"type": "layers", "diff_ids": [sha256_digest(content)]},
-        "buildcache_layout_version": 2,
+        "buildcache_layout_version": layout_version,
     }
     manifest: Dict[str, Any] = {
         "mediaType": OCI_MANIFEST,

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""Packages that are not like ours, from the command line: of a layout that is not known, with files of zeros."""
+
+import os
+
+import pytest
+from spack_oci.cli.caches import open_cache
+from support.packages.cache_builder import node, push_package
+from support.spacks.client import build_store
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """A cache with one package that can be had, and one of a layout that this program does not know."""
+    layout = str(tmp_path / "mixed")
+    store = open_cache(layout, create=True, writes=True)
+    push_package(store, [node("known")])
+    push_package(store, [node("unknown")], layout_version=9)
+    return layout
+
+
+def test_a_package_of_a_layout_that_is_not_known_is_not_indexed_and_named(client, mixed):
+    said = client.run("update-index", mixed).stderr
+    assert "1 tag could not be read: unknown-1.0" in said and "newer Spack wrote it" in said
+    assert {package["name"] for package in client.packages("--allarch", mixed)} == {"known"}
+
+
+def test_a_package_of_a_layout_that_is_not_known_is_not_installed(client, mixed, store):
+    client.run("update-index", mixed)
+    done = client.run("install", mixed, "unknown", "--store", store, check=False)
+    assert done.returncode != 0 and "unknown" in done.stderr
+    assert not list(store.glob("*/unknown-*"))
+
+
+@pytest.mark.slow
+def test_a_package_with_a_file_of_zeros_larger_than_a_bomb_may_be_is_installed_with_holes(client, store, tmp_path):
+    built = build_store(tmp_path / ("long-" * 20) / "store", "oci-leaf@2.0")
+    (prefix,) = built.glob("*/oci-leaf-2.0-*")
+    size = 1200 << 20
+    with open(prefix / "share" / "sized-for-later", "wb") as file:
+        file.truncate(size)
+    client.run("push", "--update-index", built, tmp_path / "cache", "oci-leaf@2.0")
+    client.run("install", tmp_path / "cache", "oci-leaf@2.0", "--store", store)
+    (found,) = store.glob("*/oci-leaf-2.0-*/share/sized-for-later")
+    assert os.stat(found).st_size == size and os.stat(found).st_blocks * 512 < 1 << 20
