@@ -18,9 +18,11 @@ import os
 import re
 import secrets
 import shutil
+import time
 from typing import Callable, Dict, Iterable, NamedTuple, Tuple
 
 from ..errors import ConfigurationError
+from ..util.concurrency.locks import locked_if_possible
 from ..util.files import PART, storage_errors
 from ..util.text import elided
 from .page import INDEX
@@ -29,6 +31,9 @@ MARK = ".spack-oci-catalog"
 _MARK_TEXT = b"This directory is a page that `spack oci catalog` wrote, and will be replaced by it.\n"
 #: files of a page, and what a run that was killed has left of one
 _OURS = re.compile(rf"[0-9a-f]{{16}}\Z|\.[0-9a-f]{{16}}{re.escape(PART)}\Z")
+
+#: seconds after which what was begun was left by a run that was killed
+_ABANDONED = 3600.0
 
 
 class Written(NamedTuple):
@@ -69,12 +74,17 @@ def write_directory(path: str, files: Iterable[Tuple[str, bytes]], index: Callab
         try:
             written = _fill(new, files, index)
             if is_there:
-                _take_over(path, new)
+                with locked_if_possible(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)):
+                    _take_over(path, new)
             else:
                 os.rename(new, path)
         finally:
             shutil.rmtree(new, ignore_errors=True)
     return written
+
+
+def _is_being_written(path: str) -> bool:
+    return path.endswith(PART) and time.time() - os.stat(path).st_mtime < _ABANDONED
 
 
 def _is_ours(name: str) -> bool:
@@ -101,7 +111,8 @@ def _fill(new: str, files: Iterable[Tuple[str, bytes]], index: Callable[[str], b
 
 
 def _take_over(path: str, new: str) -> None:
-    old = [name for name in os.listdir(path) if _OURS.match(name) and name != os.path.basename(new)]
+    """One at a time: each removes what the others have put there. What another one is still writing stays."""
+    old = [name for name in os.listdir(path) if _OURS.match(name) and not _is_being_written(os.path.join(path, name))]
     (digest,) = set(os.listdir(new)) - {INDEX, MARK}
     os.replace(os.path.join(new, MARK), os.path.join(path, MARK))
     if digest not in old:

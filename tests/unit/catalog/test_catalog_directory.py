@@ -5,6 +5,7 @@ import os
 import shutil
 
 import pytest
+from spack_oci.catalog import directory
 from spack_oci.catalog.directory import MARK, write_directory
 from spack_oci.catalog.make import heading_for, make_catalog
 from spack_oci.errors import ConfigurationError, InvalidReference, StorageError
@@ -93,9 +94,26 @@ def test_a_failure_leaves_the_old_page(tmp_path):
     assert tree(tmp_path) == before
 
 
+def test_two_that_write_one_page_at_once_leave_a_page(tmp_path):
+    page = tmp_path / "page"
+    write(page, a="0")
+
+    def files():
+        """Another one begins, and ends, while this one writes."""
+        yield "a", b"1"
+        write(page, a="2")
+        assert tree(page)["index.html"].decode() + "/a" in tree(page)
+        yield "b", b"1"
+
+    write_directory(str(page), files(), str.encode)
+    found = tree(page)
+    assert found[found["index.html"].decode() + "/b"] == b"1" and len(found) == 4
+
+
 def test_whenever_it_is_killed_there_is_a_page_and_the_next_run_cleans_up(tmp_path, monkeypatch):
     page = tmp_path / "page"
     steps = {name: getattr(os, name) for name in ("mkdir", "rename", "replace")}
+    monkeypatch.setattr(directory, "_ABANDONED", 0.0)  # all that is there was left by the killed
 
     class Killed(BaseException):
         pass
