@@ -93,11 +93,11 @@ def test_the_index_job_fills_the_first_mirror_that_is_written_in_spack_yaml(guar
 
 
 @pytest.mark.slow
-@pytest.mark.one_spack
-def test_a_copy_only_pipeline_copies_what_the_environment_has(source, guarded_registry, pipeline_machine):
+@pytest.mark.parametrize("kind", ["password", "token"])
+def test_a_copy_only_pipeline_copies_what_the_environment_has(kind, source, guarded_registry, pipeline_machine):
     """With the command that the refused one names."""
-    url, user, password = guarded_registry("token")
-    from_url, _, _ = guarded_registry("token")
+    url, user, password = guarded_registry(kind)
+    from_url, _, _ = guarded_registry(kind)
     copy = {
         "tags": ["shell"],
         "before_script": [SETUP, "spack env activate --without-view artifacts/concrete_environment"],

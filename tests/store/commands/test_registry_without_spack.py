@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """`spack-oci` with a registry: credentials, certificates, and what goes wrong on the way."""
 
+import json
+
 import pytest
 from support.registries.docker_registry import PASSWORD, USER, docker_registry
+from support.registries.fault_registry import Fault, fault_registry
 from support.registries.token_server import USERS, token_server
 
 pytestmark = pytest.mark.registry
@@ -69,3 +72,35 @@ def test_a_push_with_a_token_that_only_reads_is_skipped_in_one_line_where_that_i
         assert client.json("push", "--if-writable", built, url, "oci-leaf@2.0")["pushed"] == 1
     down = client.run("push", "--if-writable", built, url, "oci-leaf@2.0", check=False)
     assert down.returncode == 1, "a registry that is down is no reason to skip"
+
+
+@pytest.mark.parametrize(
+    "said, remedy",
+    [
+        ("permission_denied: write_package", "Manage Actions access"),
+        ("installation not allowed to Write organization package", "permissions: packages: write"),
+    ],
+)
+def test_what_github_says_to_a_job_that_may_not_write_is_explained_by_push_and_doctor(said, remedy, client, built):
+    body = json.dumps({"errors": [{"code": "DENIED", "message": said}]}).encode()
+    denied = Fault("POST", "/blobs/uploads/", status=403, body=body, times=99)
+    with fault_registry(denied, auth="basic", users={"job": ("job-secret", "pull,push")}) as registry:
+        url = f"oci+http://{registry.host}/team/cache"
+        client.run("login", "-u", "job", "--password-stdin", url, input="job-secret")
+        refused = client.run("push", built, url, "oci-leaf@2.0", check=False)
+        assert refused.returncode == 1 and said in refused.stderr and remedy in refused.stderr, refused.stderr
+        told = client.run("doctor", url, check=False).stdout
+        assert remedy in " ".join(told.split()), told
+        skipped = client.run("push", "--if-writable", built, url, "oci-leaf@2.0")
+        (line,) = (skipped.stdout + skipped.stderr).splitlines()
+        assert f"Nothing is pushed to {url} (--if-writable)" in line and said in line
+
+
+def test_credentials_that_expire_in_the_middle_of_a_push_are_told_from_wrong_ones(client, built):
+    expired = Fault("POST", "/blobs/uploads/", status=401, skip=2, times=99)
+    with fault_registry(expired, auth="basic", users={"job": ("job-secret", "pull,push")}) as registry:
+        url = f"oci+http://{registry.host}/team/cache"
+        client.run("login", "-u", "job", "--password-stdin", url, input="job-secret")
+        ended = client.run("push", built, url, "oci-stack", check=False)
+        assert ended.returncode == 1 and "have expired" in ended.stderr, ended.stderr
+        assert "not sent again" in ended.stderr
