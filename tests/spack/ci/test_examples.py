@@ -2,6 +2,7 @@
 """`examples/`: what a team copies. The shell steps are run here, with registries and packages of the tests."""
 
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -256,43 +257,101 @@ def test_the_steps_of_the_containerfile_install_and_leave_no_secret(filled_cache
     assert not (tmp_path / "cache").exists()
 
 
-@pytest.mark.slow
-@of_the_examples
-def test_the_containerfile_is_built_by_podman_and_no_layer_has_the_secret(filled_cache, tmp_path, our_python):
-    """On a base of this machine's shell, with this machine's Python mounted in the place of the image's."""
+@pytest.fixture
+def build(filled_cache, tmp_path, our_python, built):
+    """``build(file, names, variables, writable)``: build a file of `examples/containers` in ``tmp_path`` with podman;
+    what it prints, the engine. In the place of the images that it names is one of this machine's shell, with this
+    machine's Python and Spack mounted, and with ``variables``; ``writable``: a directory that is mounted, too.
+    """
     url, auth, secrets = filled_cache
     interpreter = Path(os.path.realpath(our_python))
-    here = {"/usr/bin", "/usr/lib", *map(str, (interpreter.parents[1], our_python.parents[1], EXAMPLES.parent))}
-    host = [word for path in sorted(here) for word in ("--volume", f"{path}:{path}:ro")]
+    needed = [interpreter.parents[1], our_python.parents[1], EXAMPLES.parent, built.checkout, built.home]
+    host = {**dict.fromkeys(["/usr/bin", "/usr/lib", *map(str, needed)], "ro")}
+    with contextlib.ExitStack() as stack:
+
+        def run(text, names, variables, writable=()):
+            registry = stack.enter_context(docker_registry())
+            engine = stack.enter_context(podman(tmp_path / "podman"))
+            mounts = {**host, **{str(path): "rw" for path in writable}}
+            environment = [f"{key}={value}" for key, value in variables.items()]
+            with open_repository(parse_url(registry.mirror_url("base/system"))) as base:
+                root = shell_root_file_system({"/usr/local/bin": (0o755, 0, 0)})
+                push_base(base, "1", root, config={"Env": environment})
+            image = f"{registry.host}/base/system:1"
+            engine.pull(image)
+            for name in names:
+                assert f"FROM {name}" in text
+                text = text.replace(f"FROM {name}", f"FROM {image}")
+            (tmp_path / "Containerfile").write_text(text)
+            built_image = engine(
+                "build",
+                "--network=host",
+                "--pull-never",
+                *(word for path, mode in sorted(mounts.items()) for word in ("--volume", f"{path}:{path}:{mode}")),
+                *("--secret", f"id=registry,src={auth}", "--build-arg", f"CACHE={url}"),
+                *("--build-arg", f"SPECS={SPEC}", "--layers", "--tag", "example"),
+                *("--file", str(tmp_path / "Containerfile"), str(tmp_path)),
+            )
+            return built_image.stdout + built_image.stderr, engine
+
+        yield run
+
+
+def layers_of(engine, image, directory):
+    """All bytes of an image, its layers as they are unpacked."""
+    engine("save", "--output", str(directory / "image.tar"), image)
+    data = (directory / "image.tar").read_bytes()
+    (directory / "image.tar").unlink()
+    return data
+
+
+def check_layers(engine, secrets, directory):
+    """No layer has a secret, also of the stages that are thrown away."""
+    images = engine("images", "--all", "--quiet", "--no-trunc").stdout.split()
+    assert len(set(images)) > 4, "the steps of the first stage are kept as images"
+    for image in sorted(set(images)):
+        data = layers_of(engine, image, directory)
+        assert data and not [secret for secret in secrets if secret in data]
+
+
+@pytest.mark.slow
+@of_the_examples
+def test_the_containerfile_is_built_by_podman_and_no_layer_has_the_secret(filled_cache, build, tmp_path, our_python):
+    _, _, secrets = filled_cache
     text = (EXAMPLES / "containers" / "Containerfile").read_text()
     text = without_setup(text.replace("RUN python3 -m", "python3 -m")).replace("\n:\n", "\n")
-    with docker_registry() as open_registry, podman(tmp_path / "podman") as engine:
-        with open_repository(parse_url(open_registry.mirror_url("base/system"))) as base:
-            path = f"PATH={our_python.parent}:/usr/bin:/bin"
-            push_base(base, "1", shell_root_file_system({"/usr/local/bin": (0o755, 0, 0)}), config={"Env": [path]})
-        image = f"{open_registry.host}/base/system:1"
-        engine.pull(image)
-        for name in ("docker.io/library/python:3.12-slim-bookworm", "docker.io/library/debian:bookworm-slim"):
-            text = text.replace(f"FROM {name}", f"FROM {image}")
-        (tmp_path / "Containerfile").write_text(text)
-        built = engine(
-            "build",
-            "--network=host",
-            "--pull-never",
-            *host,
-            "--secret",
-            f"id=registry,src={auth}",
-            "--build-arg",
-            f"CACHE={url}",
-            "--build-arg",
-            f"SPECS={SPEC}",
-            "--tag",
-            "example",
-            "--file",
-            str(tmp_path / "Containerfile"),
-            str(tmp_path),
-        )
-        assert "Installed" in built.stdout + built.stderr
-        engine("save", "--output", str(tmp_path / "image.tar"), "example")
-    data = (tmp_path / "image.tar").read_bytes()
-    assert b"hello from leaf" in data and not [s for s in secrets if s in data]
+    names = ("docker.io/library/python:3.12-slim-bookworm", "docker.io/library/debian:bookworm-slim")
+    said, engine = build(text, names, {"PATH": f"{our_python.parent}:/usr/bin:/bin"})
+    assert "Installed" in said
+    check_layers(engine, secrets, tmp_path)
+    data = layers_of(engine, "example", tmp_path)
+    assert b"hello from leaf" in data and b"hello from leaf" not in layers_of(engine, _base_of(engine), tmp_path)
+
+
+def _base_of(engine):
+    return next(n for n in engine("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.split() if "base" in n)
+
+
+@pytest.mark.slow
+@of_the_examples
+def test_the_dockerfile_is_built_by_podman_and_no_layer_has_the_secret(
+    filled_cache, build, tmp_path, our_python, built
+):
+    """With the Spack and the recipes of the tests in the place of what it clones."""
+    _, _, secrets = filled_cache
+    job = built.sibling(tmp_path / "job", python=our_python, padded_length=0)
+    for file in job.base_scope.glob("*.yaml"):  # the steps call `spack`, not `spack -C SCOPE`
+        shutil.copy(file, job.scope)
+    environment_of("containers/spack.yaml", tmp_path / "spack.yaml", config={"install_tree": {"root": "/opt/software"}})
+    text = (EXAMPLES / "containers" / "Dockerfile").read_text().replace("/opt/spack", str(built.checkout))
+    setup = text[text.index("RUN git clone") : text.index("ENV PATH=")]
+    text = text.replace(setup, "")
+    wanted = ("SPACK_PYTHON", "SPACK_USER_CACHE_PATH", "SPACK_USER_CONFIG_PATH", "SPACK_SYSTEM_CONFIG_PATH")
+    variables = {key: job.env()[key] for key in wanted}
+    variables["PATH"] = f"{our_python.parent}:/usr/bin:/bin"
+    said, engine = build(text, ("python:3.12-bookworm", "debian:bookworm-slim"), variables, [job.home])
+    assert "oci-leaf" in said
+    check_layers(engine, secrets, tmp_path)
+    assert b"hello from leaf" in layers_of(engine, "example", tmp_path)
+    shown = engine.run("example", "/usr/bin/env")
+    assert "/opt/software/view" in shown, shown
