@@ -217,6 +217,13 @@ SMALL: Sequence[Operation] = (
         prepare=_make_key,
     ),
     Operation(
+        "prune",
+        "prune",
+        lambda w: ("prune", "--grace", "0", "--keep-specs", "oci-leaf", w.layout),
+        _small_pushed,
+        layout="indexed",
+    ),
+    Operation(
         "gc",
         "garbage collection",
         lambda w: ("!collect", w.layout),

@@ -1,30 +1,41 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Caches in one file: an OCI layout as a tar archive (``oci-archive``), read and written by way of a directory."""
 
+import atexit
+import contextlib
 import os
-import tempfile
-from typing import List, Optional
 
+from ...archive.unpack.staging import remove_stale, staging_directory
 from ...errors import ConfigurationError
 from ...layout import open_layout
 from ...layout.bundle import unpack_bundle
 from ...layout.gc import collect_garbage
 from ...reference import LayoutDirectory
+from ...util.concurrency.locks import locked_if_possible
 from ...util.files import storage_errors
 from ..images.image_files import write_layout_archive
 
 #: directories that go with this process
-_directories: List["tempfile.TemporaryDirectory[str]"] = []
+_directories = contextlib.ExitStack()
+atexit.register(_directories.close)
 
 
 def unpacked(path: str, parent: str) -> str:
     """The layout of a bundle, in a directory below ``parent`` that goes with this process."""
     with storage_errors(f"unpacking {path}"):
-        os.makedirs(parent, exist_ok=True)
-        directory = tempfile.TemporaryDirectory(prefix="bundle-", dir=parent)
-    _directories.append(directory)
-    unpack_bundle(path, directory.name)
-    return directory.name
+        directory = _new_directory(os.path.join(parent, "bundle"), _directories)
+    unpack_bundle(path, directory)
+    return directory
+
+
+def _new_directory(beside: str, stack: contextlib.ExitStack) -> str:
+    """One that goes with ``stack``, instead of those that killed processes have left there. Raises OSError."""
+    parent = os.path.dirname(beside)
+    os.makedirs(parent, exist_ok=True)
+    # else a new one could be taken for one that was left, before it has its own lock
+    with locked_if_possible(os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)):
+        remove_stale(beside)
+        return stack.enter_context(staging_directory(beside))
 
 
 def is_bundle(word: str) -> bool:
@@ -42,23 +53,19 @@ class BundleWriter:
         if os.path.isdir(path):
             raise ConfigurationError(f"{path} is a directory", remedy="name a file that ends in .tar")
         self.path = os.path.abspath(path)
-        self._temporary: Optional[tempfile.TemporaryDirectory[str]] = None
+        self._temporary = contextlib.ExitStack()
         self.directory = ""
 
     def __enter__(self) -> "BundleWriter":
-        parent = os.path.dirname(self.path)
         with storage_errors(f"writing {self.path}"):
-            os.makedirs(parent, exist_ok=True)
-            self._temporary = tempfile.TemporaryDirectory(prefix=".spack-oci-", dir=parent)
-        self.directory = os.path.join(self._temporary.name, "layout")
+            self.directory = os.path.join(_new_directory(self.path, self._temporary), "layout")
         if os.path.exists(self.path):
             os.mkdir(self.directory)
             unpack_bundle(self.path, self.directory)
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._temporary is not None
-        self._temporary.cleanup()
+        self._temporary.close()
 
     def write(self) -> None:
         """Replace the file by what is in the directory now, without what nothing names. Raises StorageError."""
