@@ -6,7 +6,7 @@ import functools
 import hashlib
 import mmap
 import os
-from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 from ..errors import InvalidContent
 from .frames import HASH_ALPHABET, Frame, compress, decompress, digest_of, frame_number, read_table
@@ -55,6 +55,33 @@ class Part(NamedTuple):
     digest: str
     #: our document
     document: bytes
+
+
+def line_of_hash(path: str, dag_hash: str) -> Optional[bytes]:
+    """The line of a package in a file of lines that begin with ``{"hash":"HASH"``, sorted, whose content never changes.
+    Raises OSError."""
+    data = _mapped(path)
+    wanted = b'{"hash":"%s"' % dag_hash.encode()
+    low, high = 0, len(data)
+    while low < high:
+        start = data.rfind(b"\n", low, (low + high) // 2) + 1 or low
+        end = data.find(b"\n", start)
+        line = data[start : end if end >= 0 else high]
+        found = line[: len(wanted)]
+        if found == wanted:
+            return line
+        if found < wanted:
+            low = start + len(line) + 1
+        else:
+            high = start
+    return None
+
+
+@functools.lru_cache(maxsize=8)
+def _mapped(path: str) -> Union[bytes, mmap.mmap]:
+    """What is asked for each package of an install is opened once."""
+    with open(path, "rb") as f:
+        return mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) if os.fstat(f.fileno()).st_size else b""
 
 
 class DocumentFiles(NamedTuple):

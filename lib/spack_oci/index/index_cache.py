@@ -16,7 +16,6 @@ version, counts as not kept.
 
 import contextlib
 import hashlib
-import mmap
 import os
 import re
 import time
@@ -30,7 +29,7 @@ from ..util.concurrency.threads import DaemonPool
 from ..util.files import atomic_write, storage_errors
 from .entry import PackageEntry
 from .frames import decompress
-from .in_place import DocumentFiles, NodesOfPackage, Wanted, names_of
+from .in_place import DocumentFiles, NodesOfPackage, Wanted, line_of_hash, names_of
 from .lines import DatabaseOfLines, entries_from_lines, parse_line, read_lines
 from .publish import DOCUMENT_TAG
 from .read import IndexDocument, KnownIndex, NotModified, OldDocument, fetch_index
@@ -227,15 +226,8 @@ class IndexCache:
         if meta is None or not meta["signatures"]:
             return None
         try:
-            with open(self._path(url, meta["signatures"]), "rb") as f, contextlib.ExitStack() as stack:
-                if os.fstat(f.fileno()).st_size == 0:
-                    return None
-                data = stack.enter_context(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ))
-                at = data.find(b'{"hash":"%s"' % dag_hash.encode())
-                if at < 0:
-                    return None
-                data.seek(at)
-                return SignedPackage.from_line(data.readline())[1]
+            line = line_of_hash(self._path(url, meta["signatures"]), dag_hash)
+            return SignedPackage.from_line(line)[1] if line is not None else None
         except (FileNotFoundError, InvalidContent):
             return None
         except OSError as e:

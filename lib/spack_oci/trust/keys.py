@@ -6,10 +6,13 @@ cosign makes with an Ed25519 key is Ed25519ph (RFC 8032, section 5.1), which ``c
 is refused by name rather than never matching.
 """
 
+import base64
+import binascii
 import hashlib
+import re
 import sys
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Optional
 
 from ..errors import ConfigurationError
 
@@ -18,6 +21,10 @@ PUBLIC_MARK = b"-----BEGIN PUBLIC KEY-----"
 #: a public key of RSA with 16384 bits has some 3 kB
 MAX_KEY_FILE = 64 << 10
 _SMALLEST_RSA = 2048
+_PEM = re.compile(rb"\s*-----BEGIN PUBLIC KEY-----\s([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----\s*\Z")
+#: what a SubjectPublicKeyInfo on P-256 begins with (RFC 5480), and the bytes of the uncompressed point after it
+_P256 = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
+_P256_POINT = 65
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 
 
@@ -74,7 +81,6 @@ def read_public_key(data: bytes, name: str, origin: str = "") -> PublicKey:
     """The public key in a PEM file. ``origin``: where it was, for messages. Raises ConfigurationError."""
     require_cryptography()
     from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     where = f"the key {name}" + (f" ({origin})" if origin else "")
     if not data.strip():
@@ -84,6 +90,12 @@ def read_public_key(data: bytes, name: str, origin: str = "") -> PublicKey:
     if data.count(b"-----BEGIN ") > 1:  # of which only one would count
         raise ConfigurationError(f"{where} holds several keys", remedy="give each a file, and a name in oci:trust:keys")
     try:
+        usual = _usual_key(data, name)
+        if usual is not None:
+            return usual
+        # imports ciphers and more
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
         key = load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm) as e:
         why = str(e).partition(" See http")[0]
@@ -91,6 +103,25 @@ def read_public_key(data: bytes, name: str, origin: str = "") -> PublicKey:
             f"{where} is no public key in PEM format: {why}", remedy="it begins with -----BEGIN PUBLIC KEY-----"
         ) from None
     return public_key(key, name, where)
+
+
+def _usual_key(data: bytes, name: str) -> Optional[PublicKey]:
+    """An ECDSA key on P-256, as cosign makes them, with half of the imports. None: the file holds something else.
+    Raises ValueError for a point that is not on the curve."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    match = _PEM.match(data)
+    try:
+        der = base64.b64decode(b"".join(match[1].split()), validate=True) if match else b""
+    except binascii.Error:
+        return None
+    if len(der) != len(_P256) + _P256_POINT or not der.startswith(_P256):
+        return None
+    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), der[len(_P256) :])
+    text = base64.b64encode(der)
+    lines = b"\n".join(text[at : at + 64] for at in range(0, len(text), 64))
+    pem = b"%s\n%s\n-----END PUBLIC KEY-----\n" % (PUBLIC_MARK, lines)
+    return PublicKey(name, hashlib.sha256(der).hexdigest(), pem, key)
 
 
 def public_key(key: Any, name: str, where: str = "") -> PublicKey:

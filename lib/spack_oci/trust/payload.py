@@ -124,7 +124,7 @@ def parse_strict(data: bytes, label: str) -> Any:
     if len(data) > MAX_PAYLOAD:
         raise InvalidContent(f"{label} is refused: it has {len(data)} bytes, more than {MAX_PAYLOAD}")
     try:
-        document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        document = _STRICT.decode(data.decode("utf-8"))
     except (ValueError, RecursionError) as e:
         raise InvalidContent(f"{label} is refused: {e}") from None
     if not isinstance(document, dict):
@@ -147,6 +147,9 @@ def _unique(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
 
 
 def _refused(why: str) -> InvalidContent:

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from spack_oci.errors import NotFound, ServerFailure, StorageError, Unreachable
-from spack_oci.index.in_place import Wanted
+from spack_oci.index.in_place import Wanted, line_of_hash
 from spack_oci.index.index_cache import IndexCache, describe_age, load_index, load_indexes
 from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG
 from spack_oci.index.read import fetch_index
@@ -260,3 +260,15 @@ def test_a_kept_index_that_cannot_be_read_or_confirmed_is_no_reason_to_do_withou
     path.mkdir()  # which root cannot read, either
     found = load(cache, store)
     assert found.failure is None and found.index.entries() and "keeping the index" in found.warning
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 50])
+@pytest.mark.parametrize("end", [b"\n", b""], ids=["with a line break at the end", "without"])
+def test_a_line_is_found_by_its_hash_and_no_other(tmp_path, count, end):
+    hashes = sorted(node(f"p{number}")["hash"] for number in range(count))
+    lines = [b'{"hash":"%s","of":"%s"}' % (h.encode(), b"x" * (number % 7)) for number, h in enumerate(hashes)]
+    path = tmp_path / "table"
+    path.write_bytes(b"\n".join(lines) + (end if lines else b""))
+    assert [line_of_hash(str(path), h) for h in hashes] == lines
+    absent = ["a" * 32, "7" * 32, node("absent")["hash"], hashes[0][:31] if hashes else ""]
+    assert [line_of_hash(str(path), h) for h in absent] == [None] * 4

@@ -282,3 +282,30 @@ def test_a_file_with_two_public_keys_is_refused_as_one_of_them_would_not_count()
 )
 def test_a_public_key_is_read_however_it_was_saved(change):
     assert read_public_key(change(signer("one").public.pem), "team").id == signer("one").public.id
+
+
+def test_the_usual_kind_of_key_is_the_same_however_it_is_read():
+    """It is read with fewer imports, from its bytes; a point that is not on the curve is no key."""
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    from spack_oci.trust.keys import public_key
+
+    pem = signer("team").public.pem
+    usual, other = read_public_key(b"\n" + pem, "team"), public_key(load_pem_public_key(pem), "team")
+    assert (usual.id, usual.pem, usual.name, usual.describe()) == (other.id, pem, "team", other.describe())
+    body = base64.b64decode(b"".join(pem.splitlines()[1:-1]))
+    wrong = base64.b64encode(body[:-1] + bytes([body[-1] ^ 1]))
+    with pytest.raises(ConfigurationError, match="no public key in PEM format"):
+        read_public_key(b"-----BEGIN PUBLIC KEY-----\n%s\n-----END PUBLIC KEY-----\n" % wrong, "team")
+
+
+def test_a_policy_is_read_without_the_ciphers_of_cryptography():
+    """They are half of what an install under a policy would import."""
+    code = (
+        "import sys; from spack_oci.trust.keys import read_public_key; "
+        "key = read_public_key(sys.stdin.buffer.read(), 'team'); key.verifies(b'', b''); "
+        "print('cryptography.hazmat.primitives.serialization' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    argv = [sys.executable, "-c", code]
+    done = subprocess.run(argv, input=signer("team").public.pem, capture_output=True, env=environment)
+    assert done.stdout == b"False\n", done.stderr
