@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from ..content import GrowingBlob, Progress
-from ..errors import ConnectionLost, InvalidContent, NotFound, ResponseError, SpackOciError, TimedOut
+from ..errors import ConnectionLost, NotFound, ResponseError, SpackOciError, TimedOut
 from .uploads import MIN_PROGRESS, Report, Uploader, UploadSession, failures_after
 
 #: errors that an upload may survive
@@ -82,8 +82,9 @@ class GrowingUploads:
                 current = self._after(e, current, failures, there)
                 if current is not None and current.offset - furthest >= MIN_PROGRESS:
                     failures = 0
-            except InvalidContent:
-                return current  # what was written is being written again
+            except SpackOciError:
+                # what was written is being written again (InvalidContent), or something that the blob itself will meet
+                return current
         return current
 
     def _after(self, error: SpackOciError, session: UploadSession, failures: int, size: int) -> Optional[UploadSession]:

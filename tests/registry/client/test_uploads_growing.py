@@ -6,8 +6,9 @@ import io
 import pytest
 from spack_oci.content import BytesSource
 from spack_oci.descriptor import sha256_digest
-from spack_oci.errors import UnexpectedResponse
+from spack_oci.errors import ConfigurationError, TLSFailure, UnexpectedResponse, Unreachable
 from spack_oci.registry import UploadPolicy
+from spack_oci.registry.uploads import Uploader
 from support.registries.fault_registry import Fault, fault_registry
 from support.registries.registry_cases import LARGE, NAME, keep, layer, store_at
 
@@ -125,6 +126,22 @@ def test_what_will_not_be_complete_is_thrown_away():
     with fault_registry() as registry:
         store_at(registry, upload=POLICY).send_growing(Growing()).discard()
         assert registry.uploads == {}
+
+
+@pytest.mark.parametrize("error", [Unreachable("refused"), TLSFailure("expired"), ConfigurationError("no credentials")])
+@pytest.mark.parametrize("pieces", [0, 1])
+def test_what_cannot_be_survived_on_the_way_is_left_to_the_blob_itself(monkeypatch, error, pieces):
+    patch, calls = Uploader.patch, []
+
+    def broken(self, *args):
+        calls.append(args)
+        if len(calls) == pieces + 1:
+            raise error
+        patch(self, *args)
+
+    monkeypatch.setattr(Uploader, "patch", broken)
+    with fault_registry() as registry:
+        assert send(registry) == (pieces * PIECE, len(DATA)) and registry.uploads == {}
 
 
 def test_a_registry_that_loses_again_and_again_what_it_has_got_is_not_fed_for_ever():

@@ -140,6 +140,20 @@ def test_without_another_thread_a_layer_is_sent_when_it_is_packed(large, eager, 
     assert push(store, [large], replace(eager, processes=False)).outcomes[0].status == PUSHED
 
 
+def test_whatever_goes_wrong_while_a_layer_is_sent_ahead_the_push_sends_it_in_the_usual_way(
+    large, eager, monkeypatch, capfd
+):
+    def broken(*args):
+        raise RuntimeError("nobody foresaw this")
+
+    with fault_registry() as registry:
+        store = store_at(registry, upload=POLICY)
+        monkeypatch.setattr(type(store), "send_growing", broken)
+        result = push(store, [large], eager)
+        assert result.outcomes[0].status == PUSHED and registry.uploads == {}
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_who_waits_for_a_file_to_grow_is_told_when_the_whole_is_stopped(tmp_path):
     def check():
         raise Cancelled

@@ -13,7 +13,6 @@ from typing import BinaryIO, Callable, ContextManager, Optional
 
 from ...content import Progress, RepositoryWriter, SendsGrowing, SentPart
 from ...content.cancellable import CancellableReader
-from ...util.concurrency.cancellation import Cancelled
 
 #: bytes of files that are read between two looks at what was written
 _LOOK = 4 << 20
@@ -86,7 +85,7 @@ class SendingAhead:
         try:
             with self._during:
                 self._part = self._store.send_growing(self._file, self._progress)
-        except (Cancelled, OSError):
+        except Exception:  # Cancelled and OSError for certain
             pass  # the one that packs, or the usual way of sending, meets it as well
 
     def grew(self, read: int) -> None:
