@@ -45,6 +45,7 @@ from .table import (
     PRIVATE,
     Entries,
     ReferenceTable,
+    TaggedEntry,
     bare_descriptor,
     drop_entries,
     identity_of,
@@ -54,6 +55,8 @@ from .table import (
 
 LAYOUT_VERSION = "1.0.0"
 _MARK = "oci-layout"
+#: how tags end that Spack takes for packages; these refer to nothing
+_OF_PACKAGES = ".spack"
 _CHUNK = 1 << 20
 #: seconds; a file that was used within them is not marked as used once more
 _FRESH = 600
@@ -208,6 +211,8 @@ class LayoutStore:
         check_digest(digest)
         found: Dict[str, Descriptor] = {}
         for entry in self.table.entries():
+            if isinstance(entry, TaggedEntry) and entry.tag.endswith(_OF_PACKAGES):
+                continue  # to read the manifests of a hundred thousand packages for one takes seconds
             if self.subject_of(entry["digest"]) == digest and entry["digest"] not in found:
                 found[entry["digest"]] = referrer(*self._manifest_by_digest(entry["digest"]))
         for child in self._fallback_referrers(digest):

@@ -166,6 +166,20 @@ def test_referrers(store):
     assert store.referrers(signature.digest) == []
 
 
+def test_to_find_referrers_no_manifest_of_a_package_is_read(store, monkeypatch):
+    """There may be a hundred thousand, and what refers to one of them has no tag, or another one."""
+    subject = image(store, "p-1.0-abc.spack")
+    for number in range(20):
+        image(store, f"q-{number}-abc.spack", b"%d" % number)
+    signature = image(store, None, b"sig", subject, "application/x-signature")
+    again = LayoutStore(LayoutDirectory(store.path), durable=False)
+    read = []
+    by_digest = again._manifest_by_digest
+    monkeypatch.setattr(again, "_manifest_by_digest", lambda digest: read.append(digest) or by_digest(digest))
+    assert again.referrers(subject.digest) == [signature]
+    assert set(read) == {signature.digest}
+
+
 def test_referrers_of_the_fallback_tag(store):
     subject = image(store, TAG)
     signature = image(store, None, b"sig", None, "application/x-signature")
