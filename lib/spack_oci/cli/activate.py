@@ -92,7 +92,19 @@ def write_scripts(store: Store) -> None:
         roots, merged = _merged(store, ())
         for shell in SHELLS:
             path = os.path.join(store.root, _SCRIPTS[shell])
-            with atomic_write(path, mode=0o644, exact=True) as file:
-                file.write(script(merged.changes, shell, _named(roots, store)).encode("utf-8", "surrogateescape"))
-    except (OSError, SpackOciError) as e:
+            data = script(merged.changes, shell, _named(roots, store)).encode("utf-8", "surrogateescape")
+            if not _holds(path, data):  # where nothing changed, a store that is only read needs no warning
+                with atomic_write(path, mode=0o644, exact=True) as file:
+                    file.write(data)
+    except OSError as e:
+        warn(f"the scripts to activate {store.root} could not be written: {e.strerror}")
+    except SpackOciError as e:
         warn(f"the scripts to activate {store.root} could not be written: {e}")
+
+
+def _holds(path: str, data: bytes) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read() == data
+    except OSError:
+        return False

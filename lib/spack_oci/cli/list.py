@@ -5,7 +5,7 @@ import argparse
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Sequence, Tuple
 
 from ..commandline.common import print_json
-from ..errors import ConfigurationError
+from ..errors import Ambiguous, ConfigurationError
 from ..operations import catalog
 from ..operations.catalog import CatalogRecord, record_of
 from ..package.record import package_tag
@@ -158,7 +158,7 @@ def _tag_of(cache: str, text: str) -> str:
         raise no_match(constraint, candidates)
     if len(these) > 1:
         names = elided([label(node) for node in these], 10)
-        raise ConfigurationError(
+        raise Ambiguous(
             f"{text} matches {counted(len(these), 'package')} of {source.url}: {names}",
             remedy="say more, e.g. its /HASH",
         )

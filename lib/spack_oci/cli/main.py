@@ -396,14 +396,23 @@ def main(arguments: Optional[List[str]] = None) -> int:
 def _check_order(args: argparse.Namespace) -> None:
     """A cache after specs would be taken for a spec, and the spec for a cache."""
     first, others = getattr(args, "mirror", None) or "", getattr(args, "specs", None) or []
-    url = next((word for word in others if "://" in word), "")
-    if url and "://" not in first:
+    if "/" in first or first in (".", ".."):
+        return
+    url = next((word for word in others if "://" in word or _is_directory(word)), "")
+    if url:
         from ..errors import ConfigurationError
 
         rest = " ".join([first, *(word for word in others if word != url)])
+        place, before = ("after the store", f"{args.store} ") if args.command == "push" else ("first", "")
         raise ConfigurationError(
-            f"the cache {url} comes after {first}", remedy=f"it comes first: `spack-oci {args.command} {url} {rest}`"
+            f"the cache {url} comes after {first}",
+            remedy=f"it comes {place}: `spack-oci {args.command} {before}{url} {rest}`",
         )
+
+
+def _is_directory(word: str) -> bool:
+    """A path of one; what begins with a slash and is none is a hash."""
+    return word.startswith((".", "/", "~")) and os.path.isdir(os.path.expanduser(word))
 
 
 def _failed(failure: Exception, command: str) -> int:

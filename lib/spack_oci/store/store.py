@@ -27,7 +27,7 @@ class Store:
         """A store that exists. Raises NotAStore, and as :meth:`Database.read`."""
         root = check_root(path)
         if not os.path.isdir(root):
-            raise NotAStore(f"there is no store at {root}", remedy="`spack-oci install` makes one")
+            raise NotAStore(f"there is no store at {root}", remedy="check the path; `spack-oci install` makes one")
         return cls._of(root, Database(root).read())
 
     @classmethod

@@ -70,3 +70,13 @@ def test_shells_are_known_by_their_programs():
 def test_a_value_cannot_be_a_command():
     evil = Change("X", ("$(touch /tmp/evil)`id`'\"\\",), "")
     assert "'$(touch /tmp/evil)`id`'\"'\"'\"\\'" in script((evil,), "sh", "x")
+
+
+def test_scripts_that_say_what_is_there_already_are_left_alone(client, cache, store):
+    """So that a store that is only read gives no warning where nothing is removed."""
+    client.run("install", cache, "oci-leaf@1.0", "--store", store)
+    before = (store / "activate").stat().st_ino
+    client.run("gc", "--store", store)
+    assert (store / "activate").stat().st_ino == before
+    client.run("uninstall", "--store", store, "oci-leaf")
+    assert (store / "activate").stat().st_ino != before

@@ -143,6 +143,24 @@ def test_a_word_that_is_no_command_is_refused(capsys):
     assert caught.value.code == 2 and "instal" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words, right",
+    [
+        ("install hdf5 oci://ghcr.io/org/cache --store sw", "install oci://ghcr.io/org/cache hdf5"),
+        ("install hdf5 zlib . --store sw", "install . hdf5 zlib"),
+        ("push sw hdf5 oci://ghcr.io/org/cache", "push sw oci://ghcr.io/org/cache hdf5"),
+    ],
+)
+def test_a_cache_after_the_specs_is_told_where_it_belongs(words, right, capsys):
+    assert main(words.split()) == 2
+    assert f"`spack-oci {right}`" in capsys.readouterr().err
+
+
+def test_a_spec_of_several_packages_has_the_code_of_an_ambiguous_one(cache, client):
+    done = client.run("show", cache, "oci-leaf", check=False)
+    assert done.returncode == 3 and "matches 2 packages" in done.stderr
+
+
 def test_it_says_its_version(capsys):
     with pytest.raises(SystemExit):
         main(["--version"])
