@@ -170,7 +170,7 @@ GUARDS: Sequence[Guard] = (
     Guard("other mirrors are asked by Spack alone", f"{_HOOKS}/install.py", "    if others:\n        with only(*others):\n", "    if True:\n        with contextlib.nullcontext():\n", f"{_MIXED} -k no_index"),
     Guard("other mirrors are pushed to by Spack", f"{_HOOKS}/uploader.py", "    if not is_oci_url(mirror.push_url):\n        return original(mirror, force", "    if False:\n        return original(mirror, force", _MIXED),
     Guard("a short name comes back with its package", f"{_HOOKS}/install.py", "    if os.path.isdir(alias_directory(relocation)):\n", "    if False:\n", "tests/spack/prefixes/test_install_aliases.py"),
-    Guard("setgid of a directory after its group", _EXTRACTION, "        if self._access.group is not None:\n            os.chown(path, -1, self._access.group)\n        os.chmod(path, mode if self._access.mode is None else self._access.mode)", "        os.chmod(path, mode if self._access.mode is None else self._access.mode)\n        if self._access.group is not None:\n            os.chown(path, -1, self._access.group)", _SAFETY),
+    Guard("no setgid directory", _EXTRACTION, "member.kind in (FILE, DIRECTORY):", "member.kind == FILE:", _SAFETY),
     # layouts
     Guard("children again under the lock", "lib/spack_oci/layout/store.py", "collected since\n            self._check_children(children, tag)\n", "collected since\n", _LAYOUT),
     Guard("the manifest again under the lock", "lib/spack_oci/layout/store.py", "            self._write_blob(descriptor, _opener(data), None)\n            return put_entry", "            return put_entry", _LAYOUT),

@@ -16,7 +16,7 @@ from typing import AbstractSet, Collection, Dict, Iterable, Mapping, NamedTuple,
 
 from ..content.artifacts import read_json_artifact, write_json_artifact
 from ..content.interfaces import ContentReader, ContentWriter
-from ..errors import NotFound
+from ..errors import InvalidContent, NotFound
 
 #: requests at a time
 _JOBS = 8
@@ -64,6 +64,9 @@ def read_plan(store: ContentReader) -> PrunePlan:
         document = read_json_artifact(store, PLAN_TAG, _MEDIA_TYPE, "prune-plan")
     except NotFound:
         return PrunePlan()
+    except InvalidContent as e:
+        e.remedy = e.remedy or f"delete the tag {PLAN_TAG}: what was on its way out is then in the index again"
+        raise
     condemned = {tag: Condemned(c["manifest"], c["since"]) for tag, c in document["condemned"].items()}
     return PrunePlan(
         condemned, document.get("seen") or {}, document.get("broken") or {}, document.get("untagged") or {}

@@ -4,8 +4,9 @@
 from dataclasses import replace
 
 import pytest
+from spack_oci.content.artifacts import write_json_artifact
 from spack_oci.content.copy import GraphCopy
-from spack_oci.errors import ConfigurationError, NotFound, ServerFailure, UnexpectedResponse
+from spack_oci.errors import ConfigurationError, InvalidContent, NotFound, ServerFailure, UnexpectedResponse
 from spack_oci.index.condemned import PLAN_TAG, Condemned, PrunePlan, read_plan, reprieve, write_plan
 from spack_oci.index.read import fetch_index
 from spack_oci.index.update.loop import merge_pushed, update_index
@@ -315,3 +316,12 @@ def test_no_trace_of_a_prune_costs_a_writer_of_the_index_nothing(store):
     store.reset()
     update_index(store, QUICK)
     assert ("get_manifest", PLAN_TAG) not in store.log
+
+
+def test_a_plan_that_is_none_is_named_and_goes_with_its_tag(store):
+    """Anybody who may push can put it there; nobody then knows what an index has to leave out."""
+    write_json_artifact(store, PLAN_TAG, "application/vnd.spack-oci.prune.v1+json", {"version": 1, "condemned": 5})
+    with pytest.raises(InvalidContent, match=f"{PLAN_TAG}.* is not valid: .*: delete the tag {PLAN_TAG}"):
+        update_index(store, QUICK)
+    store.delete_manifest(PLAN_TAG)
+    assert update_index(store, QUICK).total
