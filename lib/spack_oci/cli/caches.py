@@ -168,10 +168,10 @@ def read_index(word: str, unsigned: bool = False, wanted: Optional[Wanted] = Non
     try:
         found = load_index(index_cache(unsigned), store.url, lambda: open_index(word), ttl=0, wanted=wanted)
     except NotFound as e:
-        raise NotFound(
-            f"{store.url} has no index",
-            remedy=f"who may push to it makes one with `spack-oci update-index {word}`",
-        ) from e
+        from ..index.read import index_missing
+
+        remedy = f"who may push to it makes one with `spack-oci update-index {word}`"
+        raise index_missing(lambda: store, store.url, remedy) from e
     if found.warning:
         warn(f"{store.url}: {found.warning}")
     return found

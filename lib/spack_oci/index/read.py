@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Union
 
 from ..content import ContentReader, ReadsRanges, read_blob
+from ..content.interfaces import TagLister
 from ..descriptor import Descriptor, parse_json, sha256_digest
-from ..errors import DigestMismatch, InvalidContent, NotFound, UnexpectedResponse
+from ..errors import DigestMismatch, InvalidContent, NotFound, SpackOciError, UnexpectedResponse
 from ..util.concurrency.threads import DaemonPool
 from .database import check_database, checked_database_of_lines
 from .entry import PackageEntry
@@ -169,6 +170,20 @@ def fetch_index(
             ours, reason = None, e.message
     assert current is not None
     return _fetch_database(store, current, ours, known, reason)
+
+
+def index_missing(
+    open_store: Callable[[], TagLister], url: str, remedy: str, hint: Callable[[], str] = lambda: ""
+) -> NotFound:
+    """The error for a cache that has no index: another one where there is nothing at all, as under a mistyped name, or
+    in a repository that is yet to be made. ``remedy``: where packages are; ``hint``: what to say where none are."""
+    try:
+        is_empty = not any(True for _ in open_store().tags())
+    except SpackOciError:
+        is_empty = False
+    if is_empty:
+        return NotFound(f"{url} has neither packages nor an index", remedy=f"{hint()}check the name; a push fills it")
+    return NotFound(f"{url} has no index", remedy=remedy)
 
 
 def fetch_document(

@@ -8,7 +8,8 @@ from typing import Any, Callable, Dict, Optional, Sequence
 import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
 
-from ..errors import IndexUpdateError, NotFound, SpackOciError
+from ..errors import IndexUpdateError, NotFound
+from ..index.read import index_missing
 from ..index.update.loop import IndexUpdate, UpdateSettings, merge_pushed, update_index
 from ..operations.push.index_entries import packages_of_push
 from ..operations.push.outcome import PushResult
@@ -74,14 +75,12 @@ def _did_you_mean(mirror: "spack.mirrors.mirror.Mirror") -> str:
 
 def without_index(mirror: "spack.mirrors.mirror.Mirror", word: str) -> NotFound:
     """What to tell of a mirror that has no index. ``word``: what a user would write for it."""
-    try:
-        is_empty = not any(True for _ in mirrors.open_store(mirror, mirrors.FETCH).tags())
-    except SpackOciError:
-        is_empty = False
-    if is_empty:
-        remedy = f"{_did_you_mean(mirror)}check the name; a push fills it"
-        return NotFound(f"{mirror.fetch_url} has neither packages nor an index", remedy=remedy)
-    return NotFound(f"{mirror.fetch_url} has no index", remedy=f"make one with `spack oci update-index {word}`")
+    return index_missing(
+        lambda: mirrors.open_store(mirror, mirrors.FETCH),
+        mirror.fetch_url,
+        remedy=f"make one with `spack oci update-index {word}`",
+        hint=lambda: _did_you_mean(mirror),
+    )
 
 
 def update_after_push(

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Packages that are not like ours, from the command line: of a layout that is not known, with files of zeros."""
+"""Caches that are not like ours, from the command line: not there, of an unknown layout, with large zeros."""
 
 import os
 
 import pytest
 from spack_oci.cli.caches import open_cache
 from support.packages.cache_builder import node, push_package
+from support.registries.fault_registry import Fault, fault_registry
 from support.spacks.client import build_store
 
 
@@ -30,6 +31,18 @@ def test_a_package_of_a_layout_that_is_not_known_is_not_installed(client, mixed,
     done = client.run("install", mixed, "unknown", "--store", store, check=False)
     assert done.returncode != 0 and "unknown" in done.stderr
     assert not list(store.glob("*/unknown-*"))
+
+
+@pytest.mark.parametrize("words", [["list"], ["install", "oci-leaf"], ["show", "oci-leaf"], ["update-index"]])
+def test_a_repository_that_is_not_there_is_not_said_to_need_an_index(client, store, words):
+    """As ECR says it, which makes none by itself."""
+    unknown = b'{"errors":[{"code":"NAME_UNKNOWN","message":"The repository does not exist"}]}'
+    with fault_registry(Fault("*", "/v2/", status=404, body=unknown, times=99)) as registry:
+        command, *rest = words
+        more = ["--store", store] if command == "install" else []
+        done = client.run(command, f"oci+http://{registry.host}/team/cache", *rest, *more, check=False)
+    assert done.returncode != 0
+    assert "neither packages nor an index" in done.stderr and "has no index" not in done.stderr
 
 
 @pytest.mark.slow
