@@ -57,13 +57,13 @@ _bundles: Dict[str, str] = {}
 
 
 @functools.lru_cache(None)
-def _opened(process: int, location: Location, create: bool, writes: bool) -> ContentStore:
+def opened_once(process: int, location: Location, create: bool, writes: bool) -> ContentStore:
     if location.snapshot:
         from ..index.snapshots import SnapshotStore, unchangeable
 
         if create:
             raise unchangeable(location.url)
-        return SnapshotStore(_opened(process, replace(location, snapshot=""), create, writes), location.snapshot)
+        return SnapshotStore(opened_once(process, replace(location, snapshot=""), create, writes), location.snapshot)
     if isinstance(location, LayoutDirectory):
         from ..layout import open_layout
 
@@ -79,12 +79,12 @@ def _opened(process: int, location: Location, create: bool, writes: bool) -> Con
 def open_cache(word: str, *, create: bool = False, writes: bool = False) -> ContentStore:
     """One for each process, so that connections are shared; ``create``: make the directory if there is none;
     ``writes``: for a command that changes what is there."""
-    return _opened(os.getpid(), location_of(word), create, writes)
+    return opened_once(os.getpid(), location_of(word), create, writes)
 
 
 def open_index(word: str, *, writes: bool = False) -> ContentStore:
     """Where the index of a cache is: in the cache, or in the repository of ``oci:index:repository``."""
-    return _opened(os.getpid(), settings.read().index_location(location_of(word)), False, writes)
+    return opened_once(os.getpid(), settings.read().index_location(location_of(word)), False, writes)
 
 
 def signer() -> "Optional[Signer]":

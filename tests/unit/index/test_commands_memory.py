@@ -78,7 +78,7 @@ def own_settings(client, monkeypatch):
 
 
 def run(words, world):
-    caches._opened.cache_clear()
+    caches.opened_once.cache_clear()
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         assert main([world.get(word, word) for word in words]) == 0
 
