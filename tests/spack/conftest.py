@@ -4,14 +4,11 @@
 The test packages are built once a version, by vanilla Spack; everybody pushes from that one install tree.
 """
 
-import itertools
-import shutil
 from pathlib import Path
 
 import pytest
-from support.registries.docker_registry import PASSWORD, USER, docker_registry
+from support.registries.cache_fixtures import http_registry, new_cache, private_ca, tls_registry  # noqa: F401
 from support.spacks import spack_instance
-from support.spacks.caches import http_cache, layout_cache, tls_cache
 from support.spacks.obtain import PADDED_LENGTH, obtain
 from support.spacks.spack_instance import SpackInstance
 
@@ -81,42 +78,5 @@ def destination(built, our_python, vanilla_python, tmp_path):
             home,
             **{"python": our_python if ours else vanilla_python, "tree": home / "opt", "padded_length": 0, **changes},
         )
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def http_registry():
-    """A docker-registry that speaks plain http to everybody."""
-    with docker_registry() as registry:
-        yield registry
-
-
-@pytest.fixture(scope="session")
-def tls_registry():
-    """A docker-registry with a certificate of a private CA and one user."""
-    with docker_registry(auth="htpasswd", tls=True) as registry:
-        yield registry
-
-
-@pytest.fixture(scope="session")
-def private_ca(tls_registry, tmp_path_factory) -> Path:
-    """The CA's certificate, alone in a directory and named as skopeo wants it."""
-    return Path(shutil.copy(tls_registry.ca, tmp_path_factory.mktemp("ca") / "ca.crt"))
-
-
-@pytest.fixture(scope="session")
-def new_cache(request, tmp_path_factory):
-    """``new_cache("layout" | "http" | "tls")``: an empty cache that no other test knows."""
-    numbers = itertools.count()
-
-    def make(kind: str):
-        if kind == "layout":
-            return layout_cache(tmp_path_factory.mktemp("layout") / "cache")
-        name = f"spack/cache-{next(numbers)}"
-        if kind == "http":
-            return http_cache(request.getfixturevalue("http_registry").host, name)
-        registry = request.getfixturevalue("tls_registry")
-        return tls_cache(registry.host, name, request.getfixturevalue("private_ca"), USER, PASSWORD)
 
     return make

@@ -4,6 +4,7 @@
 import shutil
 
 import pytest
+from support.registries.cache_fixtures import http_registry, new_cache, private_ca, tls_registry  # noqa: F401
 from support.spacks.client import Client, build_store
 
 

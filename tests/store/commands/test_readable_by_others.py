@@ -7,16 +7,21 @@ import json
 
 import pytest
 from support.images.image_spec import check_config, check_manifest
+from support.registries.docker_registry import PASSWORD, USER
+from support.spacks.caches import SECRET_VARIABLE
+from support.spacks.client import Client
 
-pytestmark = pytest.mark.one_spack
 
-
-@pytest.fixture(scope="module", params=["layout", "http", "tls"])
-def cache(request, built, our_python, new_cache, tmp_path_factory):
+@pytest.fixture(
+    scope="module", params=["layout", *(pytest.param(kind, marks=pytest.mark.registry) for kind in ("http", "tls"))]
+)
+def cache(request, built, new_cache, tmp_path_factory):
     cache = new_cache(request.param)
-    spack = built.sibling(tmp_path_factory.mktemp("pusher"), python=our_python)
-    spack.use(cache)
-    spack.run("oci", "push", "--update-index", "cache", "oci-stack")
+    client = Client(tmp_path_factory.mktemp("pusher"))
+    env = dict(cache.environment)
+    if SECRET_VARIABLE in env:
+        client.run("login", "-u", USER, "--password-stdin", cache.url, input=PASSWORD, env=env)
+    client.run("push", "--update-index", built, cache.url, "oci-stack", env=env)
     return cache
 
 
