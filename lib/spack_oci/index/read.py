@@ -79,15 +79,9 @@ class IndexDocument:
         """The same, a piece at a time; each is whole characters."""
         return iter([self.database]) if isinstance(self.database, bytes) else self.database.pieces()
 
-    @property
-    def _is_ours(self) -> bool:
-        """Our document has the nodes of the database, and nothing else."""
-        whole = not self.left_out and not self.is_filtered
-        return self.document is not None and self.source == DOCUMENT_TAG and whole
-
     def nodes(self) -> Iterator[IndexedNode]:
-        """All nodes, one at a time where our document gives them. Raises InvalidContent."""
-        if self._is_ours:
+        """All nodes, one at a time where our document gives the database. Raises InvalidContent."""
+        if isinstance(self.database, DatabaseOfLines):
             _, lines = read_lines(decompress(self.document or b""))
             for line in map(parse_line, lines):
                 yield IndexedNode(line.dag_hash, line.spec, line.package, line.package is not None)

@@ -2,8 +2,10 @@
 """Indexes on the client's disk: time to live, a registry that is down, many mirrors, single packages."""
 
 import json
+from dataclasses import replace
 
 import pytest
+from spack_oci.descriptor import canonical_json
 from spack_oci.errors import NotFound, ServerFailure, StorageError, Unreachable
 from spack_oci.index.in_place import Wanted, line_of_hash
 from spack_oci.index.index_cache import IndexCache, describe_age, load_index, load_indexes
@@ -272,3 +274,18 @@ def test_a_line_is_found_by_its_hash_and_no_other(tmp_path, count, end):
     assert [line_of_hash(str(path), h) for h in hashes] == lines
     absent = ["a" * 32, "7" * 32, node("absent")["hash"], hashes[0][:31] if hashes else ""]
     assert [line_of_hash(str(path), h) for h in absent] == [None] * 4
+
+
+def test_what_a_policy_has_hidden_is_no_package_of_a_kept_index_either(cache, store):
+    """Our document still names it."""
+    push_package(store, [node("hidden")])
+    update_index(store)
+    found = fetch_index(store)
+    document = json.loads(found.data)
+    document["database"]["installs"][node("hidden")["hash"]]["in_buildcache"] = False
+    filtered = replace(found, database=canonical_json(document), digest="sha256:1", is_filtered=True, hides=True)
+    cache.keep(store.url, filtered)
+    for index in (filtered, cache.load(store.url).index):
+        cached = {one.spec["name"]: one.is_cached for one in index.nodes()}
+        assert cached["p-2"] and not cached["hidden"]
+        assert all(one.package is None for one in index.nodes() if not one.is_cached)
