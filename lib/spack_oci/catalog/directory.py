@@ -33,7 +33,7 @@ _MARK_TEXT = b"This directory is a page that `spack oci catalog` wrote, and will
 _OURS = re.compile(rf"[0-9a-f]{{16}}\Z|\.[0-9a-f]{{16}}{re.escape(PART)}\Z")
 
 #: seconds after which what was begun was left by a run that was killed
-_ABANDONED = 3600.0
+ABANDONED = 3600.0
 
 
 class Written(NamedTuple):
@@ -84,7 +84,7 @@ def write_directory(path: str, files: Iterable[Tuple[str, bytes]], index: Callab
 
 
 def _is_being_written(path: str) -> bool:
-    return path.endswith(PART) and time.time() - os.stat(path).st_mtime < _ABANDONED
+    return path.endswith(PART) and time.time() - os.stat(path).st_mtime < ABANDONED
 
 
 def _is_ours(name: str) -> bool:

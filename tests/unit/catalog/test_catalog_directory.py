@@ -113,7 +113,7 @@ def test_two_that_write_one_page_at_once_leave_a_page(tmp_path):
 def test_whenever_it_is_killed_there_is_a_page_and_the_next_run_cleans_up(tmp_path, monkeypatch):
     page = tmp_path / "page"
     steps = {name: getattr(os, name) for name in ("mkdir", "rename", "replace")}
-    monkeypatch.setattr(directory, "_ABANDONED", 0.0)  # all that is there was left by the killed
+    monkeypatch.setattr(directory, "ABANDONED", 0.0)  # all that is there was left by the killed
 
     class Killed(BaseException):
         pass

@@ -173,11 +173,13 @@ def test_to_find_referrers_no_manifest_of_a_package_is_read(store, monkeypatch):
         image(store, f"q-{number}-abc.spack", b"%d" % number)
     signature = image(store, None, b"sig", subject, "application/x-signature")
     again = LayoutStore(LayoutDirectory(store.path), durable=False)
-    read = []
-    by_digest = again._manifest_by_digest
-    monkeypatch.setattr(again, "_manifest_by_digest", lambda digest: read.append(digest) or by_digest(digest))
+    opened, really_open = [], open
+    monkeypatch.setattr(
+        "builtins.open", lambda path, *args, **named: opened.append(path) or really_open(path, *args, **named)
+    )
     assert again.referrers(subject.digest) == [signature]
-    assert set(read) == {signature.digest}
+    monkeypatch.undo()
+    assert {os.path.basename(p) for p in opened if "/blobs/" in str(p)} == {signature.digest.partition(":")[2]}
 
 
 def test_referrers_of_the_fallback_tag(store):
