@@ -24,7 +24,7 @@ help:
 	@echo "make test-without-spack   the demo and the tests of stores, with no way to get a Spack"
 	@echo "make unit | registry | store | spack | browser   one layer of the tests; ARGS is passed to pytest, JOBS is how many processes"
 	@echo "make bench          measure against Spack's own code"
-	@echo "make bench-scale    measure what an index costs against the number of packages, up to 27,000"
+	@echo "make bench-scale    measure what an index costs against the number of packages, up to 27,000, in a layout and a registry"
 	@echo "make fuzz           damaged inputs for every parser, MINUTES=60 of them each; ARGS=elf for one of them"
 	@echo "make mutants        remove each guard in turn: some test has to notice"
 	@echo "make reliability  write the table of faults into docs/reliability.md"
@@ -66,8 +66,10 @@ test-lowest:
 unit registry store spack browser: $(VENV)/installed
 	$(PYTEST) $(PARALLEL) -m "not slow" tests/$@ $(ARGS)
 
+# BEFORE=REVISION: with an older library beside it; SIZES=1000,10000,27000,100000
 bench-scale: $(VENV)/installed
-	$(VENV)/bin/python tests/bench/bench_scale.py --svg docs/scale.svg
+	$(VENV)/bin/python tests/bench/bench_scale.py --svg docs/scale.svg $(if $(BEFORE),--before $(BEFORE)) \
+		$(if $(SIZES),--sizes $(SIZES)) $(ARGS)
 
 bench: $(VENV)/installed
 	@status=0; for bench in $(BENCHES); do echo "== $$bench"; $(VENV)/bin/python $$bench || status=1; done; exit $$status

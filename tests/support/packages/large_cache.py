@@ -17,12 +17,11 @@ from spack_oci.index.update.read_package import read_package
 from spack_oci.layout import LayoutStore
 from spack_oci.reference import LayoutDirectory
 from spack_oci.store.machine import this_system
-from support.packages.cache_builder import node, push_package, tag_of
+from support.packages.cache_builder import dag_hash, node, push_package, tag_of
 from support.specs.spec_universe import Universe
 
 #: packages of the universe, which all copies have
 _ONCE = 200
-_DIGITS = "abcdefghijklmnopqrstuvwxyz234567"
 _ANY_HASH = re.compile(r'(?<="hash":")[a-z2-7]{32}(?=")')
 
 
@@ -48,6 +47,15 @@ def large_cache(path: Path, packages: int) -> Tuple[LayoutStore, Dict[str, Any]]
     return store, first
 
 
+def documents(packages: int, universe: Universe, first: int = 0) -> Iterator[List[Dict[str, Any]]]:
+    """The nodes of each package, its own first, of a universe again and again; ``first``: number of the first copy."""
+    whole = list(universe.documents())
+    for number in range(first, first + -(-packages // len(whole))):
+        copies = {node["hash"]: copied(node, number) for node in universe.nodes}
+        for document in whole[: packages - (number - first) * len(whole)]:
+            yield [copies[node["hash"]] for node in document]
+
+
 def _lines(packages: int) -> Iterator[bytes]:
     """A document, whose header names no database."""
     nodes = Universe(_ONCE, largest=30).nodes
@@ -55,7 +63,7 @@ def _lines(packages: int) -> Iterator[bytes]:
     count = 0
     for number in range(-(-packages // _ONCE)):
         for one in nodes:
-            copy = _copied(one, number)
+            copy = copied(one, number)
             package = b""
             if "external" not in copy and count < packages:
                 package = canonical_json(_entry(copy).to_dict())
@@ -66,15 +74,15 @@ def _lines(packages: int) -> Iterator[bytes]:
         yield line
 
 
-def _copied(one: Dict[str, Any], number: int) -> Dict[str, Any]:
-    """Other hashes, also of what it needs: the number is in three of the characters that say in which frame one is."""
-    digits = "".join(_DIGITS[number >> shift & 31] for shift in (0, 5, 10))
+def copied(one: Dict[str, Any], number: int) -> Dict[str, Any]:
+    """A node under another name and another hash, as what it needs."""
 
     def other(found: "re.Match[str]") -> str:
-        return found[0][0] + digits + found[0][4:]
+        return dag_hash(f"{found[0]} {number}")
 
     copy = json.loads(_ANY_HASH.sub(other, json.dumps(one, separators=(",", ":"))))
-    copy["name"] = f"{one['name']}-{number}"
+    for named in (copy, *copy.get("dependencies", ())):
+        named["name"] = f"{named['name']}-{number}"
     return copy
 
 
