@@ -40,6 +40,7 @@ _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s80s155s8x4s")
 #: where GNU says that a map of holes goes on in the next block: in a header, and in such a block
 _MORE_IN_HEADER, _MORE_IN_MAP = 482, 504
 _ZERO_BLOCK = bytes(BLOCK)
+_NOTHING: Dict[bytes, bytes] = {}
 
 
 class TarMember(NamedTuple):
@@ -92,11 +93,10 @@ class TarReader:
 
     def __iter__(self) -> Iterator[TarMember]:
         while True:
-            self._skip(self._content_left)
-            if self._lenient and self._ends(self._padding):
-                return
             if not self._lenient:
-                self._skip(self._padding)
+                self._skip(self._content_left + self._padding)
+            elif self._ends_behind_member():
+                return
             self._content_left = self._padding = 0
             member = self._next()
             if member is None:
@@ -131,8 +131,7 @@ class TarReader:
         return b"".join([data[start:end] for data, start, end in self.pieces()])
 
     def _next(self) -> Optional[TarMember]:
-        pax: Dict[bytes, bytes] = {}
-        gnu: Dict[bytes, bytes] = {}
+        pax = gnu = _NOTHING
         while True:
             block = self._take(BLOCK)
             if block == _ZERO_BLOCK:
@@ -149,7 +148,7 @@ class TarReader:
             elif kind in (_GNU_NAME, _GNU_LINK):
                 keyword = b"path" if kind == _GNU_NAME else b"linkpath"
                 self._only_one(pax or keyword in gnu)
-                gnu[keyword] = self._extension(size).partition(b"\0")[0]
+                gnu = {**gnu, keyword: self._extension(size).partition(b"\0")[0]}
             elif self._lenient:
                 return self._lenient_member(block, fields, size, {**pax, **gnu})
             else:
@@ -208,6 +207,10 @@ class TarReader:
             size -= step
             if size:
                 self._more()
+
+    def _ends_behind_member(self) -> bool:
+        self._skip(self._content_left)
+        return self._ends(self._padding)
 
     def _ends(self, padding: int = 0) -> bool:
         """Skip the padding; whether the stream ends in it or behind it."""
@@ -305,14 +308,15 @@ def _pax_records(data: bytes) -> List[Tuple[bytes, bytes]]:
 
 
 def _member(fields: tuple, kind: bytes, size: int, extended: Dict[bytes, bytes]) -> TarMember:
-    if any(key.startswith(b"GNU.sparse") for key in extended):
+    if extended and any(key.startswith(b"GNU.sparse") for key in extended):
         kind = SPARSE
     member = _typed_member(fields, _KINDS.get(kind, kind), size, extended)
-    shown = _shown(member.name)
     if member.kind in _SPECIAL:
-        raise UnsafeArchive(f"a tarball holds {_SPECIAL[kind]}: {shown}")
+        raise UnsafeArchive(f"a tarball holds {_SPECIAL[kind]}: {_shown(member.name)}")
     if member.kind not in _SUPPORTED:
-        raise CorruptArchive(f"a tarball has a member of a kind that is not supported ({kind!r}): {shown}")
+        raise CorruptArchive(
+            f"a tarball has a member of a kind that is not supported ({kind!r}): {_shown(member.name)}"
+        )
     return member
 
 
