@@ -48,6 +48,8 @@ _LAYOUT = "tests/unit/layout/test_layout_guards.py"
 _FIELDS = "tests/unit/registry/test_registry_fields.py"
 _LIBC = "tests/unit/image/test_image_libc.py"
 _GUARDS = "tests/registry/client/test_registry_guards.py"
+_REPORTS = "tests/registry/client/test_registry_reports.py"
+_LIMITER = "tests/unit/registry/test_registry_limiter.py"
 _ODD = "tests/unit/index/test_index_odd_registries.py"
 _TRUST = "lib/spack_oci/trust"
 _TRUSTED = "lib/spack_oci/operations/trust"
@@ -138,6 +140,12 @@ GUARDS: Sequence[Guard] = (
     Guard("a kept index that is damaged", "lib/spack_oci/index/index_cache.py", 'if sha256_digest(data) != meta[f"{label}_digest"]:', "if False:", "tests/unit/index/test_index_cache.py"),
     Guard("files of the kept index alone", "lib/spack_oci/index/index_cache.py", "and all(_FILE.match(meta[key]) for key in _FILES)", "", "tests/unit/index/test_index_cache.py"),
     # what comes back
+    Guard("a page is no document", "lib/spack_oci/registry/client.py", "        if is_page(body):\n            raise a_page_came(response, body, action)\n", "", "tests/registry/client/test_registry_odd.py -k page"),
+    Guard("403 where nobody asked", "lib/spack_oci/registry/client.py", "        if refused.status == 401:\n            return refused", "        if True:\n            return refused", f"{_REPORTS} -k forbids"),
+    Guard("what is stored twice is the same", "lib/spack_oci/registry/manifests.py", "if e.status != 409 or not self._is(reference, descriptor.digest):", "if e.status != 409:", f"{_REPORTS} -k twice"),
+    Guard("who waits for a turn waits anew", "lib/spack_oci/registry/http/limiter.py", "            if numbers[_EMPTY] <= now:\n                return\n", "            return\n", _LIMITER),
+    Guard("an interval that was refused is too short", "lib/spack_oci/registry/http/limiter.py", "        numbers[_TOO_SHORT] = interval\n", "", _LIMITER),
+    Guard("an empty cache and one without an index", "lib/spack_oci/index/read.py", "    if is_empty:\n        return NotFound(", "    if False:\n        return NotFound(", "tests/store/commands/test_odd_caches.py -k not_there"),
     Guard("the total in Content-Range", "lib/spack_oci/registry/http/fields.py", " and self.total in (None, size)", "", f"{_FIELDS} tests/registry/client/test_registry_downloads.py"),
     Guard("a strong ETag in If-Range", "lib/spack_oci/registry/http/fields.py", "value if value and value.startswith('\"') and", "value if value and", f"{_FIELDS} tests/registry/client/test_registry_downloads.py {_GUARDS}"),
     Guard("small blobs alone are read before", "lib/spack_oci/registry/downloads.py", "        if descriptor.size <= SMALL_BLOB:\n            return _VerifiedReader", "        if True:\n            return _VerifiedReader", f"tests/registry/client/test_registry_downloads.py {_GUARDS}"),
