@@ -115,9 +115,10 @@ class IndexCache:
             raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
 
     def known(self, url: str) -> Optional[KnownIndex]:
-        """What is kept, without reading it."""
+        """What is kept, without reading it. None also where a file is gone, as one that two processes have replaced at
+        once: it would be missing as long as the index stays as it is."""
         meta = self._meta(url)
-        if meta is None:
+        if meta is None or not all(os.path.exists(self._path(url, meta[key])) for key in _FILES):
             return None
         return KnownIndex(meta["digest"], meta["manifest"], meta["document_digest"], meta["is_named"], meta["source"])
 

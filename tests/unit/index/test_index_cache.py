@@ -8,7 +8,7 @@ import pytest
 from spack_oci.descriptor import canonical_json
 from spack_oci.errors import NotFound, ServerFailure, StorageError, Unreachable
 from spack_oci.index.in_place import Wanted, line_of_hash
-from spack_oci.index.index_cache import IndexCache, describe_age, load_index, load_indexes
+from spack_oci.index.index_cache import IndexCache, describe_age, load_index, load_indexes, refresh_index
 from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG
 from spack_oci.index.read import fetch_index
 from spack_oci.index.update.loop import update_index
@@ -289,3 +289,12 @@ def test_what_a_policy_has_hidden_is_no_package_of_a_kept_index_either(cache, st
         cached = {one.spec["name"]: one.is_cached for one in index.nodes()}
         assert cached["p-2"] and not cached["hidden"]
         assert all(one.package is None for one in index.nodes() if not one.is_cached)
+
+
+@pytest.mark.parametrize("suffix", [".zst", ".table", ".names"])
+def test_an_index_of_which_a_file_is_gone_is_fetched_again_though_it_did_not_change(cache, store, tmp_path, suffix):
+    load(cache, store)
+    (path,) = (tmp_path / "indexes").glob(f"*/*{suffix}")
+    path.unlink()
+    refresh_index(cache, store.url, store)
+    assert path.exists() and cache.lookup(store.url, chain("p", 3)[0]["hash"]) is not None
