@@ -6,6 +6,7 @@ members, names, sizes, cuts. Allowed is success, or one of our errors; then noth
 after an error nothing at all; no link leads out of ``.spack``; no file has setuid.
 """
 
+import contextlib
 import gzip
 import io
 import os
@@ -20,7 +21,10 @@ from pathlib import Path
 from typing import List, Optional
 
 from spack_oci.archive.unpack.layer import install_layer
-from spack_oci.errors import SpackOciError
+from spack_oci.content import put_bytes
+from spack_oci.errors import CorruptArchive, SpackOciError
+from spack_oci.image.base.tarball import visit_members
+from support.memory_store import MemoryStore
 from support.packages.layers import HASH, OLD_PREFIX, Layer, new_prefix, relocation, tar_info
 
 PLAIN = "application/vnd.oci.image.layer.v1.tar"
@@ -100,6 +104,13 @@ def damage(data: bytes, rng: random.Random) -> bytes:
     return bytes(result)
 
 
+def _read_as_base(data: bytes) -> None:
+    """As a layer of a base image: read to its end, or refused by name."""
+    store = MemoryStore()
+    with contextlib.suppress(CorruptArchive):
+        visit_members(store, put_bytes(store, data, PLAIN), lambda member, content: not content() and False)
+
+
 def attempt(data: bytes, directory: Path) -> Optional[str]:
     """What is wrong with an install of ``data``, or None."""
     shutil.rmtree(directory, ignore_errors=True)
@@ -107,6 +118,7 @@ def attempt(data: bytes, directory: Path) -> Optional[str]:
     store.mkdir(parents=True)
     where = relocation(str(store))
     try:
+        _read_as_base(data)
         install_layer(io.BytesIO(data), PLAIN, new_prefix(str(store)), where, dag_hash=HASH, compressed_size=len(data))
         failed = False
     except SpackOciError:
