@@ -2,8 +2,10 @@
 """Signatures in the index, and a signed index: read under a policy, turned back, exchanged, cut."""
 
 import base64
+import contextlib
 import hashlib
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -451,3 +453,28 @@ def test_an_index_that_was_there_and_is_gone_is_refused(store, client):
 def test_no_index_is_no_index(client):
     with pytest.raises(NotFound):
         client.refresh()
+
+
+def test_of_two_that_have_seen_an_index_the_newer_is_remembered(tmp_path, monkeypatch):
+    """Else whoever wrote last could be shown the older one again."""
+    generations, look = Generations(str(tmp_path)), Generations.newest
+    generations.saw("r", 5)
+
+    def newest(self, repository):
+        found = look(self, repository)
+        if self is generations:
+            Generations(str(tmp_path)).saw("r", 7)  # between looking and writing
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Generations, "newest", newest)
+        patched.setattr("spack_oci.operations.trust.generations.locked_if_possible", _unlocked)
+        generations.saw("r", 6)
+    assert generations.newest("r") == 7
+
+
+@contextlib.contextmanager
+def _unlocked(descriptor):
+    """In one process, the other one would wait for ever."""
+    os.close(descriptor)
+    yield

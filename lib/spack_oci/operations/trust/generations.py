@@ -10,6 +10,7 @@ from typing import Optional
 
 from ...descriptor import canonical_json, parse_json
 from ...errors import InvalidContent, StorageError
+from ...util.concurrency.locks import locked_if_possible
 from ...util.files import atomic_write, storage_errors
 
 
@@ -41,8 +42,11 @@ class Generations:
             return
         with storage_errors(f"remembering the index of {repository}"):
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
-            with atomic_write(self._path(repository)) as f:
-                f.write(canonical_json({"repository": repository, "generation": generation}))
+            with locked_if_possible(os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)):
+                newest = self.newest(repository)  # another process may have seen a newer one meanwhile
+                if newest is None or newest < generation:
+                    with atomic_write(self._path(repository)) as f:
+                        f.write(canonical_json({"repository": repository, "generation": generation}))
 
     def forget(self, repository: str) -> bool:
         """False: nothing was remembered."""
