@@ -6,8 +6,9 @@ VENV := .venv
 # some images set it; every Python that a test starts would compile all that it imports
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(VENV)/bin/python -m pytest
-# tests of one file stay in one process, so that they share what is expensive to make
-JOBS ?= 2
+# Tests of one file stay in one process, so that they share what is expensive to make. There are more processes than the
+# two cores of a small machine, as some tests wait for a registry or a process.
+JOBS ?= 3
 PARALLEL = -n $(JOBS) --dist loadscope --no-loadscope-reorder
 BENCHES = $(filter-out %/bench_scale.py,$(wildcard tests/bench/bench_*.py))
 

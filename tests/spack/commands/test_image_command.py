@@ -203,10 +203,11 @@ def tags_of(cache):
         return sorted(store.tags())
 
 
-@pytest.fixture
-def damaged_base(tmp_path):
+@pytest.fixture(scope="module")
+def damaged_base(tmp_path_factory):
     """A layout with base images of which a blob is not what its digest says."""
-    layout = open_layout(LayoutDirectory(str(tmp_path / "damaged")), create=True)
+    damaged = tmp_path_factory.mktemp("base") / "damaged"
+    layout = open_layout(LayoutDirectory(str(damaged)), create=True)
     for tag in ("manifest", "config", "layer"):
         descriptor = push_base(layout, tag, shell_root_file_system(), config={"Labels": {"tag": tag}})
         manifest = json.loads(layout.get_manifest(tag)[1])
@@ -215,11 +216,11 @@ def damaged_base(tmp_path):
             "config": manifest["config"]["digest"],
             "layer": manifest["layers"][0]["digest"],
         }[tag]
-        blob = tmp_path / "damaged" / "blobs" / "sha256" / digest.partition(":")[2]
+        blob = damaged / "blobs" / "sha256" / digest.partition(":")[2]
         blob.chmod(0o644)
         data = blob.read_bytes()
         blob.write_bytes(data.replace(b"linux", b"Linux") if tag == "config" else data[:-1] + b"!")
-    return f"oci+file://{tmp_path / 'damaged'}"
+    return f"oci+file://{damaged}"
 
 
 @pytest.mark.parametrize(
