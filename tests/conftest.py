@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What holds for all tests: the marker of their layer, and that nothing is skipped where everything should be there."""
 
+import functools
 import os
 import random
 import re
@@ -54,7 +55,12 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _layer(item) -> str:
-    return Path(item.path).resolve().relative_to(HERE).parts[0]
+    return _layer_of(item.path)
+
+
+@functools.cache
+def _layer_of(path: Path) -> str:
+    return path.resolve().relative_to(HERE).parts[0]
 
 
 def _shuffle(items, seed: str) -> None:
