@@ -187,5 +187,7 @@ def what_is_wrong(url: str, target: str, kept: Set[str], written: int) -> Iterat
     both = compare(store, open_store(target))
     result = execute_copy(store, both.destination, both.found, plan_copy(both, Selection(), delete=True), SETTINGS)  # type: ignore[arg-type]
     yield from (f"{tag} was not copied: {error}" for tag, error in result.failed.items())
-    if read_contents(both.destination).packages != contents.packages:
+    copied = read_contents(both.destination)
+    if copied.packages != contents.packages:
         yield "the copy differs"
+    yield from (f"in the copy: {finding}" for finding in verify_cache(both.destination, copied, Level.BLOBS).findings)  # type: ignore[arg-type]
