@@ -9,7 +9,7 @@ from spack_oci.cli.main import main
 from spack_oci.layout import LayoutStore
 from spack_oci.reference import LayoutDirectory
 from spack_oci.util.resources import read_schema
-from support.packages.cache_builder import push_image
+from support.packages.cache_builder import node, push_image, push_package
 from support.packages.showcase import Showcase
 
 
@@ -50,6 +50,8 @@ def test_what_makes_no_sense_is_refused_before_anything_is_read(cache, tmp_path,
 
 def test_a_cache_without_an_index_is_told_how_to_get_one(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("SPACK_OCI_CACHE", str(tmp_path / "kept"))
-    LayoutStore(LayoutDirectory(str(tmp_path / "cache")), durable=False).create()
+    cache = LayoutStore(LayoutDirectory(str(tmp_path / "cache")), durable=False)
+    cache.create()
+    push_package(cache, [node("p")])
     assert main(["catalog", str(tmp_path / "cache"), str(tmp_path / "public")]) == 1
     assert "update-index" in capsys.readouterr().err and not (tmp_path / "public").exists()
