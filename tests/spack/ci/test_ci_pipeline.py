@@ -118,7 +118,7 @@ def test_a_copy_only_pipeline_copies_what_the_environment_has(kind, source, guar
     pusher.run("oci", "push", "--update-index", "cache", "oci-leaf@1.0")
     checked(machine.run_job("generate", GENERATE, {}))
     jobs = {run.name: checked(run) for run in machine.run(machine.project / "pipeline.yml")}
-    assert set(jobs) == {"copy", "wait-for-build-jobs", "rebuild-index"}
+    assert set(jobs) - {"wait-for-build-jobs"} == {"copy", "rebuild-index"}, list(jobs)
     assert f"Index of {url}: 1 package" in jobs["rebuild-index"].output, jobs["rebuild-index"].output
 
 
