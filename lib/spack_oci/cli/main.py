@@ -395,19 +395,31 @@ def main(arguments: Optional[List[str]] = None) -> int:
 
 def _check_order(args: argparse.Namespace) -> None:
     """A cache after specs would be taken for a spec, and the spec for a cache."""
-    first, others = getattr(args, "mirror", None) or "", getattr(args, "specs", None) or []
-    if "/" in first or first in (".", ".."):
+    others = getattr(args, "specs", None) or []
+    first = getattr(args, "mirror", None) or getattr(args, "source", None) or ""
+    if args.command == "copy" and _is_cache(first):
+        first = args.destination
+    if _is_cache(first):
         return
     url = next((word for word in others if "://" in word or _is_directory(word)), "")
     if url:
         from ..errors import ConfigurationError
 
+        if args.command == "copy":
+            raise ConfigurationError(
+                f"the cache {url} comes after {first}",
+                remedy="both caches come before the specs: `spack-oci copy FROM TO SPEC...`",
+            )
         rest = " ".join([first, *(word for word in others if word != url)])
         place, before = ("after the store", f"{args.store} ") if args.command == "push" else ("first", "")
         raise ConfigurationError(
             f"the cache {url} comes after {first}",
             remedy=f"it comes {place}: `spack-oci {args.command} {before}{url} {rest}`",
         )
+
+
+def _is_cache(word: str) -> bool:
+    return "/" in word or word in (".", "..")
 
 
 def _is_directory(word: str) -> bool:

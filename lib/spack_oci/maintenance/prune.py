@@ -183,6 +183,6 @@ def _print_result(request: Request, result: PruneResult, freed: int) -> None:
     if result.waiting:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + request.grace))
         out.info(
-            f"{counted(len(result.waiting), 'package')} ({format_size(request.plan.size)}) are out of the index; "
-            f"a run after {when} deletes them"
+            f"out of the index: {counted(len(result.waiting), 'package')} ({format_size(request.plan.size)}); "
+            f"a run after {when} deletes what is still not wanted"
         )

@@ -26,6 +26,15 @@ def test_a_copy_of_some_packages_has_what_they_need_and_nothing_else(client, cac
     assert any(n.startswith("oci-middle@") for n in names(client, some))
 
 
+@pytest.mark.parametrize("first", [["oci-leaf"], ["{cache}", "oci-leaf"]], ids=["before both", "between"])
+def test_a_spec_before_the_caches_of_a_copy_is_told_from_a_cache(client, cache, tmp_path, first):
+    (tmp_path / "to").mkdir()
+    words = [word.format(cache=cache) for word in first] + ([] if len(first) > 1 else [cache]) + [tmp_path / "to"]
+    done = client.run("copy", *words, check=False)
+    assert done.returncode == 2
+    assert f"the cache {tmp_path / 'to'} comes after oci-leaf: both caches come before the specs" in done.stderr
+
+
 def test_a_snapshot_is_a_cache_that_has_just_that(client, mine):
     made = client.json("snapshot", mine, "paper", "oci-leaf@1.0")
     assert names(client, made["url"]) == {"oci-leaf@1.0"}
