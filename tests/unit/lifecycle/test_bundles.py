@@ -2,9 +2,9 @@
 """Caches in one file: written, read, and written again with more."""
 
 import io
-import multiprocessing
-import os
 import signal
+import subprocess
+import sys
 import tarfile
 
 import pytest
@@ -105,14 +105,21 @@ def test_a_small_bundle_does_not_fill_the_disk(tmp_path):
         unpacked(str(tmp_path / "x.tar"), str(tmp_path / "work"))
 
 
+UNPACK_AND_DIE = """
+import os, signal, sys
+from spack_oci.operations.lifecycle.bundles import unpacked
+unpacked(*sys.argv[1:])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 def test_what_a_killed_process_has_unpacked_goes_with_the_next_one(store, nodes, tmp_path):
     """Some gigabytes each time; what one that runs has unpacked stays."""
     path, work = tmp_path / "cache.tar", tmp_path / "work"
     add(store, path, [nodes[0]["hash"]])
     mine = unpacked(str(path), str(work))
-    killed = multiprocessing.get_context("fork").Process(target=_unpack_and_die, args=(path, work))
-    killed.start()
-    killed.join()
+    killed = subprocess.run([sys.executable, "-c", UNPACK_AND_DIE, path, work])
+    assert killed.returncode == -signal.SIGKILL
     assert len(list(work.iterdir())) == 2
     beside = [tmp_path / ".cache.tar.oci-0123456789ab", tmp_path / ".other.tar.oci-0123456789ab"]
     for directory in beside:
@@ -121,11 +128,6 @@ def test_what_a_killed_process_has_unpacked_goes_with_the_next_one(store, nodes,
     assert {str(p) for p in work.iterdir()} == {mine, again}
     add(store, path, [node("other")["hash"]])
     assert [p.exists() for p in beside] == [False, True]
-
-
-def _unpack_and_die(path, work):
-    unpacked(str(path), str(work))
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_bundle_that_fails_on_the_way_stays_as_it_was(store, nodes, tmp_path):
