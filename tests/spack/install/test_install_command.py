@@ -220,7 +220,7 @@ def test_a_cache_that_keeps_nothing_is_enough(destination, cache):
 
 
 @pytest.mark.one_spack
-@pytest.mark.parametrize("longer", [1, pytest.param(10, marks=pytest.mark.slow), 25])
+@pytest.mark.parametrize("longer", [25, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 10))])
 def test_longer_trees_than_the_one_of_the_build(longer, built, new_cache, destination, source, tmp_path):
     """From a short, unpadded tree into longer ones; programs find their own data."""
     cache = new_cache("layout")
