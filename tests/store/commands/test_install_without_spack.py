@@ -245,7 +245,7 @@ def test_every_failure_is_one_line_with_its_exit_code(client, cache, store, tmp_
         (4, "is no store, and not empty", ["install", cache, "oci-leaf", "--store", tmp_path / "full"]),
         (4, "is no store", ["list", "--store", tmp_path / "empty"]),
         (4, "version 9", ["install", cache, "oci-leaf", "--store", tmp_path / "newer"]),
-        (2, "matches 2 packages", ["show", cache, "oci-leaf"]),
+        (3, "matches 2 packages", ["show", cache, "oci-leaf"]),
         (3, "did you mean oci-leaf", ["show", cache, "oci-leef"]),
     ]
     for code, text, words in cases:

@@ -156,11 +156,6 @@ def test_a_cache_after_the_specs_is_told_where_it_belongs(words, right, capsys):
     assert f"`spack-oci {right}`" in capsys.readouterr().err
 
 
-def test_a_spec_of_several_packages_has_the_code_of_an_ambiguous_one(cache, client):
-    done = client.run("show", cache, "oci-leaf", check=False)
-    assert done.returncode == 3 and "matches 2 packages" in done.stderr
-
-
 def test_it_says_its_version(capsys):
     with pytest.raises(SystemExit):
         main(["--version"])
