@@ -61,6 +61,11 @@ class ContentsIndex:
         except InvalidContent:
             return None
 
+    def forget_nodes(self) -> None:
+        """Keep the digests alone: :attr:`whole` is not asked for any more."""
+        if self.digests:
+            self._document = b""
+
     @functools.cached_property
     def digests(self) -> Mapping[str, str]:
         """Tag -> digest of the manifest, of each package."""

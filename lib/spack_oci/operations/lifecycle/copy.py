@@ -141,6 +141,8 @@ def compare(
         there = read_contents(destination, destination_index, cache)
     except NotFound:
         there = Contents(destination.url)
+    if there.known is not None:
+        there.known.forget_nodes()
     return Comparison(source, destination, found, there)
 
 
