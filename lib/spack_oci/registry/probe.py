@@ -354,7 +354,7 @@ def _referrers(store: RegistryStore) -> Check:
 def _delete(store: RegistryStore, allowed: _Allowed) -> Check:
     refused = deletion_refused(store)
     if refused:
-        if refused == NOT_ALLOWED:  # else nobody may
+        if refused.startswith(NOT_ALLOWED):  # else nobody may
             allowed["delete"] = False
         return Check("delete", WARN, f"{refused}: `spack oci prune` will not work")
     allowed["delete"] = True
@@ -366,7 +366,7 @@ def deletion_refused(store: RegistryStore) -> str:
     scopes = store.client.scopes("pull", "push", "delete")
     status = _ask(store, "DELETE", f"{store.repository.endpoint}/manifests/{NOWHERE}", scopes).status
     if status in (401, 403):
-        return NOT_ALLOWED
+        return f"{NOT_ALLOWED}, the request was {store.client.authorizer.identity()}"
     return f"switched off ({status})" if status in (400, 405, 501) else ""
 
 

@@ -5,6 +5,7 @@ import base64
 import contextlib
 import email.utils
 import json
+import re
 import time
 
 import pytest
@@ -12,7 +13,17 @@ from spack_oci.content import put_bytes
 from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, canonical_json
 from spack_oci.reference import Repository
 from spack_oci.registry import Credentials, RegistrySettings, RetryPolicy, StaticCredentials, open_repository
-from spack_oci.registry.probe import FAIL, OK, SKIP, WARN, probe_repository, scope_actions, token_actions, worst
+from spack_oci.registry.probe import (
+    FAIL,
+    OK,
+    SKIP,
+    WARN,
+    deletion_refused,
+    probe_repository,
+    scope_actions,
+    token_actions,
+    worst,
+)
 from support.registries.docker_registry import docker_registry
 from support.registries.fault_registry import Fault, fault_registry
 from support.registries.token_server import USERS, token_server
@@ -78,6 +89,16 @@ def test_registry_that_can_little():
         assert "none, requests are anonymous" in found["credentials"][1]
         assert "the registry asks for nothing" in found["scopes"][1]
         assert registry.uploads == {}
+
+
+@pytest.mark.parametrize(
+    "credentials, said",
+    [(None, "anonymous: no credentials for .* were found"), (ALICE, "made with the credentials from")],
+)
+def test_who_may_not_delete_is_told_who_asked(credentials, said):
+    readers = {"alice": (ALICE.password, "pull")}
+    with fault_registry(auth="bearer", users=readers, anonymous_actions="pull") as registry:
+        assert re.search(f"^not allowed, the request was {said}", deletion_refused(store_at(registry, credentials)))
 
 
 def test_registry_that_forgets_uploads():
