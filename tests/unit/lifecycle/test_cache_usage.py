@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 from spack_oci.content import put_bytes
 from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, canonical_json
-from spack_oci.errors import ConfigurationError
+from spack_oci.errors import ConfigurationError, NotFound
 from spack_oci.index.update.loop import update_index
 from spack_oci.operations.lifecycle.contents import read_contents
 from spack_oci.operations.lifecycle.usage import measure
@@ -97,6 +97,11 @@ def test_without_an_index_the_command_that_makes_one_is_named():
     push_package(store, [node("one")])
     with pytest.raises(ConfigurationError, match="no current index"):
         usage(store)
+
+
+def test_a_cache_that_has_nothing_is_not_said_to_need_an_index():
+    with pytest.raises(NotFound, match="neither packages nor an index"):
+        usage(MemoryStore())
 
 
 def test_bars():

@@ -110,7 +110,10 @@ class Contents:
         return entry.layer.size if entry else 0
 
     def need_index(self) -> PackageIndex:
-        """Raises ConfigurationError where only tags are known."""
+        """Raises ConfigurationError where only tags are known, NotFound where there is nothing: its name may be
+        wrong."""
+        if self.index is None and not (self.packages or self.images):
+            raise NotFound(f"{self.url} has neither packages nor an index", remedy="check its name")
         if self.index is None:
             raise ConfigurationError(
                 f"{self.url} has no current index, which tells what packages need",
