@@ -78,8 +78,20 @@ def opened_once(process: int, location: Location, create: bool, writes: bool) ->
 
 def open_cache(word: str, *, create: bool = False, writes: bool = False) -> ContentStore:
     """One for each process, so that connections are shared; ``create``: make the directory if there is none;
-    ``writes``: for a command that changes what is there."""
-    return opened_once(os.getpid(), location_of(word), create, writes)
+    ``writes``: for a command that changes what is there. Raises ConfigurationError for a bundle then."""
+    location = location_of(word)
+    if writes and location.url in _bundles:
+        raise ConfigurationError(
+            f"{word} is a bundle, which no command changes but copy",
+            remedy=f"change a directory: `spack-oci copy {word} ./DIRECTORY`; `copy ./DIRECTORY FILE.tar` makes a bundle",
+        )
+    return opened_once(os.getpid(), location, create, writes)
+
+
+def url_of(word: str) -> str:
+    """As a user, and a policy, names a cache: of a bundle that of the file."""
+    url = location_of(word).url
+    return _bundles.get(url, url)
 
 
 def open_index(word: str, *, writes: bool = False) -> ContentStore:

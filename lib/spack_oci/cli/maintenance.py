@@ -3,6 +3,7 @@
 
 import argparse
 import os
+from dataclasses import replace
 
 from ..commandline.common import messages_apart, print_json
 from ..errors import NotFound
@@ -55,7 +56,7 @@ def disk_usage(args: argparse.Namespace) -> int:
 
     with messages_apart(args.json):
         cache = OpenedCache(args.mirror, False)
-        found = du.usage(cache, not args.quick)
+        found = replace(du.usage(cache, not args.quick), url=cache.url)
     if args.json:
         print_json(found.to_dict())
     else:
@@ -73,6 +74,7 @@ def verify_cache(args: argparse.Namespace) -> int:
         policy = verify.policy_for(cache, args.key)
         tags = verify.tags_matching(cache, args.specs) if args.specs else None
         found = verify.verify(cache, policy, Level[args.level.upper()], tags=tags, sample=args.sample)
+        found = replace(found, url=cache.url)
     if args.json:
         print_json(verify.document(policy, found))
     else:

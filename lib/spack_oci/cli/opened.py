@@ -22,7 +22,7 @@ from ..trust.policy import Policy
 from ..trust.signers import Signer
 from ..util.progress import Reporter
 from . import output, settings
-from .caches import index_settings, index_signing, location_of, open_cache, open_index, signer
+from .caches import index_settings, index_signing, location_of, open_cache, open_index, signer, url_of
 from .output import reporter, warn
 
 
@@ -60,7 +60,7 @@ class OpenedCache:
 
     @property
     def url(self) -> str:
-        return self.location.url
+        return url_of(self.word)
 
     @property
     def location(self) -> Location:

@@ -35,6 +35,31 @@ def test_a_spec_before_the_caches_of_a_copy_is_told_from_a_cache(client, cache, 
     assert f"the cache {tmp_path / 'to'} comes after oci-leaf: both caches come before the specs" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["prune", "--grace", "0", "--keep-specs", "oci-leaf"],
+        ["pin", "--until", "2100-01-01"],
+        ["unpin"],
+        ["snapshot"],
+        ["repair"],
+        ["update-index"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_bundle_is_not_changed_and_not_in_silence(client, cache, tmp_path, words):
+    """What is opened is a copy of it that goes with the process, so the change would be lost."""
+    bundle = tmp_path / "cache.tar"
+    client.run("copy", cache, bundle, "oci-leaf")
+    before = bundle.read_bytes()
+    more = {"pin": ["name", "oci-leaf"], "unpin": ["name"], "snapshot": ["name"]}.get(words[0], [])
+    done = client.run(*words, bundle, *more, check=False)
+    assert done.returncode != 0 and "is a bundle, which no command changes but copy" in done.stderr
+    assert bundle.read_bytes() == before
+    assert f"of oci+file://{bundle} (level" in client.run("verify", bundle).stderr
+    assert f"oci+file://{bundle}: " in client.run("du", bundle).stderr
+
+
 def test_a_snapshot_is_a_cache_that_has_just_that(client, mine):
     made = client.json("snapshot", mine, "paper", "oci-leaf@1.0")
     assert names(client, made["url"]) == {"oci-leaf@1.0"}
