@@ -83,7 +83,7 @@ def open_cache(word: str, *, create: bool = False, writes: bool = False) -> Cont
     if writes and location.url in _bundles:
         raise ConfigurationError(
             f"{word} is a bundle, which no command changes but copy",
-            remedy=f"change a directory: `spack-oci copy {word} ./DIRECTORY`; `copy ./DIRECTORY FILE.tar` makes a bundle",
+            remedy=f"change a directory, `spack-oci copy {word} ./DIRECTORY`, and copy that into a bundle again",
         )
     return opened_once(os.getpid(), location, create, writes)
 

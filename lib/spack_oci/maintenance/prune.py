@@ -173,12 +173,12 @@ def _print_result(request: Request, result: PruneResult, freed: int) -> None:
     out.info(f"{counted(len(result.deleted), 'package')} removed{space}; {len(request.plan.kept)} kept")
     if result.untagged:
         out.info(
-            f"{counted(len(result.untagged), 'tag')} cannot be deleted and now name a manifest that says that the "
-            "package is gone; what they named is untagged"
+            f"no tag can be deleted there: moved {counted(len(result.untagged), 'tag')} to a manifest that says that "
+            "the package is gone; what had it before is untagged"
         )
     if result.reprieved:
         out.info(
-            f"{counted(len(result.reprieved), 'package')} stay, because somebody needs or has pushed them meanwhile"
+            f"left alone, as somebody needs or has pushed it meanwhile: {counted(len(result.reprieved), 'package')}"
         )
     if result.waiting:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + request.grace))

@@ -55,7 +55,7 @@ def test_nothing_to_keep_and_a_registry_that_deletes_nothing_are_said_before_any
         done = spack.run("oci", *words, "--github-api", check=False)
         assert done.returncode == 1 and "--github-api is for ghcr.io" in " ".join(done.stderr.split())
         # the tags cannot go, and are no packages any more
-        assert "cannot be deleted and now name a manifest" in " ".join(
+        assert "to a manifest that says that the package is gone" in " ".join(
             spack.run("oci", *words, "--untag").stdout.split()
         )
         assert spack.run("oci", "update-index", "--full", "--strict", "cache").returncode == 0
