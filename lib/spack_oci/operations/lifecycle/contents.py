@@ -61,10 +61,16 @@ class ContentsIndex:
         except InvalidContent:
             return None
 
+    def digest_of(self, tag: str) -> Optional[str]:
+        """Of a package's manifest; None: not known."""
+        if self._document or not self.whole:
+            return self.digests.get(tag)
+        return self.whole.manifest_of(tag) if tag in self.whole.tags else None
+
     def forget_nodes(self) -> None:
         """Keep the digests alone: :attr:`whole` is not asked for any more."""
         if self.digests:
-            self._document = b""
+            self._document, self.__dict__["whole"] = b"", None
 
     @functools.cached_property
     def digests(self) -> Mapping[str, str]:
@@ -102,7 +108,7 @@ class Contents:
 
     def digest_of(self, tag: str) -> Optional[str]:
         """Of a package's manifest, as far as the index knows it."""
-        return self.known.digests.get(tag) if self.known is not None else None
+        return self.known.digest_of(tag) if self.known is not None else None
 
     def size_of(self, tag: str) -> int:
         """Compressed bytes of a package's own layer; 0: not known."""
