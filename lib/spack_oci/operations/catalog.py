@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: names of compiler flags among the parameters of a node; the other parameters are variants
 _FLAGS = ("cflags", "cppflags", "cxxflags", "fflags", "ldflags", "ldlibs")
+#: members of a node that a record is made of
+_RECORDED = ("name", "version", "arch", "namespace", "parameters")
 _BASE_NAME = "org.opencontainers.image.base.name"
 _BASE_DIGEST = "org.opencontainers.image.base.digest"
 
@@ -97,12 +99,13 @@ def records(
     index: NodeSource, wanted: Callable[[Mapping[str, Any]], bool] = lambda node: True, *, bare: bool = False
 ) -> CatalogRecords:
     """The packages that an index names, as far as their node (with its hash) is ``wanted``. ``bare``: what the nodes
-    tell alone."""
+    tell alone; :meth:`CatalogRecords.node` has no more than that then."""
     documents = PackedDocuments()
     keys: List[Tuple[str, str, str]] = []
     for found in index.nodes():
         if found.is_cached and wanted(found.node):
-            documents.add(found.dag_hash, {"spec": found.node, "package": None if bare else found.package})
+            spec = {name: found.spec[name] for name in _RECORDED if name in found.spec} if bare else found.node
+            documents.add(found.dag_hash, {"spec": spec, "package": None if bare else found.package})
             keys.append((found.spec["name"], found.spec["version"], found.dag_hash))
     return CatalogRecords(documents, [dag_hash for _, _, dag_hash in sorted(keys)])
 
