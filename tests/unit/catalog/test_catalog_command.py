@@ -9,7 +9,7 @@ from spack_oci.cli.main import main
 from spack_oci.layout import LayoutStore
 from spack_oci.reference import LayoutDirectory
 from spack_oci.util.resources import read_schema
-from support.packages.cache_builder import node, push_image, push_package
+from support.packages.cache_builder import push_image
 from support.packages.showcase import Showcase
 
 
@@ -52,6 +52,5 @@ def test_of_a_cache_that_is_empty_nothing_is_written(tmp_path, capsys, monkeypat
     monkeypatch.setenv("SPACK_OCI_CACHE", str(tmp_path / "kept"))
     cache = LayoutStore(LayoutDirectory(str(tmp_path / "cache")), durable=False)
     cache.create()
-    push_package(cache, [node("p")])
     assert main(["catalog", str(tmp_path / "cache"), str(tmp_path / "public")]) == 1
     assert "a push fills it" in capsys.readouterr().err and not (tmp_path / "public").exists()
