@@ -125,7 +125,7 @@ def test_every_package_of_every_writer_is_in_the_index(new_url):
 
 def test_writers_that_merge_often(new_url):
     url = new_url("often")
-    run_writers(url, batch=4)
+    run_writers(url, batch=PACKAGES // 2)
     check_round(url)
 
 
@@ -150,7 +150,7 @@ def killed_writers(url, seed):
             time.sleep(0.01)
         time.sleep(chance.uniform(0, 0.3))
 
-    run_writers(url, batch=3, killed=killed, kill_after=wait_for_some_tags)
+    run_writers(url, batch=PACKAGES // 2, killed=killed, kill_after=wait_for_some_tags)
     index = fetch_index(store)
     survivors = {name for writer in range(WRITERS) if writer not in killed for name in names(writer)}
     assert survivors <= indexed_names(index)
