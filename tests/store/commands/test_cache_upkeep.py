@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """`spack-oci` on a cache as a whole: copy, snapshots, pins, prune, verify, repair, du."""
 
+import shutil
+
 import pytest
 from support.spacks.client import Client
 
@@ -10,12 +12,18 @@ def names(client, cache):
 
 
 @pytest.fixture(scope="module")
-def mine(cache, tmp_path_factory):
-    """A copy of the cache, which tests change in turn."""
+def copied(cache, tmp_path_factory):
+    """What `spack-oci copy` makes of the cache; nobody changes it."""
     directory = tmp_path_factory.mktemp("upkeep") / "mine"
     done = Client(tmp_path_factory.mktemp("copier")).json("copy", cache, directory)
     assert done["copied"] and not done["failed"]
     return directory
+
+
+@pytest.fixture
+def mine(copied, tmp_path):
+    """A cache of the test's own."""
+    return shutil.copytree(copied, tmp_path / "mine")
 
 
 def test_a_copy_of_some_packages_has_what_they_need_and_nothing_else(client, cache, mine, tmp_path):
