@@ -12,6 +12,7 @@ from spack_oci.layout import open_layout
 from spack_oci.operations.images.environment_image import ImageRequest, plan_image, push_environment_image
 from spack_oci.operations.push.plan import PushSettings
 from spack_oci.reference import LayoutDirectory, parse_url
+from spack_oci.registry.settings import RegistrySettings
 from spack_oci.registry.store import open_repository
 from support.images.containers import shell_base
 from support.packages.image_packages import compiled_packages, push_all, together
@@ -69,11 +70,11 @@ def elsewhere():
 
 
 @pytest.mark.skipif(not has_builders(), reason="needs ch-image (with lark and requests), ch-convert and mksquashfs")
-def test_an_image_is_pulled_converted_and_run_as_the_documents_say(tmp_path, elsewhere, monkeypatch):
+def test_an_image_is_pulled_converted_and_run_as_the_documents_say(tmp_path, elsewhere):
     """`ch-image pull`, `ch-run --set-env`, `ch-convert` to a squashfs; what runs is what is in the image."""
     with docker_registry(tls=True) as registry:
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", registry.ca)
-        with open_repository(parse_url(registry.mirror_url("team/cache"))) as store:
+        settings = RegistrySettings(ca_bundle=registry.ca)
+        with open_repository(parse_url(registry.mirror_url("team/cache")), settings) as store:
             base = shell_base(registry, store, docker=False)
             packages = compiled_packages(f"{elsewhere}/store")
             result = push_all(store, packages, str(tmp_path / "stage"), base=base)
