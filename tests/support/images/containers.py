@@ -20,6 +20,7 @@ from spack_oci.content import ContentStore, put_bytes
 from spack_oci.content.platform import Platform
 from spack_oci.image.manifest import Base
 from spack_oci.reference import parse_image_reference, parse_url
+from spack_oci.registry.settings import RegistrySettings
 from spack_oci.registry.store import open_repository
 from support.images.base_images import prepare_base
 from support.registries.docker_registry import DockerRegistry
@@ -154,6 +155,6 @@ def push_base(
 def shell_base(registry: DockerRegistry, store: ContentStore, docker: bool) -> Base:
     """A base image with a shell, in OCI's or Docker's vocabulary, in another repository of ``store``'s registry."""
     url = registry.mirror_url("base/docker" if docker else "base/oci")
-    with open_repository(parse_url(url)) as source:
+    with open_repository(parse_url(url), RegistrySettings(ca_bundle=registry.ca)) as source:
         push_base(source, "12", shell_root_file_system(), docker=docker)
         return prepare_base(source, parse_image_reference(f"{url}:12"), store, Platform("linux", "amd64"))[0]
