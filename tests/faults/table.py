@@ -18,7 +18,7 @@ from faults.operations import OPERATIONS, Operation
 from faults.worlds import World
 
 FOREVER = 1 << 30
-OK, ERROR, NOT_APPLICABLE = "ok", "error", "–"
+OK, ERROR, EITHER, NOT_APPLICABLE = "ok", "error", "either", "–"
 
 #: bounds of one run: seconds (of which most are the busy machine's), bytes, requests for each that it needs without
 #: faults, and these in addition
@@ -35,8 +35,8 @@ _ONLY_CACHE = frozenset({"push", "update-index", "copy-up", "list", "prune", "re
 class Fault:
     """``http``: what the registry does; ``shim``: see ``shim.c``; ``limits``: see ``agent.limit``.
 
-    ``on``: names of operations that it can happen to; ``ok``: those of them that succeed all the same. ``late``: the
-    first half of the calls works. ``keeps``: it also stops the removal of what is temporary.
+    ``on``: names of operations that it can happen to; ``ok``: those of them that succeed all the same; ``either``: those
+    that do with luck. ``late``: the first half of the calls works. ``keeps``: it also stops the removal of what is temporary.
     """
 
     name: str
@@ -46,12 +46,15 @@ class Fault:
     limits: Mapping[str, int] = field(default_factory=dict)
     on: FrozenSet[str] = _ALL
     ok: FrozenSet[str] = frozenset()
+    either: FrozenSet[str] = frozenset()
     late: bool = False
     keeps: bool = False
 
     def ends(self, operation: Operation) -> str:
         if operation.name not in self.on or (self.http and not operation.network):
             return NOT_APPLICABLE
+        if operation.name in self.either:
+            return EITHER
         return OK if operation.name in self.ok else ERROR
 
     def http_faults(self) -> List[HttpFault]:
@@ -120,8 +123,9 @@ FAULTS: Sequence[Fault] = (
     _failing("no-fork", "no more processes", "fork", errno.EAGAIN, ok=_ALL),
     _failing("no-thread", "no more threads", "thread", errno.EAGAIN, ok=_ALL),
     Fault("files", "one more open file", limits={"files": 1}),
-    # the library that signs ends the process itself then: what is written in Rust cannot do without memory
-    Fault("memory", "no more memory", limits={"memory": 0}, on=_ALL - {"sign"}),
+    # what the process has of memory may be enough for something small; the library that signs ends the process itself:
+    # what is written in Rust cannot do without memory
+    Fault("memory", "no more memory", limits={"memory": 0}, on=_ALL - {"sign"}, either=_ALL),
     # the clock
     Fault("past", "a clock that is 20 years slow", shim={"clock": -20 * 365 * 86400}, ok=_ALL),
     Fault("future", "a clock that is 20 years fast", shim={"clock": 20 * 365 * 86400}, ok=_ALL),
@@ -169,4 +173,4 @@ def complaints(run: Run, requests: int, usual: int) -> List[str]:
 #: whose cells wait for some seconds
 SLOW = frozenset({"silence", "dribble", "dribble-body", "429"})
 
-__all__ = ["FAULTS", "Fault", "OK", "ERROR", "SLOW", "cells", "complaints", "run_cell"]
+__all__ = ["EITHER", "ERROR", "FAULTS", "Fault", "OK", "SLOW", "cells", "complaints", "run_cell"]
