@@ -24,6 +24,22 @@ class Program(NamedTuple):  # a dataclass would cost each start 10 ms
         return examples(*(f"{self.name} {line}".replace("CACHE", self.example) for line in lines), notes=notes)
 
 
+def add_cache_and_constraints(parser: argparse.ArgumentParser, program: Program, optional: bool) -> str:
+    """``optional``: the cache may be left out; all words are in ``arguments`` then. Returns where specs are."""
+    if optional:
+        parser.add_argument(
+            "arguments",
+            nargs="*",
+            default=[],
+            metavar=f"[{program.cache}] [SPEC ...]",
+            help=f"{DEFAULT_MIRROR_HELP}. Then constraints; default: all packages",
+        )
+        return "arguments"
+    parser.add_argument("mirror", metavar=program.cache, help=program.cache_help)
+    parser.add_argument("specs", metavar="SPEC", nargs="*", default=[], help="constraints; default: all packages")
+    return "specs"
+
+
 def add_update_index(subparsers: argparse._SubParsersAction, program: Program, *, optional: bool) -> Any:
     """``optional``: the cache may be left out."""
     parser = subparsers.add_parser(

@@ -8,7 +8,7 @@ import argparse
 from typing import Any
 
 from .common import DEFAULT_MIRROR_HELP, add_json, allow_options_anywhere
-from .definitions import Program, add_dry_run
+from .definitions import Program, add_cache_and_constraints, add_dry_run
 
 LEVELS = ("index", "manifests", "blobs", "content")
 
@@ -79,18 +79,7 @@ def add_verify(subparsers: argparse._SubParsersAction, program: Program, *, opti
             "unpacked; digest, members, spec, library search paths, and libraries that nothing has.",
         ),
     )
-    words = "arguments" if optional else "specs"
-    if optional:
-        parser.add_argument(
-            "arguments",
-            nargs="*",
-            default=[],
-            metavar=f"[{program.cache}] [SPEC ...]",
-            help=f"{DEFAULT_MIRROR_HELP}. Then constraints; default: all packages",
-        )
-    else:
-        _add_cache(parser, program, optional)
-        parser.add_argument("specs", metavar="SPEC", nargs="*", default=[], help="constraints; default: all packages")
+    words = add_cache_and_constraints(parser, program, optional)
     parser.add_argument("--level", choices=LEVELS, default="blobs", help="how deep to look (default: blobs)")
     parser.add_argument("--sample", metavar="N", type=int, default=0, help="look at N packages, chosen at random")
     parser.add_argument("-k", "--key", metavar="FILE", help="ask for a signature by this public key")

@@ -5,7 +5,7 @@ import argparse
 from typing import Any
 
 from .common import DEFAULT_MIRROR_HELP, add_json, allow_options_anywhere
-from .definitions import Program
+from .definitions import Program, add_cache_and_constraints
 
 
 def add_sign(subparsers: argparse._SubParsersAction, program: Program, *, optional: bool) -> Any:
@@ -24,23 +24,13 @@ def add_sign(subparsers: argparse._SubParsersAction, program: Program, *, option
         "accept them. Signatures by other keys stay.",
         **program.examples(*lines),
     )
-    if optional:
-        parser.add_argument(
-            "arguments",
-            nargs="*",
-            default=[],
-            metavar=f"[{program.cache}] [SPEC ...]",
-            help=f"{DEFAULT_MIRROR_HELP}. Then constraints; default: all packages",
-        )
-    else:
-        parser.add_argument("mirror", metavar=program.cache, help=program.cache_help)
-        parser.add_argument("specs", metavar="SPEC", nargs="*", default=[], help="constraints; default: all packages")
+    words = add_cache_and_constraints(parser, program, optional)
     parser.add_argument("-k", "--key", metavar="FILE", help="private key (default: what oci:signing names)")
     parser.add_argument(
         "--digests", metavar="FILE", help="sign nothing, write HOST/NAME@DIGEST of each package; -: standard output"
     )
     add_json(parser)
-    allow_options_anywhere(parser, "arguments" if optional else "specs")
+    allow_options_anywhere(parser, words)
     return parser
 
 

@@ -24,8 +24,8 @@ def test_requests_of_each_command(built, store, tmp_path):
             return collections.Counter(f"{method} {status}" for method, _, status in lines)
 
         push = asked("pusher", "push", built, url)
-        # a layer, a config and a manifest; and at first, until it is known that an upload tells that it is missing, by as
-        # many threads as have begun
+        # a layer, a config and a manifest; and at first, until it is known that an upload tells that it is missing, as
+        # many as threads have begun
         assert 1 <= push.pop("HEAD 404") <= 2 * PACKAGES
         assert push == {"GET 404": 1, "POST 202": 2 * PACKAGES, "PUT 201": 3 * PACKAGES, "POST 201": 1}
         # the tags, and whether somebody prunes
