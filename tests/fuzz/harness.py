@@ -79,7 +79,8 @@ def damage(data: bytes, others: Sequence[bytes], tokens: Sequence[bytes], rng: r
 
 
 def fuzz(name: str, seed: int, *, seconds: float = math.inf, inputs: float = math.inf, keep: bool = True) -> Outcome:
-    """For so many seconds, or so many inputs besides those of the corpus. ``keep``: write findings into the corpus."""
+    """For so many seconds of the processor (those of a clock are worth less on a busy machine), or so many inputs
+    besides those of the corpus. ``keep``: write findings into the corpus."""
     target = importlib.import_module(f"fuzz.targets.{name}")
     rng = random.Random(seed)
     outcome = Outcome(name, seed)
@@ -87,8 +88,8 @@ def fuzz(name: str, seed: int, *, seconds: float = math.inf, inputs: float = mat
         material = target.material(Path(scratch))
         for path in corpus_of(name):
             _try(target, path.read_bytes(), Path(scratch) / "t", outcome, str(path))
-        end, last = time.monotonic() + seconds, outcome.executions + inputs
-        while time.monotonic() < end and outcome.executions < last:
+        end, last = time.process_time() + seconds, outcome.executions + inputs
+        while time.process_time() < end and outcome.executions < last:
             data = rng.choice(material)
             if hasattr(target, "damage"):
                 data = target.damage(data, rng)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""`make fuzz MINUTES=60`: every target, or those that are named, for so many minutes each.
+"""`make fuzz MINUTES=60`: every target, or those that are named, for so many minutes of the processor each.
 
     run.py [--minutes N] [--seed N] [TARGET...]
 
