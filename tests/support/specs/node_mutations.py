@@ -75,8 +75,11 @@ def mutated_nodes(seed: int, count: int) -> Iterator[Dict[str, Any]]:
 
 
 def mutate(root: Dict[str, Any], chance: random.Random) -> None:
-    """Change, remove, repeat or add something, anywhere below ``root``."""
-    parent, key = chance.choice(list(_places(root)))
+    """Change, remove, repeat or add something, anywhere below ``root``; nothing, if there is nothing any more."""
+    places = list(_places(root))
+    if not places:
+        return
+    parent, key = chance.choice(places)
     action = chance.randrange(5)
     value = copy.deepcopy(chance.choice(_ODD))
     if action == 0 and isinstance(parent, dict):
