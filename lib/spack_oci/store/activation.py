@@ -13,7 +13,11 @@ from dataclasses import dataclass, field
 from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from ..relocate.build_info import BuildInfo
+from ..util.text import presentable
 
+#: what a shell takes for a variable (POSIX, base definitions 3.235). A name stands in scripts without quotes, and an
+#: image may be anybody's
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 #: lists that do not end in PATH
 _LISTS = re.compile(r"(PATH|PATHS|DIRS|PERL5LIB|R_LIBS|R_LIBS_SITE|CLASSPATH|_LIBS)\Z")
 #: the rest of a path behind a prefix that ends with a hash
@@ -46,11 +50,22 @@ class Change:
 
     @classmethod
     def from_list(cls, data: Sequence[object]) -> "Change":
+        """Raises ValueError or TypeError for what :meth:`to_list` does not make."""
         name, entries, separator = data
-        return cls(str(name), tuple(str(e) for e in entries), str(separator))  # type: ignore[attr-defined]
+        is_one = isinstance(entries, list) and entries and separator in _SEPARATORS
+        if not is_one or not is_variable(str(name), "".join(entries)):  # type: ignore[arg-type]
+            raise ValueError(f"not a change of a variable: {ascii(data)[:100]}")
+        return cls(str(name), tuple(entries), str(separator))  # type: ignore[arg-type]
 
 
 Changes = Tuple[Change, ...]
+#: of lists; none: a single value
+_SEPARATORS = (":", ";", "")
+
+
+def is_variable(name: str, value: str) -> bool:
+    """Whether a process can have it in its environment, and a script of a shell set it."""
+    return _NAME.match(name) is not None and "\0" not in value
 
 
 @dataclass(frozen=True)
@@ -86,7 +101,7 @@ def changes_of_image(entries: Iterable[str], paths: PathsHere, has_base: bool) -
     found = []
     for entry in entries:
         name, equals, value = entry.partition("=")
-        change = _change(name, value, paths, has_base) if equals and name else None
+        change = _change(name, value, paths, has_base) if equals and is_variable(name, value) else None
         if change is not None:
             found.append(change)
     return tuple(found)
@@ -160,7 +175,7 @@ def shell_of(name: str) -> str:
 
 def script(changes: Changes, shell: str, label: str) -> str:
     """What a shell of a user reads; ``deactivate`` undoes it. ``label``: named in its first line."""
-    head = f"# Made by spack-oci: the run environment of {label}. `deactivate` undoes it.\n"
+    head = f"# Made by spack-oci: the run environment of {presentable(label)}. `deactivate` undoes it.\n"
     return head + {"sh": _sh, "fish": _fish, "csh": _csh}[shell](changes)
 
 

@@ -320,5 +320,5 @@ def kept_environment(store: Store, dag_hash: str) -> Optional[Changes]:
     try:
         with open(environment_path(store, dag_hash), encoding="utf-8") as file:
             return tuple(Change.from_list(entry) for entry in json.load(file))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None

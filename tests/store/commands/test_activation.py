@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """From the environment of images to one of this machine."""
 
+import shutil
+import subprocess
+
 import pytest
 from spack_oci.relocate.build_info import BuildInfo
 from spack_oci.store.activation import Change, PathsHere, changes_of_image, environment, merge, script, shell_of
@@ -42,6 +45,48 @@ def test_a_name_that_only_begins_like_a_prefix_is_another():
 @pytest.mark.parametrize("entry", ["", "=x", "NAME"])
 def test_what_is_no_variable_is_left_out(entry):
     assert changes(entry) == ()
+
+
+#: names, and values, of an image that would have a shell do more than set a variable
+HOSTILE = ("X$(touch evil)", "X;touch evil;", "X\ntouch evil\n", "X`touch evil`", "X)\ntouch evil", "BASH_FUNC_ls%%")
+VALUES = (
+    "$(touch evil)",
+    "`touch evil`",
+    "'; touch evil; '",
+    '"; touch evil; "',
+    "\\'; touch evil",
+    "a\ntouch evil",
+    "!t",
+)
+
+
+@pytest.mark.parametrize("program", ["sh", "bash", "zsh", "fish", "tcsh"])
+def test_nothing_in_the_environment_of_an_image_is_a_command(tmp_path, program):
+    if not shutil.which(program):
+        pytest.skip(f"needs {program}")
+    entries = [*(f"{name}=1" for name in HOSTILE), *(f"V{n}={value}" for n, value in enumerate(VALUES)), "LAST=here"]
+    (tmp_path / "activate").write_text(script(changes(*entries), shell_of(program), f"{tmp_path}\ntouch evil"))
+    word = "source" if program in ("fish", "tcsh") else "."
+    (tmp_path / "run").write_text(f"{word} ./activate\nprintenv V0\nprintenv LAST\ndeactivate\n{word} ./activate\n")
+    options = ["-f"] if program in ("zsh", "tcsh") else []
+    ran = subprocess.run(
+        [program, *options, "run"], cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    assert ran.stdout == "$(touch evil)\nhere\n", ran.stderr
+    assert not (tmp_path / "evil").exists()
+
+
+def test_a_value_that_no_process_can_have_is_left_out():
+    assert changes("X=a\0b", "Y=b") == (Change("Y", ("b",), ""),)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [["X;touch evil", ["1"], ""], ["X", ["1"], "$(id)"], ["X", [], ""], ["X", "1", ""], ["X", [1], ":"], ["X"], 7],
+)
+def test_what_is_kept_in_a_store_of_others_is_no_command_either(kept):
+    with pytest.raises((ValueError, TypeError)):
+        Change.from_list(kept)
 
 
 def test_several_merge_the_first_in_front_and_conflicts_are_told():
