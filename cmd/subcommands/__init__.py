@@ -15,7 +15,7 @@ def run(args: argparse.Namespace) -> int:
     import spack.llnl.util.tty as tty
     import spack.repo
     import spack.util.path
-    from spack_oci.spack.plugin import missing_dependencies, pip_command
+    from spack_oci.spack.dependencies import missing_dependencies, pip_command
 
     missing = missing_dependencies()
     if missing:

@@ -2,7 +2,6 @@
 """From a spec to a verified layer on this machine: which mirror, which package, is there room for its strings."""
 
 import contextlib
-import os
 import time
 from typing import Any, Callable, List, Optional, Sequence, Set, Tuple, TypeVar
 
@@ -72,14 +71,14 @@ def blob_cache() -> BlobCache:
 
 def index_cache() -> IndexCache:
     """What was last known of the indexes of OCI mirrors."""
-    return IndexCache(os.path.join(settings.read().cache_root, "indexes"))
+    return IndexCache(settings.read().index_directory)
 
 
 def fetching_index_cache(others: Sequence["spack.mirrors.mirror.Mirror"] = ()) -> IndexCache:
     """The same, for who fetches indexes: under the policies of configured mirrors and of ``others``."""
     from .configuration import trust
 
-    return IndexCache(os.path.join(settings.read().cache_root, "indexes"), fetch=trust.index_fetch(others))
+    return IndexCache(settings.read().index_directory, fetch=trust.index_fetch(others))
 
 
 #: when this process, or the one that it was forked from, began to read indexes

@@ -6,11 +6,10 @@
 command, so nothing here imports requests, zstandard, elftools or the like, and no failure in here may break a command.
 """
 
-import os
-import sys
-from typing import List, Optional
+from typing import Any, Optional
 
 from ..errors import ConfigurationError
+from .dependencies import warn
 
 #: None: not tried yet
 _active: Optional[bool] = None
@@ -54,7 +53,7 @@ def _register() -> None:
 
     hooks.install_hooks()
     try:
-        section.push_defaults()
+        section.push_defaults(ActivateOnUnpickling())
     except BaseException:
         hooks.uninstall_hooks()
         raise
@@ -78,28 +77,13 @@ def require() -> None:
         )
 
 
-def missing_dependencies() -> List[str]:
-    """Names (as pip knows them) of the required packages that this Python cannot import."""
-    from importlib.util import find_spec
+class ActivateOnUnpickling:
+    """What unpickles it has our hooks, see :mod:`.hooks.subprocess_hooks`."""
 
-    required = {
-        "requests": "requests",
-        "zstandard": "zstandard",
-        "elftools": "pyelftools",
-        "jsonschema": "jsonschema",
-    }
-    return [package for module, package in required.items() if find_spec(module) is None]
+    def __reduce__(self) -> Any:
+        return (_activated, ())
 
 
-def warn(message: str) -> None:
-    try:
-        import spack.llnl.util.tty as tty
-
-        tty.warn(message)
-    except ImportError:  # a Spack that has it elsewhere
-        print(f"Warning: {message}", file=sys.stderr)
-
-
-def pip_command(packages: List[str]) -> str:
-    """The command that installs ``packages`` into the Python that runs Spack."""
-    return f"{os.path.abspath(sys.executable)} -m pip install {' '.join(packages)}"
+def _activated() -> ActivateOnUnpickling:
+    activate()
+    return ActivateOnUnpickling()

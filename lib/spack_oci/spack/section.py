@@ -11,7 +11,6 @@ from typing import Any, Callable, Dict, List
 import spack.config
 
 from ..util.resources import SECTION, defaults_of, read_schema
-from .hooks.subprocess_hooks import ActivateOnUnpickling
 
 _SCOPE = "oci-defaults"
 
@@ -47,17 +46,17 @@ def schema_module() -> types.ModuleType:
     return module
 
 
-def push_defaults() -> None:
-    """Add the defaults as the lowest scope but Spack's own defaults.
+def push_defaults(mark: Any) -> None:
+    """Add the defaults as the lowest scope but Spack's own defaults. ``mark``: what is pickled with the scope.
 
     We are called in the middle of the construction of the configuration. Since 1.1 the unfinished object can be had
     from the singleton; in 1.0 it is only seen by the next call of ``push_scope``, see :func:`push_defaults_first`.
     """
     unfinished = getattr(spack.config.CONFIG, "_instance", None)
     if unfinished is not None:
-        unfinished.push_scope(_defaults_scope(), priority=_lowest_priority())
+        unfinished.push_scope(_defaults_scope(mark), priority=_lowest_priority())
     elif not hasattr(spack.config.Configuration, "push_scope_incremental"):
-        _waiting.append(_defaults_scope())
+        _waiting.append(_defaults_scope(mark))
 
 
 #: the scope, until a configuration has it
@@ -90,9 +89,9 @@ def _reads(scope: "spack.config.ConfigScope", file: str) -> bool:
     return file in (path, os.path.join(path, os.path.basename(file)))
 
 
-def _defaults_scope() -> "spack.config.InternalConfigScope":
+def _defaults_scope(mark: Any) -> "spack.config.InternalConfigScope":
     scope = spack.config.InternalConfigScope(_SCOPE, {SECTION: copy.deepcopy(defaults())})
-    scope.spack_oci = ActivateOnUnpickling()  # type: ignore[attr-defined]
+    scope.spack_oci = mark  # type: ignore[attr-defined]
     return scope
 
 

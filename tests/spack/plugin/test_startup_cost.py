@@ -9,10 +9,10 @@ from typing import Set
 
 ADDED = {
     "spack_oci.errors",
+    "spack_oci.spack.dependencies",
     "spack_oci.spack.hooks",
     "spack_oci.spack.hooks.after_import",
     "spack_oci.spack.hooks.apply",
-    "spack_oci.spack.hooks.subprocess_hooks",
     "spack_oci.spack.hooks.table",
     "spack_oci.spack.section",
     "spack_oci.util",

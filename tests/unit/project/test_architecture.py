@@ -84,6 +84,39 @@ def test_imports_point_downwards(path):
             assert name[0] not in ("spack", "llnl"), f"{path.name} imports Spack"
 
 
+def _module(path):
+    parts = path.relative_to(LIBRARY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _imported_modules(path, known):
+    """Modules of the library that one imports, also in functions; what is imported for types alone does not count."""
+    package = path.relative_to(LIBRARY).parent.parts
+    pending = [ast.parse(path.read_text())]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        pending += ast.iter_child_nodes(node)
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = ".".join([*package[: len(package) - (node.level - 1)], *filter(None, [node.module])])
+            for alias in node.names:
+                name = f"{base}.{alias.name}".strip(".")
+                yield name if name in known else base
+
+
+def test_no_module_needs_itself():
+    """Nor by way of others, nor where an import is hidden in a function."""
+    paths = {_module(path): path for path in modules()}
+    needs = {name: {*_imported_modules(path, paths)} & set(paths) - {name} for name, path in paths.items()}
+    while True:
+        leaves = {name for name, needed in needs.items() if not needed}
+        if not leaves:
+            break
+        needs = {name: needed - leaves for name, needed in needs.items() if name not in leaves}
+    assert not needs, f"in a cycle, or above one: {sorted(needs)}"
+
+
 def test_the_library_imports_without_spack():
     names = [
         ".".join(("spack_oci", *path.relative_to(LIBRARY).with_suffix("").parts))

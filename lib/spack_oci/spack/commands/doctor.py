@@ -13,7 +13,7 @@ from ...configuration.checks import check_cache, check_codecs, print_reports
 from ...errors import NotFound, SpackOciError
 from ...registry.probe import FAIL, OK, SKIP, WARN, Check
 from ...util.text import counted
-from .. import hooks, plugin
+from .. import dependencies, hooks, plugin
 from ..configuration import mirror_arguments, mirrors
 from ..configuration.credentials import mirror_credentials
 
@@ -45,7 +45,7 @@ def environment() -> List[Check]:
     return [
         Check("versions", OK, f"spack-oci {__version__}, Spack {spack.spack_version}, {where}"),
         _hooks(),
-        check_codecs(plugin.pip_command(["isal"])),
+        check_codecs(dependencies.pip_command(["isal"])),
     ]
 
 

@@ -12,7 +12,7 @@ import spack.mirrors.mirror
 from ...configuration import trust as configuration
 from ...content import ContentReader
 from ...errors import InvalidReference, NotFound
-from ...index.index_cache import Fetch
+from ...index.index_cache import Fetch, IndexCache
 from ...index.read import IndexDocument, KnownIndex, NotModified, OldDocument, fetch_index
 from ...operations.trust.generations import Generations
 from ...operations.trust.guard import Guard
@@ -59,9 +59,8 @@ def guard_of(
         if policy.required:
             _once(warn or tty.warn, f"signatures of {mirror.fetch_url} are not checked (--no-check-signature)")
         return None
-    from ..fetching import index_cache  # what fetches is nothing to who updates an index
-
-    return Guard(policy, open_store(), functools.partial(_once, warn or tty.warn), index_cache())
+    kept = IndexCache(settings.read().index_directory)
+    return Guard(policy, open_store(), functools.partial(_once, warn or tty.warn), kept)
 
 
 @functools.cache

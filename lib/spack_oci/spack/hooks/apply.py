@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ...errors import SpackOciError
+from ..dependencies import missing_dependencies, pip_command, warn
 from .after_import import after_import, forget_actions
 from .table import ADDITION, EXTENSION, HOOKS, PROPERTY, Hook
 
@@ -93,8 +94,6 @@ def uninstall_hooks() -> None:
 
 def _warn_of(refused: Sequence[HookStatus]) -> None:
     if refused:
-        from ..plugin import warn
-
         warn(
             "spack-oci leaves these functions of Spack as they are: "
             + "; ".join(f"{s.hook.targets[0].partition(':')[2]} ({s.reason})" for s in refused)
@@ -249,8 +248,6 @@ def _resolve(replacement: str) -> Optional[Callable]:
         try:
             _resolved[replacement] = _load(replacement)
         except ImportError as e:
-            from ..plugin import missing_dependencies, pip_command, warn
-
             missing = missing_dependencies()
             if missing:
                 warn(f"spack-oci cannot work without {', '.join(missing)}: run {pip_command(missing)}")

@@ -9,17 +9,7 @@ and in the ``GlobalStateMarshaler``, for a configuration that Spack swapped and 
 
 from typing import Any, Callable
 
-from .. import plugin
-
-
-class ActivateOnUnpickling:
-    def __reduce__(self) -> Any:
-        return (_activated, ())
-
-
-def _activated() -> ActivateOnUnpickling:
-    plugin.activate()
-    return ActivateOnUnpickling()
+from ..plugin import ActivateOnUnpickling
 
 
 def remember_hooks(original: Callable, self: Any, *args: Any, **kwargs: Any) -> None:
