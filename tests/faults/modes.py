@@ -149,6 +149,7 @@ MODES: Sequence[Mode] = (
     Mode("500-manifest", "a registry that fails for one manifest", faults=[_fault("GET", "/manifests/oci-codegen", status=500)], fails=_OPENERS, partial=_UPDATE),
     Mode("storage-403", "Harbor: blobs are forbidden, manifests are not", faults=[_fault("*", "/blobs/", status=403)], fails=_ALL),
     # credentials
+    Mode("early-hints", "CDNs: 102 and 103 before each answer", {"interim": b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n"}),
     Mode("private", "a private registry, no credentials", {"auth": "bearer"}, fails=_ALL),
     Mode("private-basic", "the same, with basic authentication", {"auth": "basic"}, fails=_ALL),
     Mode("wrong-password", "a private registry, wrong password", {"auth": "bearer"}, prepare=_STRANGER, fails=_ALL),

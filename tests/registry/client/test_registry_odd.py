@@ -81,13 +81,51 @@ def test_a_proxy_that_takes_no_large_requests_is_named_with_the_size():
         assert "client_max_body_size" in error.value.remedy
 
 
-@pytest.mark.parametrize("realm", ["null://host/token", "token", "https://", "https://a..b/t", "https://user@host/t"])
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "interim", [HINTS, b"HTTP/1.1 102 Processing\r\n\r\n" + HINTS, b"HTTP/1.1 100 Continue\r\n\r\n"]
+)
+def test_interim_responses_are_read_past(interim):
+    with fault_registry(interim=interim) as registry:
+        keep(registry, SMALL, manifest=MANIFEST)
+        store = store_at(registry)
+        store.put_blob(layer(LARGE), BytesSource(LARGE))
+        assert store.get_manifest("1")[1] == MANIFEST and list(store.tags()) == ["1"]
+        assert store.has_blob(sha256_digest(LARGE)) and not store.has_blob(sha256_digest(b"missing"))
+
+
+def test_nothing_is_read_of_a_connection_that_speaks_another_protocol_now():
+    switched = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"
+    fault = Fault("GET", "/manifests/", raw=switched + b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{")
+    with fault_registry(fault) as registry:
+        keep(registry, manifest=MANIFEST)
+        store = store_at(registry)
+        with pytest.raises(UnexpectedResponse, match="101"):
+            store.get_manifest("1")
+        assert store.get_manifest("1")[1] == MANIFEST
+
+
+NO_ADDRESSES = ("null://host/token", "token", "https://", "https://a..b/t", "https://user@host/t", "https://a\\\\.b/t")
+
+
+@pytest.mark.parametrize("realm", [*NO_ADDRESSES, "http://127.0.0.1:1/\x1b[31m"])
 def test_realm_that_is_no_address(realm):
     headers = {"WWW-Authenticate": f'Bearer realm="{realm}",service="x"'}
     with fault_registry(Fault("GET", "", status=401, headers=headers, times=9)) as registry:
         with pytest.raises((Unauthorized, UnexpectedResponse)) as error:
             store_at(registry).get_manifest("1")
-        assert "insecure_http" not in str(error.value)
+        assert "insecure_http" not in str(error.value) and str(error.value).isprintable()
+
+
+def test_a_realm_that_is_not_quoted_is():
+    challenge = 'Bearer realm="http://{host}/blobs/t\u00f6k en",service="x"'
+    with fault_registry(auth="bearer") as registry:
+        registry.behaviour.challenge = challenge.replace("{host}", registry.host)
+        with pytest.raises(SpackOciError):
+            store_at(registry).get_manifest("1")
+        assert any(line.startswith("GET /blobs/t%C3%B6k%20en?") for line in registry.requests())
 
 
 def test_upload_location_on_https_from_a_registry_on_http():

@@ -149,6 +149,9 @@ class Handler(BaseHTTPRequestHandler):
         if self._fault.endless:
             fields.pop("Content-Length")
             fields["Transfer-Encoding"] = "chunked"
+        if self.registry.behaviour.interim:
+            self.wfile.write(self.registry.behaviour.interim)
+            self.wfile.flush()
         self.send_response_only(status)
         fields.setdefault("Date", self.date_time_string())
         for name, value in fields.items():

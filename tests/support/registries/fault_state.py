@@ -86,6 +86,7 @@ class Behaviour:
     rate: float = 0.0  # requests a second, by a token bucket; more are refused with 429
     burst: int = 1  # size of the bucket
     retry_after: str = ""  # of the 429
+    interim: bytes = b""  # before each answer, as 103 Early Hints of a CDN
 
 
 @dataclass

@@ -30,6 +30,7 @@ from spack_oci.errors import (
 )
 from spack_oci.reference import Repository
 from spack_oci.registry import RegistrySettings, RetryPolicy, open_repository
+from spack_oci.registry.http.proxies import proxy_for
 from spack_oci.registry.http.tls import tls_context
 from spack_oci.registry.http.transport import RequestsTransport
 from spack_oci.registry.http.transport_errors import transport_error
@@ -144,6 +145,32 @@ def test_https_proxy_and_no_proxy(monkeypatch):
             monkeypatch.setenv("no_proxy", "127.0.0.1")
             assert store_at(registry, connections=2).has_blob(DIGEST)
             assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    "no_proxy, url, is_exempt",
+    [
+        ("10.0.0.0/8", "http://10.1.2.3:5000", True),
+        ("fd00::/8", "http://[fd00::1]:5000", True),
+        ("a.example, fd00::/8", "https://[fd00::1]", True),
+        ("fd00::/8", "http://[fe80::1]:5000", False),
+        ("[fd00::1]", "http://[fd00::1]:5000", True),
+        ("[fd00::1]:5000", "http://[fd00::1]:5000", True),
+        ("[fd00::1]:5001", "http://[fd00::1]:5000", False),
+        ("10.1.2.3:5000", "http://10.1.2.3:5000", True),
+        ("10.1.2.3:443", "https://10.1.2.3", True),
+        ("10.1.2.3:5000", "http://10.1.2.3", False),
+        ("10.1.2.0/33,fd00::/200,x:y:z,[,:,/", "http://10.1.2.3", False),
+        ("reg.example:5000", "http://reg.example:5000", True),
+        ("reg.example:5000", "http://reg.example:5001", False),
+        ("reg.example", "http://badreg.example", False),
+    ],
+)
+def test_what_no_proxy_names_is_reached_directly(no_proxy, url, is_exempt, monkeypatch):
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://proxy.example:1")
+    monkeypatch.setenv("no_proxy", no_proxy)
+    assert (proxy_for(url) is None) == is_exempt
 
 
 def test_proxy_behind_tls(monkeypatch):

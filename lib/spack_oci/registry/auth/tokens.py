@@ -96,7 +96,7 @@ def check_realm(realm: str, registry_url: str, allow_http: bool) -> None:
     parts = split_url(realm)
     shown = without_query(realm)
     # an address is in messages, and in a command to be pasted: nothing that a terminal obeys
-    is_address = bool(parts.hostname) and "@" not in parts.netloc and parts.netloc.isprintable()
+    is_address = bool(parts.hostname) and "@" not in parts.netloc and realm.isprintable()
     if parts.scheme == "https" and is_address:
         return
     registry = urllib.parse.urlsplit(registry_url)

@@ -6,8 +6,8 @@ middle of a status line even, where no code of ours runs. So the time spent wait
 against what was received: more than ``patience + received / minimum_rate`` seconds is a timeout. The time in which the
 caller does something else, such as extracting, does not count.
 
-``http.client`` reads interim responses (``100 Continue``), chunk sizes and trailers in loops that have no end of their
-own. So what may be received for a head, and for one call of :meth:`MinimumRateResponse.readinto`, is limited.
+``http.client`` reads ``100 Continue``, chunk sizes and trailers in loops that have no end of their own. So what may be
+received for a head, and for one call of :meth:`MinimumRateResponse.readinto`, is limited.
 """
 
 import http.client
@@ -90,6 +90,12 @@ class _MinimumRateSocket:
         return io.BufferedReader(self.raw, _BUFFER)
 
 
+def _is_interim(status: int) -> bool:
+    """RFC 9110, 15.2: a client has to read past any of them, asked for or not (103 Early Hints of a CDN, 102). For
+    ``http.client``, all but 100 end a response; the one behind it would be taken for that to the next request."""
+    return 100 <= status < 200 and status != 101
+
+
 class MinimumRateResponse(http.client.HTTPResponse):
     """In the place of ``http.client``'s own. The socket's timeout at the time of construction is the patience."""
 
@@ -100,6 +106,11 @@ class MinimumRateResponse(http.client.HTTPResponse):
 
     def begin(self) -> None:
         super().begin()
+        while _is_interim(self.status):
+            self.headers = None  # type: ignore[assignment]  # by which http.client knows that it has begun
+            super().begin()
+        if self.status < 200:  # 101, for which nobody asked: what follows may be no HTTP
+            self.will_close = True
         self._limited.in_body = True
 
     def readinto(self, buffer: Any) -> int:

@@ -18,6 +18,7 @@ import urllib3.exceptions
 
 from ..settings import RegistrySettings
 from .connections import Exchange, exchange_again_if_stale, use_our_pools
+from .urls import quoted
 
 #: hosts whose pools are kept; more than there are: a registry, its token server, its storage
 MAX_HOSTS = 4096
@@ -62,12 +63,14 @@ class RegistryPools:
     def exchange(self, method: str, url: str, headers: Mapping[str, str], body: Any, read_timeout: float) -> Exchange:
         """``url``: with a path."""
         path = url.index("/", 8)
-        pool = self.pool(url[:path])
+        pool, target = self.pool(url[:path]), url[path:]
+        if not target.isascii():  # of a realm, which is used as it was sent
+            target = quoted(target)
 
         def exchange() -> Exchange:
             found: Exchange = pool.exchange(
                 method,
-                url[path:],
+                target,
                 {"Accept-Encoding": "identity", **headers},
                 body,
                 (self._settings.connect_timeout, read_timeout),

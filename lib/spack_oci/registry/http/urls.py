@@ -31,14 +31,21 @@ def split_url(url: str) -> urllib.parse.SplitResult:
 def _check_authority(authority: str) -> None:
     parts = urllib.parse.SplitResult("", authority, "", "", "")
     _ = parts.port
+    if "\\" in authority:  # where the host begins or ends is another for urllib3
+        raise ValueError("a backslash in the name of the host")
     # the resolver encodes a host name with this codec, and raises UnicodeError for what is no name
     (parts.hostname or "").encode("idna")
+
+
+def quoted(reference: str) -> str:
+    """As it may be sent: what may not stand in an address is quoted, a quotation is left as it is."""
+    return urllib.parse.quote(reference, safe=_UNQUOTED)
 
 
 def absolute_url(base: str, reference: str) -> str:
     """The absolute form of a ``Location`` or link that a response to ``base`` has. UnexpectedResponse: it is none."""
     try:
-        url = urllib.parse.urljoin(base, urllib.parse.quote(reference, safe=_UNQUOTED))
+        url = urllib.parse.urljoin(base, quoted(reference))
     except ValueError as e:
         raise UnexpectedResponse(f"not an address: {reference[:_SHOWN]!r} ({e})") from e
     split_url(url)
