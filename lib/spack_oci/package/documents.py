@@ -7,6 +7,7 @@ layers of what is there) take what they need from :class:`PackageDocuments`.
 """
 
 import contextlib
+import functools
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
@@ -35,18 +36,22 @@ class PackageDocuments:
     dag_hash: str
     manifest: Descriptor
     config: Descriptor
-    #: base image's first, the package's own last; ``diff_id`` is empty where the config does not tell it, ``label`` is
-    #: what the history says that the layer is (``name@version/hash``, or the command that made it)
-    layers: Tuple[Layer, ...]
+    #: the tarball of the prefix
+    layer: Layer
     #: those of the manifest
     annotations: Mapping[str, str]
+    #: descriptors of all layers, as they stand in the manifest
+    layer_documents: Sequence[Mapping[str, Any]] = field(repr=False)
     #: the whole config: ``{"spec": {...}, ...}``
     document: Mapping[str, Any] = field(repr=False)
 
-    @property
-    def layer(self) -> Layer:
-        """The tarball of the prefix."""
-        return self.layers[-1]
+    @functools.cached_property
+    def layers(self) -> Tuple[Layer, ...]:
+        """Base image's first, the package's own last. Most who read a package need no other than that. Raises
+        NotAPackage."""
+        with _not_a_package(f"{self.url}:{self.tag}"):
+            descriptors = [Descriptor.from_dict(layer) for layer in self.layer_documents]
+        return (*labelled_layers(descriptors, self.document)[:-1], self.layer)
 
     def layer_for_image(self) -> Layer:
         """The same, for an image that needs its diff ID. Raises NotAPackage if that is not known."""
@@ -66,16 +71,18 @@ def read_package_documents(store: ContentReader, tag: str, *, expected_hash: Opt
     with _not_a_package(label):
         descriptor, manifest = _read_manifest(store, tag, label)
         config = Descriptor.from_dict(manifest["config"])
-        layers = [Descriptor.from_dict(layer) for layer in manifest["layers"]]
+        layer = Descriptor.from_dict(manifest["layers"][-1])
         document = _read_config(store, config, label)
+    diff_id, text = _told_of_layers(document, len(manifest["layers"]))[-1]
     return PackageDocuments(
         url=store.url,
         tag=tag,
         dag_hash=_check_package(document, label, expected_hash),
         manifest=descriptor,
         config=config,
-        layers=tuple(labelled_layers(layers, document)),
+        layer=Layer(layer.bare, _digest_or_nothing(diff_id), text),
         annotations={k: v for k, v in (manifest.get("annotations") or {}).items() if isinstance(v, str)},
+        layer_documents=manifest["layers"],
         document=document,
     )
 
@@ -131,17 +138,24 @@ def _check_package(document: Mapping[str, Any], label: str, expected_hash: Optio
 
 
 def labelled_layers(descriptors: Sequence[Descriptor], document: Mapping[str, Any]) -> List[Layer]:
-    """The layers of an image with what its config (``document``) tells of them: diff IDs, and what the history says
-    that they are (a comment, or the command that made it). Empty where it tells nothing."""
+    """The layers of an image with what its config (``document``) tells of them. ``diff_id`` is empty where it tells
+    none, ``label`` is what the history says that the layer is (``name@version/hash``, or the command that made it)."""
+    told = _told_of_layers(document, len(descriptors))
+    return [Layer(d.bare, _digest_or_nothing(diff_id), label) for d, (diff_id, label) in zip(descriptors, told)]
+
+
+def _told_of_layers(document: Mapping[str, Any], count: int) -> List[Tuple[Any, str]]:
+    """(diff ID, not checked, and label) of each of ``count`` layers. Of another number of them, nothing is told."""
     rootfs = document.get("rootfs") or {}
-    diff_ids = [_digest_or_nothing(diff_id) for diff_id in rootfs.get("diff_ids") or ()]
-    if len(diff_ids) != len(descriptors):
-        diff_ids = [""] * len(descriptors)
+    diff_ids = rootfs.get("diff_ids") or ()
     history = [e for e in document.get("history") or () if isinstance(e, dict) and not e.get("empty_layer")]
     labels = [str(entry.get("comment") or entry.get("created_by") or "") for entry in history]
-    if len(labels) != len(descriptors):
-        labels = [""] * len(descriptors)
-    return [Layer(d.bare, diff_id, label) for d, diff_id, label in zip(descriptors, diff_ids, labels)]
+    return list(
+        zip(
+            diff_ids if len(diff_ids) == count else [""] * count,
+            labels if len(labels) == count else [""] * count,
+        )
+    )
 
 
 def _digest_or_nothing(value: Any) -> str:

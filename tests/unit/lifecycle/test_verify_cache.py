@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What `spack oci verify` finds at each of its levels, and that it finds nothing in a cache that is as it should be."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -117,6 +118,16 @@ def test_half_a_push(store, nodes):
         (Kind.UNREADABLE, broken),
         (Kind.NOT_INDEXED, broken),
     }
+
+
+def test_a_layer_of_the_image_besides_the_own_that_is_described_wrongly(store, nodes):
+    """Who installs the package does not need it; a container engine does."""
+    tag = tag_of(nodes[0])
+    manifest = json.loads(store.get_manifest(tag)[1])
+    manifest["layers"].insert(0, {"digest": layer_digest(store, tag)})
+    store.put_manifest(json.dumps(manifest).encode(), OCI_MANIFEST, tag)
+    update_index(store, QUICK)
+    assert found(store, Level.INDEX) == set() and found(store, Level.MANIFESTS) == {(Kind.UNREADABLE, tag)}
 
 
 def test_an_image_for_another_platform_than_the_spec(store):

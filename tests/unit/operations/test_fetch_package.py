@@ -14,6 +14,7 @@ from spack_oci.errors import (
     Unauthorized,
 )
 from spack_oci.operations.install.fetch import find_package
+from spack_oci.package.documents import read_package_documents
 from support.memory_store import MemoryStore
 
 TAG = "tool-1.0-abc.spack"
@@ -109,6 +110,24 @@ def test_something_else_behind_the_tag(changes, match):
     put(store, **changes)
     with pytest.raises(NotAPackage, match=match):
         find_package(store, TAG, expected_hash="abc")
+
+
+def test_a_layer_of_the_image_that_is_described_wrongly_keeps_nobody_from_the_package():
+    """An index or an install needs the last layer; images and `verify` need all."""
+    store = MemoryStore()
+    own = put_bytes(store, LAYER, OCI_LAYER_GZIP).to_dict()
+    put(store, layers=[{"digest": BASE}, own])
+    documents = read_package_documents(store, TAG)
+    assert documents.layer.descriptor.to_dict() == own
+    with pytest.raises(NotAPackage, match="not a descriptor.*mediaType"):
+        documents.layers
+
+
+def test_the_last_of_all_layers_is_the_package_itself():
+    store = MemoryStore()
+    put(store)
+    documents = read_package_documents(store, TAG)
+    assert len(documents.layers) == 2 and documents.layers[-1] is documents.layer
 
 
 def test_diff_ids_that_do_not_match_the_layers_are_not_used():

@@ -79,6 +79,7 @@ class PackageChecker:
             documents = read_package_documents(self.store, tag)
             node = nodes_of_document(documents.document, tag)[0]
             check_tag_of_package(tag, node)
+            _ = documents.layers  # are those of its image described, too?
         except ContentError as e:
             return Looked(CheckedPackage(tag), [finding_of(Kind.UNREADABLE, tag, e, PUSH_AGAIN)])
         except SpackOciError as e:

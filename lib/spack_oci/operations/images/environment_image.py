@@ -240,10 +240,10 @@ def _covering(roots: Sequence[Package], found: Mapping[str, Layer]) -> List[Pack
 def _layers_of_closure(store: ContentReader, package: Package) -> Dict[str, Layer]:
     """DAG hash -> layer, as far as the history in the image of ``package`` names them; ours does, Spack's does not."""
     try:
-        documents = read_package_documents(store, package.tag)
+        layers = read_package_documents(store, package.tag).layers
     except ContentError:
         return {}  # what is wrong is said where the package itself is read
-    named = {layer.label: layer for layer in documents.layers if layer.diff_id and layer.label}
+    named = {layer.label: layer for layer in layers if layer.diff_id and layer.label}
     return {dag_hash: named[label] for dag_hash, label in package.runtime if label in named}
 
 

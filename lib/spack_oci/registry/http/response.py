@@ -64,9 +64,9 @@ class Response:
     def fields(self, name: str) -> List[str]:
         if self._fields is None:
             self._fields = {}
-            for known, value in self._body.headers.items():
-                # what is not ASCII comes as an object of the email package
-                self._fields.setdefault(known.lower(), []).append(str(value).strip(" \t"))
+            # as they came: items() would examine each value for bytes that http.client has decoded already
+            for known, value in self._body.headers.raw_items():
+                self._fields.setdefault(known.lower(), []).append(value.strip(" \t"))
         return self._fields.get(name.lower(), [])
 
     def readinto(self, buffer: memoryview) -> int:
