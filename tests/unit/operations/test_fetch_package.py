@@ -120,7 +120,7 @@ def test_a_layer_of_the_image_that_is_described_wrongly_keeps_nobody_from_the_pa
     documents = read_package_documents(store, TAG)
     assert documents.layer.descriptor.to_dict() == own
     with pytest.raises(NotAPackage, match="not a descriptor.*mediaType"):
-        documents.layers
+        assert documents.layers
 
 
 def test_the_last_of_all_layers_is_the_package_itself():
