@@ -8,7 +8,7 @@ import sys
 import tarfile
 
 import pytest
-from spack_oci.errors import ConfigurationError, UnsafeArchive
+from spack_oci.errors import ConfigurationError, CorruptArchive, UnsafeArchive
 from spack_oci.index.update.loop import update_index
 from spack_oci.layout import open_layout
 from spack_oci.layout.gc import collect_garbage
@@ -101,7 +101,40 @@ def link(name):
 
 def test_a_small_bundle_does_not_fill_the_disk(tmp_path):
     _with_holes(tmp_path / "x.tar", 1 << 40)
-    with pytest.raises(UnsafeArchive, match="has no business in it"):
+    with pytest.raises(CorruptArchive, match="not supported"):
+        unpacked(str(tmp_path / "x.tar"), str(tmp_path / "work"))
+
+
+def _record(keyword, value):
+    """Of a pax header; ``LENGTH`` counts itself."""
+    text = b" %s=%s\n" % (keyword, value)
+    return b"%d%s" % (len(text) + 2 if len(text) < 98 else len(text) + 3, text)
+
+
+def _extended(kind, data):
+    info = tarfile.TarInfo("x")
+    info.type, info.size = kind, len(data)
+    return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        _extended(b"x", _record(b"comment", b"a")) * 2000,
+        _extended(b"L", b"oci-layout\0") * 2000,
+        _extended(b"x", _record(b"GNU.sparse.map", b"1,2,x")),
+        _extended(b"x", _record(b"GNU.sparse.major", b"1") + _record(b"GNU.sparse.minor", b"0")),
+        _extended(b"x", _record(b"GNU.sparse.size", b"z")),
+        _extended(b"x", _record(b"size", b"-5")),
+        _extended(b"x", b"no record"),
+    ],
+    ids=["2000 headers", "2000 names", "a map", "a map in the content", "a size of holes", "a size", "no record"],
+)
+def test_a_bundle_with_what_would_break_a_reader_is_refused_by_its_name(tmp_path, header):
+    """All of them are exceptions of Python's tarfile that are not its own, or recursion without end."""
+    info = tarfile.TarInfo("oci-layout")
+    (tmp_path / "x.tar").write_bytes(header + info.tobuf() + bytes(10240))
+    with pytest.raises((UnsafeArchive, CorruptArchive), match="x.tar"):
         unpacked(str(tmp_path / "x.tar"), str(tmp_path / "work"))
 
 

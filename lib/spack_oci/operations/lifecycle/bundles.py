@@ -8,12 +8,12 @@ import os
 from ...archive.unpack.staging import remove_stale, staging_directory
 from ...errors import ConfigurationError
 from ...layout import open_layout
-from ...layout.bundle import unpack_bundle
 from ...layout.gc import collect_garbage
 from ...reference import LayoutDirectory
 from ...util.concurrency.locks import locked_if_possible
 from ...util.files import storage_errors
 from ..images.image_files import write_layout_archive
+from .bundle_reader import unpack_bundle
 
 #: directories that go with this process
 _directories = contextlib.ExitStack()
