@@ -154,14 +154,18 @@ def parse_url(url: str) -> Location:
     """
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in SCHEMES:
-        raise InvalidReference(f"not an OCI URL: {url!r}", remedy="it starts with oci://, oci+http:// or oci+file:///")
+        meant = suggested_url(url)
+        raise InvalidReference(
+            f"not an OCI URL: {without_user(url)!r}",
+            remedy=f"did you mean `{meant}`?" if meant else "it starts with oci://, oci+http:// or oci+file:///",
+        )
     if scheme == "oci+file":
         # a colon that is a part of the name may be quoted
         return layout_at(_parse_layout(url, rest).path) if ":" in rest else _parse_layout(url, rest)
     rest, snapshot = _split_snapshot(rest.rstrip("/"))
     if "@" in rest.partition("/")[0]:
         raise InvalidReference(
-            _shown(f"an OCI URL holds no user or password: {scheme}://...@{rest.rpartition('@')[2]}"),
+            _shown(f"an OCI URL holds no user or password: {without_user(f'{scheme}://{rest}')}"),
             remedy="use `spack oci login`, or `spack mirror set --oci-username-variable X --oci-password-variable Y`",
         )
     name = rest.partition("/")[2]
@@ -172,7 +176,9 @@ def parse_url(url: str) -> Location:
     if (
         not name and "." in rest
     ):  # container tools would look for an image of this name on Docker Hub; nobody means that
-        raise InvalidReference(f"{_shown(url)} names a registry but no repository", remedy=f"write {_shown(url)}/NAME")
+        raise InvalidReference(
+            f"{_shown(url)} names a registry but no repository", remedy=f"write {_shown(url).rstrip('/')}/NAME"
+        )
     repository = parse_repository(rest, "https" if scheme == "oci" else "http", url)
     return Repository(repository.host, repository.name, repository.scheme, snapshot)
 
@@ -192,30 +198,39 @@ def _split_snapshot(rest: str) -> Tuple[str, str]:
 
 
 _HOST_AND_NAME = re.compile(r"(?:localhost|[a-zA-Z0-9-]+(?:\.[a-zA-Z0-9-]+)+|[a-zA-Z0-9.-]+(?=:\d))(?::\d+)?/[^@\s]*\Z")
-_ANY_SCHEME = re.compile(r"(oci|oci\+http|oci\+file|docker|https?|file):/*(.*)\Z")
+_ANY_SCHEME = re.compile(r"(oci(?:\+[a-z]+)?|docker|https?):/*(.*)\Z", re.IGNORECASE)
 
 
 def suggested_url(word: str) -> str:
     """The mirror URL that somebody may have meant who wrote ``word``; empty if it is one, or nothing like it.
 
     For what other tools take (``ghcr.io/org/cache``, ``localhost:5000/x``, ``docker://...``), for slips
-    (``oci:/host/x``), and for a directory without ``./`` (``cache/``).
+    (``oci:/host/x``, ``OCI://host/x``, ``oci+https://host/x``), and for a directory without ``./`` (``cache/``).
     """
     if is_oci_url(word):
         return ""
     found = _ANY_SCHEME.match(word)
     if found:
-        scheme, rest = found.groups()
-        if scheme in ("oci+file", "file"):
-            return "" if scheme == "file" else f"oci+file:///{rest}"
-        if scheme == "http" or (scheme != "https" and _is_local(rest)):
-            scheme = "oci+http"
-        return f"{'oci' if scheme in ('docker', 'https') else scheme}://{rest}"
+        scheme, rest = _meant_scheme(found.group(1).lower(), found.group(2)), found.group(2)
+        return f"{scheme}:///{rest}" if scheme == "oci+file" else f"{scheme}://{rest.rpartition('@')[2]}"
     if _HOST_AND_NAME.match(word):
         return f"{'oci+http' if _is_local(word) else 'oci'}://{word.rstrip('/')}"
     if re.match(r"[\w.-]+(?:/[\w.-]+)*/\Z", word):
         return f"./{word.rstrip('/')}"
     return ""
+
+
+def _meant_scheme(scheme: str, rest: str) -> str:
+    if scheme.startswith("oci+f"):
+        return "oci+file"
+    if scheme.endswith("https"):
+        return "oci"
+    return "oci+http" if scheme == "http" or scheme.startswith("oci+h") or _is_local(rest) else "oci"
+
+
+def without_user(word: str) -> str:
+    """``word`` for a message: what stands in front of the host of a URL may hold a password."""
+    return re.sub(r"(?<=://)[^/]*@", "...@", word)
 
 
 def _is_local(text: str) -> bool:

@@ -11,7 +11,7 @@ from ..errors import ConfigurationError, NotFound
 from ..index.in_place import Wanted
 from ..index.index_cache import CachedIndex, IndexCache, load_index
 from ..index.packed_nodes import PackedDocuments
-from ..reference import LayoutDirectory, Location, layout_at, parse_url
+from ..reference import LayoutDirectory, Location, is_oci_url, layout_at, parse_url, suggested_url
 from ..store.source import Source, is_plain_node
 from ..util.text import elided
 from . import settings
@@ -31,6 +31,8 @@ def location_of(word: str) -> Location:
     """A URL, or a directory or bundle (with a slash, ``.`` or ``..``). Raises ConfigurationError, InvalidReference."""
     if "://" in word:
         location = parse_url(word)
+    elif meant_url(word):
+        raise ConfigurationError(f"{word!r} is no cache", remedy=f"did you mean `{meant_url(word)}`?")
     elif "/" in word or word in (".", ".."):
         path = settings.absolute(word)
         location = LayoutDirectory(_unpacked(path)) if os.path.isfile(path) else layout_at(path)
@@ -40,6 +42,12 @@ def location_of(word: str) -> Location:
             remedy=f"write a URL, oci://HOST/NAME, or a path, ./{word}, for a directory or bundle",
         )
     return location
+
+
+def meant_url(word: str) -> str:
+    """The URL that was meant by a word that is nearly one, and no path of anything; else empty."""
+    url = suggested_url(word)
+    return url if is_oci_url(url) and not os.path.exists(settings.absolute(word)) else ""
 
 
 @functools.lru_cache(None)
@@ -242,9 +250,11 @@ def source_of(word: str, index: CachedIndex, unsigned: bool = False) -> Source:
 
 
 def looks_like_cache(word: str) -> bool:
-    """Whether a word of the command line is a cache and not a spec."""
+    """Whether a word of the command line is a cache and not a spec (``/abcdefg`` is one)."""
     return (
         "://" in word
         or word in (".", "..")
-        or (word.startswith(("./", "../", "~/", "/")) and os.path.exists(os.path.expanduser(word)))
+        or word.startswith(("./", "../", "~/"))
+        or (word.startswith("/") and (word.count("/") > 1 or os.path.exists(word)))
+        or bool(meant_url(word))
     )

@@ -2,6 +2,7 @@
 """`spack-oci list`, `show` and `search`: what a cache has, or a store."""
 
 import argparse
+import os
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Sequence, Tuple
 
 from ..commandline.common import print_json
@@ -28,8 +29,13 @@ def list_packages(args: argparse.Namespace) -> int:
     words = list(args.arguments)
     if words and looks_like_cache(words[0]):
         return _list_cache(words[0], words[1:], args)
-    if args.store:
+    if args.store or os.environ.get("SPACK_OCI_STORE"):
         return _list_store(words, args)
+    if words:
+        raise ConfigurationError(
+            f"{words[0]!r} is no cache, and no store is named",
+            remedy=f"write a URL, oci://HOST/NAME, or a path, ./{words[0]}, before specs; or --store DIR",
+        )
     raise ConfigurationError("neither a cache nor a store is named", remedy="write a URL, ./DIRECTORY or --store DIR")
 
 
@@ -172,7 +178,8 @@ def search(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"mirror": url, "names": [{"name": name, "versions": versions} for name, versions in found]})
         return 0
-    print("\n".join(table([(name, elided(versions, 8)) for name, versions in found])))
+    if found:
+        print("\n".join(table([(name, elided(versions, 8)) for name, versions in found])))
     info(f"{counted(len(found), 'name')} with {args.word!r} in {url}")
     return 0 if found else 1
 

@@ -241,6 +241,10 @@ def test_every_failure_is_one_line_with_its_exit_code(client, cache, store, tmp_
         (2, f"first: `spack-oci install oci+file://{cache} oci-leaf`", ["install", "oci-leaf", f"oci+file://{cache}"]),
         (3, "oci-lead is not in", ["install", cache, "oci-lead"]),
         (3, "one is not @7", ["install", cache, "oci-app@7"]),
+        (2, "did you mean `oci://ghcr.io/a/b`?", ["install", "ghcr.io/a/b", "oci-leaf"]),
+        (2, "did you mean `oci://ghcr.io/a`?", ["list", "OCI+HTTPS://me:secret@ghcr.io/a"]),
+        (2, "'nowhere' is no cache, and no store is named", ["list", "nowhere"]),
+        (1, "gone does not exist", ["list", tmp_path / "gone"]),
         (1, "does not exist", ["install", tmp_path / "gone", "oci-leaf"]),
         (4, "is no store, and not empty", ["install", cache, "oci-leaf", "--store", tmp_path / "full"]),
         (4, "is no store", ["list", "--store", tmp_path / "empty"]),
@@ -255,7 +259,7 @@ def test_every_failure_is_one_line_with_its_exit_code(client, cache, store, tmp_
             words += ["--store", store]
         done = client.run(*words, check=False)
         assert (done.returncode, text in done.stderr) == (code, True), (words, done)
-        assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+        assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr and "secret" not in done.stderr
     assert (tmp_path / "newer" / ".spack-db" / "index.json").read_text().count("9") == 1
     assert client.names(store) == {"oci-leaf@2.0"}
 

@@ -13,7 +13,7 @@ import spack.store
 from spack.enums import InstallRecordStatus
 
 from ...errors import ConfigurationError
-from ...reference import is_oci_url, layout_at, suggested_url
+from ...reference import is_oci_url, layout_at, suggested_url, without_user
 from .. import compat
 from . import mirrors
 
@@ -33,7 +33,7 @@ def find(name_or_url: Optional[str], direction: str) -> Tuple["spack.mirrors.mir
     if name_or_url in collection:
         mirror = collection[name_or_url]
     elif suggested_url(name_or_url) and not os.path.exists(name_or_url):
-        raise ConfigurationError(f"no mirror is called {name_or_url!r}", remedy=_meant(name_or_url))
+        raise ConfigurationError(f"no mirror is called {without_user(name_or_url)!r}", remedy=_meant(name_or_url))
     elif "://" in name_or_url:
         mirror = _by_url(name_or_url, collection.values(), direction)
     elif "/" in name_or_url or name_or_url in (".", ".."):
@@ -45,9 +45,12 @@ def find(name_or_url: Optional[str], direction: str) -> Tuple["spack.mirrors.mir
         raise ConfigurationError(f"no mirror is called {name_or_url!r}", remedy=_meant(name_or_url))
     url = mirror.get_url(direction)
     if not is_oci_url(url):
+        meant = suggested_url(url) if not url.startswith("http") else ""  # of Spack's own mirrors
         raise ConfigurationError(
-            f"the mirror {name_or_url} is not an OCI mirror ({url})",
-            remedy="its URL must start with oci://, oci+http:// or oci+file://; `spack buildcache` handles the others",
+            f"the mirror {without_user(name_or_url)} is not an OCI mirror ({without_user(url)})",
+            remedy=f"its URL was perhaps meant to be {meant}"
+            if meant
+            else "its URL must start with oci://, oci+http:// or oci+file://; `spack buildcache` handles the others",
         )
     mirrors.location_of(mirror, direction)  # a wrong URL is named before anything is done
     return mirror, ""
@@ -131,6 +134,8 @@ def _is_plain_name(word: str) -> bool:
 
 
 def _is_package(name: str) -> bool:
+    if not _is_plain_name(name):
+        return False
     try:
         known = spack.repo.PATH.exists(name)
     except spack.error.SpackError:  # of a name with dots, which would be a namespace
