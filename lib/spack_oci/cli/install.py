@@ -7,7 +7,8 @@ from typing import Any, Dict, List, Mapping, Sequence
 
 from ..commandline.common import print_json
 from ..errors import ConfigurationError, NotAStore
-from ..operations.install.execute import FAILED, INSTALLED, InstallLimits, InstallOutcome, failures_of
+from ..operations.install.execute import InstallLimits
+from ..operations.install.outcome import FAILED, INSTALLED, InstallOutcome, failures_of
 from ..store.database import Records
 from ..store.install import InstallPlan, install_roots, plan
 from ..store.layout import DATABASE_DIRECTORY

@@ -25,20 +25,35 @@ _ABANDONED = 3600
 
 #: called with the first bytes of a blob that is being fetched; what it raises stops the download
 Peek = Callable[[bytes], None]
+#: called with the path of a file in which a blob arrives, when there is something in it; see :func:`open_arriving`
+Arrives = Callable[[str], None]
+
+#: bytes from which on a blob is worth to be used while it arrives
+LARGE = 8 << 20
+#: seconds between two looks at a file that grows
+_SHORT, _LONG = 0.001, 0.02
 
 
 class _PeekedFile(io.BufferedRandom):
-    """A new file whose first bytes are shown to ``peek`` before they are written."""
+    """A new file whose first bytes are shown to ``peek`` before they are written; then ``arrives`` is called, if it is
+    written from front to end."""
 
-    def __init__(self, path: str, peek: Optional[Peek]) -> None:
+    def __init__(self, path: str, peek: Optional[Peek], arrives: Optional[Arrives]) -> None:
         # of its owner until the cache gives it the modes of its files
         super().__init__(io.FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "r+"))
+        self._path = path
         self._show = peek
+        self._arrives = arrives
 
     def write(self, data: Any) -> int:
         if self._show is not None:
             self._show_once(bytes(data))
-        return super().write(data)
+        arrives, self._arrives = self._arrives, None
+        if arrives is None or os.fstat(self.fileno()).st_size:  # it had its full size first, to be written in parts
+            return super().write(data)
+        count = super().write(data)
+        arrives(self._path)
+        return count
 
     def peek_if_not_yet(self) -> None:
         """What was written in parts did not come in by :meth:`write`."""
@@ -58,8 +73,11 @@ def fetch_into_cache(
     cache: BlobCache,
     progress: Optional[Progress] = None,
     peek: Optional[Peek] = None,
+    arrives: Optional[Arrives] = None,
 ) -> bool:
     """Make sure that the blob cache has a blob, verified. True: it was downloaded; False: it was there.
+
+    ``arrives``: for who would use a LARGE one before it is there.
 
     However many threads and processes want the same blob at the same time, one of them downloads it and the others wait
     for it. On a full disk, other blobs of the cache make room. Raises DigestMismatch, NotFound, StorageError and the
@@ -68,19 +86,25 @@ def fetch_into_cache(
     if cache.get(descriptor.digest) is not None:
         return False
     action = f"fetching {descriptor.digest} ({format_size(descriptor.size)}) into the blob cache"
+    arrives = arrives if descriptor.size >= LARGE else None
     with storage_errors(action), _only_one(cache, descriptor) as path:
         if cache.get(descriptor.digest) is not None:
             return False
-        with_room(cache, path, descriptor.size, lambda: _download(store, descriptor, path, progress, peek))
+        with_room(cache, path, descriptor.size, lambda: _download(store, descriptor, path, progress, peek, arrives))
         cache.add(descriptor.digest, path)
         return True
 
 
 def _download(
-    store: BlobReader, descriptor: Descriptor, path: str, progress: Optional[Progress], peek: Optional[Peek]
+    store: BlobReader,
+    descriptor: Descriptor,
+    path: str,
+    progress: Optional[Progress],
+    peek: Optional[Peek],
+    arrives: Optional[Arrives],
 ) -> None:
     try:
-        with _PeekedFile(path, peek) as file:
+        with _PeekedFile(path, peek, arrives) as file:
             save_blob(store, descriptor, file, progress)
             file.peek_if_not_yet()
     except OSError as e:
@@ -168,3 +192,37 @@ def open_cached(store: BlobReader, descriptor: Descriptor, cache: BlobCache) -> 
         f"the blob cache does not keep {descriptor.digest} ({descriptor.size} bytes)",
         remedy="make oci:cache:max_size larger than the packages that are installed at the same time",
     )
+
+
+class _ArrivingFile:
+    """A file of a known size that is being written from front to end, perhaps more than once."""
+
+    def __init__(self, path: str, size: int, check: Callable[[], None]) -> None:
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115
+        self._left = size
+        self._check = check
+
+    def read(self, size: int = -1) -> bytes:
+        pause = _SHORT
+        while True:
+            data = self._file.read(size)
+            if data or not self._left:
+                self._left -= min(len(data), self._left)
+                return data
+            self._check()
+            time.sleep(pause)
+            pause = min(2 * pause, _LONG)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def open_arriving(path: str, descriptor: Descriptor, check: Callable[[], None]) -> VerifyingReader:
+    """A blob that another thread or process brings into the file at ``path``, of which ``arrives`` was told.
+
+    ``check``: called while more is waited for; raises if no more will come. Whoever reads to the end has verified the
+    blob, as with :func:`open_cached`; one that raises DigestMismatch has read of a download that began anew. Raises
+    FileNotFoundError if the file is gone already.
+    """
+    stream: Any = _ArrivingFile(path, descriptor.size, check)
+    return VerifyingReader(stream, descriptor, "a download")

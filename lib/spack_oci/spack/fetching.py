@@ -3,7 +3,8 @@
 
 import contextlib
 import time
-from typing import Any, Callable, List, Optional, Sequence, Set, Tuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, Callable, List, Optional, Sequence, Set, Tuple, TypeVar, Union
 
 import spack.mirrors.mirror
 import spack.spec
@@ -12,7 +13,7 @@ from ..archive.unpack.leading import old_prefix_in
 from ..archive.unpack.limits import announced, check_space
 from ..content import ContentStore, Progress
 from ..content.blob_cache import BlobCache, with_room
-from ..content.cached_fetch import fetch_into_cache, use_cached
+from ..content.cached_fetch import fetch_into_cache, open_arriving, use_cached
 from ..descriptor import VerifyingReader
 from ..errors import InvalidContent, SpackOciError, TrustError
 from ..index.index_cache import IndexCache, refresh_index
@@ -53,6 +54,25 @@ class FetchedPackage:
 
     def destroy(self) -> None:
         """The cache has its own rules for what goes."""
+
+
+@dataclass(frozen=True)
+class ArrivingPackage:
+    """A layer on its way into the blob cache, in the place of a :class:`FetchedPackage`. ``check``: see
+    :func:`.open_arriving`."""
+
+    remote: RemotePackage
+    path: str
+    check: Callable[[], None]
+    relocation: Optional[Relocation] = None
+
+    def use(self, use: Callable[[VerifyingReader], T], path: str) -> T:
+        """As :meth:`FetchedPackage.use`, once."""
+        with open_arriving(self.path, self.remote.layer, self.check) as reader:
+            return use(reader)
+
+
+Package = Union[FetchedPackage, ArrivingPackage]
 
 
 def candidates(spec: "spack.spec.Spec", indexed: Sequence[Any]) -> List["spack.mirrors.mirror.Mirror"]:
@@ -152,17 +172,18 @@ def fetch(
     progress: Optional[Progress] = None,
     tell: Optional[Callable[[str], Any]] = None,
     guard: Optional[PackageGuard] = None,
+    arrives: Optional[Callable[[RemotePackage, str], Any]] = None,
 ) -> FetchedPackage:
     """The package of ``spec`` from ``mirror``, in the blob cache.
 
     ``relocation``: where it will be installed; a package whose strings cannot fit there is not downloaded
     (PrefixTooLong). ``progress``: told of the bytes that arrive; ``tell``: of where it is found; ``guard``: of the
-    mirror's policy (:func:`guard_of`): a package that it does not accept is not downloaded (TrustError). Raises
-    NotFound only if the mirror says so, and every other error as it is; content that makes the code fail in a way that
-    no check foresaw is an InvalidContent, so that another mirror is asked.
+    mirror's policy (:func:`guard_of`): a package that it does not accept is not downloaded (TrustError); ``arrives``:
+    as of :func:`.fetch_into_cache`. Raises NotFound only if the mirror says so, and every other error as it is; content
+    that makes the code fail in a way that no check foresaw is an InvalidContent, so that another mirror is asked.
     """
     try:
-        return _fetch(mirror, spec, relocation, cache, progress, tell, guard)
+        return _fetch(mirror, spec, relocation, cache, progress, tell, guard, arrives)
     except (SpackOciError, OSError, Cancelled):
         raise
     except Exception as e:
@@ -180,6 +201,7 @@ def _fetch(
     progress: Optional[Progress],
     tell: Optional[Callable[[str], Any]],
     guard: Optional[PackageGuard],
+    arrives: Optional[Callable[[RemotePackage, str], Any]],
 ) -> FetchedPackage:
     confirm_indexes([mirror])
     store = mirrors.open_store(mirror, mirrors.FETCH)
@@ -189,7 +211,8 @@ def _fetch(
         if tell is not None:
             tell(f"Fetching {image_name(store.url, tag_of(spec))}")
         peek = _preflight(remote, spec, relocation, cache)
-        return fetch_into_cache(store, remote.layer, cache, progress, peek)
+        told = (lambda path: arrives(remote, path)) if arrives is not None else None
+        return fetch_into_cache(store, remote.layer, cache, progress, peek, told)
 
     remote, _ = fetch_package(store, tag_of(spec), spec.dag_hash(), into_cache, index_cache(), guard)
     return FetchedPackage(remote, store, cache, relocation)

@@ -12,19 +12,23 @@ import os
 import time
 from collections import ChainMap
 from dataclasses import dataclass, field
-from typing import AbstractSet, Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from functools import partial
+from typing import AbstractSet, Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ..archive.unpack.install_manifest import update_manifest
 from ..archive.unpack.layer import install_layer
 from ..archive.unpack.staging import remove_stale, remove_tree
 from ..content import Progress
 from ..content.blob_cache import BlobCache
-from ..content.cached_fetch import fetch_into_cache, use_cached
+from ..content.cached_fetch import fetch_into_cache, open_arriving, use_cached
+from ..descriptor import VerifyingReader
 from ..errors import NotAPackage, NotFound, SpackOciError, StorageError
+from ..operations.install.arriving import Begin
 from ..operations.install.closure import refused
-from ..operations.install.execute import InstallItem, InstallLimits, InstallOutcome, install_all
+from ..operations.install.execute import InstallLimits, install_all
 from ..operations.install.fetch import RemotePackage, find_package
 from ..operations.install.locate import check_package, fetch_package
+from ..operations.install.outcome import InstallItem, InstallOutcome
 from ..package.record import package_tag
 from ..relocate.aliases import Aliases, alias_directory
 from ..relocate.build_info import BUILD_INFO, BuildInfo
@@ -163,45 +167,63 @@ class StoreSteps:
         node = self._nodes[item.dag_hash]
         return package_tag(node["name"], node["version"], item.dag_hash)
 
-    def fetch(self, item: InstallItem, progress: Progress) -> RemotePackage:
+    def fetch(self, item: InstallItem, progress: Progress, begun: Begin) -> RemotePackage:
         node = self._nodes[item.dag_hash]
         store = self._source.open()
 
         def into_cache(remote: RemotePackage) -> bool:
             if remote.relocation_summary:
                 check_summary(remote.relocation_summary, item.dag_hash, self._relocation(node), item.label)
-            return fetch_into_cache(store, remote.layer, self._cache, progress)
+            return fetch_into_cache(
+                store, remote.layer, self._cache, progress, arrives=lambda path: begun((remote, path))
+            )
 
         indexes, guard = self._source.indexes, self._source.guard
         return fetch_package(store, self._tag(item), item.dag_hash, into_cache, indexes, guard)[0]
 
     def extract(self, item: InstallItem, fetched: RemotePackage) -> None:
+        def use(install: Callable[[VerifyingReader], None]) -> None:
+            use_cached(self._source.open(), fetched.layer, self._cache, install, item.prefix)
+
+        self._make(item, fetched, use)
+
+    def extract_arriving(self, item: InstallItem, begun: Tuple[RemotePackage, str], check: Callable[[], None]) -> None:
+        remote, path = begun
+
+        def use(install: Callable[[VerifyingReader], None]) -> None:
+            with open_arriving(path, remote.layer, check) as reader:
+                install(reader)
+
+        self._make(item, remote, use)
+
+    def _make(
+        self, item: InstallItem, fetched: RemotePackage, use: Callable[[Callable[[VerifyingReader], None]], None]
+    ) -> None:
         started = time.time()
         with storage_errors(f"making {os.path.dirname(item.prefix)}"):
             make_directory(os.path.dirname(item.prefix))
         relocation = self._relocation(self._nodes[item.dag_hash])
-        self._extract(item, fetched, relocation)
+        use(partial(self._extract, item, fetched, relocation))
         if os.path.isdir(alias_directory(relocation)):
             # binaries of other packages may name this one by an alias that went with its uninstall
             Aliases(relocation).make(item.dag_hash, item.prefix, len(item.dag_hash))
         self._write_times(item, time.time() - started)
 
-    def _extract(self, item: InstallItem, fetched: RemotePackage, relocation: Relocation) -> None:
-        def install(layer: Any) -> None:
-            install_layer(
-                layer,
-                fetched.layer.media_type,
-                item.prefix,
-                relocation,
-                dag_hash=item.dag_hash,
-                label=item.label,
-                compressed_size=fetched.layer.size,
-                announced=fetched.relocation_summary,
-                # what is there and not in the database was left by an install that was killed
-                replace=os.path.lexists(item.prefix),
-            )
-
-        use_cached(self._source.open(), fetched.layer, self._cache, install, item.prefix)
+    def _extract(
+        self, item: InstallItem, fetched: RemotePackage, relocation: Relocation, layer: VerifyingReader
+    ) -> None:
+        install_layer(
+            layer,  # type: ignore[arg-type]
+            fetched.layer.media_type,
+            item.prefix,
+            relocation,
+            dag_hash=item.dag_hash,
+            label=item.label,
+            compressed_size=fetched.layer.size,
+            announced=fetched.relocation_summary,
+            # what is there and not in the database was left by an install that was killed
+            replace=os.path.lexists(item.prefix),
+        )
 
     def _write_times(self, item: InstallItem, seconds: float) -> None:
         """``.spack/install_times.json``, as Spack has it."""

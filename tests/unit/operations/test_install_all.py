@@ -13,16 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spack_oci.errors import NotFound, PrefixTooLong
 from spack_oci.operations.install import execute
-from spack_oci.operations.install.execute import (
-    FAILED,
-    INSTALLED,
-    SKIPPED,
-    InstallItem,
-    InstallLimits,
-    fetch_all,
-    install_all,
-    installation_order,
-)
+from spack_oci.operations.install.execute import InstallLimits, fetch_all, install_all, installation_order
+from spack_oci.operations.install.outcome import FAILED, INSTALLED, SKIPPED, InstallItem
 from spack_oci.util.concurrency.cancellation import Cancelled
 from spack_oci.util.progress import LiveDisplay, PlainLines
 from support.limits import at_most, threads_at_most
@@ -49,7 +41,7 @@ class Steps:
         elif error is not None:
             raise error
 
-    def fetch(self, item, progress):
+    def fetch(self, item, progress, begun=None):
         progress(item.size)
         self._maybe_fail("fetch", item)
         with self.lock:
@@ -239,7 +231,7 @@ def test_an_interrupt_ends_downloads_in_the_middle(tmp_path, operation):
     ended = []
 
     class Downloading(Steps):
-        def fetch(self, item, progress):
+        def fetch(self, item, progress, begun=None):
             interrupt_main()
             try:
                 while True:
@@ -260,7 +252,7 @@ def test_further_signals_lose_nothing(tmp_path, number):
     said = []
 
     class Impatient(Steps):
-        def fetch(self, item, progress):
+        def fetch(self, item, progress, begun=None):
             if item.dag_hash == "x":
                 while f"[+] {self.root}/c" not in said:
                     time.sleep(0.01)
@@ -333,7 +325,7 @@ def test_no_more_is_fetched_than_can_be_kept(tmp_path):
     steps = Steps(tmp_path, slow=0.02)
     most = []
 
-    def fetch(item, progress, original=steps.fetch):
+    def fetch(item, progress, begun=None, original=steps.fetch):
         result = original(item, progress)
         most.append(len(steps.fetched) - len(os.listdir(tmp_path)))
         return result

@@ -21,7 +21,8 @@ import concurrent.futures, multiprocessing.connection, queue, selectors, tempfil
 import jsonschema, spack_oci.image.runtime  # what is imported lazily is not to be read by the other user
 from spack_oci.archive.unpack.read_ahead import ReadAhead
 from spack_oci.layout import open_layout
-from spack_oci.operations.install.execute import InstallItem, InstallLimits, fetch_all, install_all
+from spack_oci.operations.install.execute import InstallLimits, fetch_all, install_all
+from spack_oci.operations.install.outcome import InstallItem
 from spack_oci.operations.push.execute import PushSettings, execute_push, plan_push
 from spack_oci.reference import LayoutDirectory
 from spack_oci.registry.downloads import BackgroundWriter
@@ -38,7 +39,7 @@ resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
 class Steps:
     finish_needs_dependencies = True
 
-    def fetch(self, item, progress):
+    def fetch(self, item, progress, begun=None):
         target = io.BytesIO()
         with BackgroundWriter(target) as writer:
             buffer = writer.buffer()

@@ -19,9 +19,9 @@ from spack_oci.operations.check.findings import Kind
 from spack_oci.operations.check.package_level import Rules
 from spack_oci.operations.check.verify import verify_cache
 from spack_oci.operations.install.closure import refused, untrusted_error
-from spack_oci.operations.install.execute import FAILED, SKIPPED, InstallItem
 from spack_oci.operations.install.fetch import find_package
 from spack_oci.operations.install.locate import check_package, fetch_package
+from spack_oci.operations.install.outcome import FAILED, SKIPPED, InstallItem
 from spack_oci.operations.lifecycle.contents import read_contents
 from spack_oci.operations.trust.attach import attach, attached
 from spack_oci.operations.trust.guard import Guard, subject_of

@@ -9,7 +9,7 @@ from typing import Callable, List, Optional, Sequence
 from ...errors import SpackOciError, TrustError
 from ...util.concurrency.threads import DaemonPool
 from ...util.text import by_cause, counted
-from .execute import FAILED, SKIPPED, InstallItem, InstallOutcome
+from .outcome import FAILED, SKIPPED, InstallItem, InstallOutcome
 
 
 def refused(items: Sequence[InstallItem], check: Callable[[InstallItem], None], jobs: int) -> List[InstallOutcome]:

@@ -5,7 +5,8 @@ For each package: **fetch** its layer into the blob cache (a thread of this proc
 core), **extract** it (a worker process: Python's threads would make files one after the other), **finish** it (hooks;
 a worker process, when everything that it depends on is finished; in one job with the extraction where nothing has to be
 waited for), and **register** all of them together, dependencies first (this process). What each step means is the
-caller's business: see :class:`Steps`.
+caller's business: see :class:`.steps.Steps`. The largest come first, so that none of them is waited for alone in the
+end; and a large one is extracted while it is fetched (:mod:`.arriving`).
 
 A package that fails takes down its dependents and nothing else. Whatever ends an install, every package is then
 either registered, with all of its dependencies, or gone: what was extracted and cannot be registered is discarded.
@@ -18,73 +19,24 @@ import time
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Callable, Deque, Dict, FrozenSet, List, Optional, Protocol, Sequence, Set, Tuple
+from functools import partial
+from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Set, Tuple
 
-from ...content import Progress
-from ...errors import SpackOciError, TrustError
+from ...errors import SpackOciError
 from ...util.concurrency.cancellation import Cancelled, Deadline, interrupted_once, next_event, signals_wait
 from ...util.concurrency.processes import ProcessPool
 from ...util.concurrency.threads import DaemonPool
 from ...util.order import dependencies_first
 from ...util.progress import Reporter, Silent, Work
-from ...util.text import by_cause, counted, elided
+from .arriving import Arriving, Begin, Begun, Watch
+from .outcome import FAILED, INSTALLED, SKIPPED, InstallItem, InstallOutcome, outcome_line
+from .state import State, may_be_made
+from .steps import Steps
 from .transfer_limiter import TransferLimiter
-
-INSTALLED = "installed"
-FAILED = "failed"
-#: a dependency failed, or the install was stopped
-SKIPPED = "skipped"
 
 _EXTRACT, _FINISH, _BOTH = "extract", "finish", "extract and finish"
 #: seconds that an interrupted install waits for downloads that are under way
 _PATIENCE = 2.0
-
-
-@dataclass(frozen=True)
-class InstallItem:
-    """A package to be installed."""
-
-    dag_hash: str
-    #: "name@version/hash"
-    label: str
-    prefix: str
-    #: dag hashes of all packages that must be registered before this one; those that are not in the plan are there
-    dependencies: FrozenSet[str] = frozenset()
-    #: compressed bytes, 0 if not known
-    size: int = 0
-
-
-@dataclass(frozen=True)
-class InstallOutcome:
-    item: InstallItem
-    status: str
-    error: Optional[BaseException] = None
-    #: of extraction and hooks
-    seconds: float = 0.0
-
-
-class Steps(Protocol):
-    """What is done to a package. Every method may raise; an Exception is the package's failure."""
-
-    #: whether :meth:`finish` looks at what a package depends on
-    finish_needs_dependencies: bool
-
-    def fetch(self, item: InstallItem, progress: Progress) -> Any:
-        """In a thread: bring the layer to this machine; the result is pickled for :meth:`extract`. What ``progress``
-        raises ends it."""
-
-    def extract(self, item: InstallItem, fetched: Any) -> None:
-        """In a worker process: make the prefix."""
-
-    def finish(self, item: InstallItem) -> None:
-        """In a worker process: what has to be done to a complete prefix; all dependencies are finished, if it needs
-        them."""
-
-    def register(self, items: Sequence[InstallItem]) -> None:
-        """In the calling process: make the packages known, in this order (dependencies first)."""
-
-    def discard(self, item: InstallItem) -> None:
-        """In the calling process: remove the prefix and whatever a killed worker left of it."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +79,7 @@ def fetch_all(
 
     def fetch(item: InstallItem) -> InstallOutcome:
         try:
-            fetches.fetch(item)
+            fetches.fetch(item, lambda _: None)
             outcome = InstallOutcome(item, INSTALLED)
         except Exception as e:
             outcome = InstallOutcome(item, FAILED, e)
@@ -148,30 +100,6 @@ def fetch_all(
             fetches.end(Deadline(_PATIENCE))
 
 
-#: begins the line of what was installed, as in Spack
-INSTALLED_LINE = "[+]"
-
-
-def outcome_line(outcome: InstallOutcome, done: str = INSTALLED_LINE + " {0.prefix}") -> str:
-    """For the log; why something failed is said at the end, once for all packages with the same cause."""
-    if outcome.status == INSTALLED:
-        return done.format(outcome.item)
-    return f"Failed: {outcome.item.label}" if outcome.status == FAILED else ""
-
-
-def failures_of(outcomes: Sequence[InstallOutcome], done: str) -> Tuple[List[str], str]:
-    """What failed, as lines of an error, each cause once whatever the number of packages, and what was skipped, in a
-    sentence for a warning; empty if nothing was. ``done``: "installed", "fetched"."""
-    failures = [(o.item.label, o.error) for o in outcomes if o.status == FAILED]
-    skipped = [o.item.label for o in outcomes if o.status == SKIPPED]
-    errors = [f"{counted(len(failures), 'package')} not {done}:", *by_cause(failures)] if failures else []
-    if not skipped:
-        return errors, ""
-    refused = any(isinstance(o.error, TrustError) for o in outcomes)
-    why = "as nothing is where a policy refuses a package" if refused else "because of what they depend on"
-    return errors, f"{counted(len(skipped), 'package')} not {done}, {why}: {elided(skipped)}"
-
-
 class _Fetches:
     """The downloads of an install: threads, and what is told of them."""
 
@@ -184,7 +112,7 @@ class _Fetches:
     def begin(self, items: Sequence[InstallItem]) -> None:
         self.reporter.begin(Work(len(items), "packages", sum(item.size for item in items), "fetched"))
 
-    def fetch(self, item: InstallItem) -> Any:
+    def fetch(self, item: InstallItem, begun: Begin) -> Any:
         """In a thread."""
         rest = item.size
 
@@ -197,7 +125,7 @@ class _Fetches:
 
         progress(0)
         self.reporter.started(item.label)
-        result = self._steps.fetch(item, progress)
+        result = self._steps.fetch(item, progress, begun)
         self.reporter.moved(max(0, rest))  # which was in the blob cache
         return result
 
@@ -208,49 +136,13 @@ class _Fetches:
         self.reporter.end()
 
 
-@dataclass
-class _State:
-    item: InstallItem
-    #: dependencies in the plan that are not finished yet
-    waiting: Set[str]
-    #: the package whose prefix this one's is in, if the plan has one
-    outer: Optional["_State"] = None
-    extracted: bool = False
-    #: a worker has begun with it, so that there may be something to discard
-    touched: bool = False
-    #: nothing is to be done to it any more; it is finished when what it depends on is
-    prepared: bool = False
-    finished: bool = False
-    error: Optional[BaseException] = None
-    skipped: bool = False
-    seconds: float = 0.0
-
-    @property
-    def complete(self) -> bool:
-        """Also the packages whose prefixes this one is in."""
-        return self.finished and (self.outer is None or self.outer.complete)
-
-    @property
-    def over(self) -> bool:
-        return self.finished or self.skipped or self.error is not None
-
-
 @dataclass(frozen=True)
 class _Event:
     """A step that a thread or process has finished."""
 
-    handle: Callable[[_State, Any], None]
-    state: _State
+    handle: Callable[[State, Any], None]
+    state: State
     future: "Future[Any]"
-
-
-def _may_be_made(state: _State) -> bool:
-    """A package in the prefix of another one: when that is finished, as its hooks read the whole prefix; or, where the
-    outer one depends on it and cannot be finished without it, when it is extracted."""
-    outer = state.outer
-    if outer is None:
-        return True
-    return outer.extracted if state.item.dag_hash in outer.item.dependencies else outer.finished
 
 
 class _Install:
@@ -262,27 +154,34 @@ class _Install:
         self._limits = limits
         self._reporter = reporter
         planned = {item.dag_hash for item in items}
-        self._states = {i.dag_hash: _State(i, set(i.dependencies & planned) - {i.dag_hash}) for i in items}
+        self._states = {i.dag_hash: State(i, set(i.dependencies & planned) - {i.dag_hash}) for i in items}
         #: that are not over
         self._open: Set[str] = set(self._states)
         #: packages in the prefix of another, by that one
-        self._inside: Dict[str, List[_State]] = {}
+        self._inside: Dict[str, List[State]] = {}
         self._find_outer_packages()
         #: packages that wait for one
-        self._dependents: Dict[str, List[_State]] = {}
+        self._dependents: Dict[str, List[State]] = {}
         for state in self._states.values():
             for dag_hash in state.waiting:
                 self._dependents.setdefault(dag_hash, []).append(state)
         #: fetched packages that wait until their outer one is extracted
-        self._inner: Dict[str, List[Tuple[_State, Any]]] = {}
+        self._inner: Dict[str, List[Tuple[State, Any]]] = {}
         self._order = installation_order(items)
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         #: (step, package, what extracting needs) that wait for a process
-        self._jobs: Deque[Tuple[str, _State, Any]] = deque()
-        self._to_fetch: Deque[InstallItem] = deque(self._order)
+        self._jobs: Deque[Tuple[str, State, Any]] = deque()
+        self._to_fetch: Deque[InstallItem] = deque(sorted(items, key=lambda item: -item.size))
         self._buffered = 0
         self._limiter = TransferLimiter(limits.transfers)
         self._fetches = _Fetches(steps, limits.transfers, reporter)
+        self._watch = Watch([item.dag_hash for item in items])
+        #: packages whose fetch is under way, and of whose layer nothing is here
+        self._expected: Dict[str, State] = {}
+        #: packages that have begun to arrive
+        self._begun: List[State] = []
+        #: packages that are extracted while they arrive
+        self._arriving = 0
 
     def _find_outer_packages(self) -> None:
         """Prefixes may be in each other (projections). What is inside is made when the outer prefix is there, and is
@@ -309,6 +208,7 @@ class _Install:
             self._fetches.begin([state.item for state in self._states.values()])  # draws, and so may be interrupted
             while self._open:
                 self._start_fetches()
+                self._start_arriving()
                 self._start_jobs()
                 event = next_event(self._events)
                 event.handle(event.state, event.future)
@@ -328,6 +228,7 @@ class _Install:
     def _close(self) -> None:
         """Stop everything that runs, then settle: registered or discarded."""
         patience = Deadline(_PATIENCE)
+        self._watch.give_up_all()
         if self._processes is not None:
             self._processes.close(0.0 if self._open else None)
         self._fetches.end(patience)
@@ -342,7 +243,7 @@ class _Install:
                 if state.touched and state.item.dag_hash not in known:
                     self._steps.discard(state.item)
 
-    def _when_done(self, handle: Callable[[_State, Any], None], state: _State, future: "Future[Any]") -> None:
+    def _when_done(self, handle: Callable[[State, Any], None], state: State, future: "Future[Any]") -> None:
         future.add_done_callback(lambda done: self._events.put(_Event(handle, state, done)))
 
     # --- fetch
@@ -357,15 +258,43 @@ class _Install:
             if not state.over:
                 self._buffered += item.size
                 self._limiter.begin(item.size)
-                self._when_done(self._take_fetched, state, self._fetches.pool.submit(self._fetches.fetch, item))
+                self._expected[item.dag_hash] = state
+                begun = partial(self._tell_begun, state)
+                self._when_done(self._take_fetched, state, self._fetches.pool.submit(self._fetches.fetch, item, begun))
 
-    def _take_fetched(self, state: _State, future: "Future[Any]") -> None:
+    def _tell_begun(self, state: State, begun: Any) -> None:
+        """In a thread."""
+        future: Future[Any] = Future()
+        future.set_result(begun)
+        self._events.put(_Event(self._take_begun, state, future))
+
+    def _take_begun(self, state: State, future: "Future[Any]") -> None:
+        self._expected.pop(state.item.dag_hash, None)
+        if self._processes is None or state.outer is not None:
+            return
+        if state.arriving is None:
+            self._begun.append(state)
+        if state.arriving is None or not state.arriving.is_followed:  # from another mirror, perhaps
+            state.arriving = Arriving(Begun(future.result()))
+
+    def _take_fetched(self, state: State, future: "Future[Any]") -> None:
         self._limiter.end(state.item.size)
+        self._expected.pop(state.item.dag_hash, None)
+        state.fetched = True
+        if state.arriving is not None and state.arriving.is_followed:
+            state.arriving.fetch = future
+            if future.exception() is not None:
+                self._watch.give_up(state.item.dag_hash)
+            self._settle_arriving(state, state.arriving)
+        else:
+            self._begin_extraction(state, future)
+
+    def _begin_extraction(self, state: State, future: "Future[Any]") -> None:
         error = future.exception()
         if error is not None:
             self._buffered -= state.item.size
             self._fail(state, error)
-        elif state.outer is None or _may_be_made(state) or state.over:
+        elif state.outer is None or may_be_made(state) or state.over:
             self._jobs.append((_EXTRACT, state, future.result()))
         else:
             # others may come ahead of it: the outer one, for example
@@ -373,6 +302,47 @@ class _Install:
             self._inner.setdefault(state.outer.item.dag_hash, []).append((state, future.result()))
 
     # --- extract and finish
+
+    def _start_arriving(self) -> None:
+        while self._processes is not None and self._processes.idle:
+            state = self._next_arriving(self._processes.size)
+            if state is None or state.arriving is None:
+                return
+            self._arriving += 1
+            state.touched = state.arriving.is_followed = True
+            state.arriving.is_finished_at_once = self._may_be_finished_at_once(state)
+            step = _BOTH if state.arriving.is_finished_at_once else _EXTRACT
+            future = self._processes.submit((step, state.item.dag_hash, state.arriving.begun))
+            self._when_done(self._take_arrived, state, future)
+
+    def _next_arriving(self, processes: int) -> Optional[State]:
+        """The largest, unless a larger one will begin in a moment. One process is left for packages that need not be
+        waited for, if there are others."""
+        self._begun = [s for s in self._begun if not s.fetched and not s.over]
+        if not self._begun or (self._arriving + 1 >= processes and len(self._open) > 1):
+            return None
+        state = max(self._begun, key=lambda s: s.item.size)
+        if any(other.item.size > state.item.size for other in self._expected.values()):
+            return None
+        self._begun.remove(state)
+        return state
+
+    def _take_arrived(self, state: State, future: "Future[Optional[float]]") -> None:
+        assert state.arriving is not None
+        self._arriving -= 1
+        state.arriving.extraction = future
+        self._settle_arriving(state, state.arriving)
+
+    def _settle_arriving(self, state: State, arriving: Arriving) -> None:
+        if not arriving.is_over:
+            return
+        assert arriving.fetch is not None and arriving.extraction is not None
+        if not arriving.counts:
+            self._begin_extraction(state, arriving.fetch)
+        elif arriving.is_finished_at_once:
+            self._made(state, arriving.extraction)
+        else:
+            self._extracted(state, arriving.extraction)
 
     def _start_jobs(self) -> None:
         while self._jobs and (self._processes.idle if self._processes else not self._working_inline):
@@ -393,60 +363,65 @@ class _Install:
                 {_EXTRACT: self._extracted, _BOTH: self._made, _FINISH: self._finished}[step], state, future
             )
 
-    def _may_be_finished_at_once(self, state: _State) -> bool:
+    def _may_be_finished_at_once(self, state: State) -> bool:
         """Its prefix is complete when it is extracted, and nothing that is not there yet is asked for."""
         ready = not state.waiting or not self._steps.finish_needs_dependencies
         return ready and state.item.dag_hash not in self._inside
 
-    def _run_step(self, step: str, dag_hash: str, payload: Any) -> float:
-        """In a worker process; the seconds that it took."""
+    def _run_step(self, step: str, dag_hash: str, payload: Any) -> Optional[float]:
+        """In a worker process; the seconds that it took, or None: it was not extracted while it arrived."""
         started = time.monotonic()
         item = self._states[dag_hash].item
-        if step != _FINISH:
+        if isinstance(payload, Begun):
+            try:
+                self._steps.extract_arriving(item, payload.payload, partial(self._watch.check, dag_hash))
+            except Exception:  # of whatever kind: what is wrong with it is said when it is extracted once more
+                return None
+        elif step != _FINISH:
             self._steps.extract(item, payload)
         if step != _EXTRACT:
             self._steps.finish(item)
         return time.monotonic() - started
 
-    def _extracted(self, state: _State, future: "Future[float]") -> None:
+    def _extracted(self, state: State, future: "Future[Optional[float]]") -> None:
         self._buffered -= state.item.size
         if self._succeeded(state, future):
             state.extracted = True
             self._finish_if_ready(state)
             self._make_inner_packages(state)
 
-    def _made(self, state: _State, future: "Future[float]") -> None:
+    def _made(self, state: State, future: "Future[Optional[float]]") -> None:
         self._buffered -= state.item.size
         if self._succeeded(state, future):
             state.extracted = state.prepared = True
             self._finish_if_ready(state)
 
-    def _make_inner_packages(self, outer: _State) -> None:
+    def _make_inner_packages(self, outer: State) -> None:
         waiting = self._inner.pop(outer.item.dag_hash, [])
         for inner, fetched in waiting:
-            if _may_be_made(inner):
+            if may_be_made(inner):
                 self._buffered += inner.item.size
                 self._jobs.append((_EXTRACT, inner, fetched))
             else:
                 self._inner.setdefault(outer.item.dag_hash, []).append((inner, fetched))
 
-    def _finished(self, state: _State, future: "Future[float]") -> None:
+    def _finished(self, state: State, future: "Future[Optional[float]]") -> None:
         if self._succeeded(state, future):
             state.prepared = True
             self._finish_if_ready(state)
 
-    def _succeeded(self, state: _State, future: "Future[float]") -> bool:
+    def _succeeded(self, state: State, future: "Future[Optional[float]]") -> bool:
         self._working_inline = 0
         error = future.exception()
         if error is None:
-            state.seconds += future.result()
+            state.seconds += future.result() or 0.0
             return True
         self._fail(state, error)
-        if self._processes is not None and not self._processes.alive and self._open:
+        if self._processes is not None and not self._processes.size and self._open:
             raise SpackOciError("all processes that extract packages were killed", remedy="is there enough memory?")
         return False
 
-    def _finish_if_ready(self, state: _State) -> None:
+    def _finish_if_ready(self, state: State) -> None:
         """It, and what has only waited for it."""
         candidates = [state]
         while candidates:
@@ -464,7 +439,7 @@ class _Install:
                 other.waiting.discard(state.item.dag_hash)
                 candidates.append(other)
 
-    def _fail(self, state: _State, error: BaseException) -> None:
+    def _fail(self, state: State, error: BaseException) -> None:
         if self._fail_fast or not isinstance(error, Exception):
             raise error
         state.error = error
@@ -478,12 +453,12 @@ class _Install:
                     self._settle(other)
                     failed.append(other)
 
-    def _settle(self, state: _State) -> None:
+    def _settle(self, state: State) -> None:
         """It is over."""
         self._open.discard(state.item.dag_hash)
         self._reporter.finished(state.item.label, outcome_line(self._outcome(state, state.finished)))
 
-    def _outcome(self, state: _State, installed: bool) -> InstallOutcome:
+    def _outcome(self, state: State, installed: bool) -> InstallOutcome:
         if state.error is not None:
             return InstallOutcome(state.item, FAILED, state.error, state.seconds)
         return InstallOutcome(state.item, INSTALLED if installed else SKIPPED, None, state.seconds)

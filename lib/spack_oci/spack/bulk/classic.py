@@ -12,7 +12,7 @@ import spack.spec
 import spack.store
 import spack.util.timer
 
-from ...operations.install.execute import INSTALLED_LINE
+from ...operations.install.outcome import INSTALLED_LINE
 from ...util.order import dependencies_first
 from ...util.progress import Work, reporter_for
 from .. import fetching
@@ -108,7 +108,7 @@ class _TimedSteps(SpackSteps):
             clock.added += fetched.seconds
 
     def _extract(
-        self, spec: "spack.spec.Spec", package: fetching.FetchedPackage, replace: bool, timer: "spack.util.timer.Timer"
+        self, spec: "spack.spec.Spec", package: fetching.Package, replace: bool, timer: "spack.util.timer.Timer"
     ) -> None:
         with timer.measure("extract"):
             super()._extract(spec, package, replace, timer)

@@ -9,7 +9,8 @@ import spack.spec
 import spack.util.timer
 
 from ...content import Progress
-from ...operations.install.execute import InstallItem
+from ...operations.install.arriving import Begin
+from ...operations.install.outcome import InstallItem
 from ...util.concurrency.processes import can_fork
 from ..specs import packages
 from .run import Done, Job, install_in_bulk, is_enabled, jobs
@@ -93,7 +94,7 @@ class _ShownSteps(SpackSteps):
         super().__init__(*args, **kwargs)
         self._display = display
 
-    def fetch(self, item: InstallItem, progress: Progress) -> Fetched:
+    def fetch(self, item: InstallItem, progress: Progress, begun: Begin) -> Fetched:
         arrived = 0
 
         def shown(count: int) -> None:
@@ -102,7 +103,7 @@ class _ShownSteps(SpackSteps):
             progress(count)
             self._display.arrived(item, arrived)
 
-        result = super().fetch(item, shown)
+        result = super().fetch(item, shown, begun)
         self._display.state(item.label, "relocating")
         return result
 

@@ -14,7 +14,8 @@ import spack.spec
 
 from ...errors import SpackOciError, TrustError
 from ...operations.install.closure import untrusted_error
-from ...operations.install.execute import INSTALLED, InstallLimits, InstallOutcome, install_all
+from ...operations.install.execute import InstallLimits, install_all
+from ...operations.install.outcome import INSTALLED, InstallOutcome
 from ...util.progress import Reporter
 from .. import compat
 from ..configuration import settings

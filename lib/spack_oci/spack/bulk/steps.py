@@ -5,7 +5,8 @@ import io
 import os
 import time
 from dataclasses import dataclass
-from typing import Callable, Collection, Dict, List, Mapping, Optional, Sequence
+from functools import partial
+from typing import Callable, Collection, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import spack.hooks
 import spack.mirrors.mirror
@@ -17,9 +18,10 @@ from ...archive.unpack.metadata import write_metadata
 from ...archive.unpack.staging import remove_stale, remove_tree
 from ...content import Progress
 from ...errors import NotFound, SpackOciError, StorageError, TrustError
+from ...operations.install.arriving import Begin
 from ...operations.install.closure import refused
-from ...operations.install.execute import InstallItem, InstallOutcome
 from ...operations.install.fetch import RemotePackage
+from ...operations.install.outcome import InstallItem, InstallOutcome
 from ...relocate.mapping import Relocation
 from .. import fetching
 from ..configuration import mirrors
@@ -114,7 +116,7 @@ class SpackSteps:
         if failures:
             raise failures[0]
 
-    def fetch(self, item: InstallItem, progress: Progress) -> Fetched:
+    def fetch(self, item: InstallItem, progress: Progress, begun: Begin) -> Fetched:
         """From the first mirror that has it; a failure of one is an error if no other mirror helps."""
         spec = self.specs[item.dag_hash]
         started = time.monotonic()
@@ -129,6 +131,7 @@ class SpackSteps:
                     progress=progress,
                     tell=self._say,
                     guard=self._guards[mirror.name],
+                    arrives=partial(_tell_begun, begun, mirror.fetch_url, started),
                 )
             except NotFound as e:
                 self.absent.setdefault(item.dag_hash, []).append(mirror.name)
@@ -154,7 +157,13 @@ class SpackSteps:
     def extract(self, item: InstallItem, fetched: Fetched) -> None:
         mirror = next(m for m in self._candidates[item.dag_hash] if m.fetch_url == fetched.url)
         store = mirrors.open_store(mirror, mirrors.FETCH)
-        package = fetching.FetchedPackage(fetched.remote, store, fetching.blob_cache())
+        self._make(item, fetched, fetching.FetchedPackage(fetched.remote, store, fetching.blob_cache()))
+
+    def extract_arriving(self, item: InstallItem, begun: Tuple[Fetched, str], check: Callable[[], None]) -> None:
+        fetched, path = begun
+        self._make(item, fetched, fetching.ArrivingPackage(fetched.remote, path, check))
+
+    def _make(self, item: InstallItem, fetched: Fetched, package: fetching.Package) -> None:
         spec = self.specs[item.dag_hash]
         clock = _Clock()
         timer = spack.util.timer.Timer(clock)
@@ -174,7 +183,7 @@ class SpackSteps:
     def _extract(
         self,
         spec: "spack.spec.Spec",
-        package: fetching.FetchedPackage,
+        package: fetching.Package,
         replace: bool,
         timer: "spack.util.timer.Timer",
     ) -> None:
@@ -209,6 +218,10 @@ class SpackSteps:
         if item.dag_hash not in self._overwritten and _installed_inside(item.prefix) is None:
             remove_tree(item.prefix)
         remove_stale(item.prefix)
+
+
+def _tell_begun(begun: Begin, url: str, started: float, remote: RemotePackage, path: str) -> None:
+    begun((Fetched(url, remote, time.monotonic() - started), path))
 
 
 class _Clock:

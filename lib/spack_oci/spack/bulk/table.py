@@ -10,7 +10,7 @@ from typing import Any, Mapping, Optional
 import spack.new_installer
 import spack.spec
 
-from ...operations.install.execute import INSTALLED_LINE, InstallItem
+from ...operations.install.outcome import INSTALLED_LINE, InstallItem
 from ...util.progress import Work
 from ..hooks import notices
 

@@ -17,15 +17,8 @@ import spack.spec
 import spack.store
 
 from ...errors import ConfigurationError
-from ...operations.install.execute import (
-    FAILED,
-    INSTALLED,
-    InstallLimits,
-    InstallOutcome,
-    failures_of,
-    fetch_all,
-    install_all,
-)
+from ...operations.install.execute import InstallLimits, fetch_all, install_all
+from ...operations.install.outcome import FAILED, INSTALLED, InstallOutcome, failures_of
 from ...util.progress import Reporter
 from ...util.text import counted
 from .. import compat, fetching

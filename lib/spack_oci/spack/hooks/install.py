@@ -150,7 +150,7 @@ def extract_tarball(
 
 def install_fetched(
     spec: "spack.spec.Spec",
-    fetched: fetching.FetchedPackage,
+    fetched: fetching.Package,
     replace: bool = False,
     relocation: Optional[Relocation] = None,
 ) -> None:
@@ -197,7 +197,7 @@ def after_uninstall(original: Callable, spec: "spack.spec.Spec") -> None:
     remove_aliases(root, str(spec.prefix))
 
 
-def _extract(spec: "spack.spec.Spec", fetched: fetching.FetchedPackage, replace: bool, relocation: Relocation) -> None:
+def _extract(spec: "spack.spec.Spec", fetched: fetching.Package, replace: bool, relocation: Relocation) -> None:
     remote = fetched.remote
     macho = _macho_relocator(spec)
 

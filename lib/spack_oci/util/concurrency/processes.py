@@ -192,9 +192,9 @@ class ProcessPool:
         return any(not worker.busy and not worker.dead for worker in self._workers)
 
     @property
-    def alive(self) -> bool:
-        """Whether there is a child left."""
-        return any(not worker.dead for worker in self._workers)
+    def size(self) -> int:
+        """Children that are left."""
+        return sum(not worker.dead for worker in self._workers)
 
     def start(self) -> None:
         """Begin to listen to the children, in a thread. To be called when everything is forked; ``submit`` does, too.
