@@ -39,6 +39,7 @@ _ELF = "tests/unit/relocate/test_relocate_elf.py"
 _STRINGS = "tests/unit/relocate/test_relocate_strings.py"
 _MAPPING = "tests/unit/relocate/test_relocate_mapping.py"
 _ALIASES = "tests/unit/relocate/test_relocate_aliases.py"
+_ARRIVING = "tests/unit/operations/test_install_arriving.py"
 _TEXT = "tests/unit/relocate/test_relocate_text.py"
 _EXTRACTION = f"{_UNPACK}/extraction.py"
 _MIXED = "tests/spack/interop/test_mixed_mirrors.py"
@@ -188,6 +189,16 @@ GUARDS: Sequence[Guard] = (
     Guard("garbage is collected under the lock", "lib/spack_oci/layout/gc.py", ", store.table.lock():", ":", _LAYOUT),
     Guard("garbage that is used again", "lib/spack_oci/layout/gc.py", "if os.lstat(aside).st_mtime > before:", "if False:", f"{_LAYOUT} tests/unit/layout/test_layout.py"),
     Guard("a layout that was begun", "lib/spack_oci/layout/store.py", "            if self._is_begun():", "            if False:", _LAYOUT),
+    # layers that are extracted while they arrive
+    Guard("what arrives is verified by who reads it", "lib/spack_oci/content/cached_fetch.py", 'return VerifyingReader(stream, descriptor, "a download")', "return stream", _ARRIVING),
+    Guard("a download that failed ends who follows it", "lib/spack_oci/operations/install/execute.py", "                self._watch.give_up(state.item.dag_hash)\n", "                pass\n", _ARRIVING),
+    Guard("what is skipped is followed no more", "lib/spack_oci/operations/install/execute.py", "        self._watch.give_up_all()\n", "", _ARRIVING),
+    Guard("who follows a download ends with its install", "lib/spack_oci/operations/install/arriving.py", " or os.getppid() != self._parent", "", _ARRIVING),
+    Guard("what failed on the way is extracted again", "lib/spack_oci/operations/install/arriving.py", "return self.extraction.exception() is not None or self.extraction.result() is not None", "return True", _ARRIVING),
+    Guard("what was not fetched is not installed", "lib/spack_oci/operations/install/arriving.py", "        if self.fetch.exception() is not None:\n            return False\n", "", _ARRIVING),
+    Guard("a file with holes is not followed", "lib/spack_oci/content/cached_fetch.py", "if arrives is None or os.fstat(self.fileno()).st_size:", "if arrives is None:", _ARRIVING),
+    Guard("one process waits for nothing", "lib/spack_oci/operations/install/execute.py", "(self._arriving + 1 >= processes and len(self._open) > 1)", "False", _ARRIVING),
+    Guard("the largest is followed", "lib/spack_oci/operations/install/execute.py", "        if any(other.item.size > state.item.size for other in self._expected.values()):\n            return None\n", "", _ARRIVING),
     # the moment between registering and knowing it
     Guard("no signal while it settles", "lib/spack_oci/operations/install/execute.py", "            with signals_wait():  # else", "            if True:  # else", "tests/faults/test_signals.py"),
     Guard("the database counts last", "lib/spack_oci/store/database.py", 'with atomic_write(os.path.join(self._directory, "index_verifier"), mode=mode, exact=True) as file:\n                file.write(str(uuid.uuid4()).encode())\n            with atomic_write(path, mode=mode, exact=True) as file:\n                file.write(json.dumps(document, separators=(",", ":")).encode())', 'with atomic_write(path, mode=mode, exact=True) as file:\n                file.write(json.dumps(document, separators=(",", ":")).encode())\n            with atomic_write(os.path.join(self._directory, "index_verifier"), mode=mode, exact=True) as file:\n                file.write(str(uuid.uuid4()).encode())', "tests/store/tree/test_store_database.py"),

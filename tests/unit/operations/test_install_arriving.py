@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Large layers are extracted while they arrive, and nothing is installed that did not arrive whole and right."""
 
+import contextlib
 import errno
 import os
 import random
@@ -9,13 +10,15 @@ import time
 
 import pytest
 from spack_oci.content.blob_cache import BlobCache
-from spack_oci.descriptor import VerifyingReader, sha256_digest
+from spack_oci.content.cached_fetch import open_arriving
+from spack_oci.descriptor import OCI_LAYER_GZIP, Descriptor, VerifyingReader, sha256_digest
 from spack_oci.errors import ConnectionLost, DigestMismatch, PrefixTooLong, StorageError
 from spack_oci.operations.install.execute import InstallLimits, install_all
 from spack_oci.operations.install.outcome import FAILED, INSTALLED, SKIPPED, InstallItem
 from spack_oci.store.install import InstallPlan, StoreSteps
 from spack_oci.store.source import Source
 from spack_oci.store.store import Store
+from spack_oci.util.concurrency.cancellation import Cancelled
 from support.memory_store import MemoryStore
 from support.packages.cache_builder import node, push_package
 from support.packages.layers import HASH, Layer
@@ -88,6 +91,19 @@ def item(root, name, size, *needs):
     return InstallItem(name, name, os.path.join(str(root), name), frozenset(needs), size)
 
 
+def waiting(directory):
+    """An extraction for which nothing comes; ``begun`` and ``told`` are there when it has begun and was told so."""
+
+    def wait(item, check):
+        (directory / "begun").mkdir()
+        with pytest.raises(Cancelled):
+            wait_until(check, "nobody says that no more will come")
+        (directory / "told").mkdir()
+        raise Cancelled
+
+    return wait
+
+
 def made(root):
     return {name: (root / name / "made").read_text() for name in os.listdir(root)}
 
@@ -138,18 +154,14 @@ def test_a_fetch_that_fails_ends_the_extraction_and_its_error_is_told(tmp_path):
         wait_until((tmp_path / "begun").exists, "not extracted while it arrives")
         raise ConnectionLost("cut")
 
-    def waiting(item, check):
-        (tmp_path / "begun").mkdir()
-        wait_until(check, "nobody says that no more will come")
-
     tree = tmp_path / "tree"
-    steps = Steps(tree, {"a": fail}, waiting)
+    steps = Steps(tree, {"a": fail}, waiting(tmp_path))
     plan = [item(tree, "a", 9), item(tree, "b", 1, "a"), item(tree, "c", 1)]
     outcomes = install_all(plan, steps, InstallLimits(workers=2))
     assert [o.status for o in outcomes] == [FAILED, SKIPPED, INSTALLED] and isinstance(
         outcomes[0].error, ConnectionLost
     )
-    assert steps.registered == ["c"] and made(tree) == {"c": "whole"}
+    assert steps.registered == ["c"] and made(tree) == {"c": "whole"} and (tmp_path / "told").exists()
 
 
 def test_a_fetch_that_fails_after_the_extraction_was_done_takes_the_package_away(tmp_path):
@@ -188,18 +200,14 @@ def test_a_process_that_is_killed_on_the_way_fails_its_package(tmp_path):
 def test_what_is_skipped_while_it_arrives_is_not_waited_for(tmp_path):
     """Its process ends with the install, although its download would go on for ever."""
 
-    def waiting(item, check):
-        (tmp_path / "begun").mkdir()
-        wait_until(check, "nobody says that no more will come")
-
     def fail():
         wait_until((tmp_path / "begun").exists, "not extracted while it arrives")
         raise PrefixTooLong("no")
 
     tree = tmp_path / "tree"
-    steps = Steps(tree, {"a": lambda: time.sleep(900), "b": fail}, waiting)
+    steps = Steps(tree, {"a": lambda: time.sleep(900), "b": fail}, waiting(tmp_path))
     outcomes = install_all([item(tree, "a", 9, "b"), item(tree, "b", 1)], steps, InstallLimits(workers=2))
-    assert [o.status for o in outcomes] == [SKIPPED, FAILED]
+    assert [o.status for o in outcomes] == [SKIPPED, FAILED] and (tmp_path / "told").exists()
 
 
 # -- packages of a store -----------------------------------------------------------------------------------------------
@@ -207,6 +215,7 @@ def test_what_is_skipped_while_it_arrives_is_not_waited_for(tmp_path):
 #: of which gzip leaves as much as there is; more than a registry's blobs that are read whole before anything is used
 SIZE = 3 << 20
 PACKAGE = node("tool", hash=HASH)
+LAYER_OF_A_TEST = Descriptor.of(b"the layer", OCI_LAYER_GZIP)
 
 
 @pytest.fixture(scope="module")
@@ -288,6 +297,26 @@ class Tree:
         return os.path.getsize(os.path.join(self.prefix, "share", "last")) == SIZE
 
 
+@pytest.mark.parametrize("content", [b"another layer", b"the layer and more"])
+def test_whoever_reads_a_blob_to_its_end_while_it_arrives_has_verified_it(tmp_path, content):
+    path = tmp_path / "part"
+    path.write_bytes(content)
+    with pytest.raises(DigestMismatch), open_arriving(str(path), LAYER_OF_A_TEST, lambda: None) as reader:
+        reader.read()
+
+
+def test_whoever_waits_for_more_of_a_blob_is_told_that_none_will_come(tmp_path):
+    def check():
+        raise Cancelled
+
+    path = tmp_path / "part"
+    path.write_bytes(b"the lay")
+    with open_arriving(str(path), LAYER_OF_A_TEST, check) as reader:
+        assert reader.read(7) == b"the lay"
+        with pytest.raises(Cancelled):
+            reader.read(7)
+
+
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
     return Tree(tmp_path, monkeypatch)
@@ -347,12 +376,14 @@ def test_an_install_that_is_killed_in_the_middle_leaves_what_the_next_one_takes_
             os._exit(1)
     try:
         wait_until((tmp_path / "staged").exists, "nothing is extracted while the layer arrives")
-    finally:
         os.killpg(pid, signal.SIGKILL) if whole_group else os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    assert not os.path.lexists(tree.prefix) and tree.store.database.read().by_hash == {}
-    if not whole_group:  # the process that extracts sees it, and ends
-        wait_until(lambda: not tree.staged(), "a process goes on without the one that it works for")
+        assert not os.path.lexists(tree.prefix) and tree.store.database.read().by_hash == {}
+        if not whole_group:  # the process that extracts sees it, and ends
+            wait_until(lambda: not tree.staged(), "a process goes on without the one that it works for")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
     assert tree.install(GatedStore(layer, None)).status == INSTALLED and tree.is_complete()
     assert os.listdir(os.path.dirname(tree.prefix)) == [os.path.basename(tree.prefix)]
 
