@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What trust costs: pushes with and without a key, installs with and without a policy, in turns in the same run.
 
-    python tests/bench/bench_trust.py [--spack SPACK_ROOT] [--work DIR] [--rounds N] [--only push|install] [/HASH ...]
+    python tests/bench/bench_trust.py [--spack SPACK_ROOT] [--work DIR] [--rounds N] [--only push|install]
+                                       [--registry COMMAND] [/HASH ...]
 
 ``SPACK_ROOT`` as in ``bench_install.py``; without it, 300 small packages. Each round does both of a pair, in the other
 order than the round before. Printed for each pair: medians of the seconds of whole commands, the ratio of each round
-as median and range, the same of CPU seconds of the command (which a busy machine changes less), and requests. Last, the
-bytes of the layer of signatures for 20,000 packages.
+as median and range, the same of CPU seconds of the command and of the registry meanwhile (which a busy machine changes
+less), and requests, where the registry has a log. Last, the bytes of the layer of signatures for 20,000 packages.
+``COMMAND`` as in ``bench_push.py``.
 
 Targets: a push that signs takes at most 1.25 of one that does not, an install under ``require`` at most 1.05, and makes
 not one request more. The exit code says whether they are met.
@@ -29,9 +31,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests"), str(ROOT / "tests" / "bench")]
 
 from bench_install import Bench, Way  # noqa: E402
+from bench_push import cpu_of  # noqa: E402
 from spack_oci.trust.signers import generate, write_pair  # noqa: E402
 from support.measuring.bench_stack import spack_root  # noqa: E402
 from support.registries.docker_registry import DockerRegistry, docker_registry  # noqa: E402
+from support.registries.other_registry import other_registry  # noqa: E402
 
 PASSWORD = "of the bench"
 INSTALLS = (
@@ -67,6 +71,8 @@ class Side:
 
     wall: List[float] = field(default_factory=list)
     cpu: List[float] = field(default_factory=list)
+    #: CPU seconds of the registry
+    registry: List[float] = field(default_factory=list)
     requests: List[int] = field(default_factory=list)
 
 
@@ -86,11 +92,11 @@ class Pair:
     def report(self) -> bool:
         """Whether the targets are met."""
         print(f"\n{self.name}")
-        for what, unit in (("wall", "s"), ("cpu", "s")):
+        for what in ("wall", "cpu", "registry"):
             ratios = self.ratios(what)
             a, b = (statistics.median(getattr(side, what)) for side in (self.without, self.with_it))
             print(
-                f"  {what:5} without {a:7.2f} {unit}  with {b:7.2f} {unit}  ratio {statistics.median(ratios):.3f} "
+                f"  {what:8} without {a:7.2f} s  with {b:7.2f} s  ratio {statistics.median(ratios):.3f} "
                 f"({min(ratios):.3f} to {max(ratios):.3f}, {len(ratios)} rounds)"
             )
         asked = (max(self.without.requests), max(self.with_it.requests))
@@ -103,11 +109,12 @@ class Pair:
 
 
 def measured(side: Side, bench: Bench, work: Callable[[], None]) -> None:
-    before = len(bench.registry.requests())
+    before, cpu_before = len(bench.registry.requests()), cpu_of(bench.registry.process.pid)
     started = time.perf_counter()
     work()
     side.wall.append(time.perf_counter() - started)
     side.cpu.append(bench.usage.ru_utime + bench.usage.ru_stime)
+    side.registry.append(cpu_of(bench.registry.process.pid) - cpu_before)
     side.requests.append(len(bench.registry.requests()) - before)
 
 
@@ -193,11 +200,12 @@ def main() -> int:
     parser.add_argument("--spack", type=Path, help="default: one with 300 small packages")
     parser.add_argument("--work", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--registry", help="command of another registry: {address}, and for TLS {cert} and {key}")
     parser.add_argument("--only", choices=("push", "install"))
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.work, prefix="bench-trust-") as directory:
         work = Path(directory)
-        with docker_registry(tls=True, fast=True) as registry:
+        with other_registry(args.registry, work) if args.registry else docker_registry(tls=True, fast=True) as registry:
             measurement = Measurement(spack_root(args.spack), work, registry, args.specs)
             pairs = []
             if args.only != "install":

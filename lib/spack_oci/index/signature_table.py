@@ -19,6 +19,9 @@ from ..errors import InvalidContent, InvalidReference
 
 SIGNATURES_TYPE = "application/vnd.spack-oci.index.signatures.v1.jsonl+zstd"
 
+#: of the tags under which each key's last signatures are (:mod:`spack_oci.operations.trust.announced`)
+SIGNED_PREFIX = "spack-oci.signed."
+
 #: bytes; 20,000 packages need 3 MB
 MAX_SIGNATURES_SIZE = 256 << 20
 #: of one package that are kept

@@ -3,11 +3,15 @@
 signatures of all of them."""
 
 import pytest
-from spack_oci.index.publish import read_document_manifest, read_signatures, signature_table
-from spack_oci.index.signature_table import keys_of
+from spack_oci.descriptor import OCI_MANIFEST, sha256_digest
+from spack_oci.index.publish import DOCUMENT_TAG, read_document_manifest, read_signatures, signature_table
+from spack_oci.index.signature_table import SIGNED_PREFIX, keys_of
 from spack_oci.index.update.loop import update_index
 from spack_oci.index.update.settings import Backoff, UpdateSettings
+from spack_oci.operations.images.described import image_tags
 from spack_oci.operations.install.fetch import find_package
+from spack_oci.operations.lifecycle.contents import read_contents
+from spack_oci.operations.trust.announced import MOST_KEYS, Announced
 from spack_oci.operations.trust.guard import subject_of
 from spack_oci.operations.trust.index_signing import IndexSigning
 from spack_oci.operations.trust.stored import stored_signatures
@@ -40,7 +44,7 @@ def sign_in_turns(writers, seed, is_push):
     return store, subjects
 
 
-@pytest.mark.parametrize("writers, is_push", [(2, True), (2, False), (3, False), (8, False)])
+@pytest.mark.parametrize("writers, is_push", [(2, True), (2, False), (3, True), (3, False), (8, True), (8, False)])
 def test_no_signature_is_lost(writers, is_push):
     keys = [signer(name).public for name in NAMES[:writers]]
     for seed in range(max(2, SEEDS * 2 // writers**2) if writers > 3 else SEEDS):
@@ -52,13 +56,68 @@ def test_no_signature_is_lost(writers, is_push):
         assert [keys_of(table[s.dag_hash]) for s in subjects] == [sorted(key.id for key in keys)] * 2, f"seed {seed}"
 
 
-def test_who_signs_alone_looks_once_at_what_it_wrote():
-    """Not before the package is new, and not again where the index has no other signature."""
-    store = MemoryStore("oci://registry.example/team/cache")
+def signed_now(store, by, fresh=True, warn=print):
+    """A push or `spack oci sign` by one key; what was signed."""
     push_package(store, [node("p")])
     subject = subject_of(find_package(store, tag_of(node("p"))))
     store.reset()
-    written = SignatureWriter(store, signer(NAMES[0])).sign(subject, "p", fresh=True)
-    update_index(store, UpdateSettings(signatures=IndexSigning(store, [written])))
-    asked = [verb for verb, what in store.log if what == signature_tag(subject.manifest)]
-    assert asked == ["put_manifest", "resolve"]
+    written = SignatureWriter(store, signer(by)).sign(subject, "p", fresh=fresh)
+    update_index(store, UpdateSettings(signatures=IndexSigning(store, [written], warn=warn)))
+    return subject
+
+
+@pytest.mark.parametrize("fresh, asked", [(True, []), (False, ["get_manifest", "resolve"])])
+def test_who_pushes_alone_asks_for_no_signature_and_who_signs_what_is_there_looks_before_and_after(fresh, asked):
+    store = MemoryStore("oci://registry.example/team/cache")
+    subject = signed_now(store, NAMES[0], fresh)
+    found = [verb for verb, what in store.log if what == signature_tag(subject.manifest)]
+    assert sorted(found) == sorted([*asked, "put_manifest"])
+
+
+def test_a_signature_that_index_and_tag_have_lost_is_put_back_by_the_next_signer_of_the_package():
+    """One signer has overwritten the tag, another the index, both without having seen it."""
+    store = MemoryStore("oci://registry.example/team/cache")
+    subject = signed_now(store, NAMES[0])
+    del store.tagged[signature_tag(subject.manifest)], store.tagged[DOCUMENT_TAG]
+    signed_now(store, NAMES[1])
+    found = stored_signatures(store, subject.manifest)
+    assert all(any(signer(n).public.verifies(s.value, s.payload) for s in found) for n in NAMES[:2])
+
+
+@pytest.mark.parametrize("announcement", [b"{}", b'{"layers":[]}', b'{"layers":[{"digest":1}]}', b"no JSON"])
+def test_what_another_key_announces_in_no_known_form_is_told_and_left_alone(announcement):
+    store = MemoryStore("oci://registry.example/team/cache")
+    digest = sha256_digest(announcement)
+    store.manifests[digest], store.tagged[SIGNED_PREFIX + "a" * 64] = (OCI_MANIFEST, announcement), digest
+    said = []
+    subject = signed_now(store, NAMES[0], warn=said.append)
+    assert len(stored_signatures(store, subject.manifest)) == 1
+    assert ["what the key aaaaaaaaaaaa has signed last cannot be read" in line for line in said] == [True]
+
+
+def test_an_announcement_that_is_not_fetched_again_while_it_is_the_same():
+    store = MemoryStore("oci://registry.example/team/cache")
+    subject = signed_now(store, NAMES[0])
+    store.reset()
+    announced = Announced(store, print)
+    for _ in range(3):
+        announced.look([signer(NAMES[0]).public.id])
+    assert store.calls["open_blob"] == 1
+    (found,) = announced.signatures_of(subject)
+    assert signer(NAMES[0]).public.verifies(found.value, found.payload)
+
+
+def test_a_heap_of_announcements_costs_a_bounded_number_of_requests():
+    store = MemoryStore("oci://registry.example/team/cache")
+    for number in range(MOST_KEYS * 2):
+        store.put_manifest(b"{}", OCI_MANIFEST, f"{SIGNED_PREFIX}{number:064}")
+    signed_now(store, NAMES[0], warn=lambda message: None)
+    assert sum(what.startswith(SIGNED_PREFIX) for verb, what in store.log if verb == "get_manifest") == MOST_KEYS
+
+
+def test_what_keys_announce_is_neither_an_image_nor_a_package():
+    store = MemoryStore("oci://registry.example/team/cache")
+    signed_now(store, NAMES[0])
+    assert any(tag.startswith(SIGNED_PREFIX) for tag in store.tags())
+    assert not list(image_tags(store))
+    assert not read_contents(store).images

@@ -20,6 +20,7 @@ from ..publish import (
     read_document,
     read_document_manifest,
 )
+from ..signature_table import SIGNED_PREFIX
 from .settings import UpdateSettings
 
 #: where cosign stores the signature of a manifest
@@ -40,6 +41,8 @@ class Look(NamedTuple):
     tags: Set[str]
     #: digests of manifests that have a signature, as far as tags tell (cosign's ``sha256-HEX.sig``)
     signed: Set[str]
+    #: ids of keys whose owners have announced what they signed
+    announced: Set[str]
 
     @property
     def is_consistent(self) -> bool:
@@ -74,9 +77,10 @@ class Looker:
             database = None
         listed = self._listed(document is not None and self._index_store is self._store)
         signed = {f"sha256:{match.group(1)}" for match in map(_SIGNATURE_TAG.match, listed) if match}
+        announced = {tag[len(SIGNED_PREFIX) :] for tag in listed if tag.startswith(SIGNED_PREFIX)}
         condemned = condemned_among(self._store, listed) - set(own)
         packages = {tag for tag in listed if is_package_tag(tag)} - condemned
-        return Look(document, database, index, packages, signed)
+        return Look(document, database, index, packages, signed, announced)
 
     def _listed(self, with_document: bool) -> Set[str]:
         """All tags. A listing without the tag that was just read is a moment behind; of what it lacks, we would say

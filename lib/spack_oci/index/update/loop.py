@@ -138,7 +138,7 @@ class _Writer:
         writer = self
         for attempt in range(1, self._backoff.attempts):
             look = writer._last
-            if look is None or not self._signatures.keep_together(look.document, look.packages):
+            if look is None or not self._signatures.keep_together(look.document, look.packages, look.announced):
                 break
             self._backoff.wait(attempt, time.monotonic() - self._looked)
             writer = _Writer(self._store, list(self._own.values()), self._settings)
@@ -151,6 +151,7 @@ class _Writer:
         Not where Spack has written an index that ours does not know: without what only Spack knows, the first index
         written would be a step back.
         """
+        self._signatures.announce()
         look = self._look()
         if not (self._create or look.tags or look.document or look.database):
             raise NotFound(f"{self._store.url} has neither packages nor an index")

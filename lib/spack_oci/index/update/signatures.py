@@ -5,7 +5,7 @@ A signature belongs to a manifest. One of a package whose manifest has changed s
 change.
 """
 
-from typing import Mapping, Optional, Protocol, Sequence, Set, Tuple
+from typing import Collection, Mapping, Optional, Protocol, Sequence, Set, Tuple
 
 from ...content import ContentReader
 from ...errors import DigestMismatch, InvalidContent, NotFound
@@ -24,6 +24,9 @@ class IndexSignatures(Protocol):
     def own(self) -> Mapping[str, SignedPackage]:
         """DAG hash -> signatures that were just made."""
 
+    def announce(self) -> None:
+        """Tell others who sign what :attr:`own` is, once, before the index and the tags are looked at."""
+
     def read(self, packages: Packages) -> Mapping[str, SignedPackage]:
         """Those that the repository has for some packages; what cannot be read is left out."""
 
@@ -33,10 +36,10 @@ class IndexSignatures(Protocol):
     def is_signed(self, manifest: DocumentManifest) -> bool:
         """Whether the index is signed as :meth:`statement` would sign it."""
 
-    def keep_together(self, table: SignatureTable, packages: PackageIndex) -> bool:
-        """Have index and repository hold the same signatures of what was signed here: what the index has of others is
-        put beside ours, and what the repository has of others becomes ``own``. True: something was missing, so the
-        index is to be updated and looked at again."""
+    def keep_together(self, table: SignatureTable, packages: PackageIndex, announced: Collection[str]) -> bool:
+        """Have index and repository hold the same signatures of what was signed here: what the index has of others,
+        and what the keys ``announced`` have announced, is put beside ours, and what the repository has of others
+        becomes ``own``. True: something was missing, so the index is to be updated and looked at again."""
 
 
 class SignatureUpdate:
@@ -49,6 +52,10 @@ class SignatureUpdate:
         self._last: Tuple[Optional[str], SignatureTable] = (None, {})
         #: manifests whose signatures could not be read
         self._unreadable: Set[str] = set()
+
+    def announce(self) -> None:
+        if self._signatures is not None:
+            self._signatures.announce()
 
     def table_of(self, manifest: Optional[DocumentManifest]) -> SignatureTable:
         """What an index has. One that cannot be read is as good as none: the signatures are in the repository too."""
@@ -97,11 +104,14 @@ class SignatureUpdate:
     def sign(self, previous: Optional[DocumentManifest]) -> Optional[SignStatement]:
         return None if self._signatures is None else self._signatures.statement(previous)
 
-    def keep_together(self, manifest: Optional[DocumentManifest], packages: PackageIndex) -> bool:
-        """See IndexSignatures. ``manifest``, ``packages``: of an index that has our signatures."""
+    def keep_together(
+        self, manifest: Optional[DocumentManifest], packages: PackageIndex, announced: Collection[str]
+    ) -> bool:
+        """See IndexSignatures. ``manifest``, ``packages``: of an index that has our signatures; ``announced``: ids of
+        keys, of the tags that were looked at after that."""
         if self._signatures is None or not self._signatures.own:
             return False
-        return self._signatures.keep_together(self.table_of(manifest), packages)
+        return self._signatures.keep_together(self.table_of(manifest), packages, announced)
 
     def _missing(self, packages: PackageIndex, table: SignatureTable, signed: Set[str]) -> Packages:
         """Packages that have signatures in the repository, of which the table has none."""

@@ -11,6 +11,7 @@ from ...content.interfaces import TagLister
 from ...descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
 from ...index.condemned import PLAN_TAG
 from ...index.publish import DATABASE_TAG, DOCUMENT_TAG
+from ...index.signature_table import SIGNED_PREFIX
 from ...index.snapshots import SNAPSHOT_PREFIX
 from ...package.documents import labelled_layers
 from ...package.record import Layer, is_package_tag
@@ -21,6 +22,8 @@ from ..lifecycle.contents import PIN_PREFIX
 
 #: tags that stand for what refers to a manifest: signatures, attestations, and the fallback of the referrers API
 _REFERRER = re.compile(r"sha(?:256|512)-[0-9a-f]+")
+#: of other tags of ours
+_OURS = (PIN_PREFIX, SIGNED_PREFIX, SNAPSHOT_PREFIX)
 _LABEL = re.compile(r"[\w.-]+@\S+/[a-z0-9]{7}\Z")
 
 
@@ -61,9 +64,9 @@ class PlatformImage:
 
 
 def image_tags(store: TagLister) -> Iterator[str]:
-    """The tags that are neither packages nor indexes nor pins nor snapshots nor what belongs to another manifest."""
+    """The tags that are neither packages nor of documents of ours, nor what belongs to another manifest."""
     for tag in store.tags():
-        if tag in (DATABASE_TAG, DOCUMENT_TAG, PLAN_TAG) or tag.startswith((PIN_PREFIX, SNAPSHOT_PREFIX)):
+        if tag in (DATABASE_TAG, DOCUMENT_TAG, PLAN_TAG) or tag.startswith(_OURS):
             continue
         if not is_package_tag(tag) and not _REFERRER.match(tag):
             yield tag

@@ -27,6 +27,7 @@ from ...index.publish import (
     read_document,
     read_document_manifest,
 )
+from ...index.signature_table import SIGNED_PREFIX
 from ...index.snapshots import SNAPSHOT_PREFIX
 from ...index.update.loop import UpdateSettings, update_index
 from ...package.record import is_package_tag
@@ -162,7 +163,7 @@ def read_contents(
             snapshots.add(tag[len(SNAPSHOT_PREFIX) :])
         elif tag == PLAN_TAG:
             has_plan = True
-        elif tag not in (DATABASE_TAG, DOCUMENT_TAG):
+        elif tag not in (DATABASE_TAG, DOCUMENT_TAG) and not tag.startswith(SIGNED_PREFIX):
             images.add(tag)
     if has_plan:  # what a prune has untagged is no package any more, unless somebody has pushed it since
         packages -= read_plan(store).untagged.keys() - (index.digests.keys() if index is not None else set())

@@ -2,7 +2,7 @@
 """What signs an index while it is updated, and finds the signatures of packages that it does not have yet."""
 
 import time
-from typing import Callable, Dict, Iterable, Mapping, Optional, Tuple
+from typing import Callable, Collection, Dict, Iterable, Mapping, Optional, Tuple
 
 from ...content import RepositoryWriter
 from ...errors import InvalidContent, SpackOciError, StaleIndex
@@ -16,6 +16,7 @@ from ...trust.signers import Signer
 from ...trust.statement import Statement, parse_statement, sign_statement, signed_by
 from ...trust.verify import Signature
 from ...util.concurrency.threads import DaemonPool
+from .announced import Announced, announce
 from .generations import Generations, generation_name
 from .stored import stored_signatures
 from .write import Written, keep_together, tag_is
@@ -52,6 +53,17 @@ class IndexSigning:
         self._jobs = jobs
         self._now = now
         self._renew = renew
+        self._announced = Announced(store, warn)
+        self._keys = {one.key_id for one in self._written.values()}
+        self._has_announced = False
+
+    def announce(self) -> None:
+        if self._has_announced:
+            return
+        for key_id in sorted(self._keys):
+            ours = [one for one in self._written.values() if one.key_id == key_id]
+            announce(self._store, key_id, {one.subject.manifest: _announcement(one) for one in ours})
+        self._has_announced = True
 
     def read(self, packages: Packages) -> Mapping[str, SignedPackage]:
         def one(item: Tuple[str, PackageEntry]) -> Optional[SignedPackage]:
@@ -117,8 +129,9 @@ class IndexSigning:
             return True
         return signed_by(manifest.statement, manifest.statement_signature, [self._signer.public]) is not None
 
-    def keep_together(self, table: SignatureTable, packages: PackageIndex) -> bool:
-        """A request for each package that was signed just now, or that others have signed too."""
+    def keep_together(self, table: SignatureTable, packages: PackageIndex, announced: Collection[str]) -> bool:
+        """A request for each package that others have signed too, or that was not pushed just now."""
+        self._announced.look(set(announced) - self._keys)
 
         def keep(item: Tuple[str, Written]) -> bool:
             dag_hash, own = item
@@ -126,7 +139,10 @@ class IndexSigning:
             if entry is None or entry.manifest.digest != own.subject.manifest:
                 return False  # somebody has pushed it again since
             others = [_signature(own.subject, s) for s in known.signatures if s.key != own.key_id]
-            if not others and (not own.is_new or tag_is(self._store, own.subject.manifest, own.digest)):
+            payloads = {other.payload for other in others}
+            others += [s for s in self._announced.signatures_of(own.subject) if s.payload not in payloads]
+            alone = own.is_fresh or not own.is_new or tag_is(self._store, own.subject.manifest, own.digest)
+            if not others and alone:
                 return False
             was_lost = keep_together(self._store, own.subject.manifest, [own.signature, *others])
             self.own[dag_hash] = self.own[dag_hash].merged(self._read_one(dag_hash, entry))
@@ -138,6 +154,10 @@ class IndexSigning:
 
 def _signature(subject: Subject, indexed: IndexedSignature) -> Signature:
     return Signature(subject.payload(indexed.key) if indexed.payload is None else indexed.payload, indexed.value)
+
+
+def _announcement(written: Written) -> SignedPackage:
+    return SignedPackage((IndexedSignature(written.key_id, written.signature.value),), sbom=written.subject.sbom)
 
 
 def signed_package(written: Written) -> SignedPackage:

@@ -4,10 +4,12 @@
 The tag ``sha256-HEX.sig`` is read, changed and written, and read again. A registry has no way to replace a tag only if
 it is still what was read, so of two signers that write at once the last one wins, and somebody has to find out.
 
-- Where the index is updated afterwards, it does. Each signer's update ends with an index that has its signatures, and
-  an update keeps those of others. So of all who sign a package, whoever ends last has the signatures of all in its
-  last look at the index, and with :func:`keep_together` puts them under the tag. Who does so with fewer, because it
-  looked earlier, may overwrite that, but then it looks at the index again, and adds the rest. No time is in this.
+- Where the index is updated afterwards, it does. Each signer announces what it has signed, under a tag of its key
+  (:mod:`.announced`), after it has signed and before it looks at the index and the tags. So of all who sign a package
+  with different keys, whoever announces last finds the announcements of all others; it has the signatures of all put
+  under the tag (:func:`keep_together`) and into the index. Who does so with fewer, because it looked earlier, may
+  overwrite that, but then it looks again, and adds the rest. No time is in this, and who is alone asks for no package
+  whether it is.
 - Without an index, :meth:`SignatureWriter.settle` reads again, a while after the writing, so that who had read before
   has written by then.
 """
@@ -56,8 +58,8 @@ class Pace:
 class Written:
     """A signature that is in the store, by the key with ``key_id``.
 
-    ``digest``: of the signature manifest as it was left; ``is_new``: it was not there before; ``at``: when (monotonic
-    clock).
+    ``digest``: of the signature manifest as it was left; ``is_new``: it was not there before; ``is_fresh``: neither was
+    the signed manifest; ``at``: when (monotonic clock).
     """
 
     label: str
@@ -66,6 +68,7 @@ class Written:
     key_id: str
     digest: str
     is_new: bool
+    is_fresh: bool = False
     at: float = field(default_factory=time.monotonic, compare=False)
 
 
@@ -78,19 +81,21 @@ def tag_is(store: RepositoryWriter, manifest: str, digest: str) -> bool:
 
 
 def keep_together(store: RepositoryWriter, manifest: str, signatures: Sequence[Signature]) -> bool:
-    """Have the tag of a manifest hold all of these beside what it holds. True: it had to be written."""
+    """Have the tag of a manifest hold all of these beside what it holds, of which nothing is replaced. True: it had to
+    be written."""
     tag = signature_tag(manifest)
     try:
         existing: Optional[bytes] = store.get_manifest(tag)[1]
     except NotFound:
         existing = None
     label = f"{tag} of {store.url}"
-    if existing is not None and holds(existing, signatures, label):
+    missing = [s for s in signatures if existing is None or not holds(existing, [s], label)]
+    if not missing:
         return False
-    for signature in signatures:
+    for signature in missing:
         put_bytes(store, signature.payload, PAYLOAD_TYPE)
     put_bytes(store, CONFIG, OCI_CONFIG)
-    data = add_signatures(existing, signatures, label)
+    data = add_signatures(existing, missing, label)
     assert data is not None  # it did not hold them
     store.put_manifest(data, OCI_MANIFEST, tag)
     return True
@@ -124,7 +129,7 @@ class SignatureWriter:
         presence = Presence.EXCLUDED if fresh else Presence.UNLIKELY
         self._store.put_blob(payload_descriptor(signature), BytesSource(payload), presence=presence)
         self._put_config()
-        return Written(label, subject, signature, key_id, self._add(tag, existing, signature), True)
+        return Written(label, subject, signature, key_id, self._add(tag, existing, signature), True, fresh)
 
     def settle(self, written: Sequence[Written], jobs: int = 1) -> List[Union[Written, SpackOciError]]:
         """Make sure that what was written is still there; for each, how it was left, or why it is not there."""
