@@ -159,7 +159,7 @@ MODES: Sequence[Mode] = (
     Mode("login-kerberos", "a proxy that asks for Kerberos or a password", {"auth": "basic", "challenge": 'Negotiate\nBASIC realm="x"'}, prepare=_LOGIN),
     Mode("access-token", "Azure, Harbor: `access_token`", {"auth": "bearer", "token_field": "access_token"}, prepare=_LOGIN),
     Mode("no-expiry", "tokens without `expires_in`", {"auth": "bearer", "expires_in": False}, prepare=_LOGIN),
-    Mode("short-tokens", "tokens that live for a moment", {"auth": "bearer", "token_lifetime": 0.15}, prepare=_LOGIN),
+    Mode("short-tokens", "tokens that live for a moment", {"auth": "bearer", "token_uses": 8}, prepare=_LOGIN),
     Mode("no-oauth", "token servers that know GET only", {"auth": "bearer", "oauth_post": False}, prepare=_LOGIN),
     Mode("public", "a public registry", _PUBLIC, fails=_WRITERS),
     Mode("no-helper", "`credsStore` of another machine, public registry", _PUBLIC, prepare=_docker_config({"credsStore": "desktop"}), fails=_WRITERS),

@@ -82,7 +82,8 @@ def test_the_story_of_the_tutorial(registry, store, engine: Podman, packages, tm
     engine.pull(image)
     assert "no such file or directory" in engine.run(image, "greet", check=False)
 
-    base, moved = base_of(registry, store)
+    # a layer that no other test has brought to the repository of the packages
+    base, moved = base_of(registry, store, "base/story", {"/story": (0o755, 0, 0)})
     assert (moved.mounted, moved.sent_bytes) == (1, 0), "one registry: mounted"
     how = PushSettings(stage=str(tmp_path), pack_jobs=1, base=base)
     result = execute_push(plan_push(store, list(packages.values()), force=True, settings=how), store, settings=how)

@@ -212,8 +212,12 @@ class Handler(BaseHTTPRequestHandler):
             return True
         if behaviour.auth == "basic":
             return action in self._basic_actions(header)
+        token = header.partition(" ")[2]
         with self.registry.lock:
-            expires, scopes = self.registry.tokens.get(header.partition(" ")[2], (0.0, {}))
+            expires, scopes = self.registry.tokens.get(token, (0.0, {}))
+            self.registry.uses[token] = self.registry.uses.get(token, 0) + 1
+            if 0 < behaviour.token_uses < self.registry.uses[token]:
+                return False
         return time.monotonic() < expires and (not name or action in scopes.get(name, "").split(","))
 
     def _basic_user(self, header: str) -> str:

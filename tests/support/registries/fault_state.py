@@ -64,6 +64,7 @@ class Behaviour:
     oauth_post: bool = True
     token_field: str = "token"
     token_lifetime: float = 300.0
+    token_uses: int = 0  # requests that a token is good for; 0: any number
     expires_in: bool = True
     tells_scope: bool = False  # the token server says what it granted
     challenge: str = ""  # instead of the right one; {realm} and {scope} are filled in
@@ -111,6 +112,7 @@ class FaultRegistry:
         self.uploads: Dict[str, bytearray] = {}
         self.bucket = (-1.0, 0.0)  # tokens, when
         self.tokens: Dict[str, Tuple[float, Dict[str, str]]] = {}
+        self.uses: Dict[str, int] = {}  # of each token
         self.log: List[str] = []
         self.server: Any = None
         self.seen: List[Tuple[str, str, Dict[str, str]]] = []
