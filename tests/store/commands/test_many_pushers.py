@@ -116,11 +116,12 @@ def test_pushers_at_once_lose_nothing_though_some_are_killed(kind, pushers, kill
 
 
 @pytest.mark.registry
-@pytest.mark.parametrize("pushers, bound", [(6, 3), pytest.param(40, 4, marks=pytest.mark.slow)])
-def test_pushers_at_once_make_hardly_more_requests_a_package_than_one(pushers, bound, tmp_path):
-    """Measured on two cores: 1.4 times those of one with sixteen, 1.6 times with forty. It depends on who meets whom,
-    and on a machine that is too busy nothing moves for so long that pushers read what others have yet to merge: the
-    bound is wider.
+@pytest.mark.parametrize("pushers", [6, pytest.param(40, marks=pytest.mark.slow)])
+def test_pushers_at_once_make_hardly_more_requests_a_package_than_one(pushers, tmp_path):
+    """Measured with twelve, on two cores that were asked for ten times as much as they have: 1.2 times those of one.
+
+    What depends on the machine is who meets whom; ``tests/unit/index/test_index_in_line.py`` has the bound of 1.5 in a
+    time that is computed.
     """
     with docker_registry() as registry:
         push_at_once(tmp_path, registry.mirror_url("alone/cache"), 1, 0)
@@ -128,4 +129,4 @@ def test_pushers_at_once_make_hardly_more_requests_a_package_than_one(pushers, b
         push_at_once(tmp_path, registry.mirror_url("team/cache"), pushers, 0)
         together = len(registry.requests()) - alone
         check(registry.mirror_url("team/cache"), pushers)
-        assert together / pushers <= bound * alone, (alone, together)
+        assert together / pushers <= 2 * alone, (alone, together)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """The loop of a writer of an index. Why it ends with every package of every writer: see the package's docstring."""
 
-import time
 from dataclasses import replace
 from typing import (
     Dict,
@@ -45,6 +44,8 @@ T = TypeVar("T")
 _LOOKS_AGAIN = 4
 #: seconds after which it is asked before the uploads, too, whether somebody else has written
 _LONG = 1.0
+#: how long a cycle, a look and a write, takes, in looks
+_LOOKS_IN_A_CYCLE = 4
 #: how often who has written last waits for others to merge what is missing, before it reads that
 _PATIENCE = 3
 #: how many of its last attempts a writer makes whoever else is writing
@@ -140,7 +141,7 @@ class _Writer:
             look = writer._last
             if look is None or not self._signatures.keep_together(look.document, look.packages, look.announced):
                 break
-            self._backoff.wait(attempt, time.monotonic() - self._looked)
+            self._backoff.wait(attempt, self._backoff.clock() - self._looked)
             writer = _Writer(self._store, list(self._own.values()), self._settings)
             writer.run(False, False, patient=False)
         return result
@@ -168,13 +169,17 @@ class _Writer:
         if patient and self._own:
             look = self._past_a_write_of_others(look)
             self._reads_others = not _is_known(look)
+            if self._others(look):
+                look = self._wait_in_line(look, self._cycle_after_look(), moves=False)
+                if self._is_done(look):
+                    return self._result(look, None)
         published: Optional[Published] = None
         written_with = look.tags
         overtaken = 0
         for _ in range(self._backoff.attempts + self._backoff.overtakes):
             if self._writes >= self._backoff.attempts:
                 break
-            cycle = time.monotonic() - self._looked
+            cycle = self._backoff.clock() - self._looked
             # the last times, whoever else is writing: one of all has to get through
             self._gives_way = self._writes < self._backoff.attempts - _INSISTS
             written = self._write(look)
@@ -197,8 +202,7 @@ class _Writer:
                         continue
                 if self._is_done(look):
                     return self._result(look, published)
-            self._backoff.wait(overtaken or self._writes, cycle)
-            look = self._look_again()
+            look = self._back_off(look, overtaken or self._writes, cycle)
             if self._is_done(look):
                 return self._result(look, published)
         return self._give_up(look, written_with, published)
@@ -208,14 +212,40 @@ class _Writer:
         for attempt in range(1, _LOOKS_AGAIN):
             if _is_known(look):
                 break
-            self._backoff.wait(attempt, time.monotonic() - self._looked)
+            self._backoff.wait(attempt, self._backoff.clock() - self._looked)
             look = self._look_again()
         return look
+
+    def _others(self, look: Look) -> float:
+        """About how many pushers have yet to merge, if each has pushed as much as this one."""
+        theirs = self._missing(look) - self._known.tags.keys() - self._own.keys() - self._due
+        return len(theirs) / max(1, len(self._own)) if not self._reads_others else 0.0
+
+    def _back_off(self, look: Look, attempt: int, cycle: float) -> Look:
+        if self._others(look):
+            return self._wait_in_line(look, cycle, moves=True)
+        self._backoff.wait(attempt, cycle)
+        return self._look_again()
+
+    def _wait_in_line(self, look: Look, cycle: float, moves: bool) -> Look:
+        """Others are pushing and will merge as well: all at once, each would undo what the others do. ``moves``: they
+        are certainly there; what a look finds missing may be of pushers that have been killed."""
+        backoff = self._backoff
+        left = backoff.place_in_line(cycle, self._others(look))
+        if not moves:
+            first = min(left, backoff.limit)
+            backoff.sleep(first)
+            before, look = look, self._look_again()
+            left -= first
+            if left <= 0 or self._is_done(look) or not others_are_at_work(before, look):
+                return look
+        backoff.sleep(left)
+        return self._look_again()
 
     def _wait_for_others(self, look: Look) -> Look:
         """Nobody has written since this writer did: look until what is missing is merged, or have it read here."""
         for _ in range(_PATIENCE):
-            self._backoff.wait_to_settle(time.monotonic() - self._looked)
+            self._backoff.wait_to_settle(self._cycle_after_look())
             before, look = look, self._look_again()
             if self._is_done(look) or not self._is_left_to_others(look):
                 return look
@@ -248,8 +278,12 @@ class _Writer:
     # The steps of the loop
 
     def _look(self) -> Look:
-        self._looked = time.monotonic()
+        self._looked = self._backoff.clock()
         return self._looker.look(self._own)
+
+    def _cycle_after_look(self) -> float:
+        """Seconds that a look and a write take, as far as the look tells that has just ended."""
+        return _LOOKS_IN_A_CYCLE * (self._backoff.clock() - self._looked)
 
     def _look_again(self) -> Look:
         look = self._look()
@@ -359,7 +393,8 @@ class _Writer:
             is_complete = signatures.is_complete(look.document, look.packages, look.signed)
             if is_complete and table == signatures.table_of(look.document):
                 return None
-        if time.monotonic() - self._looked > _LONG and self._check_overtaken(look):
+        is_long = self._backoff.clock() - self._looked > _LONG
+        if (is_long or self._others(look)) and self._check_overtaken(look):
             return None
 
         publishing = signatures.sign(look.document), lambda: self._check_overtaken(look)

@@ -15,6 +15,10 @@ from .signatures import IndexSignatures
 Warn = Callable[[str], None]
 #: reads nodes as Spack does; raises NotAPackage that names one that Spack cannot read
 CheckNodes = Callable[[Sequence[Node]], None]
+#: cycles that each writer in a line has for itself; as they wait for random times, one would not do
+_SHARE = 2.5
+#: cycles in which somebody of a line has moved something: but for one time in fifty
+_QUIET = 10.0
 
 
 @dataclass(frozen=True)
@@ -32,18 +36,32 @@ class Backoff:
     overtakes: int = 100
     shortest_cycle: float = 0.05
     limit: float = 20.0
+    #: the same for a writer in a line of which it has seen that it moves
+    line_limit: float = 300.0
     #: seconds, at least, in which nothing has to move for a writer to think that nobody will merge what is missing
     settle: float = 5.0
     sleep: Callable[[float], None] = time.sleep
     uniform: Callable[[float, float], float] = random.uniform
+    #: seconds of a clock that only goes forward
+    clock: Callable[[], float] = time.monotonic
 
     def wait(self, attempt: int, cycle: float = 0.0) -> None:
-        self.sleep(self.uniform(0.0, min(self.limit, max(cycle, self.shortest_cycle) * 2.0**attempt)))
+        self.sleep(self.uniform(0.0, min(self.limit, self._cycle(cycle) * 2.0**attempt)))
+
+    def place_in_line(self, cycle: float, others: float) -> float:
+        """When it is the turn of a writer, in seconds from now, so that it and about ``others`` more seldom meet."""
+        return self.uniform(0.0, min(self.line_limit, self._cycle(cycle) * _SHARE * (1.0 + others)))
+
+    def quiet(self, cycle: float) -> float:
+        """Nobody is at work, if nothing has moved for so many seconds."""
+        return max(self.settle, _QUIET * cycle)
 
     def wait_to_settle(self, cycle: float) -> None:
-        """``cycle``: as long as a look and a write take: somebody who is at work has moved something in two of them."""
-        shortest = max(self.settle, 2 * cycle)
+        shortest = self.quiet(cycle)
         self.sleep(self.uniform(shortest, 1.5 * shortest))
+
+    def _cycle(self, measured: float) -> float:
+        return max(measured, self.shortest_cycle)
 
 
 @dataclass(frozen=True)
