@@ -5,13 +5,13 @@ signatures of all of them."""
 import pytest
 from spack_oci.descriptor import OCI_MANIFEST, sha256_digest
 from spack_oci.index.publish import DOCUMENT_TAG, read_document_manifest, read_signatures, signature_table
-from spack_oci.index.signature_table import SIGNED_PREFIX, keys_of
+from spack_oci.index.signature_table import SIGNED_PREFIX, IndexedSignature, SignedPackage, keys_of
 from spack_oci.index.update.loop import update_index
 from spack_oci.index.update.settings import Backoff, UpdateSettings
 from spack_oci.operations.images.described import image_tags
 from spack_oci.operations.install.fetch import find_package
 from spack_oci.operations.lifecycle.contents import read_contents
-from spack_oci.operations.trust.announced import MOST_KEYS, Announced
+from spack_oci.operations.trust.announced import MOST_KEYS, Announced, announce
 from spack_oci.operations.trust.guard import subject_of
 from spack_oci.operations.trust.index_signing import IndexSigning
 from spack_oci.operations.trust.stored import stored_signatures
@@ -74,12 +74,26 @@ def test_who_pushes_alone_asks_for_no_signature_and_who_signs_what_is_there_look
     assert sorted(found) == sorted([*asked, "put_manifest"])
 
 
-def test_a_signature_that_index_and_tag_have_lost_is_put_back_by_the_next_signer_of_the_package():
-    """One signer has overwritten the tag, another the index, both without having seen it."""
+@pytest.mark.parametrize("place", [DOCUMENT_TAG, SIGNED_PREFIX + signer(NAMES[0]).public.id])
+def test_a_signature_that_its_tag_has_lost_is_put_back_from_the_index_or_from_what_its_key_announced(place):
+    """One signer has overwritten the tag, and another the index without having seen it; or the key has signed other
+    packages since."""
     store = MemoryStore("oci://registry.example/team/cache")
     subject = signed_now(store, NAMES[0])
-    del store.tagged[signature_tag(subject.manifest)], store.tagged[DOCUMENT_TAG]
+    del store.tagged[signature_tag(subject.manifest)], store.tagged[place]
     signed_now(store, NAMES[1])
+    found = stored_signatures(store, subject.manifest)
+    assert all(any(signer(n).public.verifies(s.value, s.payload) for s in found) for n in NAMES[:2])
+
+
+def test_a_signature_under_the_tag_is_not_replaced_by_what_is_said_of_it_elsewhere():
+    """Nobody has verified that."""
+    store = MemoryStore("oci://registry.example/team/cache")
+    subject = signed_now(store, NAMES[0])
+    key = signer(NAMES[0]).public.id
+    announce(store, key, {subject.manifest: SignedPackage((IndexedSignature(key, b"wrong"),))})
+    del store.tagged[DOCUMENT_TAG]
+    signed_now(store, NAMES[1], fresh=False)
     found = stored_signatures(store, subject.manifest)
     assert all(any(signer(n).public.verifies(s.value, s.payload) for s in found) for n in NAMES[:2])
 
