@@ -5,7 +5,7 @@ import argparse
 
 from spack_oci.commandline.definitions import add_clean
 
-from .common import PROGRAM, print_json
+from .common import PROGRAM
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -13,12 +13,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def clean(args: argparse.Namespace) -> int:
-    import spack.llnl.util.tty as tty
     from spack_oci.spack.commands import clean
 
-    cleaned = clean.clean()
-    if args.json:
-        print_json(cleaned.to_dict())
-    else:
-        tty.info(cleaned.line())
-    return 0
+    return clean.run(args)

@@ -5,7 +5,7 @@ import argparse
 
 from spack_oci.commandline.maintenance import add_du
 
-from .common import PROGRAM, messages_apart, print_json
+from .common import PROGRAM
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -14,14 +14,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def du(args: argparse.Namespace) -> int:
     from spack_oci.maintenance import du as command
-    from spack_oci.spack.commands.opened import find
-    from spack_oci.spack.configuration import mirrors
+    from spack_oci.spack.commands.opened import to_read
 
-    with messages_apart(args.json):
-        mirror = find(args.mirror, mirrors.FETCH)
-        found = command.usage(mirror, not args.quick)
-    if args.json:
-        print_json(found.to_dict())
-    else:
-        command.print_usage(mirror, found, args.by, args.top)
-    return 0
+    return command.run(to_read(args.mirror), args)

@@ -5,7 +5,7 @@ import argparse
 
 from spack_oci.commandline.trust import add_key
 
-from .common import PROGRAM, print_json
+from .common import PROGRAM
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -15,25 +15,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def generate(args: argparse.Namespace) -> int:
-    from spack_oci.maintenance.keys import document
-    from spack_oci.spack.commands import key as command
+    import spack.llnl.util.tty as tty
+    from spack_oci.maintenance import keys
+    from spack_oci.spack.configuration import trust
 
-    made = command.make(args.path)
-    if args.json:
-        print_json(document(made))
-    return 0
+    return keys.run_generate(tty, trust.password, args)
 
 
 def show(args: argparse.Namespace) -> int:
     from spack_oci.maintenance import keys
-    from spack_oci.spack.commands import key as command
+    from spack_oci.spack.configuration import trust
 
-    found = command.show(args.key)
-    if args.json:
-        print_json(keys.document(found))
-    else:
-        print(keys.lines_of(found), end="")
-    return 0
+    return keys.run_show(trust.trust(), trust.read_key_file, trust.password, args)
 
 
 def add(args: argparse.Namespace) -> int:
@@ -47,10 +40,4 @@ def list_keys(args: argparse.Namespace) -> int:
     from spack_oci.maintenance import keys
     from spack_oci.spack.configuration import trust
 
-    found = trust.trust()
-    if args.json:
-        print_json({"keys": [keys.document(key) for key in found.keys.values()]})
-    else:
-        for line in keys.rows(found):
-            print(line)
-    return 0
+    return keys.run_list(trust.trust(), args)

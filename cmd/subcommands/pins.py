@@ -5,7 +5,7 @@ import argparse
 
 from spack_oci.commandline.maintenance import add_pin, add_pins, add_unpin
 
-from .common import PROGRAM, messages_apart, print_json
+from .common import PROGRAM
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -16,32 +16,22 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def pin(args: argparse.Namespace) -> int:
     from spack_oci.maintenance import pins as command
-    from spack_oci.spack.commands.opened import find
-    from spack_oci.spack.configuration import mirrors
+    from spack_oci.spack.commands.opened import to_change
 
-    command.add_pin(find(args.mirror, mirrors.PUSH), args)
+    command.add_pin(to_change(args.mirror)(), args)
     return 0
 
 
 def unpin(args: argparse.Namespace) -> int:
     from spack_oci.maintenance import pins as command
-    from spack_oci.spack.commands.opened import find
-    from spack_oci.spack.configuration import mirrors
+    from spack_oci.spack.commands.opened import to_change
 
-    command.remove_pin(find(args.mirror, mirrors.PUSH), args.name)
+    command.remove_pin(to_change(args.mirror)(), args.name)
     return 0
 
 
 def list_pins(args: argparse.Namespace) -> int:
     from spack_oci.maintenance import pins as command
-    from spack_oci.spack.commands.opened import find
-    from spack_oci.spack.configuration import mirrors
+    from spack_oci.spack.commands.opened import to_change
 
-    with messages_apart(args.json):
-        mirror = find(args.mirror, mirrors.PUSH)
-        found = command.find_pins(mirror)
-    if args.json:
-        print_json({"pins": [pin.to_dict() for pin in found]})
-    else:
-        command.print_pins(mirror.out, found)
-    return 0
+    return command.run_list(to_change(args.mirror), args)

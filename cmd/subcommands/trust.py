@@ -5,7 +5,7 @@ import argparse
 
 from spack_oci.commandline.trust import add_trust
 
-from .common import PROGRAM, print_json
+from .common import PROGRAM
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -15,16 +15,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def show(args: argparse.Namespace) -> int:
-    from spack_oci.maintenance.keys import policy_lines
+    from spack_oci.maintenance import keys
     from spack_oci.spack.commands import trust as command
 
-    found = command.policies()
-    if args.json:
-        print_json({"mirrors": found})
-    else:
-        for line in policy_lines(found):
-            print(line)
-    return 1 if any("error" in one for one in found) else 0
+    return keys.run_policies(command.policies(), args)
 
 
 def accept_older(args: argparse.Namespace) -> int:

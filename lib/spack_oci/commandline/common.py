@@ -5,12 +5,10 @@ Only argparse: both programs import this before they know what they will do.
 """
 
 import argparse
-import contextlib
-import sys
 import textwrap
-from typing import Any, ContextManager, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from ..util.documents import print_json
+from ..util.documents import messages_apart, print_json
 
 __all__ = [
     "DEFAULT_MIRROR_HELP",
@@ -64,8 +62,3 @@ def add_no_check_signature(parser: argparse.ArgumentParser) -> None:
         dest="unsigned",
         help="do not ask for signatures, whatever the policies of oci:trust say",
     )
-
-
-def messages_apart(json_wanted: bool) -> ContextManager[Any]:
-    """Where standard output is a JSON document, what is told on the way goes to standard error."""
-    return contextlib.redirect_stdout(sys.stderr) if json_wanted else contextlib.nullcontext()

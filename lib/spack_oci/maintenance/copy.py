@@ -17,6 +17,7 @@ from ..operations.lifecycle.contents import ALL_TYPES, LINK_RUN, Contents
 from ..operations.lifecycle.copy import CopyPlan, CopyResult, Selection, compare, execute_copy, plan_copy
 from ..operations.lifecycle.lock_files import hashes_of_lock_file
 from ..reference import LayoutDirectory
+from ..util.documents import messages_apart, print_json
 from ..util.sizes import format_size
 from ..util.text import by_cause, counted, elided
 from .cache import Cache, Caches, Output
@@ -31,6 +32,18 @@ class Request:
     found: Contents
     plan: CopyPlan
     bundle: Optional[BundleWriter] = None
+
+
+def run(caches: Caches, args: argparse.Namespace) -> int:
+    with messages_apart(args.json), requested(caches, args) as request:
+        if args.dry_run:
+            if not args.json:
+                print_plan(request)
+        else:
+            result = execute(request, args.jobs, quiet=args.json)
+    if args.json:
+        print_json(request.plan.to_dict() if args.dry_run else result.to_dict())
+    return 0 if args.dry_run or not result.failed else 1
 
 
 @contextlib.contextmanager

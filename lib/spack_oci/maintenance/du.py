@@ -1,13 +1,29 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """``du``: where the bytes of a cache are."""
 
+import argparse
+from dataclasses import replace
+from typing import Callable
+
 from ..operations.lifecycle.contents import read_contents
 from ..operations.lifecycle.usage import Usage, measure
 from ..specs.versions import Version
 from ..util.bars import chart
+from ..util.documents import messages_apart, print_json
 from ..util.sizes import format_size
 from ..util.text import counted, elided
 from .cache import Cache
+
+
+def run(find: Callable[[], Cache], args: argparse.Namespace) -> int:
+    with messages_apart(args.json):
+        cache = find()
+        found = replace(usage(cache, not args.quick), url=cache.url)
+    if args.json:
+        print_json(found.to_dict())
+    else:
+        print_usage(cache, found, args.by, args.top)
+    return 0
 
 
 def usage(cache: Cache, manifests: bool) -> Usage:

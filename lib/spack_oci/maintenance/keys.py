@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """``key`` and ``trust``: keys that sign packages, and the policies that count them."""
 
+import argparse
 import os
 from typing import Any, Callable, Dict, List, Optional
 
@@ -9,11 +10,45 @@ from ..operations.trust.generations import Generations, generation_name
 from ..trust.keys import PUBLIC_MARK, PublicKey, read_public_key
 from ..trust.policy import Policy, Trust
 from ..trust.signers import generate, signer_of_pem, write_pair
+from ..util.documents import print_json
 from ..util.text import table
 from .cache import Output
 
 #: (file of a private key, is it a new one) -> its password
 Password = Callable[[str, bool], bytes]
+
+
+def run_generate(out: Output, password: Password, args: argparse.Namespace) -> int:
+    made = make(out, args.path, password)
+    if args.json:
+        print_json(document(made))
+    return 0
+
+
+def run_show(known: Trust, read_file: Callable[[str], bytes], password: Password, args: argparse.Namespace) -> int:
+    found = show(args.key, known, read_file, password)
+    if args.json:
+        print_json(document(found))
+    else:
+        print(lines_of(found), end="")
+    return 0
+
+
+def run_list(known: Trust, args: argparse.Namespace) -> int:
+    if args.json:
+        print_json({"keys": [document(key) for key in known.keys.values()]})
+    else:
+        print("".join(f"{line}\n" for line in rows(known)), end="")
+    return 0
+
+
+def run_policies(found: List[Dict[str, Any]], args: argparse.Namespace) -> int:
+    """``found``: a document for each cache; those whose policy cannot be read have ``error``."""
+    if args.json:
+        print_json({"mirrors": found})
+    else:
+        print("".join(f"{line}\n" for line in policy_lines(found)), end="")
+    return 1 if any("error" in one for one in found) else 0
 
 
 def make(out: Output, path: str, password: Password) -> PublicKey:

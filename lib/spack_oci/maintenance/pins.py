@@ -4,12 +4,13 @@
 import argparse
 import datetime
 import time
-from typing import List, Set
+from typing import Callable, List, Set
 
 from ..errors import ConfigurationError
 from ..operations.lifecycle import pins
 from ..operations.lifecycle.contents import read_contents
 from ..operations.lifecycle.lock_files import hashes_of_lock_file
+from ..util.documents import messages_apart, print_json
 from ..util.text import counted
 from .cache import Cache, Output
 
@@ -36,6 +37,17 @@ def _end_of_day(text: str) -> int:
 def remove_pin(cache: Cache, name: str) -> None:
     pins.remove_pin(cache.open(), name)
     cache.out.info(f"{name} pins nothing any more")
+
+
+def run_list(find: Callable[[], Cache], args: argparse.Namespace) -> int:
+    with messages_apart(args.json):
+        cache = find()
+        found = find_pins(cache)
+    if args.json:
+        print_json({"pins": [pin.to_dict() for pin in found]})
+    else:
+        print_pins(cache.out, found)
+    return 0
 
 
 def find_pins(cache: Cache) -> List[pins.Pin]:

@@ -6,7 +6,7 @@ import os
 import re
 import time
 from dataclasses import dataclass
-from typing import FrozenSet, Optional, cast
+from typing import Callable, FrozenSet, Optional, cast
 
 from ..content import ContentStore
 from ..errors import ConfigurationError, SpackOciError
@@ -27,6 +27,7 @@ from ..operations.lifecycle.prune import (
 )
 from ..registry.probe import deletion_refused
 from ..registry.store import RegistryStore
+from ..util.documents import messages_apart, print_json
 from ..util.sizes import format_size
 from ..util.text import counted
 from .cache import Cache
@@ -43,6 +44,19 @@ class Request:
     #: seconds
     grace: float
     untag: bool = False
+
+
+def run(find: Callable[[], Cache], args: argparse.Namespace) -> int:
+    with messages_apart(args.json):
+        request = plan(find(), args)
+        if args.dry_run:
+            if not args.json:
+                print_plan(request)
+        else:
+            result = execute(request, quiet=args.json)
+    if args.json:
+        print_json(request.plan.to_dict() if args.dry_run else result.to_dict())
+    return 0 if args.dry_run or not result.failed else 1
 
 
 def plan(cache: Cache, args: argparse.Namespace) -> Request:

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """``repair``: what ``verify`` finds and can be put right without a loss is put right."""
 
+import argparse
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
 
 from ..content.blob_cache import BlobCache
 from ..operations.check.findings import Level, Verification
 from ..operations.check.repair import RepairPlan, RepairResult, execute_repair, plan_repair
 from ..operations.lifecycle.contents import read_contents
+from ..util.documents import messages_apart, print_json
 from ..util.text import by_cause, counted, elided
 from .cache import Cache
 from .verify import print_findings, verify
@@ -20,6 +22,33 @@ class Request:
     found: Verification
     plan: RepairPlan
     blobs: BlobCache
+
+
+class Repusher(Protocol):
+    """What can be pushed again from this machine."""
+
+    def has(self, tag: str) -> bool:
+        """Whether the package behind a tag is installed here."""
+
+    def push(self, tags: Sequence[str]) -> List[str]:
+        """Tags of what was pushed."""
+
+
+def run(find: Callable[[], Tuple[Cache, Repusher]], args: argparse.Namespace) -> int:
+    result = remaining = None
+    with messages_apart(args.json):
+        cache, again = find()
+        request = plan(cache, Level[args.level.upper()], again.has)
+        if not args.dry_run:
+            result = execute(request, again.push)
+            remaining = verify_again(request)
+    if args.json:
+        print_json(document(request, result, remaining))
+    elif result is None:
+        print_plan(request)
+    else:
+        print_result(request, result, remaining)
+    return 0 if result is None or is_whole(result, remaining) else 1
 
 
 def plan(cache: Cache, level: Level, installed: Callable[[str], bool]) -> Request:

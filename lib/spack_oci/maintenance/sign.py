@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """``sign``: sign what a cache has already, on the machine that has the key."""
 
+import argparse
 import sys
-from typing import Any, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..errors import NotFound, StorageError
 from ..operations.trust.sign import SignOutcome, sign_packages
@@ -10,8 +11,31 @@ from ..trust.keys import PublicKey
 from ..trust.payload import repository_of
 from ..trust.signers import Signer
 from ..util.concurrency.threads import DaemonPool
+from ..util.documents import messages_apart, print_json
 from ..util.text import counted
 from .cache import Cache
+
+
+def run(
+    find: Callable[[], Tuple[Cache, Sequence[str]]],
+    required_signer: Callable[[Optional[str]], Signer],
+    args: argparse.Namespace,
+) -> int:
+    """``find``: gives the cache, and the tags of the packages; ``required_signer``: of the key in a file, else that of
+    the configuration; raises ConfigurationError where there is none."""
+    with messages_apart(args.json or args.digests == "-"):
+        cache, tags = find()
+    if args.digests:
+        write_digests(args.digests, references(cache, tags))
+        return 0
+    signer = required_signer(args.key)
+    with messages_apart(args.json):
+        outcomes = sign(cache, tags, signer)
+    if args.json:
+        print_json(outcome_document(cache, outcomes))
+    else:
+        print_outcomes(cache, outcomes, signer.public)
+    return 1 if any(o.error for o in outcomes) else 0
 
 
 def sign(cache: Cache, tags: Sequence[str], signer: Signer) -> List[SignOutcome]:

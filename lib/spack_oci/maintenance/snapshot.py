@@ -2,13 +2,39 @@
 """``snapshot`` and ``snapshots``."""
 
 import argparse
-from typing import List, Optional, Set
+from typing import Callable, List, Optional, Set
 
 from ..operations.lifecycle.contents import ALL_TYPES, LINK_RUN, read_contents
 from ..operations.lifecycle.lock_files import hashes_of_lock_file
 from ..operations.lifecycle.snapshots import MadeSnapshot, list_snapshots, make_snapshot, remove_snapshot
+from ..util.documents import messages_apart, print_json
 from ..util.text import counted, elided, table
 from .cache import Cache, Output
+
+
+def run(find: Callable[[], Cache], args: argparse.Namespace) -> int:
+    with messages_apart(args.json):
+        cache = find()
+        if args.remove:
+            remove(cache, args.name)
+            return 0
+        made = make(cache, args)
+    if args.json:
+        print_json(made.to_dict())
+    else:
+        print_made(cache, made)
+    return 0
+
+
+def run_list(find: Callable[[], Cache], args: argparse.Namespace) -> int:
+    with messages_apart(args.json):
+        cache = find()
+        found = list_snapshots(cache.open())
+    if args.json:
+        print_json({"snapshots": [one.to_dict() for one in found]})
+    else:
+        print_list(cache.out, found)
+    return 0
 
 
 def make(cache: Cache, args: argparse.Namespace) -> MadeSnapshot:
@@ -44,10 +70,6 @@ def print_made(cache: Cache, made: MadeSnapshot) -> None:
 def remove(cache: Cache, name: str) -> None:
     remove_snapshot(cache.open(), name)
     cache.out.info(f"Removed the snapshot {name}; its packages stay until a prune")
-
-
-def find(cache: Cache) -> List[MadeSnapshot]:
-    return list_snapshots(cache.open())
 
 
 def print_list(out: Output, found: List[MadeSnapshot]) -> None:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """``verify``: what a cache has, who has signed it, what is wrong."""
 
-from typing import Any, Dict, List, Optional, Sequence
+import argparse
+from dataclasses import replace
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..content import ContentReader
 from ..errors import ContentError, TrustError
@@ -12,11 +14,26 @@ from ..operations.check.verify import verify_cache
 from ..operations.lifecycle.contents import read_contents
 from ..trust.keys import read_public_key
 from ..trust.policy import Policy
+from ..util.documents import messages_apart, print_json
 from ..util.text import counted, table
 from .cache import Cache, Output
 
 #: lines of findings that are printed for one kind
 _SHOWN = 20
+
+
+def run(find: Callable[[], Tuple[Cache, Optional[Sequence[str]]]], args: argparse.Namespace) -> int:
+    """``find``: gives the cache, and the tags of the packages to look at; None: of all."""
+    with messages_apart(args.json):
+        cache, tags = find()
+        policy = policy_for(cache, args.key)
+        found = verify(cache, policy, Level[args.level.upper()], tags=tags, sample=args.sample)
+        found = replace(found, url=cache.url)
+    if args.json:
+        print_json(document(policy, found))
+    else:
+        print_verification(cache.out, policy, found)
+    return 1 if found.findings else 0
 
 
 def policy_for(cache: Cache, key: Optional[str]) -> Policy:

@@ -11,6 +11,7 @@ import spack.mirrors.mirror
 from ..errors import IndexUpdateError, NotFound
 from ..index.read import index_missing
 from ..index.update.loop import IndexUpdate, UpdateSettings, merge_pushed, update_index
+from ..maintenance.update_index import print_update
 from ..operations.push.index_entries import packages_of_push
 from ..operations.push.outcome import PushResult
 from ..operations.trust.write import Written
@@ -105,23 +106,13 @@ def update_after_signing(
     return update_index(store, _update_settings(mirror, written, signer, renew=True))
 
 
-def print_update(mirror: "spack.mirrors.mirror.Mirror", update: IndexUpdate) -> None:
-    for line, is_warning in update.lines(mirror.push_url):
-        (tty.warn if is_warning else tty.info)(line)
-
-
-def update_document(update: IndexUpdate) -> Dict[str, Any]:
-    """For ``--json``."""
-    return update.to_dict()
-
-
 def oci_update_index(original: Callable, image_ref: Any, tmpdir: str, pool: Any) -> None:
     """Hook of ``_oci_update_index``: `spack buildcache update-index`."""
     mirror = getattr(image_ref, "mirror", None)
     if mirror is None:  # made by somebody else than image_from_mirror
         original(image_ref, tmpdir, pool)
         return
-    print_update(mirror, update(mirror, create=True))
+    print_update(tty, mirror.push_url, update(mirror, create=True))
 
 
 def buildcache_update_index(
@@ -136,7 +127,7 @@ def buildcache_update_index(
         original(mirror, update_keys, **timer)
         return
     with timer["timer"].measure("index") if timer else contextlib.nullcontext():
-        print_update(mirror, update(mirror, create=True))
+        print_update(tty, mirror.push_url, update(mirror, create=True))
     if update_keys:
         tty.info(
             "OCI mirrors hold no GPG keys, so there is no index of keys to update; which keys are trusted is said in "

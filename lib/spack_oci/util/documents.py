@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """The documents that ``--json`` prints; ``config_schema/commands`` describes them."""
 
+import contextlib
 import sys
-from typing import Any, Iterable, Mapping
+from typing import Any, ContextManager, Iterable, Mapping
 
 #: it grows when a key changes its meaning or goes, not when one is added
 DOCUMENT_VERSION = 1
@@ -30,3 +31,8 @@ def print_json_list(document: Mapping[str, Any], name: str, items: Iterable[Any]
         sys.stdout.write(f"{'' if is_first else ','}\n    {text}")
         is_first = False
     sys.stdout.write("]\n}\n" if is_first else "\n  ]\n}\n")
+
+
+def messages_apart(json_wanted: bool) -> ContextManager[Any]:
+    """Where standard output is a JSON document, what is told on the way goes to standard error."""
+    return contextlib.redirect_stdout(sys.stderr) if json_wanted else contextlib.nullcontext()

@@ -3,7 +3,9 @@
 
 import shutil
 
+import jsonschema
 import pytest
+from spack_oci.util.resources import read_schema
 from support.spacks.client import Client
 
 
@@ -32,6 +34,32 @@ def test_a_copy_of_some_packages_has_what_they_need_and_nothing_else(client, cac
     client.run("copy", cache, some, "oci-middle")
     assert {n.partition("@")[0] for n in names(client, some)} < {n.partition("@")[0] for n in names(client, cache)}
     assert any(n.startswith("oci-middle@") for n in names(client, some))
+
+
+def test_documents_are_as_those_of_spack_oci(client, cache, mine, tmp_path):
+    """The same schemas (`config_schema/commands`) hold for both programs."""
+    client.run("pin", mine, "name", "oci-leaf")
+    commands = {
+        "update-index": ["update-index", mine],
+        "list": ["list", "--allarch", mine],
+        "show": ["show", mine, "oci-leaf@2.0"],
+        "du": ["du", mine],
+        "verify": ["verify", mine],
+        "repair": ["repair", mine],
+        "pins": ["pins", mine],
+        "snapshots": ["snapshots", mine],
+        "prune-plan": ["prune", "--dry-run", mine],
+        "prune": ["prune", "--grace", "0", mine],
+        "copy-plan": ["copy", "--dry-run", cache, mine],
+        "copy": ["copy", cache, mine],
+        "clean": ["clean"],
+        "trust": ["trust", "show", mine],
+        "keys": ["key", "list"],
+    }
+    for schema, words in commands.items():
+        document = client.json(*words)
+        jsonschema.Draft202012Validator(read_schema(f"commands/{schema}")).validate(document)
+        assert document.get("mirror", f"oci+file://{mine}") == f"oci+file://{mine}", schema
 
 
 @pytest.mark.parametrize("first", [["oci-leaf"], ["{cache}", "oci-leaf"]], ids=["before both", "between"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""``spack oci key``: make keys, show them, and tell Spack's configuration which to trust."""
+"""``spack oci key add``: tell Spack's configuration which keys to trust."""
 
 import copy
 from typing import Optional
@@ -8,17 +8,8 @@ import spack.config
 import spack.llnl.util.tty as tty
 
 from ...errors import ConfigurationError
-from ...maintenance import keys
 from ...trust.keys import PublicKey, read_public_key
 from ..configuration import settings, trust
-
-
-def make(path: str) -> PublicKey:
-    return keys.make(tty, path, trust.password)
-
-
-def show(path: str) -> PublicKey:
-    return keys.show(path, trust.trust(), trust.read_key_file, trust.password)
 
 
 def add(name: str, path: str, scope: Optional[str] = None) -> PublicKey:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Spack's mirrors, as the sub-commands of :mod:`spack_oci.maintenance` see a cache."""
 
-from typing import Any, Optional, Sequence, Set
+import functools
+from typing import Any, Callable, Optional, Sequence, Set
 
 import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
@@ -92,6 +93,14 @@ def find(name: Optional[str], direction: str) -> OpenedMirror:
     if note:
         tty.info(note)
     return OpenedMirror(mirror, direction)
+
+
+def to_read(name: Optional[str]) -> Callable[[], OpenedMirror]:
+    return functools.partial(find, name, mirrors.FETCH)
+
+
+def to_change(name: Optional[str]) -> Callable[[], OpenedMirror]:
+    return functools.partial(find, name, mirrors.PUSH)
 
 
 class Mirrors:

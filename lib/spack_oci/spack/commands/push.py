@@ -407,9 +407,9 @@ def print_outcome(outcome: Outcome) -> None:
         public = outcome.request.signer.public
         tty.info(f"Signed {counted(len(signed), 'package')} with the key {public.name} ({public.short_id})")
     if outcome.index:
-        from .. import indexes
+        from ...maintenance.update_index import print_update
 
-        indexes.print_update(outcome.request.mirror, outcome.index)
+        print_update(tty, outcome.request.mirror.push_url, outcome.index)
     if outcome.failed:
         tty.error(
             f"{counted(len(outcome.failures), 'package')} not pushed:",

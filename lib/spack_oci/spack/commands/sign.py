@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""``spack oci sign``: which packages of a mirror are signed, and images."""
+"""Which packages of a mirror `spack oci sign` and `verify` look at; signatures of images."""
 
-from typing import List, Sequence
+from typing import List, Optional, Sequence, Tuple
 
 import spack.llnl.util.tty as tty
-import spack.mirrors.mirror
 
 from ...content import RepositoryWriter
 from ...maintenance.sign import describe_key
@@ -13,16 +12,25 @@ from ...operations.trust.sign import sign_image
 from ...package.record import is_package_tag
 from ...trust.signers import Signer
 from ...util.text import counted
-from ..configuration import mirrors
+from ..configuration import mirror_arguments, mirrors
 from . import list as catalog
+from .opened import OpenedMirror, find
 
 
-def tags_of(mirror: "spack.mirrors.mirror.Mirror", constraints: Sequence[str]) -> List[str]:
-    """The tags of the packages that the constraints mean; without any, of all packages that the mirror has."""
-    if not constraints:
-        store = mirrors.open_store(mirror, mirrors.PUSH)
-        return [tag for tag in store.tags() if is_package_tag(tag)]
-    return catalog.tags_of(mirror, constraints)
+def packages_to_sign(words: Sequence[str]) -> Tuple[OpenedMirror, List[str]]:
+    """``[MIRROR] [SPEC ...]`` -> the mirror, and the tags of its packages that are meant; without a spec, of all."""
+    name, constraints = mirror_arguments.split(words, "sign")
+    opened = find(name, mirrors.PUSH)
+    if constraints:
+        return opened, catalog.tags_of(opened.mirror, constraints)
+    return opened, [tag for tag in opened.open().tags() if is_package_tag(tag)]
+
+
+def packages_to_verify(words: Sequence[str]) -> Tuple[OpenedMirror, Optional[List[str]]]:
+    """The same for `verify`; without a spec, None."""
+    name, constraints = mirror_arguments.split(words, "verify")
+    opened = find(name, mirrors.FETCH)
+    return opened, catalog.tags_of(opened.mirror, constraints) if constraints else None
 
 
 def sign_images(store: RepositoryWriter, signer: Signer, made: Sequence[PushedImage]) -> None:

@@ -27,8 +27,7 @@ def _read(node: Node) -> None:
     reader = spack.spec.SpecfileLatest
     spec = reader.from_node_dict(node.spec)
     for name, _, types, _, virtuals, direct in reader.dependencies_from_node_dict(node.spec):
-        dependency = spack.spec.Spec()
-        dependency.name = name
+        dependency = reader.from_node_dict({"name": name})
         spec._add_dependency(
             dependency, depflag=spack.deptypes.canonicalize(types), virtuals=tuple(virtuals), direct=direct
         )

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""``spack oci update-index``"""
+
+import argparse
+from typing import Tuple
+
+import spack.llnl.util.tty as tty
+
+from ...index.update.loop import IndexUpdate
+from ...maintenance import update_index
+from .. import indexes
+from ..configuration import mirrors
+from .opened import find
+
+
+def run(args: argparse.Namespace) -> int:
+    def update() -> Tuple[str, IndexUpdate]:
+        mirror = find(args.mirror, mirrors.PUSH).mirror
+        done = indexes.update(mirror, full=args.full, compare_digests=not args.new_only, create=args.create)
+        return mirror.push_url, done
+
+    return update_index.run(tty, update, args)
