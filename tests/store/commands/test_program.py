@@ -74,6 +74,8 @@ def test_listing_a_registry_that_was_listed_before_asks_once_and_imports_little(
         monkeypatch.setenv("SPACK_OCI_CACHE", str(client.home / ".cache" / "spack-oci"))
         found = all_imported_by("list", url)
         assert [r.split()[0] for r in registry.requests()[before:]] == ["HEAD"]
+        # nothing new: what it asks for, tags included, needs no session
+        assert "requests" not in {name.partition(".")[0] for name in all_imported_by("update-index", url)}
     packages = {name.partition(".")[0] for name in found}
     assert "urllib3" in packages and not packages & (HEAVY - {"urllib3", "ssl", "zstandard"})
     assert not found & {"spack_oci.archive.codec", "spack_oci.content.blob_cache", "spack_oci.specs.constraints"}

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Blobs and manifests over urllib3's pools: what a ``requests`` session has beneath it, and shares.
+"""Blobs, manifests and lists of tags over urllib3's pools: what a ``requests`` session has beneath it, and shares.
 
 Loaded with the first request.
 
-Blobs and manifests are all but a few of the requests, and what a session does for each (cookies, hooks, settings that
-are merged) is of no use to them. A command that asks for nothing else, as `spack-oci list` does, does without the
-import of ``requests``, which is a tenth of the time that it takes.
+They are all but a few of the requests, and what a session does for each (cookies, hooks, settings that are merged) is
+of no use to them. A command that asks for nothing else does without the import of ``requests``: a tenth of what
+`spack-oci list` takes, 6% of the instructions of a push that has nothing to do.
 """
 
 import http.client

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""The ``requests`` session of a transport: for requests that are not for blobs and manifests, and all that go through
-a proxy. Loaded with the first of them, as it imports requests."""
+"""The ``requests`` session of a transport: for tokens, logins, referrers, what a registry redirects to, and
+all that goes through a proxy. Loaded with the first of them, as it imports requests."""
 
 import http.cookiejar
 from typing import Any, Dict, Mapping, Optional

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 #: what is produced piece by piece needs a Content-Length
 Body = Union[None, bytes, Iterable[bytes]]
 
+#: in the URLs of requests that need no session: all that most commands ask a registry for
+_CONTENT = ("/blobs/", "/manifests/", "/tags/")
+
 _RESTARTED = (
     "it answered earlier in this command, so it is probably being restarted: run the command again, what is there is "
     "not sent again"
@@ -117,7 +120,7 @@ class RequestsTransport:
         if origin not in self._proxies:
             self._proxies[origin] = proxy_for(origin)
         proxy = self._proxies[origin]
-        if proxy is None and ("/blobs/" in url or "/manifests/" in url):
+        if proxy is None and any(part in url for part in _CONTENT):
             return self.pools().exchange(method, url, headers, body, timeout)
         return self.session().exchange(method, url, proxy, headers, body, timeout)
 
