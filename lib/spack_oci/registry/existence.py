@@ -13,14 +13,14 @@ from .http.response import Response
 def head_or_first_byte(
     client: RegistryClient, url: str, action: str, scopes: Scopes, headers: Optional[Mapping[str, str]] = None
 ) -> Response:
-    """HEAD; where that is not allowed, a GET of one byte: the signed addresses of some stores hold for GET only (403),
-    and some proxies and object stores do not know HEAD (405, 501).
+    """HEAD; where that is not allowed, a GET of one byte: the signed addresses of some stores hold for GET only (403;
+    400 in China), and some proxies and object stores do not know HEAD (405, 501).
 
     Raises NotFound.
     """
     headers = headers or {}
     response = client.call(
-        "HEAD", url, action=action, scopes=scopes, accept=(200, 403, 405, 501), headers=headers
+        "HEAD", url, action=action, scopes=scopes, accept=(200, 400, 403, 405, 501), headers=headers
     ).without_body()
     if response.status == 200:
         return response

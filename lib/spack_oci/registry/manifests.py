@@ -230,7 +230,7 @@ class Manifests:
         except NotFound:
             return None
         except ResponseError as e:
-            if e.status in (400, 405, 406, 501):
+            if e.status in (200, 400, 405, 406, 501):  # 200: a page, as of a web application for any address
                 return None
             raise
         return list(found.values())

@@ -301,7 +301,10 @@ class Uploader:
         after = self._session(response, session)
         received = parse_upload_range(response.field("Range"))
         session.url, session.min_chunk = after.url, after.min_chunk
-        session.offset = start + size if received is None else min(received, start + size)
+        # some tell for ever where the first piece ends (ECR, aws/containers-roadmap #2831), or how long this one was (zot,
+        # regclient #961). If a piece was lost indeed, the next one is refused, or the digest of the whole is
+        is_stale = received is None or 0 < received <= start
+        session.offset = start + size if received is None or is_stale else min(received, start + size)
 
     def _ask_for_progress(self, session: UploadSession, descriptor: Descriptor) -> Optional[UploadSession]:
         """What the registry has of an interrupted upload; a new session if it forgot it; None if it has the blob."""

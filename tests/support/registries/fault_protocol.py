@@ -383,8 +383,10 @@ class Handler(BaseHTTPRequestHandler):
         if span and (int(span.group(1)) != len(data) or int(span.group(2)) + 1 - int(span.group(1)) != self._left):
             self._read_body()
             return self._answer(416, self._upload_headers(name, id, len(data)))
+        before = len(data)
         data += self._read_body()
-        self._answer(202, self._upload_headers(name, id, len(data)))
+        known = {"first": min(len(data), before or len(data)), "piece": len(data) - before}
+        self._answer(202, self._upload_headers(name, id, known.get(self.registry.behaviour.progress, len(data))))
 
     def put_upload(self, name: str, id: str) -> None:
         data = self._upload(id)

@@ -76,6 +76,7 @@ class Behaviour:
     max_body: int = 0  # bytes of one request's body; more is refused with 413
     stores_once: bool = False  # 409 to a manifest that is there (Oracle)
     min_chunk: int = 0
+    progress: str = ""  # what the Range of an upload is of: all; "first": the first piece for ever; "piece": the last
     location: str = "absolute"  # or "relative", "query", "outside" (of /v2/, as Google's)
     digest_header: bool = True
     page_size: int = 0  # tags a page; 0: all at once

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""More of what users of other clients have reported of registries, played: see the table of ``docs/registries.md``."""
+
+import base64
+import json
+
+import pytest
+from spack_oci.content import BytesSource
+from spack_oci.descriptor import OCI_MANIFEST, canonical_json, sha256_digest
+from spack_oci.errors import Forbidden
+from spack_oci.reference import Repository
+from spack_oci.registry import RegistrySettings, UploadPolicy, open_repository
+from spack_oci.registry.auth.docker_config import DockerConfig
+from support.registries.fault_registry import Fault, fault_registry
+from support.registries.registry_cases import LARGE, MANIFEST, NAME, SMALL, fetch, keep, layer, store_at
+
+MIB = 1 << 20
+FOREVER = 99
+PIECES = UploadPolicy(chunk_size=MIB // 2, min_chunk=MIB // 2)
+
+
+def sent_in_pieces(registry):
+    """A blob that goes up in pieces, as the registry wants; where each of them began."""
+    registry.faults.append(Fault("PUT", "/uploads/", status=413))
+    store = store_at(registry, upload=PIECES)
+    store.put_blob(layer(LARGE), BytesSource(LARGE))
+    assert registry.repository(NAME).blobs[sha256_digest(LARGE)] == LARGE
+    return [int(h["Content-Range"].split("-")[0]) for m, _, h in registry.seen if m == "PATCH"]
+
+
+# -- uploads ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("progress", ["first", "piece"])
+def test_a_range_that_does_not_grow_sends_no_piece_twice(progress):
+    """aws/containers-roadmap #2831, crashappsec/chalk #682: ECR's ``Range`` stays at the end of the first piece, and a
+    piece that is sent again is refused with 416; regclient #961: zot's is as long as the last piece."""
+    with fault_registry(progress=progress) as registry:
+        assert sent_in_pieces(registry) == list(range(0, len(LARGE), MIB // 2))
+        assert "PATCH 416" not in registry.methods()
+
+
+def test_a_piece_that_was_taken_and_lost_is_sent_again():
+    """The other reading of such a ``Range``."""
+    with fault_registry(Fault("PATCH", status=202, headers={"Range": f"0-{MIB // 2 - 1}"}, skip=1)) as registry:
+        starts = sent_in_pieces(registry)
+        assert starts.count(MIB // 2) == 2 and starts[-1] == len(LARGE) - MIB // 2
+
+
+@pytest.mark.parametrize("status", [201, 204])
+def test_a_piece_that_is_taken_with_another_status(status, monkeypatch):
+    """pulp_container #2199: 204; jdx/mise #11376: 201 (ECR)."""
+    with fault_registry() as registry:
+        answer = registry.server.RequestHandlerClass._answer
+
+        def another(self, given, *rest):
+            answer(self, status if self.command == "PATCH" and given == 202 else given, *rest)
+
+        monkeypatch.setattr(registry.server.RequestHandlerClass, "_answer", another)
+        assert len(sent_in_pieces(registry)) == len(LARGE) // (MIB // 2)
+
+
+def test_an_upload_in_one_request_has_no_content_range():
+    """openai/tart #179: some check it as that of a piece, which is too large."""
+    with fault_registry() as registry:
+        store_at(registry).put_blob(layer(LARGE), BytesSource(LARGE))
+        (put,) = [headers for method, _, headers in registry.seen if method == "PUT"]
+        assert "Content-Range" not in put and put["Content-Length"] == str(len(LARGE))
+
+
+@pytest.mark.parametrize("told", ["0--1", "bytes=0--1", ""])
+def test_an_upload_of_nothing_so_far_is_begun_again(told):
+    """opencontainers/distribution-spec #577, #578, project-zot/zot #3983: how far an upload is that has no bytes."""
+    status = Fault("GET", "/uploads/", status=204, headers={"Range": told} if told else {}, times=FOREVER)
+    with fault_registry(Fault("PATCH", reset_after=10), status) as registry:
+        assert sent_in_pieces(registry)[:2] == [0, 0]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_mount_that_is_not_permitted_is_an_upload(status):
+    """moby/buildkit #2454 (401), containerd/containerd #14086 (403): no permission to read the source."""
+    body = json.dumps({"errors": [{"code": "DENIED", "message": "requested access is denied"}]}).encode()
+    with fault_registry(Fault("POST", "mount=", status=status, body=body, times=FOREVER), auth="bearer") as registry:
+        store = store_at(registry)
+        assert not store.mount_blob(layer(SMALL), "other/repository")
+        store.put_blob(layer(SMALL), BytesSource(SMALL))
+        assert fetch(store, SMALL) == SMALL
+
+
+# -- what is there ----------------------------------------------------------------------------------------------------
+
+
+def test_a_signed_address_that_answers_head_with_400():
+    """distribution/distribution #2055: S3 in China."""
+    with fault_registry() as storage, fault_registry(redirect_blobs=storage.url) as registry:
+        keep(storage, SMALL)
+        keep(registry, SMALL)
+        storage.faults.append(Fault("HEAD", "", status=400, times=FOREVER))
+        assert store_at(registry).has_blob(sha256_digest(SMALL))
+        assert not store_at(registry).has_blob(sha256_digest(b"missing"))
+
+
+def test_a_tag_that_is_forbidden_until_it_is_there_is_not_taken_for_absent():
+    """sigstore/cosign #2973: Artifactory answers 403 for a tag that is not there, to who may not read all of it. That
+    may as well be one that is there."""
+    text = "Download request for repo:path 'cache:a/list.manifest.json' is forbidden for user: 'token:writer'."
+    body = json.dumps({"errors": [{"code": "UNAUTHORIZED", "message": text}]}).encode()
+    fault = Fault("*", "/manifests/x", status=403, body=body, times=FOREVER)
+    with fault_registry(fault) as registry, pytest.raises(Forbidden, match="is forbidden for user"):
+        store_at(registry).resolve("x")
+
+
+@pytest.mark.parametrize("page", [b"<!DOCTYPE html><html><body>Not here</body></html>", b"{}"])
+def test_200_from_where_there_are_no_referrers_is_no_list_of_them(page):
+    """sigstore/sigstore-js #1187: any address is answered with 200, as by a web application."""
+    answer = Fault("GET", "/referrers/", status=200, headers={"Content-Type": "text/html"}, body=page, times=FOREVER)
+    with fault_registry(answer, referrers=False) as registry:
+        keep(registry, SMALL, manifest=MANIFEST)
+        store = store_at(registry)
+        subject = store.resolve("1")
+        document = {
+            **{"schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": "application/x", "layers": []},
+            **{"config": layer(SMALL).to_dict(), "subject": subject.to_dict()},
+        }
+        store.put_manifest(canonical_json(document), OCI_MANIFEST)
+        assert [d.artifact_type for d in store.referrers(subject.digest)] == ["application/x"]
+
+
+# -- credentials ------------------------------------------------------------------------------------------------------
+
+
+def store_with(registry, tmp_path, document):
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    source = DockerConfig(str(tmp_path / "config.json"))
+    return open_repository(Repository(registry.host, NAME, "http"), RegistrySettings(credentials=[source]))
+
+
+def test_an_identity_token_beside_a_user_without_a_password(tmp_path):
+    """openshift/oc #1199, testcontainers-node #1196: Azure's user is a row of zeros, IBM's has a name."""
+    user = base64.b64encode(b"00000000-0000-0000-0000-000000000000:").decode()
+    with fault_registry(auth="bearer", identity_tokens={"the-token": "alice"}) as registry:
+        keep(registry, manifest=MANIFEST)
+        config = {"auths": {registry.host: {"auth": user, "identitytoken": "the-token"}}}
+        assert store_with(registry, tmp_path, config).get_manifest("1")[1] == MANIFEST
+
+
+@pytest.mark.parametrize(
+    "document", [{}, {"auths": {}}, {"auths": {"https://index.docker.io/v1/": {}}}, {"auths": None}]
+)
+def test_a_file_of_logins_that_knows_nobody_is_anonymous(document, tmp_path):
+    """helm/helm #12476, podman #1963: such a file refused what all may read."""
+    with fault_registry(auth="bearer", anonymous_actions="pull") as registry:
+        keep(registry, manifest=MANIFEST)
+        assert store_with(registry, tmp_path, document).get_manifest("1")[1] == MANIFEST
