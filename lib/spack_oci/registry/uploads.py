@@ -301,8 +301,8 @@ class Uploader:
         after = self._session(response, session)
         received = parse_upload_range(response.field("Range"))
         session.url, session.min_chunk = after.url, after.min_chunk
-        # some tell for ever where the first piece ends (ECR, aws/containers-roadmap #2831), or how long this one was (zot,
-        # regclient #961). If a piece was lost indeed, the next one is refused, or the digest of the whole is
+        # some tell for ever where the first piece ends (ECR, aws/containers-roadmap #2831), or how long this one was
+        # (zot, regclient #961). If a piece was lost indeed, the next one is refused, or the digest of the whole is
         is_stale = received is None or 0 < received <= start
         session.offset = start + size if received is None or is_stale else min(received, start + size)
 
