@@ -76,10 +76,12 @@ def read_plan(store: ContentReader) -> PrunePlan:
 def left_out_of_index(store: ContentReader) -> Set[str]:
     """Tags that are condemned, broken or untagged; of the latter two as long as nobody has moved them: a request for
     each."""
-    from .update.read_tags import read_digests  # most pushes meet no plan
-
     plan = read_plan(store)
     gone = {**plan.broken, **plan.untagged}
+    if not gone:
+        return set(plan.condemned)
+    from .update.read_tags import read_digests  # few pushes meet such a plan
+
     unmoved = {tag for tag, digest in read_digests(store, gone, _JOBS) if digest == gone[tag]}
     return plan.condemned.keys() | unmoved
 
