@@ -71,7 +71,7 @@ def required_signer(section: Mapping[str, Any], path: Path, key: Optional[str] =
     if found is None:
         raise ConfigurationError(
             "there is no key to sign with",
-            remedy="name one, or set oci:signing:key; `spack oci key generate` makes one",
+            remedy="name one with --key FILE, or set oci:signing:key; `spack oci key generate` makes one",
         )
     return found
 

@@ -25,7 +25,7 @@ from ..operations.lifecycle.prune import (
     plan_prune,
     read_snapshots,
 )
-from ..registry.probe import deletion_refused
+from ..registry.probe import NOT_ALLOWED, deletion_refused
 from ..registry.store import RegistryStore
 from ..util.documents import messages_apart, print_json
 from ..util.sizes import format_size
@@ -94,7 +94,15 @@ def _current_contents(cache: Cache, store: ContentStore) -> Contents:
 
 
 def _check_deletion(cache: Cache, store: ContentStore) -> None:
-    refused = deletion_refused(store) if isinstance(store, RegistryStore) else ""
+    if not isinstance(store, RegistryStore):
+        return
+    refused = deletion_refused(store)
+    if refused.startswith(NOT_ALLOWED):
+        raise ConfigurationError(
+            f"deleting from {cache.url} is {refused}",
+            remedy=f"log in with `spack oci login {store.repository.host}` as somebody who may, or ask its owner; "
+            "--dry-run shows what could go",
+        )
     if refused:
         raise ConfigurationError(
             f"{cache.url} deletes nothing: {refused}",

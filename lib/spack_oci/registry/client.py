@@ -20,7 +20,9 @@ from .http.urls import absolute_url, host_of, origin_of, set_command, without_qu
 from .settings import RegistrySettings
 
 MAX_REDIRECTS = 5
-_NOT_ACCEPTED = "the credentials were not accepted, or do not allow this: check them, or log in again"
+_NOT_ACCEPTED = (
+    "the credentials were not accepted, or do not allow this: check them, or log in again with `spack oci login {}`"
+)
 _NOT_ASKED = (
     "it wants no credentials, so others would not help: it may be forbidden to everybody, or from this network; "
     "ask the registry's owner"
@@ -233,7 +235,7 @@ class RegistryClient:
             challenges = response.fields("WWW-Authenticate")
             known = remedy_of_refusal(error.status, error.message, challenges, response.method in self._accepted)
             if known or isinstance(error, Unauthorized):
-                error.remedy = known or _NOT_ACCEPTED
+                error.remedy = known or _NOT_ACCEPTED.format(self.repository.host)
         return error
 
 

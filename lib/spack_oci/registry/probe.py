@@ -130,7 +130,7 @@ def _tls(store: RegistryStore, host: str, port: int) -> Check:
     except SpackOciError as e:
         return Check("tls", FAIL, str(e))
     except OSError as e:
-        return Check("tls", FAIL, str(transport_error(e, f"connecting to {host}:{port}")))
+        return Check("tls", FAIL, str(transport_error(e, f"connecting to {host}:{port}", store.repository.host)))
     if not settings.verify_tls:
         return Check("tls", WARN, f"{version}; certificates are not verified (config:verify_ssl)")
     by = settings.ca_bundle or "the system's certificates"

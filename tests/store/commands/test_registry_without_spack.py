@@ -37,6 +37,9 @@ def test_log_in_push_install_show_and_log_out(client, registry, built, store, tm
     checks = client.json("doctor", url, env=env)["checks"]
     assert {c["status"] for c in checks[url]} <= {"ok", "warn", "skip", "-"}, checks
     client.run("logout", registry.host, env=env)
+    forbidden = client.run("prune", "--keep-last", "1", url, check=False, env=env)
+    assert f"deleting from {url} is not allowed, the request was anonymous" in forbidden.stderr
+    assert f"`spack-oci login {registry.host}` as somebody who may" in forbidden.stderr
     gone = client.run("list", url, check=False, env={**env, "SPACK_OCI_CACHE": str(tmp_path / "other")})
     assert gone.returncode == 1 and "login" in gone.stderr
 

@@ -236,7 +236,7 @@ def test_proxy_that_is_not_there(monkeypatch):
     monkeypatch.setenv("http_proxy", "http://user:pr0xy-secret@127.0.0.1:1")
     with fault_registry() as registry, pytest.raises(Unreachable) as error:
         store_at(registry).has_blob(DIGEST)
-    assert "pr0xy" not in str(error.value)
+    assert "pr0xy" not in str(error.value) and "through the proxy 127.0.0.1:1" in str(error.value)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -324,6 +324,25 @@ def test_ca_bundle_wins_over_the_environment(monkeypatch, tmp_path):
             open_repository(repository, RegistrySettings(connections=3)).has_blob(DIGEST)
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", registry.ca)
         assert open_repository(repository, RegistrySettings(connections=5)).has_blob(DIGEST)
+
+
+def test_what_is_wrong_with_tls_decides_what_to_do():
+    with fault_registry(tls=True) as registry, fault_registry() as plain:
+        for host, remedy in (
+            (registry.host, f"oci:registries:{registry.host}:ca_bundle"),
+            (plain.host, f"if the registry speaks plain http, write oci+http://{plain.host}"),
+        ):
+            store = open_repository(Repository(host, "a/b"), RegistrySettings(ca_bundle=None))
+            with pytest.raises(TLSFailure) as error:
+                store.has_blob(DIGEST)
+            assert error.value.remedy.endswith(remedy)
+
+
+@pytest.mark.parametrize("code, remedy", [(10, "the clock of this machine"), (62, "instead of host:1")])
+def test_what_is_wrong_with_a_certificate_decides_what_to_do(code, remedy):
+    error = ssl.SSLCertVerificationError("certificate verify failed")
+    error.verify_code = code
+    assert remedy in transport_error(error, "GET something", "host:1").remedy
 
 
 @pytest.mark.parametrize("field", ["ca_bundle", "client_cert"])

@@ -14,7 +14,7 @@ from .proxies import proxy_for
 from .response import Response
 from .tls import tls_context
 from .transport_errors import transport_error
-from .urls import split_url, without_query
+from .urls import host_of, split_url, without_query
 
 if TYPE_CHECKING:
     from .connections import Exchange
@@ -142,7 +142,9 @@ class RequestsTransport:
         try:
             exchange = self._exchange(method, url, origin, headers, body, read_timeout or self._settings.read_timeout)
         except failures as e:
-            failure = transport_error(e, f"{method} {without_query(url)}")
+            proxy = self._proxies.get(origin)
+            through = f" through the proxy {host_of(proxy)}" if proxy else ""
+            failure = transport_error(e, f"{method} {without_query(url)}{through}", parts.netloc)
             if isinstance(failure, Unreachable) and origin in self._reached:
                 # a registry that restarts, not a wrong address: this is worth another try
                 failure = HostAway(failure.message, remedy=_RESTARTED)

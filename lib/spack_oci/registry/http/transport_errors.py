@@ -12,8 +12,9 @@ from ...util.text import presentable
 _SHOWN = 300
 
 
-def transport_error(error: BaseException, action: str) -> TransportError:
-    """The error for an exchange without a complete response. ``action``: e.g. ``"GET https://..."``.
+def transport_error(error: BaseException, action: str, host: str = "HOST") -> TransportError:
+    """The error for an exchange without a complete response. ``action``: e.g. ``"GET https://..."``; ``host``:
+    ``HOST[:PORT]``.
 
     ``requests`` and ``urllib3`` wrap what a socket raised, several times over: the innermost cause decides.
     """
@@ -28,7 +29,7 @@ def transport_error(error: BaseException, action: str) -> TransportError:
     if caused_by(ssl.SSLEOFError, ssl.SSLZeroReturnError):
         return ConnectionLost(f"{action}: the connection was cut: {detail}")
     if caused_by(ssl.SSLError, ssl.CertificateError, exceptions.SSLError):
-        return TLSFailure(f"{action}: TLS failed: {detail}")
+        return TLSFailure(f"{action}: TLS failed: {detail}", remedy=_remedy_of_tls(chain, host))
     # before the timeouts: urllib3 derives "refused" from its timeout of connecting
     if caused_by(exceptions.NewConnectionError, exceptions.ProxyError):
         return Unreachable(f"{action}: no connection: {detail}")
@@ -37,6 +38,26 @@ def transport_error(error: BaseException, action: str) -> TransportError:
     if caused_by(socket.timeout, TimeoutError, exceptions.TimeoutError):
         return TimedOut(f"{action}: no answer in time")
     return ConnectionLost(f"{action}: the connection was lost: {detail}")
+
+
+#: of OpenSSL's x509_vfy.h: X509_V_ERR_CERT_NOT_YET_VALID, ..._CERT_HAS_EXPIRED
+_NOT_IN_ITS_TIME = (9, 10)
+#: ..._HOSTNAME_MISMATCH, ..._IP_ADDRESS_MISMATCH
+_OF_ANOTHER_HOST = (62, 64)
+
+
+def _remedy_of_tls(chain: List[BaseException], host: str) -> Optional[str]:
+    """None: that of every TLSFailure."""
+    code = max((getattr(c, "verify_code", 0) for c in chain), default=0)
+    if code in _NOT_IN_ITS_TIME:
+        return "the registry needs a new one, or the clock of this machine is wrong"
+    if code in _OF_ANOTHER_HOST:
+        return f"write the registry's name as it is in its certificate instead of {host}"
+    if code:
+        return f"name the file of its CA with oci:registries:{host}:ca_bundle"
+    if any(getattr(c, "reason", None) in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST") for c in chain):
+        return f"if the registry speaks plain http, write oci+http://{host}"
+    return None
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
