@@ -239,7 +239,7 @@ GUARDS: Sequence[Guard] = (
     Guard("what the index proves is verified", f"{_TRUSTED}/guard.py", "            verify(self.policy, claim_of(remote, subject, read_from_manifest=False), signatures)\n", "", f"{_SIGNING} {_INDEX_SIGNING}"),
     Guard("a policy that requires stops", f"{_TRUSTED}/guard.py", "            if self.policy.required:\n                raise\n", "", _SIGNING),
     Guard("a closure is refused as a whole", "lib/spack_oci/operations/install/closure.py", "        except TrustError as e:\n            return e\n", "        except TrustError:\n            return None\n", _SIGNING),
-    Guard("what others overwrote comes back", f"{_TRUSTED}/index_signing.py", "if not others and alone:", "if not others:", _TOGETHER),
+    Guard("what others overwrote comes back", f"{_TRUSTED}/index_signing.py", "if not others and (not own.is_new or own.is_fresh or tag_is(self._store, own.subject.manifest, own.digest)):", "if not others:", _TOGETHER),
     Guard("signatures of others are put back", f"{_TRUSTED}/index_signing.py", "others = [_signature(own.subject, s) for s in known.signatures if s.key != own.key_id]", "others = []", _TOGETHER),
     Guard("what others announced is put back", f"{_TRUSTED}/index_signing.py", "others += [s for s in self._announced.signatures_of(own.subject) if s.payload not in payloads]", "pass", _TOGETHER),
     Guard("who signs announces it", "lib/spack_oci/index/update/loop.py", "        self._signatures.announce()\n", "", _TOGETHER),

@@ -20,7 +20,8 @@ from spack_oci.trust.signatures import signature_tag
 from support.memory_store import MemoryStore
 from support.packages.cache_builder import node, push_package, tag_of
 from support.turns import SEEDS, in_turns
-from unit.trust.cases import signer
+from unit.operations.test_signing import put_signatures
+from unit.trust.cases import signature_over, signer
 
 NAMES = [f"signer{number}" for number in range(8)]
 
@@ -82,6 +83,18 @@ def test_a_signature_that_its_tag_has_lost_is_put_back_from_the_index_or_from_wh
     subject = signed_now(store, NAMES[0])
     del store.tagged[signature_tag(subject.manifest)], store.tagged[place]
     signed_now(store, NAMES[1])
+    found = stored_signatures(store, subject.manifest)
+    assert all(any(signer(n).public.verifies(s.value, s.payload) for s in found) for n in NAMES[:2])
+
+
+def test_who_signs_what_is_there_finds_that_cosign_has_overwritten_the_signature():
+    """It announces nothing."""
+    store = MemoryStore("oci://registry.example/team/cache")
+    push_package(store, [node("p")])
+    subject = subject_of(find_package(store, tag_of(node("p"))))
+    written = SignatureWriter(store, signer(NAMES[0])).sign(subject, "p")
+    put_signatures(store, subject.manifest, [signature_over(subject.payload("cosign"), NAMES[1])])
+    update_index(store, UpdateSettings(signatures=IndexSigning(store, [written])))
     found = stored_signatures(store, subject.manifest)
     assert all(any(signer(n).public.verifies(s.value, s.payload) for s in found) for n in NAMES[:2])
 

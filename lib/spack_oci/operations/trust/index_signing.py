@@ -141,8 +141,7 @@ class IndexSigning:
             others = [_signature(own.subject, s) for s in known.signatures if s.key != own.key_id]
             payloads = {other.payload for other in others}
             others += [s for s in self._announced.signatures_of(own.subject) if s.payload not in payloads]
-            alone = own.is_fresh or not own.is_new or tag_is(self._store, own.subject.manifest, own.digest)
-            if not others and alone:
+            if not others and (not own.is_new or own.is_fresh or tag_is(self._store, own.subject.manifest, own.digest)):
                 return False
             was_lost = keep_together(self._store, own.subject.manifest, [own.signature, *others])
             self.own[dag_hash] = self.own[dag_hash].merged(self._read_one(dag_hash, entry))
