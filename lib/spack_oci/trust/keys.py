@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Public keys: read, named, and asked whether they made a signature.
 
-Signatures are those of cosign with a key pair: ECDSA over SHA-256 in ASN.1 DER, or RSA PKCS#1 v1.5 with SHA-256. What
-cosign makes with an Ed25519 key is Ed25519ph (RFC 8032, section 5.1), which ``cryptography`` does not have; such a key
-is refused by name rather than never matching.
+Signatures are those that cosign verifies with a key: ECDSA over SHA-256 in ASN.1 DER, RSA PKCS#1 v1.5 with SHA-256, or
+Ed25519 (RFC 8032, not Ed25519ph, which cosign 3 makes of such a key and does not verify itself).
 """
 
 import base64
@@ -40,14 +39,16 @@ class PublicKey:
     def verifies(self, signature: bytes, data: bytes) -> bool:
         """Whether the private half of this key made ``signature`` over ``data``."""
         from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives.asymmetric import ec, padding
+        from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
         from cryptography.hazmat.primitives.hashes import SHA256
 
         try:
             if isinstance(self._key, ec.EllipticCurvePublicKey):
                 self._key.verify(signature, data, ec.ECDSA(SHA256()))
-            else:
+            elif isinstance(self._key, rsa.RSAPublicKey):
                 self._key.verify(signature, data, padding.PKCS1v15(), SHA256())
+            else:
+                self._key.verify(signature, data)
         except InvalidSignature:
             return False
         return True
@@ -57,9 +58,11 @@ class PublicKey:
         return self.id[:12]
 
     def describe(self) -> str:
-        """``ECDSA secp256r1`` or ``RSA 3072``."""
-        curve = getattr(self._key, "curve", None)
-        return f"ECDSA {curve.name}" if curve is not None else f"RSA {self._key.key_size}"
+        """``ECDSA secp256r1``, ``RSA 3072`` or ``Ed25519``."""
+        curve, size = getattr(self._key, "curve", None), getattr(self._key, "key_size", None)
+        if curve is not None:
+            return f"ECDSA {curve.name}"
+        return f"RSA {size}" if size is not None else "Ed25519"
 
 
 def require_cryptography() -> None:
@@ -126,7 +129,7 @@ def _usual_key(data: bytes, name: str) -> Optional[PublicKey]:
 
 def public_key(key: Any, name: str, where: str = "") -> PublicKey:
     """Of a key object of ``cryptography``; ConfigurationError for one whose signatures cosign would not verify."""
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     where = where or f"the key {name}"
@@ -136,7 +139,7 @@ def public_key(key: Any, name: str, where: str = "") -> PublicKey:
     elif isinstance(key, rsa.RSAPublicKey):
         if key.key_size < _SMALLEST_RSA:
             raise _unsupported(where, f"RSA with {key.key_size} bits")
-    else:
+    elif not isinstance(key, ed25519.Ed25519PublicKey):
         raise _unsupported(where, type(key).__name__.replace("PublicKey", "").strip("_"))
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -146,5 +149,5 @@ def public_key(key: Any, name: str, where: str = "") -> PublicKey:
 def _unsupported(where: str, kind: str) -> ConfigurationError:
     return ConfigurationError(
         f"{where} is of a kind that is not supported: {kind}",
-        remedy="use ECDSA on P-256 (spack oci key generate), P-384 or P-521, or RSA with 2048 bits or more",
+        remedy="use ECDSA on P-256 (spack oci key generate), P-384 or P-521, RSA with 2048 bits or more, or Ed25519",
     )

@@ -55,12 +55,14 @@ class KeySigner:
     _key: Any = field(repr=False, compare=False)
 
     def sign(self, data: bytes) -> bytes:
-        from cryptography.hazmat.primitives.asymmetric import ec, padding
+        from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
         from cryptography.hazmat.primitives.hashes import SHA256
 
         if isinstance(self._key, ec.EllipticCurvePrivateKey):
             return self._key.sign(data, ec.ECDSA(SHA256()))
-        return self._key.sign(data, padding.PKCS1v15(), SHA256())
+        if isinstance(self._key, rsa.RSAPrivateKey):
+            return self._key.sign(data, padding.PKCS1v15(), SHA256())
+        return self._key.sign(data)  # Ed25519
 
 
 @dataclass(frozen=True)

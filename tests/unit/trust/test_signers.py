@@ -13,6 +13,7 @@ import pytest
 from spack_oci.errors import ConfigurationError, SigningError
 from spack_oci.trust.keys import read_public_key
 from spack_oci.trust.signers import ProgramSigner, generate, signer_of_file, signer_of_pem, write_pair
+from support.programs.cosign import cosign
 from unit.trust.cases import signer
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -97,15 +98,39 @@ def test_p384_is_used_with_sha256_as_cosign_does():
     key.public_key().verify(made.sign(b"data"), b"data", ec.ECDSA(SHA256()))
 
 
-def test_ed25519_is_refused_by_name():
+def test_an_ed25519_key_signs_and_verifies():
     from cryptography.hazmat.primitives.asymmetric import ed25519
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     key = ed25519.Ed25519PrivateKey.generate()
+    made = signer_of_pem(pem_of(key), "ed.pem", never)
+    signature = made.sign(b"data")
+    key.public_key().verify(signature, b"data")
+    public = read_public_key(made.public.pem, "ed")
+    assert public.verifies(signature, b"data") and not public.verifies(signature, b"other")
+    assert public.describe() == "Ed25519"
+
+
+def test_cosign_verifies_what_an_ed25519_key_signed(tmp_path):
+    """Not Ed25519ph."""
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+
+    made = signer_of_pem(pem_of(ed25519.Ed25519PrivateKey.generate()), "ed.pem", never)
+    text = base64.b64encode(made.sign(b"data"))
+    for name, data in (("ed.pub", made.public.pem), ("data", b"data"), ("signature", text)):
+        (tmp_path / name).write_bytes(data)
+    options = ["--key", str(tmp_path / "ed.pub"), "--insecure-ignore-tlog=true"]
+    cosign("verify-blob", *options, "--signature", str(tmp_path / "signature"), str(tmp_path / "data"))
+
+
+def test_a_kind_of_key_that_cosign_does_not_verify_is_refused_by_name():
+    from cryptography.hazmat.primitives.asymmetric import ed448
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    key = ed448.Ed448PrivateKey.generate()
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    with pytest.raises(ConfigurationError, match="key ed .*not supported: Ed25519"):
+    with pytest.raises(ConfigurationError, match="key ed .*not supported: Ed448"):
         read_public_key(public, "ed")
-    with pytest.raises(ConfigurationError, match=r"ed\.pem .*not supported: Ed25519"):
+    with pytest.raises(ConfigurationError, match=r"ed\.pem .*not supported: Ed448"):
         signer_of_pem(pem_of(key), "ed.pem", never)
 
 
