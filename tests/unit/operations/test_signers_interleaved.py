@@ -75,7 +75,7 @@ def test_who_pushes_alone_asks_for_no_signature_and_who_signs_what_is_there_look
     assert sorted(found) == sorted([*asked, "put_manifest"])
 
 
-@pytest.mark.parametrize("place", [DOCUMENT_TAG, SIGNED_PREFIX + signer(NAMES[0]).public.id])
+@pytest.mark.parametrize("place", [DOCUMENT_TAG, SIGNED_PREFIX + signer(NAMES[0]).public.id], ids=["index", "key"])
 def test_a_signature_that_its_tag_has_lost_is_put_back_from_the_index_or_from_what_its_key_announced(place):
     """One signer has overwritten the tag, and another the index without having seen it; or the key has signed other
     packages since."""
