@@ -150,6 +150,8 @@ def test_warn_installs_and_says_what_is_not_signed(caches, keys, destination):
 @pytest.mark.one_spack
 def test_blobs_of_the_local_cache_are_no_way_around(caches, keys, destination):
     spack = consumer(destination, caches["unsigned"], keys, "old")
+    done = spack.run("oci", "fetch", "oci-app", check=False)
+    assert done.returncode != 0 and "not signed by team" in said(done)
     spack.run("oci", "fetch", "--no-check-signature", "oci-app")
     done = install("old", spack, check=False)
     assert done.returncode != 0

@@ -2,19 +2,20 @@
 """Signatures in a store: nothing is lost when signers meet, and what others put there harms nobody."""
 
 import json
+import os
 
 import pytest
 from spack_oci.content import put_bytes
 from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, canonical_json, sha256_digest
 from spack_oci.errors import (
     BadSignature,
-    InvalidContent,
     NotFound,
     NotSigned,
     ServerFailure,
     SigningError,
     TrustError,
 )
+from spack_oci.layout import open_layout
 from spack_oci.operations.check.findings import Kind
 from spack_oci.operations.check.package_level import Rules
 from spack_oci.operations.check.verify import verify_cache
@@ -28,6 +29,7 @@ from spack_oci.operations.trust.guard import Guard, subject_of
 from spack_oci.operations.trust.sign import sign_packages
 from spack_oci.operations.trust.stored import MOST_OF_OURS, MOST_PAYLOADS, stored_signatures
 from spack_oci.operations.trust.write import Pace, SignatureWriter
+from spack_oci.reference import LayoutDirectory
 from spack_oci.trust.keys import PublicKey
 from spack_oci.trust.policy import Policy
 from spack_oci.trust.signatures import (
@@ -285,12 +287,23 @@ def test_of_many_documents_about_a_package_only_the_last_is_fetched(store):
     assert attached(store, about.digest, "application/other") is None
 
 
-def test_a_signature_manifest_that_is_too_large(store):
-    tag = package(store)
-    sign(store, tag)
-    store.fail("get_manifest", InvalidContent("it has 104857600 bytes"), when=lambda ref: ref.endswith(".sig"))
+def test_a_signature_manifest_of_100_mb_is_refused_and_not_read(tmp_path, monkeypatch):
+    layout = open_layout(LayoutDirectory(str(tmp_path)), create=True)
+    tag = package(layout)
+    written = sign(layout, tag)
+    digest, size = "sha256:" + "0" * 64, 100 << 20
+    (tmp_path / "blobs" / "sha256" / ("0" * 64)).touch()
+    os.truncate(tmp_path / "blobs" / "sha256" / ("0" * 64), size)
+    text = (tmp_path / "index.json").read_text()
+    (entry,) = (e for e in json.loads(text)["manifests"] if e["digest"] == written.digest)
+    text = text.replace(written.digest, digest).replace(f'"size":{entry["size"]}', f'"size":{size}')
+    (tmp_path / "index.json").write_text(text)
+    again = open_layout(LayoutDirectory(str(tmp_path)))
+    opened = []
+    monkeypatch.setattr(again, "open_blob", lambda blob: opened.append(blob.size) or layout.open_blob(blob))
     with pytest.raises(BadSignature, match="cannot be read.*104857600"):
-        fetched(store, tag)
+        fetched(again, tag)
+    assert size not in opened
 
 
 def test_a_payload_that_is_missing_or_another(store):
