@@ -70,7 +70,7 @@ unit registry store spack browser: $(VENV)/installed
 
 # BEFORE=REVISION: with an older library beside it; SIZES=1000,10000,27000,100000
 bench-scale: $(VENV)/installed
-	$(VENV)/bin/python tests/bench/bench_scale.py --svg docs/scale.svg $(if $(BEFORE),--before $(BEFORE)) \
+	$(VENV)/bin/python tests/bench/bench_scale.py --svg docs/scale.svg --document docs/scale.md $(if $(BEFORE),--before $(BEFORE)) \
 		$(if $(SIZES),--sizes $(SIZES)) $(ARGS)
 
 bench: $(VENV)/installed

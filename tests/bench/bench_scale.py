@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What an index costs, against the number of packages: tables, and a picture of the curves.
 
-    PYTHON tests/bench/bench_scale.py [--sizes 1000,10000,27000] [--places layout,registry] [--before REVISION]
-        [--spack SPACK_ROOT] [--work DIR] [--json FILE] [--svg FILE]
+    PYTHON tests/bench/bench_scale.py [--sizes 1000,10000,27000] [--places layout,registry] [--registry-up-to 27000]
+        [--before REVISION] [--spack SPACK_ROOT] [--work DIR] [--json FILE] [--svg FILE] [--document FILE]
 
 The caches are made of generated packages (``support/specs/spec_universe.py``: names, variants, hashes and closures as
 in real ones, again and again under other hashes), in a layout directory and in a docker-registry. Each step is a
 process of its own; its processor time and its peak memory depend little on what else the machine does, bytes and
 requests on nothing. ``--before``: the same with the library of another revision, in a layout. ``--spack``: a Spack,
-which is only read; its own reader of indexes is measured beside ours; default: the 1.1.0 of the tests; ``no``: without.
-``--work`` on a tmpfs measures best; 100,000 packages take 3 GB there, and 15 minutes.
+which is only read; its own reader of indexes is measured beside ours, and for a registry its commands, with this
+package and without it; default: the 1.1.0 of the tests; ``no``: without. ``--work`` on a tmpfs measures best; 100,000
+packages take 3 GB there. In a registry, most of the time is the registry's: ``--registry-up-to`` leaves larger sizes
+to the layout. ``--document``: put the tables between two marks of a document.
 """
 
 import argparse
@@ -31,9 +33,14 @@ from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, Descr
 from spack_oci.index.read import fetch_index  # noqa: E402
 from spack_oci.layout import LayoutStore  # noqa: E402
 from spack_oci.reference import LayoutDirectory  # noqa: E402
+from spack_oci.specs.targets import family  # noqa: E402
+from spack_oci.store.machine import this_machine, this_system  # noqa: E402
 from support.measuring.curves import Curve, Panel, picture  # noqa: E402
-from support.packages.cache_builder import tag_of  # noqa: E402
+from support.measuring.spack_steps import READ_INDEXES, MeasuredSpack, command  # noqa: E402
+from support.network.paging_proxy import paging_proxy  # noqa: E402
+from support.packages.cache_builder import node, tag_of  # noqa: E402
 from support.packages.large_cache import documents  # noqa: E402
+from support.packages.small_store import small_store  # noqa: E402
 from support.registries.docker_registry import DockerRegistry, docker_registry  # noqa: E402
 from support.spacks import spack_instance  # noqa: E402
 from support.specs.spec_universe import Universe  # noqa: E402
@@ -47,14 +54,21 @@ FASTER, COUNTS_FROM = 10, 27_000
 #: MiB
 MOST_MEMORY = 300
 REPOSITORY = "team/cache"
-#: exit code of argparse
-_UNKNOWN_COMMAND = 2
+#: tags on a page, as ghcr.io has them by default
+PAGE = 100
+#: how large a cache may be for commands of Spack, and for its own update-index, which reads each package
+MOST_FOR_SPACK, MOST_FOR_ITS_UPDATE = 27_000, 10_000
+#: what is said of steps of a whole Spack
+_BY_SPACK = "Spack"
+#: around the tables in a document
+MARKS = ("<!-- bench-scale -->\n", "<!-- end of bench-scale -->\n")
 
 #: those of which there are curves
 DRAWN = (
     "update-index, from nothing",
     f"update-index, {NEW} new",
     f"client, fetch after {NEW} new",
+    f"push, {NEW} new",
     "list",
     "list NAME",
     "prune --dry-run",
@@ -134,6 +148,9 @@ peak = next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if
 print(json.dumps({{"cpu": cpu, "peak": peak, "downloaded": 0}}))
 """
 
+#: of the tables
+TITLES = {"layout": "In a layout", "registry": "In a docker-registry", "before": "In a layout, with revision {}"}
+
 Results = Dict[str, Dict[str, Any]]
 
 
@@ -151,7 +168,8 @@ class Place(NamedTuple):
         argv = [sys.executable, "-c", STEP, str(self.library), self.url, str(self.client), step, *words]
         before = self._requests()
         done = subprocess.run(argv, capture_output=True, text=True)
-        if done.returncode == _UNKNOWN_COMMAND and self.library != ROOT / "lib":
+        if done.returncode and self.library != ROOT / "lib":
+            print(f"not measured: {step} of the older library", file=sys.stderr)
             return {}
         if done.returncode:
             raise SystemExit(f"{step} {' '.join(words)[:200]}:\n{done.stderr}")
@@ -241,8 +259,17 @@ def measure(place: Place, size: int) -> Results:
     place.add(documents(NEW, universe, -(-size // 1000)))
     found[f"update-index, {NEW} new"] = place.run("update")
     found[f"client, fetch after {NEW} new"] = place.run("fetch")
+    if place.registry is not None:
+        place.add(documents(NEW, universe, -(-size // 1000) + 1))
+        with paging_proxy(place.registry.host, PAGE) as proxy:
+            paged = place._replace(url=f"oci+http://{proxy.host}/{REPOSITORY}")
+            found[f"update-index, {NEW} new, tags in pages of {PAGE}"] = {
+                **paged.run("update"),
+                "requests": proxy.requests,
+            }
     found[f"client, {len(some)} packages by hash"] = place.run("lookup", *some)
     found["client, all for Spack"] = place.run("load")
+    found.update(_push_and_install(place))
     found["list"] = place.run("list", "--allarch", place.url)
     found["list NAME"] = place.run("list", "--allarch", place.url, one["name"])
     found["show"] = place.run("show", place.url, f"/{one['hash']}")
@@ -254,6 +281,44 @@ def measure(place: Place, size: int) -> Results:
     found["copy, nothing to do"] = place.run("copy", place.url, str(other))
     shutil.rmtree(other)
     return {step: result for step, result in found.items() if result}
+
+
+def _push_and_install(place: Place) -> Results:
+    platform, system = this_system()
+    arch = {"platform": platform, "platform_os": system, "target": family(this_machine().target)}
+    packages: List[Dict[str, Any]] = []
+    for number in range(NEW):
+        packages.insert(0, node(f"pushed-{number}", dependencies=packages[:1], arch=arch))
+    source = str(small_store(place.client / "source", packages))
+    last = f"/{packages[-1]['hash']}"
+    found = {
+        f"push, {NEW} new": place.run("push", source, place.url),
+        "push, one that is there": place.run("push", source, place.url, last),
+    }
+    place.run("update")
+    place.run("fetch")
+    store = str(place.client / "store")
+    found["install, one by hash"] = place.run("install", "--store", store, place.url, last)
+    return found
+
+
+def by_spack(place: Place, size: int) -> Results:
+    """Commands of Spack on a registry, with this package and without; no other than with TLS will do for it alone."""
+    found: Results = {}
+    assert place.registry is not None
+    directory = place.client / "tls"
+    directory.mkdir()
+    (directory / "data").symlink_to(place.registry.directory / "data")
+    with docker_registry(tls=True, directory=directory, fast=True) as registry:
+        for ours, name in ((True, f"{_BY_SPACK} with this"), (False, f"{_BY_SPACK} alone")):
+            home, environment = place.client / name, {"SSL_CERT_FILE": str(registry.ca)}
+            spack = MeasuredSpack(ours, home, registry.mirror_url(REPOSITORY), environment)
+            found[f"{name}: fetch and read the index"] = spack.run(READ_INDEXES)
+            found[f"{name}: buildcache list"] = spack.run(command("buildcache", "list", "--allarch"))
+            found[f"{name}: spec --reuse"] = spack.run(command("spec", "--reuse", "oci-leaf@1.0"))
+            if size <= MOST_FOR_ITS_UPDATE:
+                found[f"{name}: buildcache update-index"] = spack.run(command("buildcache", "update-index", "cache"))
+    return found
 
 
 def _copy_layout(place: Place, target: Path) -> None:
@@ -303,10 +368,18 @@ def older_library(revision: str, work: Path) -> Path:
 def report(results: Dict[int, Results]) -> str:
     sizes = list(results)
     lines = ["| step | " + " | ".join(f"{size:,}" for size in sizes) + " |", "|---|" + "---|" * len(sizes)]
-    for step in results[sizes[-1]]:
+    for step in dict.fromkeys(step for size in sizes for step in results[size]):
         cells = [_cell(results[size][step]) if step in results[size] else "" for size in sizes]
         lines.append(f"| {step} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def write_tables(document: Path, tables: str) -> None:
+    before, first, rest = document.read_text().partition(MARKS[0])
+    _, last, after = rest.partition(MARKS[1])
+    if not first or not last:
+        raise SystemExit(f"{document} lacks the marks of the tables: {MARKS}")
+    document.write_text(f"{before}{first}\n{tables}\n\n{last}{after}")
 
 
 def _cell(one: Dict[str, Any]) -> str:
@@ -331,7 +404,7 @@ def verdicts(place: str, size: int, found: Results, document: int) -> List[str]:
         judge(ratio >= FASTER, f"the packages of a name take 1/{ratio:.0f} of what Spack takes to read its index")
         ratio = spack["cpu"] / found["client, first fetch"]["cpu"]
         lines.append(f"ratio: {size:,} packages in a {place}: fetching and checking all takes 1/{ratio:.1f} of that")
-    highest = max((step for step in found if step != "Spack's own reader"), key=lambda step: found[step]["peak"])
+    highest = max((step for step in found if not step.startswith(_BY_SPACK)), key=lambda step: found[step]["peak"])
     judge(found[highest]["peak"] < MOST_MEMORY, f"at most {found[highest]['peak']:.0f} MiB ({highest})")
     return lines
 
@@ -359,11 +432,13 @@ def main(argv: Optional[List[str]] = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="1000,10000,27000")
     parser.add_argument("--places", default="layout,registry")
+    parser.add_argument("--registry-up-to", type=int, default=27_000, metavar="SIZE")
     parser.add_argument("--before", metavar="REVISION")
     parser.add_argument("--spack")
     parser.add_argument("--work", type=Path, help="scratch directory (default: a new temporary one)")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--svg", type=Path)
+    parser.add_argument("--document", type=Path)
     args = parser.parse_args(argv)
     spack = None if args.spack == "no" else Path(args.spack or spack_instance.checkout("1.1.0"))
     results: Dict[str, Dict[int, Results]] = {}
@@ -375,17 +450,22 @@ def main(argv: Optional[List[str]] = None) -> int:
             libraries["before"] = older_library(args.before, work)
         for size in map(int, args.sizes.split(",")):
             for name, library in libraries.items():
+                if name == "registry" and size > args.registry_up_to:
+                    continue
                 with place_in("registry" if name == "registry" else "layout", work, library) as place:
                     found = results.setdefault(name, {})[size] = measure(place, size)
                     sizes = sizes_of_index(place)
                     if spack is not None and name != "before":
                         found["Spack's own reader"] = read_by_spack(spack, place.client / "database.json")
+                        if name == "registry" and size <= MOST_FOR_SPACK:
+                            found.update(by_spack(place, size))
                     if name != "before":
                         lines += verdicts(name, size, found, sizes["document"])
                 print(f"{name}, {size}: {json.dumps({**found, **sizes})}", flush=True)
-    for name, measured in results.items():
-        print(f"\n{name}\n\n{report(measured)}")
-    print("\n" + "\n".join(lines))
+    tables = "\n\n".join(f"{TITLES[name].format(args.before)}:\n\n{report(found)}" for name, found in results.items())
+    print(f"\n{tables}\n\n" + "\n".join(lines))
+    if args.document:
+        write_tables(args.document, tables)
     if args.json:
         args.json.write_text(json.dumps(results, indent=1) + "\n")
     if args.svg:

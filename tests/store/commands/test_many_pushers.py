@@ -17,8 +17,8 @@ from spack_oci.index.update.loop import update_index
 from spack_oci.layout import open_layout
 from spack_oci.reference import LayoutDirectory, parse_url
 from spack_oci.registry import open_repository
-from spack_oci.store.store import Store
-from support.packages.cache_builder import chain, document, node, tag_of
+from support.packages.cache_builder import chain, node, tag_of
+from support.packages.small_store import small_store
 from support.registries.docker_registry import docker_registry
 from support.spacks.client import Client
 
@@ -33,26 +33,6 @@ def nodes_of(pusher: int) -> List[Dict]:
     return found
 
 
-def make_store(root, pusher):
-    """Packages without a compiler: a file with the prefix in it, and the files that Spack leaves."""
-    store = Store.open_or_create(str(root))
-    store.prepare()
-    nodes = nodes_of(pusher)
-    by_hash = {n["hash"]: n for n in nodes}
-    prefixes = {h: store.layout.prefix_of(n) for h, n in by_hash.items()}
-    with store.database.transaction() as records:
-        for position, package in reversed(list(enumerate(nodes))):
-            prefix = prefixes[package["hash"]]
-            os.makedirs(os.path.join(prefix, ".spack"))
-            with open(os.path.join(prefix, "where.txt"), "w") as f:
-                f.write(f"{prefix}\n")
-            with open(os.path.join(prefix, ".spack", "spec.json"), "w") as f:
-                json.dump(document(nodes[position:]), f)
-            records.add(by_hash, package["hash"], prefixes)
-        records.mark_explicit(nodes[0]["hash"])
-    return root
-
-
 def open_store(url):
     location = parse_url(url)
     return open_layout(location) if isinstance(location, LayoutDirectory) else open_repository(location)
@@ -61,7 +41,7 @@ def open_store(url):
 def start(tmp_path, pusher, url):
     root = tmp_path / f"job{pusher}" / "store"
     if not root.exists():
-        make_store(root, pusher)
+        small_store(root, nodes_of(pusher))
     return Client(tmp_path / f"job{pusher}" / "home").popen("push", "--update-index", root, url)
 
 

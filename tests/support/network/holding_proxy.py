@@ -6,7 +6,7 @@ import http.client
 import http.server
 import re
 import threading
-from typing import Iterator
+from typing import Iterator, Optional, Type
 
 
 class HoldingProxy(http.server.ThreadingHTTPServer):
@@ -14,8 +14,8 @@ class HoldingProxy(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, upstream: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, upstream: str, handler: "Optional[Type[Handler]]" = None) -> None:
+        super().__init__(("127.0.0.1", 0), handler or Handler)
         self.upstream = upstream
         self.host = f"127.0.0.1:{self.server_port}"
         self.reached = threading.Event()
@@ -48,7 +48,7 @@ class HoldingProxy(http.server.ThreadingHTTPServer):
         """Clients that went away are what this is for."""
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: HoldingProxy
 
