@@ -22,7 +22,7 @@ from ..content import BlobReader, ContentReader, ManifestReader
 from ..content.interfaces import TagLister
 from ..errors import DigestMismatch, InvalidContent, InvalidSpec, NotAPackage, NotFound, SpackOciError
 from ..index.entry import PackageEntry
-from ..index.nodes import COMPILER_FLAGS, DEPENDENCY_TYPES
+from ..index.nodes import COMPILER_FLAGS, DEPENDENCY_TYPES, target_of
 from ..index.publish import read_document_manifest, read_signatures, signature_table
 from ..index.read import IndexDocument
 from ..index.signature_table import SignatureTable, SignedPackage
@@ -256,7 +256,7 @@ def _build(
     signed: SignedPackage,
     intern: Intern,
 ) -> Build:
-    arch, target = node["arch"], node["arch"]["target"]
+    arch = node["arch"]
     annotations = node.get("annotations") or {}
     return Build(
         name=intern(node["name"]),
@@ -266,7 +266,7 @@ def _build(
         arch=(
             intern(arch["platform"]),
             intern(arch["platform_os"]),
-            intern(target["name"] if isinstance(target, dict) else target),
+            intern(target_of(node)),
         ),
         tokens=intern(tuple(map(intern, _tokens(node.get("parameters") or {})))),
         edges=tuple(_edges(node, intern)),

@@ -31,6 +31,7 @@ from .interfaces import (
     TagLister,
     put_bytes,
     read_blob,
+    resolves_to,
     save_blob,
     total_size,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "TagLister",
     "put_bytes",
     "read_blob",
+    "resolves_to",
     "save_blob",
     "total_size",
 ]

@@ -34,11 +34,11 @@ from typing import (
 )
 
 from ..descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
-from ..errors import InvalidContent, NotFound, SpackOciError
+from ..errors import InvalidContent, SpackOciError
 from ..reference import LayoutDirectory, parse_url
 from ..util.concurrency.threads import DaemonPool
 from ..util.schemas import validate
-from .interfaces import ContentReader, ContentWriter, Progress, ReferrerLister, Resolver
+from .interfaces import ContentReader, ContentWriter, Progress, ReferrerLister, Resolver, resolves_to
 from .platform import Platform, select
 from .transfer import BlobMover, Transfer, TransferCounts
 
@@ -208,9 +208,11 @@ class GraphCopy:
             )
         image.seen.add(descriptor.digest)
         is_absent = image.is_absent and depth == 0
-        is_there = not is_absent and self._is_there(tag or descriptor.digest, descriptor)
+        is_there = not is_absent and resolves_to(self._destination, tag or descriptor.digest, descriptor.digest)
         # its tag may be missing alone
-        has_children = is_there or (tag is not None and not is_absent and self._is_there(descriptor.digest, descriptor))
+        has_children = is_there or (
+            tag is not None and not is_absent and resolves_to(self._destination, descriptor.digest, descriptor.digest)
+        )
         if self._checks_children or not has_children:
             self._copy_children(image, descriptor, data, depth)
         if not is_there:
@@ -233,12 +235,6 @@ class GraphCopy:
         wait(moves)
         for move in moves:
             move.result()
-
-    def _is_there(self, reference: str, descriptor: Descriptor) -> bool:
-        try:
-            return self._destination.resolve(reference).digest == descriptor.digest
-        except NotFound:
-            return False
 
     def _move(self, image: _Image, blob: Descriptor) -> "Future[None]":
         """The running or finished transfer of a blob. One that failed is tried again by the next image."""

@@ -241,6 +241,14 @@ class MissingStore:
         return iter(())
 
 
+def resolves_to(store: Resolver, reference: str, digest: str) -> bool:
+    """Whether a tag or digest is there, and leads to the manifest with ``digest``."""
+    try:
+        return store.resolve(reference).digest == digest
+    except NotFound:
+        return False
+
+
 def read_blob(store: BlobReader, descriptor: Descriptor, limit: int = MAX_MANIFEST_SIZE) -> bytes:
     """A small blob (a config, an index), whole and verified; InvalidContent when it is larger than ``limit``."""
     if descriptor.size > limit:

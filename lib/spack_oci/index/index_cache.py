@@ -6,6 +6,7 @@
     DIR/KEY/meta.json             what is kept (members of KnownIndex), the names of the files, when it was confirmed
     DIR/KEY/DIGEST.zst            our document, as it was fetched
     DIR/KEY/DIGEST.table          the table of its frames
+    DIR/KEY/DIGEST.names          which packages have a name, in order (see ``in_place``)
     DIR/KEY/DIGEST.json           Spack's database, if our document does not give it
     DIR/KEY/DIGEST.signatures     a line for each signed package, where a policy wants to know
 
@@ -15,12 +16,13 @@ version, counts as not kept.
 """
 
 import contextlib
+import functools
 import hashlib
 import os
 import re
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Mapping, Optional, Union
+from typing import Any, Callable, Dict, Mapping, Optional, TypeVar, Union
 
 from ..content import ContentReader
 from ..descriptor import canonical_json, parse_json, sha256_digest
@@ -34,6 +36,8 @@ from .lines import DatabaseOfLines, entries_from_lines, parse_line, read_lines
 from .publish import DOCUMENT_TAG
 from .read import IndexDocument, KnownIndex, NotModified, OldDocument, fetch_index
 from .signature_table import SignedPackage
+
+T = TypeVar("T")
 
 _META = "meta.json"
 #: of the others, and what their names are
@@ -71,6 +75,21 @@ class CachedIndex:
         return f"using an index that is {describe_age(self.age)} old, because {self.failure}"
 
 
+def _none_if_not_kept(read: "Callable[..., Optional[T]]") -> "Callable[..., Optional[T]]":
+    """Around a method that reads what is kept for a URL, its first argument: None for what is gone or damaged."""
+
+    @functools.wraps(read)
+    def checked(self: "IndexCache", url: str, *arguments: Any) -> Optional[T]:
+        try:
+            return read(self, url, *arguments)
+        except (FileNotFoundError, ValueError, InvalidContent):  # ValueError: an empty file cannot be mapped
+            return None
+        except OSError as e:
+            raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
+
+    return checked
+
+
 class IndexCache:
     """``directory`` is made when something is kept. All methods raise StorageError for the disk's own troubles."""
 
@@ -90,29 +109,25 @@ class IndexCache:
             return fetch_index(store, known, old_document)
         return self._fetch(url, store, known, old_document)
 
+    @_none_if_not_kept
     def load(self, url: str) -> Optional[CachedIndex]:
         """What is kept for a mirror. None: nothing, or nothing that can be read."""
         meta = self._meta(url)
         if meta is None or (meta["document_digest"] and not meta["document"]):
             return None
-        try:
-            document = self._read_verified(url, meta, "document") if meta["document"] else None
-            index = IndexDocument(
-                self._read_verified(url, meta, "database")
-                if meta["database"]
-                else DatabaseOfLines(lambda: decompress(document or b""), meta["digest"], is_checked=True),
-                meta["digest"],
-                meta["manifest"],
-                meta["source"],
-                document,
-                is_named=meta["is_named"],
-                table=self._read(url, meta["table"]) if meta["table"] else b"",
-            )
-            return CachedIndex(index, self._age(meta))
-        except (FileNotFoundError, InvalidContent):
-            return None
-        except OSError as e:
-            raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
+        document = self._read_verified(url, meta, "document") if meta["document"] else None
+        index = IndexDocument(
+            self._read_verified(url, meta, "database")
+            if meta["database"]
+            else DatabaseOfLines(lambda: decompress(document or b""), meta["digest"], is_checked=True),
+            meta["digest"],
+            meta["manifest"],
+            meta["source"],
+            document,
+            is_named=meta["is_named"],
+            table=self._read(url, meta["table"]) if meta["table"] else b"",
+        )
+        return CachedIndex(index, self._age(meta))
 
     def known(self, url: str) -> Optional[KnownIndex]:
         """What is kept, without reading it. None also where a file is gone, as one that two processes have replaced at
@@ -204,36 +219,29 @@ class IndexCache:
         with storage_errors(f"dropping the index of {url}"), contextlib.suppress(FileNotFoundError):
             os.unlink(self._path(url, _META))
 
+    @_none_if_not_kept
     def lookup(self, url: str, dag_hash: str) -> Optional[PackageEntry]:
         """What is known of one package, in about a millisecond whatever the size of the index."""
         meta = self._meta(url)
         if meta is None or not meta["document"]:
             return None
-        try:
-            files = self._files(url, meta)
-            if files is None:  # an older document
-                lines = decompress(self._read_verified(url, meta, "document"))
-                return entries_from_lines(lines, {dag_hash}).get(dag_hash)
-            line = files.line(dag_hash)
-            return PackageEntry.from_dict(line.package) if line is not None and line.package is not None else None
-        except (FileNotFoundError, InvalidContent):
-            return None
-        except OSError as e:
-            raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
+        files = self._files(url, meta)
+        if files is None:  # an older document
+            lines = decompress(self._read_verified(url, meta, "document"))
+            return entries_from_lines(lines, {dag_hash}).get(dag_hash)
+        line = files.line(dag_hash)
+        return PackageEntry.from_dict(line.package) if line is not None and line.package is not None else None
 
+    @_none_if_not_kept
     def lookup_signatures(self, url: str, dag_hash: str) -> Optional[SignedPackage]:
         """What is known of the signatures of one package."""
         meta = self._meta(url)
         if meta is None or not meta["signatures"]:
             return None
-        try:
-            line = line_of_hash(self._path(url, meta["signatures"]), dag_hash)
-            return SignedPackage.from_line(line)[1] if line is not None else None
-        except (FileNotFoundError, InvalidContent):
-            return None
-        except OSError as e:
-            raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
+        line = line_of_hash(self._path(url, meta["signatures"]), dag_hash)
+        return SignedPackage.from_line(line)[1] if line is not None else None
 
+    @_none_if_not_kept
     def packages_by_hash(self, url: str, prefix: str) -> Optional[Dict[str, NodesOfPackage]]:
         """DAG hash -> nodes, of the packages whose hash begins so; cost: as :meth:`lookup`. None also where what is
         kept cannot be looked up in place.
@@ -242,13 +250,9 @@ class IndexCache:
         files = self._files(url, meta) if meta is not None else None
         if meta is None or files is None or not meta["in_place"]:
             return None
-        try:
-            return files.packages_by_hash(prefix)
-        except (FileNotFoundError, ValueError, InvalidContent):  # an empty file cannot be mapped
-            return None
-        except OSError as e:
-            raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
+        return files.packages_by_hash(prefix)
 
+    @_none_if_not_kept
     def load_part(self, url: str, wanted: Wanted) -> Optional[CachedIndex]:
         """As :meth:`load`, some packages and what they need only, in a time that does not grow with the index. None
         also where what is kept cannot be read in part.
@@ -257,14 +261,9 @@ class IndexCache:
         files = self._files(url, meta) if meta is not None else None
         if meta is None or files is None or meta["database"]:
             return None
-        try:
-            part = files.part(wanted)
-            index = IndexDocument(part.data, part.digest, meta["manifest"], meta["source"], part.document)
-            return CachedIndex(index, self._age(meta))
-        except (FileNotFoundError, ValueError, InvalidContent):  # an empty file cannot be mapped
-            return None
-        except OSError as e:
-            raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
+        part = files.part(wanted)
+        index = IndexDocument(part.data, part.digest, meta["manifest"], meta["source"], part.document)
+        return CachedIndex(index, self._age(meta))
 
     def _files(self, url: str, meta: Mapping[str, Any]) -> Optional[DocumentFiles]:
         files = [meta[key] for key in ("document", "table", "names")]

@@ -114,6 +114,13 @@ def check_node(dag_hash: str, spec: Mapping[str, Any]) -> Tuple[str, ...]:
         raise NotAPackage(f"the index entry {str(dag_hash)[:40]} is malformed: {e}") from None
 
 
+def target_of(node: Mapping[str, Any]) -> str:
+    """The name of the target of a node that was checked."""
+    target = node["arch"]["target"]
+    name: str = target["name"] if isinstance(target, dict) else target
+    return name
+
+
 class _Malformed(Exception):
     pass
 

@@ -12,6 +12,7 @@ from ..descriptor import Descriptor, canonical_json
 from ..errors import NotFound
 from ..index.entry import PackageEntry
 from ..index.lines import DATABASE_END, database_records, database_start, edges_of
+from ..index.nodes import COMPILER_FLAGS, target_of
 from ..index.packed_nodes import IndexedNode, PackedDocuments
 from ..package.record import Layer, package_tag
 from ..package.relocation_summary import PUSHER, summary_of_annotations
@@ -22,8 +23,6 @@ from ..util.text import counted, table
 if TYPE_CHECKING:
     from ..index.update.read_package import IndexedPackage
 
-#: names of compiler flags among the parameters of a node; the other parameters are variants
-_FLAGS = ("cflags", "cppflags", "cxxflags", "fflags", "ldflags", "ldlibs")
 #: members of a node that a record is made of
 _RECORDED = ("name", "version", "arch", "namespace", "parameters")
 _BASE_NAME = "org.opencontainers.image.base.name"
@@ -176,12 +175,11 @@ def record_of(dag_hash: str, node: Mapping[str, Any], entry: Optional[PackageEnt
 
 def architecture(node: Mapping[str, Any]) -> str:
     arch = node["arch"]
-    target = arch["target"]
-    return f"{arch['platform']}-{arch['platform_os']}-{target['name'] if isinstance(target, dict) else target}"
+    return f"{arch['platform']}-{arch['platform_os']}-{target_of(node)}"
 
 
 def variants(node: Mapping[str, Any]) -> Dict[str, Any]:
-    return {name: value for name, value in node.get("parameters", {}).items() if name not in _FLAGS}
+    return {name: value for name, value in node.get("parameters", {}).items() if name not in COMPILER_FLAGS}
 
 
 @dataclass(frozen=True)
@@ -263,10 +261,12 @@ def _described_record(package: "IndexedPackage", annotations: Mapping[str, str],
 
 def _referrers(store: DescribedStore, descriptor: Descriptor) -> Iterator[Tuple[str, str]]:
     """(type, digest) of what refers to a manifest."""
+    from ..trust.signatures import signature_tag
+
     for referrer in store.referrers(descriptor.digest):
         yield referrer.artifact_type or referrer.media_type, referrer.digest
     try:
-        signature = store.resolve(f"{descriptor.digest.replace(':', '-')}.sig")
+        signature = store.resolve(signature_tag(descriptor.digest))
     except NotFound:
         return
     yield "cosign signature", signature.digest
@@ -279,7 +279,7 @@ def _is_signature(referrer: Tuple[str, str]) -> bool:
 def lines_of(found: PackageDescription) -> List[str]:
     """For people."""
     record = found.record
-    lines = [f"{record.name}@{record.version} /{record.hash}", *table(_facts(found))]
+    lines = [f"{record.name}@{record.version} /{record.hash}", *table(_properties(found))]
     rows = [
         (str(number), format_size(layer.descriptor.size), layer.descriptor.digest, layer.label)
         for number, layer in enumerate(found.layers, 1)
@@ -287,7 +287,7 @@ def lines_of(found: PackageDescription) -> List[str]:
     return [*lines, "layers", *(f"  {line}" for line in table(rows))]
 
 
-def _facts(found: PackageDescription) -> List[Sequence[str]]:
+def _properties(found: PackageDescription) -> List[Sequence[str]]:
     record = found.record
     base = found.base + (f"@{found.base_digest}" if found.base_digest else "")
     rows = [

@@ -115,28 +115,28 @@ class RegistryClient:
         read_timeout: Optional[float],
     ) -> Response:
         """One response; after a 401 of the registry itself, one to a request with other credentials, if there are."""
-        grant = self.authorizer.known_grant(scopes) if self.is_registry(url) else NO_AUTH
+        auth = self.authorizer.known_auth(scopes) if self.is_registry(url) else NO_AUTH
         # at most three: without credentials; with another thread's token, which may have expired; with one of our own
         for is_last in (False, False, True):
-            response, is_own = self._redirected(method, url, grant, headers, body, read_timeout)
-            if response.status not in (401, 403) or not is_own or grant.fresh or is_last:
+            response, is_own = self._redirected(method, url, auth, headers, body, read_timeout)
+            if response.status not in (401, 403) or not is_own or auth.fresh or is_last:
                 break
-            renewed = self.authorizer.respond_to(", ".join(self._challenges(response, grant)), scopes, grant)
+            renewed = self.authorizer.respond_to(", ".join(self._challenges(response, auth)), scopes, auth)
             if renewed is None:
                 break
             response.discard()
-            grant = renewed
+            auth = renewed
         if response.status not in (401, 403) and response.status < 500:
             self._accepted.add(method)
         return response
 
-    def _challenges(self, refused: Response, grant: AuthHeader) -> List[str]:
+    def _challenges(self, refused: Response, auth: AuthHeader) -> List[str]:
         """How the registry wants to be shown credentials. Some refuse who is anonymous with 403 and do not tell
         (prefix-dev/pixi #6318); what they answer to ``/v2/`` does, where other clients begin."""
         if refused.status == 401:
             return refused.fields("WWW-Authenticate")
         is_asked_again = refused.method == "HEAD"  # with GET
-        if is_asked_again or grant.header or self._asks_nobody or self.authorizer.credentials is None:
+        if is_asked_again or auth.header or self._asks_nobody or self.authorizer.credentials is None:
             return []
         response = self.transport.send("GET", f"{self._home}v2/", {"User-Agent": self.settings.user_agent})
         response.discard()
@@ -147,7 +147,7 @@ class RegistryClient:
         self,
         method: str,
         url: str,
-        grant: AuthHeader,
+        auth: AuthHeader,
         headers: Mapping[str, str],
         body: Optional[BodyFactory],
         read_timeout: Optional[float],
@@ -159,8 +159,8 @@ class RegistryClient:
         for _ in range(MAX_REDIRECTS + 1):
             is_own = self.is_registry(url)
             sent: Dict[str, str] = {"User-Agent": self.settings.user_agent, **headers}
-            if is_own and grant.header:
-                sent["Authorization"] = grant.header
+            if is_own and auth.header:
+                sent["Authorization"] = auth.header
             response = self.transport.send(method, url, sent, body() if body else None, read_timeout)
             target = _redirect_target(response)
             if target is None:

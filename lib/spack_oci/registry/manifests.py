@@ -5,7 +5,7 @@ import json
 import urllib.parse
 from typing import Any, Callable, Container, Dict, Iterator, List, Optional, Set, Tuple
 
-from ..content import MAX_MANIFEST_SIZE
+from ..content import MAX_MANIFEST_SIZE, resolves_to
 from ..descriptor import (
     INDEX_TYPES,
     MANIFEST_TYPES,
@@ -62,6 +62,7 @@ class Manifests:
     def __init__(self, client: RegistryClient) -> None:
         self._client = client
         self._repository = client.repository
+        self.url = client.repository.url
         #: how often in a row there was no referrers API for a manifest that is there
         self._without_api = 0
 
@@ -122,7 +123,7 @@ class Manifests:
             response = self._put_until_blobs_are_known(data, media_type, reference)
         except UnexpectedResponse as e:
             # a registry that stores nothing twice (Oracle's, docker/cli #5874)
-            if e.status != 409 or not self._is(reference, descriptor.digest):
+            if e.status != 409 or not resolves_to(self, reference, descriptor.digest):
                 raise
             return descriptor
         stored = response.field("Docker-Content-Digest")
@@ -131,12 +132,6 @@ class Manifests:
         if not response.field("OCI-Subject"):
             self._add_to_fallback(descriptor, data)
         return descriptor
-
-    def _is(self, reference: str, digest: str) -> bool:
-        try:
-            return self.resolve(reference).digest == digest
-        except NotFound:
-            return False
 
     def _put_until_blobs_are_known(self, data: bytes, media_type: str, reference: str) -> Response:
         """docker-registry, with its content in a file system, does not find a blob in the moment in which somebody else

@@ -188,18 +188,18 @@ def _scopes(store: RegistryStore, no_push: str, allowed: _Allowed) -> Check:
     ``no_push``: the status if it may only be pulled.
     """
     name = store.repository.name
-    grant = store.client.authorizer.known_grant(store.client.scopes(*_ACTIONS))
-    actions, said = token_actions(grant.token, name), "the token carries"
+    auth = store.client.authorizer.known_auth(store.client.scopes(*_ACTIONS))
+    actions, said = token_actions(auth.token, name), "the token carries"
     if actions is None:
-        actions, said = scope_actions(grant.scope, name), "the token server says that it granted"
+        actions, said = scope_actions(auth.scope, name), "the token server says that it granted"
     if actions is not None:
         granted = [a for a in _ACTIONS if a in actions or "*" in actions]
         status = FAIL if "pull" not in granted else OK if "push" in granted else no_push
         return Check("scopes", status, f"{said} {', '.join(granted) or 'nothing'} for {name}")
-    if grant.token:
+    if auth.token:
         kind = "what the token carries cannot be read"
     else:
-        kind = "user and password go with every request" if grant.header else "the registry asks for nothing"
+        kind = "user and password go with every request" if auth.header else "the registry asks for nothing"
         kind = f"no tokens: {kind}"
     status = FAIL if allowed.get("pull") is False else no_push if allowed.get("push") is False else OK
     return Check("scopes", status, f"{kind}; {allowed}")

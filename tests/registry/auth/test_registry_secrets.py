@@ -85,7 +85,7 @@ def test_nothing_is_seen(kind, trouble, auth, caplog, capfd, tmp_path):
         seen += [str(c) for c in probe_repository(store)]
         seen += [repr(x) for x in (store, settings, sources, store.client, store.client.authorizer)]
         with contextlib.suppress(SpackOciError):
-            seen.append(repr(store.client.authorizer.known_grant(store.client.scopes("pull"))))
+            seen.append(repr(store.client.authorizer.known_auth(store.client.scopes("pull"))))
         tokens = list(registry.tokens)
     seen += [caplog.text, *capfd.readouterr()]
     text = "\n".join(seen)

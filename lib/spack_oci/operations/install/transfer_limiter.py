@@ -6,8 +6,8 @@ nothing to install; fetched one after the other, the first is there after an eig
 bounded in bytes, too: by what arrives in a few seconds. Small packages, each of which costs a round trip,
 and links whose speed grows with the number of connections, get as many as are allowed.
 
-Where the transfers are watched, and the link is so slow that one of them fills it, the next one begins only when the
-one before is nearly there.
+Where the transfers are watched, and the link is so slow that one of them fills it, the next one begins half a second
+(``_OVERLAP``) before the end of the one before.
 """
 
 import threading

@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Callable, List, Optional, Sequence, Union
 
-from ...content import BytesSource, Presence, RepositoryWriter, put_bytes
+from ...content import BytesSource, Presence, RepositoryWriter, put_bytes, resolves_to
 from ...descriptor import OCI_CONFIG, OCI_MANIFEST
 from ...errors import NotFound, SigningError, SpackOciError
 from ...trust.payload import Subject
@@ -74,10 +74,7 @@ class Written:
 
 def tag_is(store: RepositoryWriter, manifest: str, digest: str) -> bool:
     """Whether the signatures of ``manifest`` are as who wrote ``digest`` left them. One request."""
-    try:
-        return store.resolve(signature_tag(manifest)).digest == digest
-    except NotFound:
-        return False
+    return resolves_to(store, signature_tag(manifest), digest)
 
 
 def keep_together(store: RepositoryWriter, manifest: str, signatures: Sequence[Signature]) -> bool:

@@ -93,11 +93,11 @@ class Authorizer:
         """All that was shown to the registry and must not be shown to anybody else."""
         return [*(self._found.secrets() if self._found else ()), *self._shown]
 
-    def known_grant(self, scopes: Scopes) -> AuthHeader:
+    def known_auth(self, scopes: Scopes) -> AuthHeader:
         """What to send before being asked: nothing until the registry has shown its challenge."""
         if self._challenge is None:
             return NO_AUTH
-        return self._grant(self._challenge, scopes, refused="")
+        return self._auth_for(self._challenge, scopes, refused="")
 
     def respond_to(self, header: str, scopes: Scopes, tried: AuthHeader) -> Optional[AuthHeader]:
         """What to send after a 401 with this ``WWW-Authenticate``; None if there is nothing else to try."""
@@ -106,18 +106,18 @@ class Authorizer:
         for challenge in (bearer, basic):
             if challenge is None or (challenge is basic and self.credentials is None):
                 continue
-            grant = self._grant(challenge, scopes, tried.token)
-            if grant.header is not None and grant.header != tried.header:
+            auth = self._auth_for(challenge, scopes, tried.token)
+            if auth.header is not None and auth.header != tried.header:
                 self._challenge = about_all(challenge)
-                return grant
+                return auth
         return None
 
-    def _grant(self, challenge: Challenge, scopes: Scopes, refused: str) -> AuthHeader:
+    def _auth_for(self, challenge: Challenge, scopes: Scopes, refused: str) -> AuthHeader:
         credentials = self.credentials
         if credentials and credentials.registry_token:
             return AuthHeader("Bearer " + credentials.registry_token, credentials.registry_token, fresh=True)
         if challenge.scheme == "basic":
-            return self._basic_grant(credentials)
+            return self._basic_auth(credentials)
         allowed = self._settings.allow_http_realm or host_of(challenge.realm) in self._settings.http_hosts
         check_realm(challenge.realm, self._repository.endpoint, allowed)
         request = TokenRequest(
@@ -137,7 +137,7 @@ class Authorizer:
         self._shown.add(token.value)
         return AuthHeader(token.header, token.value, token.scope, fresh=bool(made))
 
-    def _basic_grant(self, credentials: Optional[Credentials]) -> AuthHeader:
+    def _basic_auth(self, credentials: Optional[Credentials]) -> AuthHeader:
         if credentials is None:
             return NO_AUTH
         if not credentials.password:

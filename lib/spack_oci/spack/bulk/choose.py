@@ -8,7 +8,7 @@ import contextlib
 import os
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, List, Mapping, Sequence, Set
+from typing import Any, Dict, Iterable, List, Mapping, Sequence, Set, Tuple
 
 import spack.binary_distribution
 import spack.mirrors.mirror
@@ -89,7 +89,8 @@ class _Mirrors:
         configured = list(spack.mirrors.mirror.MirrorCollection(binary=True).values())
         self._has_others = len(configured) > len(self._ours)
         self._without_index: Set[str] = set()
-        self._sizes: Dict[str, int] = {}
+        #: (URL of a mirror, DAG hash) -> compressed bytes
+        self._sizes: Dict[Tuple[str, str], int] = {}
         fetching.confirm_indexes(self._ours)
         for mirror in self._ours:
             with contextlib.suppress(SpackOciError):
@@ -120,11 +121,11 @@ class _Mirrors:
                 entry = self._cache.lookup(mirror.fetch_url, spec.dag_hash())
                 if entry is not None:
                     urls.add(mirror.fetch_url)
-                    self._sizes[mirror.fetch_url + spec.dag_hash()] = entry.layer.size
+                    self._sizes[mirror.fetch_url, spec.dag_hash()] = entry.layer.size
         return urls
 
     def size_of(self, mirror: "spack.mirrors.mirror.Mirror", spec: "spack.spec.Spec") -> int:
-        return self._sizes.get(mirror.fetch_url + spec.dag_hash(), 0)
+        return self._sizes.get((mirror.fetch_url, spec.dag_hash()), 0)
 
 
 def may_write() -> bool:

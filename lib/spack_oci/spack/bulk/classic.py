@@ -17,16 +17,13 @@ from ...util.order import dependencies_first
 from ...util.progress import Work, reporter_for
 from .. import fetching
 from ..specs import packages
-from .run import Done, Job, install_in_bulk, is_enabled, jobs
+from .run import ONE_BY_ONE, Done, Job, install_in_bulk, is_enabled, jobs
 from .steps import Fetched, SpackSteps
-
-#: options with which packages are installed one by one
-_ONE_BY_ONE = ("overwrite", "fake", "keep_stage", "keep_prefix", "stop_at", "stop_before", "tests")
 
 
 def shorten_queue(installer: Any) -> None:
     """Do what the installer's queue has of packages from OCI mirrors, and of what is there already."""
-    if not is_enabled() or any(r.install_args.get(name) for r in installer.build_requests for name in _ONE_BY_ONE):
+    if not is_enabled() or any(r.install_args.get(name) for r in installer.build_requests for name in ONE_BY_ONE):
         return
     tasks = {task.pkg.spec.dag_hash(): task for task in installer.build_tasks.values()}
     missing = _missing(tasks)

@@ -13,12 +13,9 @@ from ...operations.install.arriving import Begin
 from ...operations.install.outcome import InstallItem
 from ...util.concurrency.processes import can_fork
 from ..specs import packages
-from .run import Done, Job, install_in_bulk, is_enabled, jobs
+from .run import ONE_BY_ONE, Done, Job, install_in_bulk, is_enabled, jobs
 from .steps import Fetched, SpackSteps
 from .table import Table
-
-#: options with which packages are installed one by one
-_ONE_BY_ONE = ("overwrite", "fake", "keep_stage", "keep_prefix", "stop_at", "stop_before", "tests", "reports")
 
 
 @contextlib.contextmanager
@@ -43,7 +40,7 @@ def _release(done: Done) -> None:
 
 
 def _install(installer: Any) -> Done:
-    if not is_enabled() or any(getattr(installer, name, None) for name in _ONE_BY_ONE):
+    if not is_enabled() or any(getattr(installer, name, None) for name in (*ONE_BY_ONE, "reports")):
         return Done()
     if not can_fork():  # this process would do it all, and the installer has children for it
         return Done()

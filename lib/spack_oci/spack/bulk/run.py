@@ -25,6 +25,9 @@ from . import locks
 from .choose import Choice, choose, may_write
 from .steps import SpackSteps
 
+#: options of both installers with which packages are installed one by one
+ONE_BY_ONE = ("overwrite", "fake", "keep_stage", "keep_prefix", "stop_at", "stop_before", "tests")
+
 
 @dataclass(frozen=True)
 class Job:

@@ -92,7 +92,7 @@ def export(
         checks.check_image_tag(tag)
         sbom = images.image_sbom(roots) if settings.read().sbom or sbom_path else b""
         request = images.image_request(wanted, roots, base, push_settings.compression, sbom)
-        plan = image_engine.plan_image(layout, request, result.layers, images.base_facts(settings.read()))
+        plan = image_engine.plan_image(layout, request, result.layers, images.base_image_results(settings.read()))
         image_settings = image_engine.ImageSettings(
             push_settings.stage, push_settings.cache, push_settings.packers, reporter()
         )

@@ -81,7 +81,7 @@ def prepare_base(
     base = _prepared.get(key) or resolve_base(source, parse_image_reference(wanted.base_image), key[2])
     if not wanted.skip_libc_check:
         configured = settings.read()
-        kept, jobs = base_facts(configured), configured.pack_jobs
+        kept, jobs = base_image_results(configured), configured.pack_jobs
         package_checks.check_base_libc(source, base, records, cache=kept, jobs=jobs)
         if key not in _warned:
             warning = package_checks.warning_of_libraries(source, base, records, cache=kept, jobs=jobs)
@@ -94,7 +94,7 @@ def prepare_base(
     return base
 
 
-def base_facts(configured: settings.Settings) -> ResultDirectory:
+def base_image_results(configured: settings.Settings) -> ResultDirectory:
     """What was read of layers of base images, and of what packages need of them."""
     return ResultDirectory(os.path.join(configured.cache_root, "results"))
 
@@ -222,7 +222,10 @@ def checked(wanted: ImageOptions, roots: Sequence["spack.spec.Spec"]) -> ImageOp
     installed, _ = packages.partition_installed(packages.runtime_closure(*roots))
     configured = settings.read()
     package_checks.check_whiteouts(
-        packages.records_of(installed), wanted.exclusions, cache=base_facts(configured), jobs=configured.pack_jobs
+        packages.records_of(installed),
+        wanted.exclusions,
+        cache=base_image_results(configured),
+        jobs=configured.pack_jobs,
     )
     return replace(wanted, checked=True)
 
@@ -250,7 +253,7 @@ def push_tags(
     """Give the image of ``roots`` every tag that was asked for."""
     sbom = image_sbom(roots) if push_settings.sbom else b""
     request = image_request(wanted, roots, base, push_settings.compression, sbom)
-    plan = engine.plan_image(store, request, known, base_facts(settings.read()))
+    plan = engine.plan_image(store, request, known, base_image_results(settings.read()))
     image_settings = engine.ImageSettings(push_settings.stage, push_settings.cache, push_settings.packers, reporter())
     result = []
     for tag in wanted.tags:
