@@ -15,7 +15,7 @@ from ..store.source import label
 from ..store.system import this_system
 from ..util.documents import print_json_list
 from ..util.sizes import format_size
-from ..util.text import counted, elided, table
+from ..util.text import counted, elided, table, visible
 from . import settings
 from .caches import looks_like_cache, open_cache, read_index, read_source, source_of, wanted_by
 from .output import info
@@ -96,7 +96,7 @@ def _variants(variants: Mapping[str, Any]) -> str:
         for n, v in sorted(variants.items())
         if not isinstance(v, bool)
     ]
-    return switches + "".join(values)
+    return visible(switches + "".join(values))
 
 
 def _list_store(words: Sequence[str], args: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from ..errors import NotFound
 from ..package.record import is_package_tag
 from ..reference import image_name
 from ..trust.sbom import MEDIA_TYPE as SBOM_TYPE
+from ..util.text import visible
 from . import catalog
 from .images.described import describe_image, lines_of_image
 from .trust.attach import attached
@@ -20,6 +21,9 @@ class Shown:
 
     document: Dict[str, Any]
     lines: Sequence[str]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lines", [visible(line) for line in self.lines])
 
 
 def show(store: ContentStore, word: str, tag_of: Callable[[str], str]) -> Shown:

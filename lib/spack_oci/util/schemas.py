@@ -11,6 +11,7 @@ from typing import Any, Iterable, TypeVar
 from ..errors import InvalidContent
 from .plain_schemas import Check, plain_check
 from .resources import read_schema
+from .text import visible
 
 T = TypeVar("T")
 
@@ -93,4 +94,4 @@ def _path(keys: Iterable[Any]) -> str:
 
 def _shown(key: Any) -> str:
     """Keys are written by others, too."""
-    return "".join(c if c.isprintable() else "?" for c in str(key))[:80]
+    return visible(str(key))[:80]

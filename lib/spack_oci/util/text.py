@@ -46,6 +46,12 @@ def presentable(text: str) -> str:
     return " ".join("".join(c if c.isprintable() or c.isspace() else "?" for c in text).split())
 
 
+def visible(line: str) -> str:
+    """What somebody else has written, blanks as they are: nothing in it that a terminal obeys, or draws in another
+    order."""
+    return line if line.isprintable() else "".join(c if c.isprintable() else "?" for c in line)
+
+
 def elided(items: Sequence[str], keep: int = 5) -> str:
     """``a, b, c, ... (12 more)``."""
     shown = list(items) if len(items) <= keep + 1 else [*items[:keep], f"... ({len(items) - keep} more)"]

@@ -5,6 +5,8 @@ import os
 
 import pytest
 from spack_oci.cli.caches import open_cache
+from spack_oci.content import BytesSource
+from spack_oci.descriptor import OCI_CONFIG, OCI_MANIFEST, Descriptor, canonical_json
 from support.packages.cache_builder import node, push_package
 from support.registries.fault_registry import Fault, fault_registry
 from support.spacks.client import build_store
@@ -43,6 +45,26 @@ def test_a_repository_that_is_not_there_is_not_said_to_need_an_index(client, sto
         done = client.run(command, f"oci+http://{registry.host}/team/cache", *rest, *more, check=False)
     assert done.returncode != 0
     assert "neither packages nor an index" in done.stderr and "has no index" not in done.stderr
+
+
+#: what a terminal would obey: writes its clipboard; in one byte; and draws what follows from right to left
+OBEYED = "\x1b]52;c;eA==\x07 \x9b31m \u202e"
+
+
+def test_nothing_that_a_cache_says_reaches_the_terminal_as_it_is(client, tmp_path):
+    layout = str(tmp_path / "hostile")
+    store = open_cache(layout, create=True, writes=True)
+    push_package(store, [node("hostile", parameters={"said": OBEYED, OBEYED: True})])
+    config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}}
+    blob = canonical_json({**config, "config": {"Env": [f"X={OBEYED}"], "User": OBEYED, "Labels": {OBEYED: OBEYED}}})
+    described = Descriptor.of(blob, OCI_CONFIG)
+    store.put_blob(described, BytesSource(blob))
+    manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": described.to_dict(), "layers": []}
+    store.put_manifest(canonical_json({**manifest, "annotations": {OBEYED: OBEYED}}), OCI_MANIFEST, "image")
+    client.run("update-index", layout)
+    for words in (["list", "--variants", "--allarch", layout], ["show", layout, "image"], ["show", layout, "hostile"]):
+        said = client.run(*words).stdout
+        assert said and all(line.isprintable() for line in said.split("\n")), words
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, TypeVar
 
 from ...errors import InvalidContent, TransportError
+from ...util.text import visible
 from .transport_errors import transport_error
 from .urls import without_query
 
@@ -57,9 +58,7 @@ class Response:
 
     def field(self, name: str) -> str:
         """The value of a header field, empty if there is none; of several fields of that name, joined with commas."""
-        value = ", ".join(self.fields(name))
-        # an error may show it, and a terminal would obey what is in it
-        return value if value.isprintable() else "".join(c if c.isprintable() else "?" for c in value)
+        return visible(", ".join(self.fields(name)))  # an error may show it
 
     def fields(self, name: str) -> List[str]:
         if self._fields is None:
