@@ -143,7 +143,7 @@ GUARDS: Sequence[Guard] = (
     # what comes back
     Guard("a page is no document", "lib/spack_oci/registry/client.py", "        if is_page(body):\n            raise a_page_came(response, body, action)\n", "", "tests/registry/client/test_registry_odd.py -k page"),
     Guard("403 where nobody asked", "lib/spack_oci/registry/client.py", "        if refused.status == 401:\n            return refused", "        if True:\n            return refused", f"{_REPORTS} -k forbids"),
-    Guard("what is stored twice is the same", "lib/spack_oci/registry/manifests.py", "if e.status != 409 or not self._is(reference, descriptor.digest):", "if e.status != 409:", f"{_REPORTS} -k twice"),
+    Guard("what is stored twice is the same", "lib/spack_oci/registry/manifests.py", "if e.status != 409 or not resolves_to(self, reference, descriptor.digest):", "if e.status != 409:", f"{_REPORTS} -k twice"),
     Guard("who waits for a turn waits anew", "lib/spack_oci/registry/http/limiter.py", "            if numbers[_EMPTY] <= now:\n                return\n", "            return\n", _LIMITER),
     Guard("an interval that was refused is too short", "lib/spack_oci/registry/http/limiter.py", "        numbers[_TOO_SHORT] = interval\n", "", _LIMITER),
     Guard("an empty cache and one without an index", "lib/spack_oci/index/read.py", "    if is_empty:\n        return NotFound(", "    if False:\n        return NotFound(", "tests/store/commands/test_odd_caches.py -k not_there"),
