@@ -72,7 +72,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def install(args: argparse.Namespace) -> int:
     from spack_oci.spack.commands import install as command
     from spack_oci.spack.commands import install_plan
-    from spack_oci.spack.output import reporter
+    from spack_oci.spack.output import print_unpadded, reporter
 
     roots = install_plan.concretized_roots(args.specs, add=args.add, only_concrete=args.only_concrete)
     wanted = install_plan.Wanted(
@@ -94,7 +94,7 @@ def install(args: argparse.Namespace) -> int:
         roots,
         wanted,
         jobs=args.concurrent_packages or args.jobs,
-        reporter=None if args.json else reporter(print),
+        reporter=None if args.json else reporter(print_unpadded),
         verbose=args.install_verbose,
         fail_fast=args.fail_fast,
         unsigned=args.unsigned,

@@ -38,7 +38,8 @@ def run_list(known: Trust, args: argparse.Namespace) -> int:
     if args.json:
         print_json({"keys": [document(key) for key in known.keys.values()]})
     else:
-        print("".join(f"{line}\n" for line in rows(known)), end="")
+        for line in rows(known) or ["==> no keys in oci:trust:keys"]:
+            print(line)
     return 0
 
 

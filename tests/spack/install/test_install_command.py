@@ -253,6 +253,14 @@ def test_longer_trees_than_the_one_of_the_build(longer, built, new_cache, destin
 
 
 @pytest.mark.one_spack
+def test_a_padded_tree_is_shown_as_by_spack_install(destination, cache):
+    spack = destination(padded_length=128)
+    spack.use(cache)
+    said = spack.run("oci", "install", "oci-leaf@2.0").stdout
+    assert "[padded-to-128-chars]" in said and "placeholder" not in said
+
+
+@pytest.mark.one_spack
 def test_on_error_decides_between_source_and_an_error(destination, cache):
     spack = destination(installer="old")
     spack.use(cache)

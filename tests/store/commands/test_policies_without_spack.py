@@ -73,6 +73,7 @@ def test_keys_are_made_and_what_is_there_is_signed_with_them(client, cache, stor
     env = {"COSIGN_PASSWORD": "a password"}
     made = client.json("key", "generate", key, env=env)
     assert client.json("key", "show", f"{key}.pub") == {**made, "name": "team.pub"}
+    assert client.run("key", "list").stdout == "==> no keys in oci:trust:keys\n"
     asked = policies(client, {"*": {"mode": "require"}})
     settings = json.loads((client.home / "config.json").read_text())
     settings["trust"]["keys"] = {"ours": made["public_key"]}
