@@ -32,7 +32,15 @@ from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Tupl
 from ..descriptor import Descriptor, VerifyingReader, check_digest, hasher_for
 from ..errors import DigestMismatch, InvalidContent, InvalidReference, StorageError
 from ..util.concurrency.locks import locked_if_possible
-from ..util.files import atomic_write, existing_directory, is_full, storage_errors
+from ..util.files import (
+    atomic_write,
+    existing_directory,
+    is_full,
+    open_lock_file,
+    set_mode,
+    share,
+    storage_errors,
+)
 
 T = TypeVar("T")
 
@@ -265,7 +273,7 @@ class BlobCache:
                 _unlink(path)
 
     def _move(self, source: str, path: str) -> None:
-        os.chmod(source, self._modes()[1])
+        set_mode(source, self._modes()[1])
         try:
             os.replace(source, path)
         except OSError as e:
@@ -284,9 +292,8 @@ class BlobCache:
 
     def open_lock(self, path: str) -> int:
         """A file of the cache for ``flock``, made if it is not there. Raises OSError."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if os.fstat(descriptor).st_uid == os.geteuid():
-            os.fchmod(descriptor, self._modes()[1])
+        descriptor = open_lock_file(path, 0o600)
+        share(descriptor, self._modes()[1])
         return descriptor
 
     def make_directory(self, path: str) -> None:
@@ -299,7 +306,7 @@ class BlobCache:
             self.make_directory(parent)
         with contextlib.suppress(FileExistsError):
             os.mkdir(path)
-            os.chmod(path, mode)
+            set_mode(path, mode)
 
     def _modes(self) -> Tuple[int, int]:
         """Of directories and files: a group's where the root was made for one, else the owner's. Makes the root."""

@@ -38,7 +38,7 @@ from ..content import MAX_MANIFEST_SIZE, BlobSource, Presence, Progress
 from ..descriptor import OCI_MANIFEST, Descriptor, VerifyingReader, check_digest, parse_json
 from ..errors import ConfigurationError, DigestMismatch, InvalidContent, InvalidReference, NotFound, StorageError
 from ..reference import LayoutDirectory, check_tag
-from ..util.files import atomic_write, storage_errors, sync_directory
+from ..util.files import atomic_write, set_mode, storage_errors, sync_directory
 from ..util.schemas import validate
 from .documents import Children, artifact_type, children_of, implied_type, referrer, subject_of
 from .table import (
@@ -360,7 +360,7 @@ class LayoutStore:
         for parts in (("blobs",), ("blobs", "sha256"), (PRIVATE,), (PRIVATE, "tmp")):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(self._at(*parts))
-                os.chmod(self._at(*parts), mode)
+                set_mode(self._at(*parts), mode)
 
     def _write_blob(self, descriptor: Descriptor, opener: Callable[[], BinaryIO], progress: Optional[Progress]) -> bool:
         path = self._blob_path(descriptor.digest)

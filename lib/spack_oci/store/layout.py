@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from ..errors import StoreError
 from ..specs.constraints import target_name
+from ..util.files import set_mode
 
 DEFAULT_PROJECTION = "{architecture.platform}-{architecture.target}/{name}-{version}-{hash}"
 DATABASE_DIRECTORY = ".spack-db"
@@ -155,4 +156,4 @@ def make_directory(path: str) -> None:
             with contextlib.suppress(OSError):
                 if os.stat(directory).st_gid != status.st_gid:
                     os.chown(directory, -1, status.st_gid)
-                os.chmod(directory, stat.S_IMODE(status.st_mode))
+                set_mode(directory, stat.S_IMODE(status.st_mode))

@@ -20,6 +20,7 @@ import time
 from typing import Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 from ..errors import StorageError, StoreLocked
+from ..util.files import open_lock_file, share
 
 #: bits of a DAG hash that say which byte of ``prefix_lock`` is a package's (Spack's ``bit_length(sys.maxsize)``)
 _BITS = 63
@@ -90,12 +91,12 @@ def _descriptor(path: str) -> int:
         if known is not None and known[:2] == (status.st_dev, status.st_ino):
             return known[2]
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = open_lock_file(path, 0o666)
         _share(descriptor, os.path.dirname(path))
     except OSError as e:
         if e.errno not in (errno.EACCES, errno.EROFS):
             raise
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     status = os.fstat(descriptor)
     _open_files[path] = (status.st_dev, status.st_ino, descriptor)
     return descriptor
@@ -103,11 +104,9 @@ def _descriptor(path: str) -> int:
 
 def _share(descriptor: int, directory: str) -> None:
     """Whoever may write into the directory may lock, whatever the umask of the one who made the file."""
-    status = os.fstat(descriptor)
-    wanted = stat.S_IMODE(status.st_mode) | (os.stat(directory).st_mode & 0o666)
-    if status.st_uid == os.geteuid() and wanted != stat.S_IMODE(status.st_mode):
-        with contextlib.suppress(OSError):
-            os.fchmod(descriptor, wanted)
+    wanted = stat.S_IMODE(os.fstat(descriptor).st_mode) | (os.stat(directory).st_mode & 0o666)
+    with contextlib.suppress(OSError):
+        share(descriptor, wanted)
 
 
 @contextlib.contextmanager

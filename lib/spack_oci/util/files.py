@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from typing import BinaryIO, Iterator, Optional
 
 from ..errors import StorageError
@@ -83,6 +84,30 @@ def atomic_write(
         if e.filename is None:
             e.filename = path
         raise
+
+
+def open_lock_file(path: str, mode: int) -> int:
+    """A file to lock, made if it is not there. No link is followed: whoever else may write into the directory could
+    have put one there, to a private file or to where none is wanted. Raises OSError, ELOOP for a link."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+
+
+def share(descriptor: int, mode: int) -> None:
+    """Set the permissions of an open file, if it is this user's and is nowhere else as well: others may have made it a
+    second name of a private one. Raises OSError."""
+    status = os.fstat(descriptor)
+    is_mine = status.st_uid == os.geteuid() and status.st_nlink <= 1
+    if is_mine and stat.S_ISREG(status.st_mode) and stat.S_IMODE(status.st_mode) != mode:
+        os.fchmod(descriptor, mode)
+
+
+def set_mode(path: str, mode: int) -> None:
+    """Of a file or directory, not of what a link that has taken its place leads to. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
 
 
 def sync_directory(path: str) -> None:

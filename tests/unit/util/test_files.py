@@ -6,8 +6,11 @@ import os
 import stat
 
 import pytest
+from spack_oci.content.blob_cache import BlobCache
 from spack_oci.errors import StorageError
-from spack_oci.util.files import atomic_write, is_full, storage_errors
+from spack_oci.store.locks import FileLock
+from spack_oci.util.concurrency.locks import exclusive_lock
+from spack_oci.util.files import atomic_write, is_full, open_lock_file, set_mode, share, storage_errors
 
 
 @pytest.fixture
@@ -64,3 +67,73 @@ def test_an_error_without_a_name_gets_the_path(tmp_path, number):
     message = str(error.value)
     assert message.startswith("doing it") and path in message and os.strerror(number) in message
     assert is_full(error.value) == (" free of " in message) == (number != errno.EIO)
+
+
+# -- in directories that others write to as well ----------------------------------------------------------------------
+
+
+def lock_layout(directory):
+    with exclusive_lock(str(directory / "lock")):
+        pass
+
+
+def lock_store(directory):
+    FileLock(str(directory / "lock")).acquire()
+
+
+def lock_cache(directory):
+    os.close(BlobCache(str(directory)).open_lock(str(directory / "lock")))
+
+
+@pytest.fixture
+def private(tmp_path):
+    """A file that is nobody else's."""
+    path = tmp_path / "private"
+    path.write_text("secret")
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def shared(tmp_path):
+    directory = tmp_path / "shared"
+    directory.mkdir()
+    directory.chmod(0o2775)
+    return directory
+
+
+@pytest.mark.parametrize("lock", [lock_layout, lock_store, lock_cache])
+def test_a_link_in_the_place_of_a_lock_opens_no_private_file_to_others_and_makes_none(lock, shared, private, tmp_path):
+    (shared / "lock").symlink_to(private)
+    with pytest.raises((OSError, StorageError)):
+        lock(shared)
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    (shared / "lock").unlink()
+    (shared / "lock").symlink_to(tmp_path / "nologin")
+    with pytest.raises((OSError, StorageError)):
+        lock(shared)
+    assert not (tmp_path / "nologin").exists()
+
+
+@pytest.mark.parametrize("lock", [lock_store, lock_cache])
+def test_a_second_name_of_a_private_file_opens_it_to_nobody(lock, shared, private):
+    """Where the system allows such links at all."""
+    os.link(private, shared / "lock")
+    lock(shared)
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+
+
+def test_permissions_are_those_of_the_file_and_not_of_what_has_taken_its_place(shared, private):
+    (shared / "file").symlink_to(private)
+    with pytest.raises(OSError, match="symbolic link"):
+        set_mode(str(shared / "file"), 0o666)
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    set_mode(str(private), 0o640)
+    assert stat.S_IMODE(private.stat().st_mode) == 0o640
+
+
+def test_a_lock_file_gets_the_permissions_of_those_who_share_it(shared):
+    descriptor = open_lock_file(str(shared / "lock"), 0o600)
+    share(descriptor, 0o664)
+    assert stat.S_IMODE(os.fstat(descriptor).st_mode) == 0o664
+    os.close(descriptor)

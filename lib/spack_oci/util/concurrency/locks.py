@@ -17,6 +17,7 @@ import time
 from typing import Callable, Iterator, Optional, Sequence
 
 from ...errors import StorageError
+from ..files import open_lock_file
 
 #: what file systems without a kind of locks answer
 _UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
@@ -50,9 +51,9 @@ def exclusive_lock(path: str) -> Iterator[None]:
     Raises OSError; StorageError when a lock file is not given back.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = open_lock_file(path, 0o666)
     except PermissionError:  # another user's file in a directory of a group; flock needs no permission to write
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         if _locked(fcntl.flock, descriptor, _UNSUPPORTED):
             yield
