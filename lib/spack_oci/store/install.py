@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import AbstractSet, Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from ..archive.unpack.install_manifest import update_manifest
+from ..archive.unpack.install_manifest import contents_of, update_manifest
 from ..archive.unpack.layer import install_layer
 from ..archive.unpack.staging import remove_stale, remove_tree
 from ..content import Progress
@@ -35,13 +35,14 @@ from ..relocate.build_info import BUILD_INFO, BuildInfo
 from ..relocate.mapping import Relocation
 from ..relocate.preflight import check_summary
 from ..specs.constraints import Graph
+from ..util.concurrency.threads import DaemonPool
 from ..util.files import atomic_write, storage_errors
 from ..util.progress import Reporter
 from .activation import Change, Changes, PathsHere, changes_of_image
 from .database import Records
 from .layout import make_directory, metadata_path
 from .machine import runtime_nodes
-from .sbang import shorten_first_lines
+from .sbang import is_program, shorten_first_lines
 from .selection import closure
 from .source import Source, label
 from .store import Store
@@ -128,6 +129,8 @@ class StoreSteps:
         self._prefixes = planned.prefixes
         self._sizes = planned.sizes
         self._alias_root = alias_root
+        #: of packages that this process has extracted
+        self._manifests: Dict[str, Dict[str, Dict[str, Any]]] = {}
 
     def items(self) -> List[InstallItem]:
         return [
@@ -212,7 +215,7 @@ class StoreSteps:
     def _extract(
         self, item: InstallItem, fetched: RemotePackage, relocation: Relocation, layer: VerifyingReader
     ) -> None:
-        install_layer(
+        summary = install_layer(
             layer,  # type: ignore[arg-type]
             fetched.layer.media_type,
             item.prefix,
@@ -224,6 +227,7 @@ class StoreSteps:
             # what is there and not in the database was left by an install that was killed
             replace=os.path.lexists(item.prefix),
         )
+        self._manifests[item.dag_hash] = summary.manifest
 
     def _write_times(self, item: InstallItem, seconds: float) -> None:
         """``.spack/install_times.json``, as Spack has it."""
@@ -239,8 +243,10 @@ class StoreSteps:
             file.write(json.dumps(document).encode())
 
     def finish(self, item: InstallItem) -> None:
-        shorten_first_lines(item.prefix, self._store.layout.sbang_path)
-        update_manifest(item.prefix)
+        contents = contents_of(item.prefix)
+        programs = [path for _, path, status in contents if is_program(status)]
+        changed = shorten_first_lines(item.prefix, self._store.layout.sbang_path, programs)
+        update_manifest(item.prefix, self._manifests.pop(item.dag_hash, None), None if changed else contents)
 
     def register(self, items: Sequence[InstallItem]) -> None:
         if not items:
@@ -269,10 +275,11 @@ def install_roots(
 ) -> Tuple[InstallPlan, List[InstallOutcome]]:
     """Install what is missing of the closure of ``roots``, which count as asked for. Keeps their run environments."""
     store.prepare()
+    limits = limits or InstallLimits()
     explicit = {root["hash"] for root in roots}
     with _locked(store, roots, source) as planned:
         steps = StoreSteps(store, planned, source, explicit, cache, alias_root)
-        items, limits = steps.items(), limits or InstallLimits()
+        items = steps.items()
         outcomes = steps.refused(items, limits.transfers) or install_all(items, steps, limits, reporter)
     before = explicit.intersection(node["hash"] for node in planned.installed)
     if before:
@@ -280,10 +287,20 @@ def install_roots(
             for dag_hash in before:
                 if records.is_installed(dag_hash):
                     records.mark_explicit(dag_hash)
-    for root in roots:
-        with contextlib.suppress(SpackOciError):  # `activate` then does with what the prefixes hold
-            keep_environment(store, root, source)
+    _keep_environments(store, roots, source, limits.transfers)
     return planned, outcomes
+
+
+def _keep_environments(store: Store, roots: Sequence[Mapping[str, Any]], source: Source, threads: int) -> None:
+    records = store.database.read()
+
+    def keep(root: Mapping[str, Any]) -> None:
+        with contextlib.suppress(SpackOciError):  # `activate` then does with what the prefixes hold
+            keep_environment(store, root, source, records)
+
+    with DaemonPool(min(threads, len(roots)), "environment") as pool:
+        for done in [pool.submit(keep, root) for root in roots]:
+            done.result()
 
 
 @contextlib.contextmanager
@@ -304,11 +321,11 @@ def _locked(store: Store, roots: Sequence[Mapping[str, Any]], source: Source) ->
         yield now
 
 
-def keep_environment(store: Store, node: Mapping[str, Any], source: Source) -> None:
+def keep_environment(store: Store, node: Mapping[str, Any], source: Source, records: Records) -> None:
     """Ask the cache for the run environment of an installed package, and write it down in the store."""
     path = environment_path(store, node["hash"])
     nodes = {n["hash"]: n for n in runtime_nodes(node, source.graph)}
-    prefixes = store.prefixes(nodes, store.database.read())
+    prefixes = store.prefixes(nodes, records)
     prefix = prefixes[node["hash"]]
     if os.path.exists(path) or not os.path.isdir(prefix):
         return

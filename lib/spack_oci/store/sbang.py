@@ -9,7 +9,7 @@ import contextlib
 import os
 import re
 import stat
-from typing import Iterator, List, Optional
+from typing import Iterable, Iterator, List, Optional
 
 from ..util.files import atomic_write, storage_errors
 
@@ -56,13 +56,18 @@ exec $command_line $skip "$@"
 """
 
 
-def shorten_first_lines(prefix: str, sbang_path: str) -> List[str]:
+def shorten_first_lines(prefix: str, sbang_path: str, programs: Optional[Iterable[str]] = None) -> List[str]:
     """Change the programs below ``prefix`` whose first line is too long; their paths.
 
-    Raises StorageError.
+    ``programs``: their paths, if they are known (:func:`is_program`). Raises StorageError.
     """
     with storage_errors(f"changing first lines of scripts in {prefix}"):
-        return [path for path in _programs(prefix) if _shorten(path, sbang_path)]
+        programs = _programs(prefix) if programs is None else programs
+        return [path for path in programs if _shorten(path, sbang_path)]
+
+
+def is_program(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) and bool(status.st_mode & 0o111)
 
 
 def _programs(prefix: str) -> Iterator[str]:
@@ -72,7 +77,7 @@ def _programs(prefix: str) -> Iterator[str]:
             for item in list(found):  # files are replaced meanwhile
                 if item.is_dir(follow_symlinks=False):
                     pending.append(item.path)
-                elif item.is_file(follow_symlinks=False) and item.stat(follow_symlinks=False).st_mode & 0o111:
+                elif is_program(item.stat(follow_symlinks=False)):
                     yield item.path
 
 

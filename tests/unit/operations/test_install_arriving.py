@@ -113,8 +113,14 @@ def test_the_largest_is_extracted_while_it_arrives_and_one_process_is_left_for_t
     def until_made(name):
         return lambda: wait_until(lambda: steps.is_made(name), f"{name} waits for a large one that arrives")
 
+    def follow(item, check):
+        (tmp_path / f"{item.dag_hash} is followed").mkdir()
+        if item.dag_hash == "larger":
+            until_made("large")()
+
+    tree = tmp_path / "tree"
     gates = {"larger": until_made("large"), "large": until_made("small"), "small": lambda: None}
-    steps = Steps(tmp_path, gates, lambda item, check: until_made("large")())
+    steps = Steps(tree, gates, follow)
     if first == "large":
         fetch = steps.fetch
 
@@ -124,10 +130,11 @@ def test_the_largest_is_extracted_while_it_arrives_and_one_process_is_left_for_t
             return fetch(item, *rest)
 
         steps.fetch = later
-    plan = [item(tmp_path, "small", 1), item(tmp_path, "large", 10), item(tmp_path, "larger", 20)]
+    plan = [item(tree, "small", 1), item(tree, "large", 10), item(tree, "larger", 20)]
     outcomes = install_all(plan, steps, InstallLimits(workers=2, transfers=8))
     assert [o.status for o in outcomes] == [INSTALLED] * 3
-    assert made(tmp_path) == {"larger": "on the way", "large": "whole", "small": "whole"}
+    assert made(tree) == {"larger": "on the way", "large": "whole", "small": "whole"}
+    assert sorted(os.listdir(tmp_path)) == ["larger is followed", "tree"]
 
 
 def test_with_one_process_only_the_last_package_is_extracted_while_it_arrives(tmp_path):

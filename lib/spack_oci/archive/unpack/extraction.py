@@ -15,7 +15,7 @@ write into ``.spack`` later: no link there leads out of it, and what is directly
 import os
 import stat
 from dataclasses import dataclass, field
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ...errors import CorruptArchive, UnsafeArchive
 from ...formats.file_kinds import BINARY, MAX_GZIP, TEXT, is_checked_pyc, is_gzip, unlisted_kind
@@ -67,6 +67,8 @@ class InstallSummary:
     #: bytes of the regular files
     size: int = 0
     relocated: Relocated = field(default_factory=Relocated)
+    #: see :func:`.adapt_manifest`
+    manifest: Dict[str, Dict[str, Any]] = field(default_factory=dict)
 
 
 class _Kept(NamedTuple):

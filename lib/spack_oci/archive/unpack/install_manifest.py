@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import stat
-from typing import Any, Collection, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Any, Collection, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
 from ...util.files import storage_errors
 from .metadata import DIRECTORY, read_metadata, remove_metadata, write_metadata
@@ -24,13 +24,16 @@ _TIMES = "install_times.json"
 _MAX_SIZE = 256 << 20
 
 Entry = Dict[str, Any]
+#: (path below a prefix, path, status) of what is in it
+Contents = List[Tuple[str, str, os.stat_result]]
 
 
-def adapt_manifest(directory: str, prefix: str, changed: Collection[str], times: Mapping[str, int]) -> None:
+def adapt_manifest(directory: str, prefix: str, changed: Collection[str], times: Mapping[str, int]) -> Dict[str, Entry]:
     """For a package that was extracted to ``directory`` and will be in ``prefix``: prepare :func:`update_manifest`.
 
     ``changed``: files whose content is not that of the tarball, which loses its digest; ``times``: of the files that do
-    not have 0. Without a manifest of the builder there will be none. Raises StorageError.
+    not have 0. Without a manifest of the builder there will be none. Entries by path below the prefix. Raises
+    StorageError.
     """
     with storage_errors(f"writing {os.path.join(prefix, DIRECTORY, NAME)}"):
         entries = _read(directory)
@@ -41,12 +44,21 @@ def adapt_manifest(directory: str, prefix: str, changed: Collection[str], times:
                 entry["time"] = times.get(name, 0)
         if entries:
             _write(directory, {f"{prefix}/{name}" if name else prefix: entry for name, entry in entries.items()})
+        return entries
 
 
-def update_manifest(prefix: str) -> None:
-    """When a package is complete; makes a manifest if there is none. Raises StorageError."""
+def contents_of(prefix: str) -> Contents:
+    """Everything but what Spack's check leaves out. Raises StorageError."""
+    with storage_errors(f"reading {prefix}"):
+        return list(_contents(prefix))
+
+
+def update_manifest(prefix: str, known: Optional[Dict[str, Entry]] = None, contents: Optional[Contents] = None) -> None:
+    """When a package is complete; makes a manifest if there is none. ``known``: what :func:`adapt_manifest` returned;
+    ``contents``: of the prefix as it is now; either is read if it is not given. Raises StorageError."""
     with storage_errors(f"writing {os.path.join(prefix, DIRECTORY, NAME)}"):
-        _write(prefix, _entries_of_files(prefix, _read(prefix)))
+        entries = _read(prefix) if known is None else known
+        _write(prefix, _entries_of_files(prefix, entries, _contents(prefix) if contents is None else contents))
 
 
 def _read(directory: str) -> Dict[str, Entry]:
@@ -77,10 +89,12 @@ def _entries_by_name(data: bytes) -> Optional[Dict[str, Entry]]:
     return {path[len(prefix) + 1 :]: entry for path, entry in document.items() if isinstance(entry, dict)}
 
 
-def _entries_of_files(prefix: str, known: Dict[str, Entry]) -> Dict[str, Entry]:
+def _entries_of_files(
+    prefix: str, known: Dict[str, Entry], contents: Iterable[Tuple[str, str, os.stat_result]]
+) -> Dict[str, Entry]:
     """By path. The digest of a file whose time and size are ``known`` is as well."""
     entries: Dict[str, Entry] = {prefix: _common(os.lstat(prefix))}
-    for name, path, status in _contents(prefix):
+    for name, path, status in contents:
         entry = entries[f"{prefix}/{name}"] = _common(status)
         if stat.S_ISLNK(status.st_mode):
             entry["dest"] = os.readlink(path)
@@ -99,7 +113,6 @@ def _common(status: os.stat_result) -> Entry:
 
 
 def _contents(directory: str) -> Iterator[Tuple[str, str, os.stat_result]]:
-    """(path below ``directory``, path, status) of everything but what Spack's check leaves out."""
     pending = [""]
     while pending:
         below = pending.pop()

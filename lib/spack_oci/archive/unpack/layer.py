@@ -64,7 +64,7 @@ def install_layer(
                 extraction = Extraction(directory, access, label)
                 extraction.run(TarReader(tar.read, max_size))
             summary = extraction.finish(prefix, dag_hash, relocation, macho)
-            adapt_manifest(directory, prefix, summary.relocated.files, extraction.times)
+            summary.manifest = adapt_manifest(directory, prefix, summary.relocated.files, extraction.times)
             before_rename(directory, summary)
             commit(directory, prefix, replace)
             return summary
