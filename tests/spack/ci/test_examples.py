@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from spack_oci.index.update.loop import update_index
 from spack_oci.reference import parse_url
 from spack_oci.registry import Credentials, RegistrySettings, StaticCredentials, open_repository
 from support.images.containers import podman, push_base, shell_root_file_system
+from support.packages.cache_builder import node, push_package
 from support.programs.example_files import (
     EXAMPLES,
     SETUP,
@@ -26,6 +28,7 @@ from support.programs.example_files import (
 )
 from support.registries.docker_registry import docker_registry
 from support.registries.token_server import USERS, token_server
+from support.spacks.client import Client
 
 SPEC = "oci-leaf@1.0"
 
@@ -155,6 +158,51 @@ def test_the_workflow_for_github_pushes_signs_and_makes_an_image_and_skips_in_a_
     assert said.count("Nothing is pushed to") == 1
     with store_at(registry.mirror_url("team/project/cache")) as cache:
         assert set(cache.tags()) == tags
+
+
+def catalog_scripts(host, user):
+    """kind -> (URL of the cache, one script of the steps that publish its page, what the service tells them)."""
+    values = {"github.repository": "team/project", "github.actor": user, "github.token": USERS[user][0]}
+    workflow = yaml.safe_load(example("github/catalog.yml", f"oci+http://{host}/"))
+    workflow["jobs"]["catalog"].pop("environment")
+    steps = list(github_steps(filled(workflow, values), "catalog"))
+    environment = {key: value for _, _, more in steps for key, value in more.items()}
+    github = "\n".join(script for _, script, _ in steps)
+    yield environment["CACHE"], github, {**environment, "GITHUB_REPOSITORY": "team/project"}
+
+    job = yaml.safe_load(example("gitlab/pages.gitlab-ci.yml", f"oci+http://{host}/"))["pages"]
+    cache = job["variables"]["CACHE"].replace("$CI_REGISTRY_IMAGE", f"{host}/team/project")
+    told = {"CI_REGISTRY_USER": user, "CI_REGISTRY_PASSWORD": USERS[user][0], "CI_PROJECT_PATH": "team/project"}
+    yield cache, "\n".join([*job["before_script"], *job["script"]]), {"CACHE": cache, **told}
+
+
+def test_the_page_of_a_cache_is_made_by_who_may_only_read_it(registry, tmp_path):
+    """By the steps for GitHub Pages and for GitLab Pages, which need no Spack."""
+    with store_at(registry.mirror_url("team/project/cache")) as store:
+        push_package(store, [node("shown-on-the-page")])
+        update_index(store)
+    for number, (cache, script, environment) in enumerate(catalog_scripts(registry.host, "puller")):
+        assert cache == registry.mirror_url("team/project/cache")
+        client = Client(tmp_path / f"runner{number}")
+        program = client.home / "bin" / "spack-oci"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nexec {client.python} -m spack_oci "$@"\n')
+        program.chmod(0o755)
+        environment["PATH"] = f"{program.parent}:{os.environ['PATH']}"
+        done = subprocess.run(
+            ["bash", "-eo", "pipefail", "-c", without_setup(script)],
+            env=client.env(**environment),
+            cwd=client.home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout
+        assert USERS["puller"][0] not in done.stdout
+        page = client.home / "public"
+        assert "Packages of team/project" in (page / "index.html").read_text()
+        assert any("shown-on-the-page" in path.read_text() for path in page.rglob("*.js"))
 
 
 def gitlab_machine(pipeline_machine, registry, text):
