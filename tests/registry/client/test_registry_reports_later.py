@@ -51,12 +51,12 @@ def test_a_piece_that_was_taken_and_lost_is_sent_again():
 def test_a_piece_that_is_taken_with_another_status(status, monkeypatch):
     """pulp_container #2199: 204; jdx/mise #11376: 201 (ECR)."""
     with fault_registry() as registry:
-        answer = registry.server.RequestHandlerClass._answer
+        answer = registry.server.RequestHandlerClass.answer
 
         def another(self, given, *rest):
             answer(self, status if self.command == "PATCH" and given == 202 else given, *rest)
 
-        monkeypatch.setattr(registry.server.RequestHandlerClass, "_answer", another)
+        monkeypatch.setattr(registry.server.RequestHandlerClass, "answer", another)
         assert len(sent_in_pieces(registry)) == len(LARGE) // (MIB // 2)
 
 

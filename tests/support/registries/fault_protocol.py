@@ -70,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._error(429, "TOOMANYREQUESTS", "slow down", {"Retry-After": after} if after else None)
         if self._fault.early:
             self.close_connection = True
-            return self._answer(self._fault.status, self._fault.headers, self._fault.body)
+            return self.answer(self._fault.status, self._fault.headers, self._fault.body)
         limit = self.registry.behaviour.max_body
         if limit and self._left > limit:
             self._read_body()
@@ -80,7 +80,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._send_raw()
         if self._fault.status:
             self._read_body()
-            return self._answer(self._fault.status, self._fault.headers, self._fault.body)
+            return self.answer(self._fault.status, self._fault.headers, self._fault.body)
         url = urllib.parse.urlsplit(self.path)
         self.query = dict(urllib.parse.parse_qsl(url.query))
         for pattern, route in ROUTES:
@@ -141,7 +141,7 @@ class Handler(BaseHTTPRequestHandler):
         sock.close()
         raise Cut()
 
-    def _answer(self, status: int, headers: Optional[Dict[str, str]] = None, body: bytes = b"") -> None:
+    def answer(self, status: int, headers: Optional[Dict[str, str]] = None, body: bytes = b"") -> None:
         self._status = status
         if self._fault.corrupt and body:
             body = bytes([body[0] ^ 1]) + body[1:]
@@ -201,7 +201,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _error(self, status: int, code: str, message: str, headers: Optional[Dict[str, str]] = None) -> None:
         body = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
-        self._answer(status, {"Content-Type": "application/json", **(headers or {})}, body)
+        self.answer(status, {"Content-Type": "application/json", **(headers or {})}, body)
 
     # -- who may do what ---------------------------------------------------------------------------------------------
 
@@ -263,7 +263,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._error(405, "UNSUPPORTED", "no POST here")
         user = self.registry.behaviour.identity_tokens.get(form.get("refresh_token", ""), "")
         if form.get("grant_type") != "refresh_token" or not user:
-            return self._answer(400, {"Content-Type": "application/json"}, b'{"error":"invalid_grant"}')
+            return self.answer(400, {"Content-Type": "application/json"}, b'{"error":"invalid_grant"}')
         self._grant(user, form.get("scope", "").split(), "access_token")
 
     def _grant(self, user: str, scopes: List[str], name: str = "") -> None:
@@ -282,19 +282,19 @@ class Handler(BaseHTTPRequestHandler):
             document["expires_in"] = behaviour.token_lifetime
         if behaviour.tells_scope:
             document["scope"] = " ".join(f"repository:{r}:{actions}" for r, actions in granted.items())
-        self._answer(200, {"Content-Type": "application/json"}, json.dumps(document).encode())
+        self.answer(200, {"Content-Type": "application/json"}, json.dumps(document).encode())
 
     # -- the protocol ------------------------------------------------------------------------------------------------
 
     def get_base(self) -> None:
-        self._answer(200, {"Content-Type": "application/json"}, b"{}")
+        self.answer(200, {"Content-Type": "application/json"}, b"{}")
 
     def get_blob(self, name: str, digest: str) -> None:
         behaviour = self.registry.behaviour
         if behaviour.redirect_blobs:
-            return self._answer(307, {"Location": f"{behaviour.redirect_blobs}/v2/{name}/blobs/{digest}?sig=s1gned"})
+            return self.answer(307, {"Location": f"{behaviour.redirect_blobs}/v2/{name}/blobs/{digest}?sig=s1gned"})
         if behaviour.refuse_head_after_redirect and self.command == "HEAD" and "sig" in self.query:
-            return self._answer(403)
+            return self.answer(403)
         data = self.registry.repository(name).blobs.get(digest)
         if data is None:
             return self._error(404, "BLOB_UNKNOWN", "blob unknown to registry")
@@ -306,21 +306,21 @@ class Handler(BaseHTTPRequestHandler):
             return self._content(headers, data)
         first, last = int(wanted.group(1)), min(int(wanted.group(2) or len(data)), len(data) - 1)
         if first > last:
-            return self._answer(416, {"Content-Range": f"bytes */{len(data)}"})
+            return self.answer(416, {"Content-Range": f"bytes */{len(data)}"})
         if self._fault.wrong_range:
             first = 0
         headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
-        self._answer(206, headers, data[first : last + 1])
+        self.answer(206, headers, data[first : last + 1])
 
     def _content(self, headers: Dict[str, str], data: bytes) -> None:
         if self.command == "HEAD":
             headers["Content-Length"] = str(len(data))
             data = b""
-        self._answer(200, headers, data)
+        self.answer(200, headers, data)
 
     def delete_blob(self, name: str, digest: str) -> None:
         found = self.registry.repository(name).blobs.pop(digest, None)
-        self._answer(202) if found is not None else self._error(404, "BLOB_UNKNOWN", "blob unknown to registry")
+        self.answer(202) if found is not None else self._error(404, "BLOB_UNKNOWN", "blob unknown to registry")
 
     def post_uploads(self, name: str) -> None:
         self._read_body()
@@ -329,14 +329,14 @@ class Handler(BaseHTTPRequestHandler):
             data = self.registry.repository(source).blobs.get(digest)
             if data is not None and self._allowed(source, "pull"):
                 self.registry.repository(name).blobs[digest] = data
-                return self._answer(201, {"Location": f"/v2/{name}/blobs/{digest}"})
+                return self.answer(201, {"Location": f"/v2/{name}/blobs/{digest}"})
         identifier = str(uuid.uuid4())
         with self.registry.lock:
             self.registry.uploads[identifier] = bytearray()
         headers = {"Location": self._location(name, identifier), "Range": "0-0", "Docker-Upload-UUID": identifier}
         if self.registry.behaviour.min_chunk:
             headers["OCI-Chunk-Min-Length"] = str(self.registry.behaviour.min_chunk)
-        self._answer(202, headers)
+        self.answer(202, headers)
 
     def _own_url(self) -> str:
         """As the client calls us, which may be through a relay."""
@@ -368,12 +368,12 @@ class Handler(BaseHTTPRequestHandler):
     def get_upload(self, name: str, id: str) -> None:
         data = self._upload(id)
         if data is not None:
-            self._answer(204, self._upload_headers(name, id, len(data)))
+            self.answer(204, self._upload_headers(name, id, len(data)))
 
     def delete_upload(self, name: str, id: str) -> None:
         if self._upload(id) is not None:
             del self.registry.uploads[id]
-            self._answer(204)
+            self.answer(204)
 
     def patch_upload(self, name: str, id: str) -> None:
         data = self._upload(id)
@@ -382,11 +382,11 @@ class Handler(BaseHTTPRequestHandler):
         span = re.match(r"(\d+)-(\d+)\Z", self.headers.get("Content-Range") or "")
         if span and (int(span.group(1)) != len(data) or int(span.group(2)) + 1 - int(span.group(1)) != self._left):
             self._read_body()
-            return self._answer(416, self._upload_headers(name, id, len(data)))
+            return self.answer(416, self._upload_headers(name, id, len(data)))
         before = len(data)
         data += self._read_body()
         known = {"first": min(len(data), before or len(data)), "piece": len(data) - before}
-        self._answer(202, self._upload_headers(name, id, known.get(self.registry.behaviour.progress, len(data))))
+        self.answer(202, self._upload_headers(name, id, known.get(self.registry.behaviour.progress, len(data))))
 
     def put_upload(self, name: str, id: str) -> None:
         data = self._upload(id)
@@ -401,7 +401,7 @@ class Handler(BaseHTTPRequestHandler):
         headers = {"Location": f"/v2/{name}/blobs/{digest}"}
         if self.registry.behaviour.digest_header:
             headers["Docker-Content-Digest"] = digest
-        self._answer(201, headers)
+        self.answer(201, headers)
 
     def get_manifest(self, name: str, reference: str) -> None:
         repository = self.registry.repository(name)
@@ -440,7 +440,7 @@ class Handler(BaseHTTPRequestHandler):
             headers["Docker-Content-Digest"] = digest
         if document.get("subject") and self.registry.behaviour.referrers:
             headers["OCI-Subject"] = document["subject"]["digest"]
-        self._answer(201, headers)
+        self.answer(201, headers)
 
     def delete_manifest(self, name: str, reference: str) -> None:
         repository = self.registry.repository(name)
@@ -454,7 +454,7 @@ class Handler(BaseHTTPRequestHandler):
             found = repository.manifests.pop(reference, None)
             for tag in [t for t, d in repository.tags.items() if d == reference]:
                 del repository.tags[tag]
-        self._answer(202) if found else self._error(404, "MANIFEST_UNKNOWN", "manifest unknown")
+        self.answer(202) if found else self._error(404, "MANIFEST_UNKNOWN", "manifest unknown")
 
     def get_tags(self, name: str) -> None:
         repository = self.registry.repositories.get(name)
@@ -471,7 +471,7 @@ class Handler(BaseHTTPRequestHandler):
             headers["Link"] = f'</v2/{name}/tags/list?{query}>; rel="next"'
         if rest and self.registry.behaviour.page_style == "count":  # Artifactory before 7.46
             headers["Link"] = f'</v2/{name}/tags/list?last={size}&n={size}>; rel="next"'
-        self._answer(200, headers, json.dumps({"name": name, "tags": page or None}).encode())
+        self.answer(200, headers, json.dumps({"name": name, "tags": page or None}).encode())
 
     def get_referrers(self, name: str, digest: str) -> None:
         if not self.registry.behaviour.referrers:
@@ -488,7 +488,7 @@ class Handler(BaseHTTPRequestHandler):
             found.append(entry)
         media_type = "application/vnd.oci.image.index.v1+json"
         index = {"schemaVersion": 2, "mediaType": media_type, "manifests": found}
-        self._answer(200, {"Content-Type": media_type}, json.dumps(index).encode())
+        self.answer(200, {"Content-Type": media_type}, json.dumps(index).encode())
 
 
 class _Nowhere:
