@@ -26,6 +26,7 @@ INDEX_TYPES = (OCI_INDEX, DOCKER_INDEX)
 
 #: bytes; sizes are signed 64 bit integers (image-spec, descriptor.md)
 _MAX_SIZE = (1 << 63) - 1
+_LONGEST_SHOWN = 200
 _DIGEST = re.compile(r"(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})\Z")
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -34,7 +35,8 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 def check_digest(digest: str) -> str:
     """Return ``digest`` if it is ``sha256:<64 hex>`` or ``sha512:<128 hex>``, else raise :class:`InvalidReference`."""
     if not isinstance(digest, str) or _DIGEST.match(digest) is None:
-        raise InvalidReference(f"not a digest: {digest!r}", remedy="a digest looks like sha256:<64 hexadecimal digits>")
+        shown = str(digest)[:_LONGEST_SHOWN]  # it may be of others, and of any length
+        raise InvalidReference(f"not a digest: {shown!r}", remedy="a digest looks like sha256:<64 hexadecimal digits>")
     return digest
 
 
@@ -124,7 +126,7 @@ class Descriptor:
                 data.get("artifactType"),
             )
         except (KeyError, TypeError, AttributeError, InvalidReference) as e:
-            raise InvalidContent(f"not a descriptor ({type(e).__name__}: {e}): {str(data)[:200]}") from e
+            raise InvalidContent(f"not a descriptor ({type(e).__name__}: {e}): {str(data)[:_LONGEST_SHOWN]}") from e
 
     def to_dict(self) -> Dict[str, Any]:
         result: Dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}

@@ -31,7 +31,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
 def check_tag(tag: str) -> str:
     if not _TAG.match(tag):
         raise InvalidReference(
-            f"not a tag: {tag!r}",
+            f"not a tag: {tag[:200]!r}",
             remedy="a tag has at most 128 letters, digits, '_', '.' and '-', not '.' or '-' first",
         )
     return tag

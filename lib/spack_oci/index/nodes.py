@@ -75,7 +75,7 @@ def nodes_of_document(
     if convert is None:
         newer = type(version) is int and version > SPECFILE_VERSION
         raise NotAPackage(
-            f"{label} has a spec document of version {version!r}, only 4 and 5 are known",
+            f"{label} has a spec document of version {ascii(version)[:40]}, only 4 and 5 are known",
             remedy="update spack-oci: a newer Spack wrote it"
             if newer
             else "push the package again with Spack 1.0 or newer",
