@@ -17,6 +17,8 @@ Warn = Callable[[str], None]
 CheckNodes = Callable[[Sequence[Node]], None]
 #: cycles that each writer in a line has for itself; as they wait for random times, one would not do
 _SHARE = 2.5
+#: more in a line are not believed: most of what is missing then is of pushers that update no index, or were killed
+_LONGEST_LINE = 50.0
 #: cycles in which somebody of a line has moved something: but for one time in fifty
 _QUIET = 10.0
 
@@ -50,7 +52,7 @@ class Backoff:
 
     def place_in_line(self, cycle: float, others: float) -> float:
         """When it is the turn of a writer, in seconds from now, so that it and about ``others`` more seldom meet."""
-        return self.uniform(0.0, min(self.line_limit, self._cycle(cycle) * _SHARE * (1.0 + others)))
+        return self.uniform(0.0, min(self.line_limit, self._cycle(cycle) * _SHARE * (1.0 + min(others, _LONGEST_LINE))))
 
     def quiet(self, cycle: float) -> float:
         """Nobody is at work, if nothing has moved for so many seconds."""
