@@ -34,11 +34,16 @@ HASH_ALPHABET = "234567abcdefghijklmnopqrstuvwxyz"
 _HASH = re.compile(r"[a-z2-7]{32}\Z")
 #: names of packages, namespaces, platforms, operating systems, targets
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
+#: characters of a version. Python makes no number of more than 4,300 digits, and so Spack no version
+LONGEST_VERSION = 1000
+_NOT_LONGER = rf"(?!.{{{LONGEST_VERSION + 1}}})"
 _STANDARD_VERSION = r"[A-Za-z0-9_.-]+"
 #: ``spack.version.Version``: REF=VERSION and git.REF are versions of git repositories
-_VERSION = re.compile(rf"(?:{_STANDARD_VERSION}|(?:git\.)?[^\s=,:@%]+={_STANDARD_VERSION}|git\.[^\s=,:@%]+)\Z")
+_VERSION = re.compile(
+    rf"{_NOT_LONGER}(?:{_STANDARD_VERSION}|(?:git\.)?[^\s=,:@%]+={_STANDARD_VERSION}|git\.[^\s=,:@%]+)\Z"
+)
 #: what Spack 1.0 keeps of the compiler of an older spec, NAME@=VERSION; each part ends with a character of a word
-_COMPILER = re.compile(r"\w(?:[\w-]*\w)?(?:@=?\w(?:[\w.-]*\w)?)?\Z", re.ASCII)
+_COMPILER = re.compile(_NOT_LONGER + r"\w(?:[\w-]*\w)?(?:@=?\w(?:[\w.-]*\w)?)?\Z", re.ASCII)
 
 
 class Node(NamedTuple):

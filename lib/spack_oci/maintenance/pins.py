@@ -11,7 +11,7 @@ from ..operations.lifecycle import pins
 from ..operations.lifecycle.contents import read_contents
 from ..operations.lifecycle.lock_files import hashes_of_lock_file
 from ..util.documents import messages_apart, print_json
-from ..util.text import counted
+from ..util.text import counted, visible
 from .cache import Cache, Output
 
 
@@ -62,6 +62,6 @@ def print_pins(out: Output, found: List[pins.Pin]) -> None:
         # the end of its last day
         until = f", until {time.strftime('%Y-%m-%d', time.localtime(pin.until - 1))}" if pin.until else ""
         at = time.strftime("%Y-%m-%d", time.localtime(pin.at))
-        print(f"{pin.name}: {counted(len(pin.hashes), 'package')}, by {pin.by} on {at}{until}")
+        print(f"{pin.name}: {counted(len(pin.hashes), 'package')}, by {visible(pin.by)} on {at}{until}")
     if not found:
         out.info("no pins")

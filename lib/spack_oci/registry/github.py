@@ -36,6 +36,8 @@ from .settings import USER_AGENT
 
 API = "https://api.github.com"
 _PAGE = 100
+#: seconds; a time of day is told until when
+_LONGEST_WAIT = 7 * 86400.0
 #: bytes of a page of versions; one has some 1 kB
 _MAX_PAGE = 8 << 20
 _TOKEN_REMEDY = (
@@ -190,12 +192,12 @@ class GithubPackages:
             return None
         asked = parse_number(response.field("Retry-After"))
         if asked is not None:
-            return float(asked)
+            return float(min(asked, _LONGEST_WAIT))
         if response.field("X-RateLimit-Remaining") != "0":
             return None
         reset = parse_number(response.field("X-RateLimit-Reset"))
         server = parse_date(response.field("Date")) or self._now()
-        return max(1.0, reset - server) if reset is not None else 60.0
+        return min(max(1.0, reset - server), _LONGEST_WAIT) if reset is not None else 60.0
 
 
 def _listing(data: bytes) -> List[Any]:
@@ -210,7 +212,7 @@ def _version(entry: Any) -> PackageVersion:
     try:
         tags = ((entry.get("metadata") or {}).get("container") or {}).get("tags") or ()
         return PackageVersion(int(entry["id"]), str(entry["name"]), tuple(map(str, tags)))
-    except (AttributeError, KeyError, TypeError, ValueError) as e:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as e:
         raise InvalidContent(f"GitHub's list of versions has an entry that is none ({type(e).__name__}: {e})") from None
 
 

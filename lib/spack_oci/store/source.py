@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, AbstractSet, Any, Callable, Dict, Mapping, Optional, Sequence
 
 from ..content import ContentStore
+from ..index.nodes import LONGEST_VERSION
 
 if TYPE_CHECKING:
     from ..index.index_cache import IndexCache
@@ -60,7 +61,9 @@ def is_plain_node(dag_hash: str, node: Any) -> bool:
         return False
     edges = node.get("dependencies", ())
     return (
-        all(isinstance(text, str) for text in texts) and isinstance(edges, (list, tuple)) and all(map(_is_edge, edges))
+        all(isinstance(text, str) and len(text) <= LONGEST_VERSION for text in texts)
+        and isinstance(edges, (list, tuple))
+        and all(map(_is_edge, edges))
     )
 
 

@@ -324,3 +324,14 @@ def test_what_the_registry_echoes_is_not_shown():
         registry.faults.append(Fault("GET", "/blobs/", status=403, body=body))
         with pytest.raises(Exception, match=r"password \*\*\* is not"):
             read_blob(store, Descriptor.of(DATA, OCI_LAYER))
+
+
+@pytest.mark.parametrize("lifetime", [b"1" + b"0" * 400, b"1e999", b"NaN", b"-1", b'"60"'])
+def test_a_lifetime_that_is_no_number_of_seconds(lifetime):
+    """The largest number of JSON is larger than the largest float."""
+    with fault_registry(auth="bearer", anonymous_actions="pull") as registry:
+        registry.repository(NAME).blobs[DIGEST] = DATA
+        registry.tokens["given"] = (time.monotonic() + 60, {NAME: "pull"})
+        body = b'{"token":"given","expires_in":%s}' % lifetime
+        registry.faults.append(Fault("GET", "/token", status=200, body=body, times=9))
+        assert store_at(registry).has_blob(DIGEST)

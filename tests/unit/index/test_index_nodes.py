@@ -49,6 +49,8 @@ MALFORMED = [
     ({"arch": {"platform": "linux", "platform_os": "debian12", "target": {}}}, "valid arch"),
     ({"arch": {"platform": "linux", "platform_os": "debian12", "target": {"name": 5}}}, "valid arch"),
     ({"arch": {"platform": "linux", "platform_os": ["debian12"], "target": "x86_64"}}, "valid arch"),
+    ({"version": "1." + "9" * 5000}, "version"),  # int() of it is a ValueError, for Spack too
+    ({"annotations": {"original_specfile_version": 5, "compiler": "gcc@=" + "9" * 5000}}, "annotations"),
     ({"propagate": 5}, "propagate"),
     ({"abstract": 5}, "abstract"),
     ({"abstract": [["shared"]]}, "abstract"),

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Pruning where the registry itself deletes nothing: by GitHub's REST API, and by moving tags away."""
 
+import json
 from dataclasses import replace
 
 import pytest
 from spack_oci.descriptor import parse_json
-from spack_oci.errors import ConfigurationError, NotFound, RateLimited, Unauthorized, UnexpectedResponse
+from spack_oci.errors import ConfigurationError, InvalidContent, NotFound, RateLimited, Unauthorized, UnexpectedResponse
 from spack_oci.index.condemned import read_plan
 from spack_oci.index.update.loop import update_index
 from spack_oci.operations.check.findings import Level
@@ -124,6 +125,22 @@ def test_a_token_that_may_not_delete_is_told_once(connect, store):
     assert "Must have admin rights" in str(error) and "delete:packages" in str(error) and "t0ken" not in str(error)
     assert len([r for r in api.requests if r.startswith("DELETE")]) == 1
     assert len(read_plan(store).condemned) == 7
+
+
+def test_a_rate_limit_that_ends_in_no_year_is_one(connect):
+    github, api = connect(wait=10**17)
+    api.limited = 9
+    (error,) = prune(github).failed.values()
+    assert isinstance(error, RateLimited) and error.retry_after <= 7 * 86400
+
+
+@pytest.mark.parametrize("number", ["1e999", "NaN", '"x"', "[]", "null"])
+def test_a_version_whose_number_is_none_is_said_to_be_none(connect, number, monkeypatch):
+    github, api = connect()
+    listed = json.dumps([{"id": 1, "name": "x"}]).replace("1", number).encode()
+    monkeypatch.setattr("spack_oci.registry.github.decoded", lambda response, limit: (response.discard(), listed)[1])
+    with pytest.raises(InvalidContent, match="an entry that is none"):
+        github._packages.versions()
 
 
 def test_a_short_rate_limit_is_waited_for_and_a_long_one_ends_the_run(connect, store, waits):

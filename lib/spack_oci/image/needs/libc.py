@@ -24,7 +24,7 @@ _GLIBC_BANNER = re.compile(rb"GNU C Library [^\0\n]{0,120}version (2\.[0-9]+)")
 _MUSL_BANNER = re.compile(rb"musl libc \(")
 _MUSL_VERSION = re.compile(rb"\0(1\.[0-9]+\.[0-9]+)(?:-git[-0-9a-z]*)?\0")
 
-_GLIBC_SYMBOL = re.compile(r"GLIBC_(2\.[0-9]+)(?:\.[0-9]+)*\Z")
+_GLIBC_SYMBOL = re.compile(r"GLIBC_(2\.[0-9]{1,9})(?:\.[0-9]+)*\Z")
 #: not a version, but a feature of the loader that came with one
 _GLIBC_FEATURES = {"GLIBC_ABI_DT_RELR": (2, 36), "GLIBC_ABI_GNU_TLS": (2, 42), "GLIBC_ABI_GNU2_TLS": (2, 42)}
 

@@ -25,6 +25,8 @@ from .credentials import Credentials
 MAX_TOKEN_RESPONSE = 256 << 10
 #: seconds; what the specification says when the server says nothing
 DEFAULT_LIFETIME = 60.0
+#: seconds; what a server says may be too large for a float
+LONGEST_LIFETIME = 365 * 86400
 CLIENT_ID = "spack-oci"
 #: the user name that goes with an identity token where a token server knows only Basic
 _TOKEN_USER = "<token>"
@@ -225,7 +227,7 @@ def usable_seconds(expires_in: object) -> float:
     """How long to use a token: a tenth of its life, at most ten seconds, is left as a margin."""
     lifetime = DEFAULT_LIFETIME
     if isinstance(expires_in, (int, float)) and not isinstance(expires_in, bool) and expires_in > 0:
-        lifetime = float(expires_in)
+        lifetime = float(min(expires_in, LONGEST_LIFETIME))
     return lifetime - min(10.0, lifetime / 10)
 
 
