@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What a user sees: results on standard output, all else on standard error."""
 
+import os
 import sys
 from typing import TYPE_CHECKING, Callable, Sequence
 
@@ -11,7 +12,9 @@ _COLORS = {"==>": "\033[1;34m", "Warning:": "\033[1;33m", "Error:": "\033[1;31m"
 
 
 def _head(word: str) -> str:
-    return f"{_COLORS[word]}{word}\033[0m" if sys.stderr.isatty() else word
+    # https://no-color.org
+    is_plain = not sys.stderr.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return word if is_plain else f"{_COLORS[word]}{word}\033[0m"
 
 
 def _say(head: str, message: str, lines: Sequence[str] = ()) -> None:

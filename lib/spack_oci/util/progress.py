@@ -5,6 +5,7 @@ Whoever does something with many parts is given a :class:`Reporter`; who calls i
 called from any thread.
 """
 
+import os
 import re
 import shutil
 import sys
@@ -213,8 +214,9 @@ def _short(line: str) -> str:
 
 
 def reporter_for(stream: TextIO, info: Callable[[str], None], warning: Callable[[str], None]) -> Reporter:
-    """A live display if ``stream``, of the standard output, is a terminal, else lines; only warnings where the standard
-    output was given to standard error, because it is kept for a JSON document."""
+    """A live display if ``stream``, of the standard output, is a terminal that can rewrite a line, else lines; only
+    warnings where the standard output was given to standard error, because it is kept for a JSON document."""
     if stream is sys.stderr:
         return Silent(warning)
-    return LiveDisplay(stream, info, warning) if stream.isatty() else PlainLines(info, warning)
+    is_live = stream.isatty() and os.environ.get("TERM") != "dumb"
+    return LiveDisplay(stream, info, warning) if is_live else PlainLines(info, warning)

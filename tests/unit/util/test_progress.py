@@ -6,6 +6,7 @@ import io
 import sys
 
 import pytest
+from spack_oci.cli import output
 from spack_oci.util.progress import LiveDisplay, PlainLines, Silent, Work, reporter_for
 
 
@@ -144,9 +145,25 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_the_display_is_for_terminals_alone(stream):
+def test_the_display_is_for_terminals_alone(stream, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
     assert type(reporter_for(Terminal(), print, print)) is LiveDisplay
     assert type(reporter_for(stream, print, print)) is PlainLines
+    monkeypatch.setenv("TERM", "dumb")  # Emacs, some CI: no line can be rewritten
+    assert type(reporter_for(Terminal(), print, print)) is PlainLines
+
+
+@pytest.mark.parametrize(
+    "environment, is_coloured",
+    [({"TERM": "xterm"}, True), ({"TERM": "dumb"}, False), ({"TERM": "xterm", "NO_COLOR": "1"}, False)],
+)
+def test_colours_are_for_terminals_that_have_them_and_users_who_want_them(monkeypatch, environment, is_coloured):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    output.info("done")
+    assert ("\033" in sys.stderr.getvalue(), "==>" in sys.stderr.getvalue()) == (is_coloured, True)
 
 
 def test_nothing_is_shown_where_the_output_is_a_document(monkeypatch):
