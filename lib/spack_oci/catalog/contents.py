@@ -34,6 +34,8 @@ from ..util.concurrency.threads import DaemonPool
 #: virtual packages that a compiler provides
 _LANGUAGES = ("c", "cxx", "fortran")
 _UNSIGNED = SignedPackage(())
+#: images that are read at the same time
+_JOBS = 8
 
 T = TypeVar("T")
 
@@ -227,7 +229,7 @@ def read_signers(store: IndexStore, index: IndexDocument) -> SignatureTable:
         return {}
 
 
-def read_images(store: ImagesStore, failed: Callable[[str, SpackOciError], None], jobs: int = 8) -> Tuple[Image, ...]:
+def read_images(store: ImagesStore, failed: Callable[[str, SpackOciError], None]) -> Tuple[Image, ...]:
     """The images besides packages, by tag. One that cannot be read is told to ``failed``, and is there without content.
 
     Raises what a store raises that cannot be asked.
@@ -245,7 +247,7 @@ def read_images(store: ImagesStore, failed: Callable[[str, SpackOciError], None]
     tags = sorted(image_tags(store))
     if not tags:
         return ()
-    with DaemonPool(min(jobs, len(tags)), "catalog") as pool:
+    with DaemonPool(min(_JOBS, len(tags)), "catalog") as pool:
         return tuple(image for image in pool.map(read, tags) if image is not None)
 
 

@@ -37,17 +37,17 @@ def is_gzip(data: bytes) -> bool:
     return data.startswith(magic.GZIP) and len(data) <= MAX_GZIP
 
 
-def unlisted_kind(name: str, data: bytes, sealed_pyc: bool = False) -> Optional[str]:
+def unlisted_kind(name: str, data: bytes) -> Optional[str]:
     """The kind of a file that holds an old path and is in no list; None: leave it.
 
-    ``data``: the file, or its beginning if it is large. ``sealed_pyc``: the file is compiled Python with its source.
+    ``data``: the file, or its beginning if it is large.
     """
     if magic.is_elf(data):
         return BINARY
     if data.startswith(magic.AR) or (data.startswith(magic.TERMINFO) and "terminfo" in name):
         return STRINGS
     if name.endswith(".pyc"):
-        return None if sealed_pyc else PYC
+        return PYC
     if is_gzip(data):
         return GZIP
     if data.startswith((*magic.SEALED, magic.GZIP)):

@@ -16,21 +16,19 @@ from .store import LayoutStore
 from .table import PRIVATE, Entries, tag_of
 
 
-def collect_garbage(
-    store: LayoutStore, grace: float = 86400.0, dry_run: bool = False, roots: Iterable[str] = ()
-) -> Tuple[int, int]:
+def collect_garbage(store: LayoutStore, grace: float = 86400.0, roots: Iterable[str] = ()) -> Tuple[int, int]:
     """Remove blobs that no entry of ``index.json`` reaches and that are older than ``grace`` seconds.
 
     ``roots``: digests of manifests that stay, too, with all that they reach.
 
     The grace protects the blobs of a push that has not written its manifest yet. A referrer without a tag stays only as
-    long as its subject. Returns (number of files, bytes) that were, or would be, removed.
+    long as its subject. Returns (number of files, bytes) that were removed.
     """
     with storage_errors(f"collecting garbage in {store.url}"), store.table.lock():
         before = time.time() - grace
         entries = store.table.entries()
         keep, kept_entries = _reachable(store, entries, roots)
-        if len(kept_entries) < len(entries) and not dry_run:
+        if len(kept_entries) < len(entries):
             store.table.replace(kept_entries)
         count = size = 0
         for digest, path in _blobs(store.path):
@@ -38,11 +36,10 @@ def collect_garbage(
             if digest in keep or status.st_mtime > before:
                 continue
             with signals_wait():  # what is moved away is removed or brought back
-                removed = dry_run or _remove_unused(store.path, path, before)
+                removed = _remove_unused(store.path, path, before)
             if removed:
                 count, size = count + 1, size + status.st_size
-        if not dry_run:
-            drop_old_temporaries(store, before)
+        drop_old_temporaries(store, before)
     return count, size
 
 

@@ -6,7 +6,7 @@ import os
 import stat
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping
 
 from ..errors import NotAStore
 from ..util.files import atomic_write, storage_errors
@@ -100,8 +100,7 @@ def _shared_mode(directory: str, mode: int) -> int:
     return mode
 
 
-def installed_nodes(records: Records, hashes: Optional[Iterable[str]] = None) -> List[Mapping[str, Any]]:
+def installed_nodes(records: Records) -> List[Mapping[str, Any]]:
     """Nodes of what is installed and not external."""
-    chosen = set(records.installed()) if hashes is None else set(hashes)
-    nodes = (records.by_hash[h]["spec"] for h in sorted(chosen) if records.is_installed(h))
+    nodes = (records.by_hash[h]["spec"] for h in sorted(set(records.installed())) if records.is_installed(h))
     return [node for node in nodes if not node.get("external")]

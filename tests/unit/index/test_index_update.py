@@ -192,8 +192,6 @@ def test_unreadable_tag_is_named_and_does_not_fail_the_others(store, damage):
     assert list(result.unreadable) == [tag_of(bad)]
     assert len(warnings) == 1 and tag_of(bad) in warnings[0]
     assert cached(store) == {good["hash"]}
-    with pytest.raises(IndexUpdateError, match=tag_of(bad)):
-        update_index(store, QUICK, strict=True)
 
 
 @pytest.mark.parametrize(

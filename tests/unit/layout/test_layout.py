@@ -327,10 +327,9 @@ def test_garbage(store):
     second = image(store, None, b"sig of sig", signature, "application/x-signature")
     store.delete_manifest("old")
     assert collect_garbage(store, grace=3600) == (0, 0)
-    count, size = collect_garbage(store, grace=-1, dry_run=True)
-    assert (count, store.has_blob(old.digest)) == (6, True)
-    assert collect_garbage(store, grace=-1) == (count, size)
-    assert not store.has_blob(old.digest)
+    assert store.has_blob(old.digest)
+    count, size = collect_garbage(store, grace=-1)
+    assert (count, store.has_blob(old.digest)) == (6, False) and size > 0
     assert store.referrers(kept.digest) == [signature]
     assert store.referrers(signature.digest) == [second]
     assert collect_garbage(store, grace=-1) == (0, 0)

@@ -58,26 +58,17 @@ def update_index(
     *,
     full: bool = False,
     compare_digests: bool = True,
-    strict: bool = False,
     create: bool = True,
 ) -> IndexUpdate:
     """Make the index say what the tags say.
 
     ``full``: read every tag again, as if there were no index. ``compare_digests``: read those again that have another
     digest than the index says. A tag that cannot be read is left out, or stays as it was if the registry and not the
-    content is to blame; it is named with ``warn`` and in the result. With ``strict`` it makes the update fail in the
-    end (IndexUpdateError), after the index was written. Without ``create``, NotFound is raised where there is neither
-    a package nor an index: the name may be mistyped.
+    content is to blame; it is named with ``warn`` and in the result. Without ``create``, NotFound is raised where there
+    is neither a package nor an index: the name may be mistyped.
     """
     writer = _Writer(store, [], settings or UpdateSettings(), create)
-    result = writer.keep_signatures(writer.run(full, compare_digests and not full, patient=False))
-    failed = {**result.unreadable, **result.kept}
-    if strict and failed:
-        raise IndexUpdateError(
-            f"the index of {store.url} was updated without {len(failed)} tags that could not be read:"
-            f" {', '.join(sorted(failed))}"
-        )
-    return result
+    return writer.keep_signatures(writer.run(full, compare_digests and not full, patient=False))
 
 
 def merge_pushed(

@@ -71,7 +71,6 @@ def package_from_push(
     spec_document: Mapping[str, Any],
     layer: Layer,
     relocation_summary: Mapping[str, Any],
-    signed: bool = False,
     licenses: str = "",
 ) -> IndexedPackage:
     """Of a package that this process has pushed: no request. Raises NotAPackage."""
@@ -87,7 +86,6 @@ def package_from_push(
         relocation=others,
         pusher=f"spack-oci {__version__}",
         licenses=licenses or None,
-        signed=signed,
     )
     return IndexedPackage(nodes, entry)
 

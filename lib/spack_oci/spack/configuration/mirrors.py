@@ -38,8 +38,9 @@ def configured(direction: str = FETCH) -> List["spack.mirrors.mirror.Mirror"]:
     return [m for m in mirrors if is_oci_url(m.get_url(direction))]
 
 
-def is_oci_mirror(mirror: "spack.mirrors.mirror.Mirror", direction: str = FETCH) -> bool:
-    return is_oci_url(mirror.get_url(direction))
+def is_oci_mirror(mirror: "spack.mirrors.mirror.Mirror") -> bool:
+    """For who installs from it."""
+    return is_oci_url(mirror.fetch_url)
 
 
 def embedded_default() -> "spack.mirrors.mirror.Mirror":
@@ -102,10 +103,10 @@ def open_store(mirror: "spack.mirrors.mirror.Mirror", direction: str, *, create:
     return _open(mirror, direction, location_of(mirror, direction), create)
 
 
-def open_index_store(mirror: "spack.mirrors.mirror.Mirror", direction: str, *, create: bool = False) -> ContentStore:
+def open_index_store(mirror: "spack.mirrors.mirror.Mirror", direction: str) -> ContentStore:
     """Where the index of a mirror is: in the mirror itself, or in the repository of ``oci:index:repository``."""
     location = settings.read().index_location(location_of(mirror, direction))
-    return _open(mirror, direction, location, create)
+    return _open(mirror, direction, location, create=False)
 
 
 def _open(mirror: "spack.mirrors.mirror.Mirror", direction: str, location: Location, create: bool) -> ContentStore:

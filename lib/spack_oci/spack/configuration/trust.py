@@ -119,9 +119,9 @@ def index_signing(
     return IndexSigning(store, written, by, generations(), tty.warn, settings.read().transfer_jobs, renew=renew)
 
 
-def signer(path: Optional[str] = None) -> Optional[Signer]:
+def signer() -> Optional[Signer]:
     """See :func:`spack_oci.configuration.trust.signer_of`."""
-    return configuration.signer_of(settings.read().signing, compat.canonicalize_path, path)
+    return configuration.signer_of(settings.read().signing, compat.canonicalize_path)
 
 
 def required_signer(path: Optional[str] = None) -> Signer:
