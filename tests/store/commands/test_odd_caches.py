@@ -6,7 +6,10 @@ import os
 import pytest
 from spack_oci.cli.caches import open_cache
 from spack_oci.content import BytesSource
+from spack_oci.content.artifacts import write_json_artifact
 from spack_oci.descriptor import OCI_CONFIG, OCI_MANIFEST, Descriptor, canonical_json
+from spack_oci.operations.lifecycle.contents import PIN_PREFIX
+from spack_oci.store.source import is_plain_node
 from support.packages.cache_builder import node, push_package
 from support.registries.fault_registry import Fault, fault_registry
 from support.spacks.client import build_store
@@ -65,6 +68,32 @@ def test_nothing_that_a_cache_says_reaches_the_terminal_as_it_is(client, tmp_pat
     for words in (["list", "--variants", "--allarch", layout], ["show", layout, "image"], ["show", layout, "hostile"]):
         said = client.run(*words).stdout
         assert said and all(line.isprintable() for line in said.split("\n")), words
+
+
+def pinned(layout, **changes):
+    store = open_cache(layout, create=True, writes=True)
+    push_package(store, [node("kept")])
+    document = {"version": 1, "name": "x", "hashes": [node("kept")["hash"]], "by": "x", "at": 1, "until": None}
+    write_json_artifact(store, PIN_PREFIX + "x", "application/vnd.spack-oci.pin.v1+json", {**document, **changes})
+
+
+@pytest.mark.parametrize("times", [{"at": 10**20}, {"until": 10**300}])
+def test_a_pin_of_a_time_that_is_none_is_named(client, tmp_path, times):
+    pinned(str(tmp_path / "cache"), **times)
+    done = client.run("pins", tmp_path / "cache", check=False)
+    assert done.returncode != 0 and "does not fit (maximum" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_who_has_pinned_is_said_without_what_a_terminal_obeys(client, tmp_path):
+    pinned(str(tmp_path / "cache"), by=OBEYED)
+    said = client.run("pins", tmp_path / "cache").stdout
+    assert "x: 1 package, by ?]52;c;eA==?" in said and all(line.isprintable() for line in said.split("\n"))
+
+
+def test_an_entry_whose_version_python_makes_no_number_of_is_no_plain_one():
+    plain = node("x")
+    assert is_plain_node(plain["hash"], plain)
+    assert not is_plain_node(plain["hash"], {**plain, "version": "1." + "9" * 5000})
 
 
 @pytest.mark.slow
