@@ -26,7 +26,7 @@ help:
 	@echo "make test-without-spack   the demo and the tests of stores, with no way to get a Spack"
 	@echo "make unit | registry | store | spack | browser   one layer of the tests; ARGS is passed to pytest, JOBS is how many processes"
 	@echo "make bench          measure against Spack's own code"
-	@echo "make bench-scale    measure what an index costs against the number of packages, up to 27,000, in a layout and a registry"
+	@echo "make bench-scale    measure what a cache costs against the number of packages, and write it into docs/scale.md"
 	@echo "make fuzz           damaged inputs for every parser, MINUTES=60 of the processor each; ARGS=elf for one of them"
 	@echo "make mutants        remove each guard in turn: some test has to notice"
 	@echo "make reliability  write the table of faults into docs/reliability.md"
