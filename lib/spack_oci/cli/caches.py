@@ -11,7 +11,7 @@ from ..errors import ConfigurationError, NotFound
 from ..index.in_place import Wanted
 from ..index.index_cache import CachedIndex, IndexCache, load_index
 from ..index.packed_nodes import PackedDocuments
-from ..reference import LayoutDirectory, Location, is_oci_url, layout_at, parse_url, suggested_url
+from ..reference import LayoutDirectory, Location, image_name, is_oci_url, layout_at, parse_url, suggested_url
 from ..store.source import Source, is_plain_node
 from ..util.text import elided
 from . import settings
@@ -31,6 +31,8 @@ def location_of(word: str) -> Location:
     """A URL, or a directory or bundle (with a slash, ``.`` or ``..``). Raises ConfigurationError, InvalidReference."""
     if "://" in word:
         location = parse_url(word)
+        if isinstance(location, LayoutDirectory) and os.path.isfile(location.path):
+            location = LayoutDirectory(_unpacked(location.path))
     elif meant_url(word):
         raise ConfigurationError(f"{word!r} is no cache", remedy=f"did you mean `{meant_url(word)}`?")
     elif "/" in word or word in (".", ".."):
@@ -100,6 +102,13 @@ def url_of(word: str) -> str:
     """As a user, and a policy, names a cache: of a bundle that of the file."""
     url = location_of(word).url
     return _bundles.get(url, url)
+
+
+def image_in(word: str, tag: str) -> str:
+    """An image of a cache as skopeo and podman take it; a bundle is an ``oci-archive``."""
+    url = location_of(word).url
+    name = image_name(_bundles.get(url, url), tag)
+    return f"oci-archive{name[len('oci') :]}" if url in _bundles else name
 
 
 def open_index(word: str, *, writes: bool = False) -> ContentStore:
@@ -234,7 +243,7 @@ def _has(source: Source, wanted: Wanted) -> bool:
 
 def source_of(word: str, index: CachedIndex, unsigned: bool = False) -> Source:
     """The same, of an index that was read."""
-    url = open_cache(word).url
+    url = url_of(word)
     graph, available, left_out = PackedDocuments(), set(), []
     for found in index.index.nodes():
         if is_plain_node(found.dag_hash, found.spec):

@@ -5,13 +5,13 @@ import argparse
 
 from ..catalog.make import heading_for, make_catalog
 from ..commandline.common import print_json
-from .caches import open_cache, open_index, read_index
+from .caches import open_cache, open_index, read_index, url_of
 from .output import info, reporter
 
 
 def catalog(args: argparse.Namespace) -> int:
     store = open_cache(args.mirror)
-    heading = heading_for(store.url, args.title, args.url)
+    heading = heading_for(url_of(args.mirror), args.title, args.url)
     index = read_index(args.mirror).index
     made = make_catalog(store, open_index(args.mirror), index, args.directory, heading, reporter())
     if args.json:

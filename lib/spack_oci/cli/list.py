@@ -10,14 +10,13 @@ from ..errors import Ambiguous, ConfigurationError
 from ..operations import catalog
 from ..operations.catalog import CatalogRecord, record_of
 from ..package.record import package_tag
-from ..reference import image_name
 from ..store.source import label
 from ..store.system import this_system
 from ..util.documents import print_json_list
 from ..util.sizes import format_size
 from ..util.text import counted, elided, table, visible
 from . import settings
-from .caches import looks_like_cache, open_cache, read_index, read_source, source_of, wanted_by
+from .caches import image_in, looks_like_cache, open_cache, read_index, read_source, source_of, url_of, wanted_by
 from .output import info
 
 if TYPE_CHECKING:
@@ -53,10 +52,10 @@ def _list_cache(cache: str, words: Sequence[str], args: argparse.Namespace) -> i
 
     # without what the index has of each package besides its node, if that is not shown: it takes as long to read
     found = catalog.records(index.index, is_wanted, bare=not (args.json or args.sizes))
-    url = open_cache(cache).url
+    url = url_of(cache)
     status = 1 if words and not found else 0
     if args.json:
-        packages = (_document(record, found.node(h), url) for h, record in found.items())
+        packages = (_document(record, found.node(h), cache) for h, record in found.items())
         print_json_list({"mirrors": [url]}, "packages", packages)
         return status
     if args.sizes:
@@ -70,11 +69,12 @@ def _list_cache(cache: str, words: Sequence[str], args: argparse.Namespace) -> i
     return status
 
 
-def _document(record: CatalogRecord, node: Mapping[str, Any], url: str) -> Dict[str, Any]:
+def _document(record: CatalogRecord, node: Mapping[str, Any], cache: str) -> Dict[str, Any]:
     """As that of `spack oci list`."""
     from ..specs.format import format_node
 
-    return {**record.to_dict(), "spec": format_node(node), "mirror": url, "image": image_name(url, record.tag)}
+    image = image_in(cache, record.tag)
+    return {**record.to_dict(), "spec": format_node(node), "mirror": url_of(cache), "image": image}
 
 
 def _print_records(found: Iterable[CatalogRecord], args: argparse.Namespace) -> None:
@@ -173,15 +173,16 @@ def _tag_of(cache: str, text: str) -> str:
 
 def search(args: argparse.Namespace) -> int:
     """Names that contain a word, with their versions."""
-    url = open_cache(args.mirror).url
+    url = url_of(args.mirror)
     found = sorted(_versions(read_index(args.mirror).index.nodes(), args.word.lower()).items())
+    status = 0 if found else 1
     if args.json:
         print_json({"mirror": url, "names": [{"name": name, "versions": versions} for name, versions in found]})
-        return 0
+        return status
     if found:
         print("\n".join(table([(name, elided(versions, 8)) for name, versions in found])))
     info(f"{counted(len(found), 'name')} with {args.word!r} in {url}")
-    return 0 if found else 1
+    return status
 
 
 def _versions(nodes: "Iterable[IndexedNode]", word: str) -> Dict[str, List[str]]:

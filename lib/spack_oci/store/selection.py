@@ -121,7 +121,8 @@ def no_match(constraint: Constraint, candidates: Candidates) -> NothingFits:
             versions.add(node["version"])
     if not missing:
         close = difflib.get_close_matches(constraint.name or "", names, 3)
-        remedy = f"did you mean {' or '.join(close)}?" if close else "see what there is with `spack-oci list`"
+        there = f"--allarch {candidates.where}" if "://" in candidates.where else f"--store {candidates.where}"
+        remedy = f"did you mean {' or '.join(close)}?" if close else f"see what there is with `spack-oci list {there}`"
         return NothingFits(f"{constraint.name} is not in {candidates.where}", remedy=remedy)
     told = [f"{_number(n)} {'is' if n == 1 else 'are'} not {label}" for label, n in Counter(missing).most_common(4)]
     newest = sorted(versions, key=Version.parse, reverse=True)

@@ -149,3 +149,14 @@ def test_what_makes_no_sense_is_one_line(client, words, code):
     done = client.run(*words, check=False)
     assert done.returncode == code and done.stderr.startswith("Error: ") and "Traceback" not in done.stderr
     assert "spack oci " not in done.stderr
+
+
+def test_a_bundle_is_named_by_its_file_and_read_by_the_url_that_is_told(client, cache, tmp_path):
+    """Not by the directory that it is unpacked into, which goes with the process."""
+    bundle = tmp_path / "cache.tar"
+    client.run("copy", cache, bundle, "oci-leaf@2.0")
+    (listed,) = client.json("list", "--allarch", bundle, "oci-leaf")["packages"]
+    assert listed["mirror"] == f"oci+file://{bundle}" and listed["image"] == f"oci-archive:{bundle}:{listed['tag']}"
+    assert client.json("list", "--allarch", listed["mirror"])["packages"] == [listed]
+    nothing = client.run("install", bundle, "zzz", "--store", tmp_path / "store", check=False)
+    assert f"zzz is not in oci+file://{bundle}: see what there is" in nothing.stderr

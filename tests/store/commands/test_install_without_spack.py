@@ -251,6 +251,8 @@ def test_every_failure_is_one_line_with_its_exit_code(client, cache, store, tmp_
         (4, "version 9", ["install", cache, "oci-leaf", "--store", tmp_path / "newer"]),
         (3, "matches 2 packages", ["show", cache, "oci-leaf"]),
         (3, "did you mean oci-leaf", ["show", cache, "oci-leef"]),
+        (3, f"`spack-oci list --allarch oci+file://{cache}`", ["show", cache, "zzz"]),
+        (3, f"`spack-oci list --store {store}`", ["uninstall", "zzz", "--store", store]),
     ]
     for code, text, words in cases:
         if "--no-store" in words:

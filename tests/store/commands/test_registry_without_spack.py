@@ -30,6 +30,8 @@ def test_log_in_push_install_show_and_log_out(client, registry, built, store, tm
     assert "greeting: hello" in client.run("run", "oci-app", "--", "hello", env=env).stdout
     assert client.json("show", url, "oci-app", env=env)["name"] == "oci-app"
     assert "oci-app" in client.run("search", url, "APP", env=env).stdout
+    for words in (["search", url, "zzz"], ["search", url, "zzz", "--json"]):
+        assert client.run(*words, env=env, check=False).returncode == 1
     page = client.json("catalog", url, tmp_path / "page", env=env)
     assert (page["mirror"], page["unreadable"]) == (url, []) and page["packages"] == len(
         client.json("list", url, "--allarch", env=env)["packages"]
