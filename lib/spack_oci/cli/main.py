@@ -54,6 +54,25 @@ def _store_option(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--store", metavar="DIR", help="the store (default: $SPACK_OCI_STORE)")
 
 
+def _shared(
+    add: Callable[..., argparse.ArgumentParser],
+    module: str,
+    function: Optional[str] = None,
+    *,
+    store: bool = False,
+    **options: bool,
+) -> Callable[[Any], None]:
+    """A sub-command that `spack oci` has, too. ``add``: makes its parser; ``store``: here it has ``--store``."""
+
+    def added(commands: Any) -> None:
+        sub = add(commands, PROGRAM, **options)
+        if store:
+            _store_option(sub)
+        sub.set_defaults(run=_call(module, function))
+
+    return added
+
+
 def _install(commands: Any) -> None:
     sub = commands.add_parser(
         "install",
@@ -124,14 +143,6 @@ def _list(commands: Any) -> None:
     sub.set_defaults(run=_call("list", "list_packages"))
 
 
-def _show(commands: Any) -> None:
-    definitions.add_show(commands, PROGRAM).set_defaults(run=_call("list", "show"))
-
-
-def _catalog(commands: Any) -> None:
-    definitions.add_catalog(commands, PROGRAM).set_defaults(run=_call("catalog"))
-
-
 def _search(commands: Any) -> None:
     sub = commands.add_parser(
         "search",
@@ -172,32 +183,6 @@ def _gc(commands: Any) -> None:
     definitions.add_dry_run(sub)
     add_json(sub)
     sub.set_defaults(run=_call("uninstall", "gc"))
-
-
-def _clean(commands: Any) -> None:
-    sub = definitions.add_clean(commands, PROGRAM)
-    _store_option(sub)
-    sub.set_defaults(run=_call("maintenance", "clean"))
-
-
-def _login(commands: Any) -> None:
-    definitions.add_login(commands, PROGRAM).set_defaults(run=_call("login"))
-
-
-def _logout(commands: Any) -> None:
-    definitions.add_logout(commands, PROGRAM).set_defaults(run=_call("login", "logout"))
-
-
-def _doctor(commands: Any) -> None:
-    sub = definitions.add_doctor(commands, PROGRAM)
-    _store_option(sub)
-    sub.set_defaults(run=_call("doctor"))
-
-
-def _update_index(commands: Any) -> None:
-    definitions.add_update_index(commands, PROGRAM, optional=False).set_defaults(
-        run=_call("maintenance", "update_index")
-    )
 
 
 def _push(commands: Any) -> None:
@@ -265,54 +250,6 @@ def _export(commands: Any) -> None:
     sub.set_defaults(run=_call("export"))
 
 
-def _copy(commands: Any) -> None:
-    maintenance.add_copy(commands, PROGRAM).set_defaults(run=_call("maintenance", "copy_cache"))
-
-
-def _prune(commands: Any) -> None:
-    maintenance.add_prune(commands, PROGRAM, optional=False).set_defaults(run=_call("maintenance", "prune_cache"))
-
-
-def _pin(commands: Any) -> None:
-    maintenance.add_pin(commands, PROGRAM).set_defaults(run=_call("maintenance", "pin"))
-
-
-def _unpin(commands: Any) -> None:
-    maintenance.add_unpin(commands, PROGRAM).set_defaults(run=_call("maintenance", "unpin"))
-
-
-def _pins(commands: Any) -> None:
-    maintenance.add_pins(commands, PROGRAM, optional=False).set_defaults(run=_call("maintenance", "list_pins"))
-
-
-def _snapshot(commands: Any) -> None:
-    maintenance.add_snapshot(commands, PROGRAM).set_defaults(run=_call("maintenance", "make_snapshot"))
-
-
-def _snapshots(commands: Any) -> None:
-    maintenance.add_snapshots(commands, PROGRAM, optional=False).set_defaults(
-        run=_call("maintenance", "list_snapshots")
-    )
-
-
-def _du(commands: Any) -> None:
-    maintenance.add_du(commands, PROGRAM, optional=False).set_defaults(run=_call("maintenance", "disk_usage"))
-
-
-def _verify(commands: Any) -> None:
-    maintenance.add_verify(commands, PROGRAM, optional=False).set_defaults(run=_call("maintenance", "verify_cache"))
-
-
-def _repair(commands: Any) -> None:
-    sub = maintenance.add_repair(commands, PROGRAM, optional=False)
-    _store_option(sub)
-    sub.set_defaults(run=_call("maintenance", "repair_cache"))
-
-
-def _sign(commands: Any) -> None:
-    trust.add_sign(commands, PROGRAM, optional=False).set_defaults(run=_call("trust", "sign"))
-
-
 def _key(commands: Any) -> None:
     actions = trust.add_key(commands, PROGRAM, can_add=False)
     for action, function in (("generate", "generate_key"), ("show", "show_key"), ("list", "list_keys")):
@@ -346,30 +283,30 @@ _COMMANDS: Dict[str, Callable[[Any], None]] = {
     "activate": _activate,
     "run": _run,
     "list": _list,
-    "show": _show,
+    "show": _shared(definitions.add_show, "list", "show"),
     "search": _search,
-    "catalog": _catalog,
+    "catalog": _shared(definitions.add_catalog, "catalog"),
     "uninstall": _uninstall,
     "gc": _gc,
-    "clean": _clean,
-    "login": _login,
-    "logout": _logout,
-    "doctor": _doctor,
-    "update-index": _update_index,
+    "clean": _shared(definitions.add_clean, "maintenance", "clean", store=True),
+    "login": _shared(definitions.add_login, "login"),
+    "logout": _shared(definitions.add_logout, "login", "logout"),
+    "doctor": _shared(definitions.add_doctor, "doctor", store=True),
+    "update-index": _shared(definitions.add_update_index, "maintenance", "update_index", optional=False),
     "push": _push,
     "pack": _pack,
     "export": _export,
-    "copy": _copy,
-    "prune": _prune,
-    "pin": _pin,
-    "unpin": _unpin,
-    "pins": _pins,
-    "snapshot": _snapshot,
-    "snapshots": _snapshots,
-    "du": _du,
-    "verify": _verify,
-    "repair": _repair,
-    "sign": _sign,
+    "copy": _shared(maintenance.add_copy, "maintenance", "copy_cache"),
+    "prune": _shared(maintenance.add_prune, "maintenance", "prune_cache", optional=False),
+    "pin": _shared(maintenance.add_pin, "maintenance", "pin"),
+    "unpin": _shared(maintenance.add_unpin, "maintenance", "unpin"),
+    "pins": _shared(maintenance.add_pins, "maintenance", "list_pins", optional=False),
+    "snapshot": _shared(maintenance.add_snapshot, "maintenance", "make_snapshot"),
+    "snapshots": _shared(maintenance.add_snapshots, "maintenance", "list_snapshots", optional=False),
+    "du": _shared(maintenance.add_du, "maintenance", "disk_usage", optional=False),
+    "verify": _shared(maintenance.add_verify, "maintenance", "verify_cache", optional=False),
+    "repair": _shared(maintenance.add_repair, "maintenance", "repair_cache", store=True, optional=False),
+    "sign": _shared(trust.add_sign, "trust", "sign", optional=False),
     "key": _key,
     "trust": _trust,
     "completion": _completion,
