@@ -113,7 +113,8 @@ def print_plan(request: Request) -> None:
         print(f"copy    {tag}")
     for tag in planned.delete:
         print(f"delete  {tag}")
-    out.info(f"{_summary(planned)} would be copied from {planned.source} to {planned.destination}")
+    present = f"; {len(planned.present)} are there already" if planned.present else ""
+    out.info(f"{_summary(planned)} would be copied from {planned.source} to {planned.destination}{present}")
     _tell_of_missing(out, planned)
 
 
@@ -124,7 +125,7 @@ def _summary(planned: CopyPlan) -> str:
         words.append(counted(len(planned.images), "image"))
     if planned.attached:
         words.append(counted(len(planned.attached), "signature"))
-    return " and ".join(words) + (f"; {len(planned.present)} are there already" if planned.present else "")
+    return " and ".join(words)
 
 
 def _tell_of_missing(out: Output, planned: CopyPlan) -> None:

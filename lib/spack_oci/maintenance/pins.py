@@ -31,7 +31,10 @@ def _end_of_day(text: str) -> int:
         day = datetime.datetime.strptime(text, "%Y-%m-%d")
     except ValueError:
         raise ConfigurationError(f"{text!r} is no date", remedy="write it as 2027-06-30") from None
-    return int((day + datetime.timedelta(days=1)).timestamp())
+    end = int((day + datetime.timedelta(days=1)).timestamp())
+    if end <= time.time():
+        raise ConfigurationError(f"{text} is past, so the pin would keep nothing", remedy="name a day that is to come")
+    return end
 
 
 def remove_pin(cache: Cache, name: str) -> None:

@@ -30,6 +30,8 @@ def mine(copied, tmp_path):
 
 def test_a_copy_of_some_packages_has_what_they_need_and_nothing_else(client, cache, mine, tmp_path):
     assert names(client, mine) == names(client, cache)
+    planned = client.run("copy", "--dry-run", cache, mine).stderr
+    assert f"0 packages would be copied from oci+file://{cache} to oci+file://{mine}; " in planned
     some = tmp_path / "some.tar"
     client.run("copy", cache, some, "oci-middle")
     assert {n.partition("@")[0] for n in names(client, some)} < {n.partition("@")[0] for n in names(client, cache)}
@@ -134,6 +136,12 @@ def test_a_pin_keeps_packages_from_a_prune(client, mine):
     client.run("unpin", mine, "release")
     client.run("prune", "--grace", "0", "--keep-specs", "oci-leaf@2.0", mine)
     assert names(client, mine) == {"oci-leaf@2.0"}
+
+
+def test_a_pin_whose_time_is_over_is_refused(client, mine):
+    done = client.run("pin", mine, "x", "oci-leaf", "--until", "2020-01-01", check=False)
+    assert done.returncode == 2 and "2020-01-01 is past" in done.stderr
+    assert client.json("pins", mine)["pins"] == []
 
 
 @pytest.mark.parametrize(
