@@ -42,6 +42,10 @@ def test_first_merge_into_a_cache_of_spack_loses_nothing_meanwhile(store, with_o
     assert seen[-1] == {package["hash"] for package in others} | {mine.dag_hash}
 
 
+def in_line():
+    """What happens in the first wait of a pusher that sees packages of others: nothing."""
+
+
 def test_merge_leaves_what_others_are_pushing_to_them(store):
     """Their packages are not read at once: in most cases they merge them themselves in a moment."""
     push_package(store, [node("first")])
@@ -50,11 +54,13 @@ def test_merge_leaves_what_others_are_pushing_to_them(store):
     push_package(store, [other])
     mine = pushed(store, [node("mine")])
 
-    def other_merges(seconds):
+    def other_merges():
         merge_pushed(store, [read_package(store, tag_of(other))], QUICK)
         store.reset()
 
-    result = merge_pushed(store, [mine], quick(backoff=Backoff(sleep=other_merges)))
+    waits = [other_merges, in_line]
+    result = merge_pushed(store, [mine], quick(backoff=Backoff(sleep=lambda seconds: waits.pop()())))
+    assert not waits
     assert not [tag for verb, tag in store.log if verb == "get_manifest" and tag == tag_of(other)]
     assert cached(store) == {node("first")["hash"], other["hash"], mine.dag_hash}
     assert result.writes == 1
@@ -112,8 +118,9 @@ def test_others_that_push_all_the_time_do_not_keep_us(store):
     mine = pushed(store, [node("mine")])
     store.reset()
     result = merge_pushed(store, [mine], QUICK)
-    assert len([tag for verb, tag in store.log if verb == "get_manifest" and tag.startswith("other")]) == 2
-    assert cached(store) == {mine.dag_hash, node("other0")["hash"], node("other1")["hash"]}
+    assert len([tag for verb, tag in store.log if verb == "get_manifest" and tag.startswith("other")]) == 3
+    # one in the first look, one while it waited for its turn, one in the look after its write
+    assert cached(store) == {mine.dag_hash, *(node(f"other{number}")["hash"] for number in range(3))}
     assert (len(result.pending), result.writes) == (7, 2)
 
 
@@ -124,13 +131,12 @@ def test_what_a_prune_takes_away_while_its_pusher_waits_does_not_come_back(store
     others = pushed(store, [node("other")])
     mine = pushed(store, [node("mine"), node("dependency")])
 
-    def prune(seconds):
-        waits.pop()
+    def prune():
         store.delete_manifest(store.resolve(mine.entry.tag).digest)
         merge_pushed(store, [others], QUICK)
 
-    waits = [prune]
-    waiting = Backoff(sleep=lambda seconds: waits[-1](seconds) if waits else None)
+    waits = [prune, in_line]
+    waiting = Backoff(sleep=lambda seconds: waits.pop()() if waits else None)
     merge_pushed(store, [mine], quick(backoff=waiting))
     assert not waits
     assert mine.dag_hash not in cached(store)
@@ -156,15 +162,14 @@ def test_pusher_that_is_overwritten_after_it_has_looked_merges_again(store):
     mine = pushed(store, [node("mine")])
     push_package(store, [node("other")])
 
-    def overwrite(seconds):
+    def overwrite():
         """As long as the pusher waits, the index becomes one without its package."""
         store.tagged.update(stale)
-        backoff.pop()
 
-    backoff = [overwrite]
-    waiting = Backoff(sleep=lambda seconds: backoff[-1](seconds) if backoff else None)
+    waits = [overwrite, in_line]
+    waiting = Backoff(sleep=lambda seconds: waits.pop()() if waits else None)
     merge_pushed(store, [mine], quick(backoff=waiting))
-    assert not backoff
+    assert not waits
     assert mine.dag_hash in cached(store)
 
 
