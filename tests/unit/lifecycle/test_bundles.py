@@ -2,6 +2,7 @@
 """Caches in one file: written, read, and written again with more."""
 
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -151,7 +152,9 @@ def test_what_a_killed_process_has_unpacked_goes_with_the_next_one(store, nodes,
     path, work = tmp_path / "cache.tar", tmp_path / "work"
     add(store, path, [nodes[0]["hash"]])
     mine = unpacked(str(path), str(work))
-    killed = subprocess.run([sys.executable, "-c", UNPACK_AND_DIE, path, work])
+    # where the library is not installed, as with the lowest versions of what it needs
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    killed = subprocess.run([sys.executable, "-c", UNPACK_AND_DIE, path, work], env=env)
     assert killed.returncode == -signal.SIGKILL
     assert len(list(work.iterdir())) == 2
     beside = [tmp_path / ".cache.tar.oci-0123456789ab", tmp_path / ".other.tar.oci-0123456789ab"]

@@ -163,7 +163,6 @@ def test_https_proxy_and_no_proxy(monkeypatch):
         ("10.1.2.0/33,fd00::/200,x:y:z,[,:,/", "http://10.1.2.3", False),
         ("reg.example:5000", "http://reg.example:5000", True),
         ("reg.example:5000", "http://reg.example:5001", False),
-        ("reg.example", "http://badreg.example", False),
     ],
 )
 def test_what_no_proxy_names_is_reached_directly(no_proxy, url, is_exempt, monkeypatch):
