@@ -74,6 +74,11 @@ def open_layout(directory: LayoutDirectory, create: bool = False) -> "LayoutStor
     NotFound when one was begun and not completed (it has no packages yet, and its next writer completes it),
     ConfigurationError when ``create`` would turn a directory of something else into a layout.
     """
+    if os.path.isfile(directory.path):
+        raise StorageError(
+            f"{directory.path} is a file, and no layout directory",
+            remedy=f"if it is a bundle, make a directory of it: `spack oci copy {directory.path} ./DIRECTORY`",
+        )
     store = LayoutStore(directory)
     if create:
         store.create()

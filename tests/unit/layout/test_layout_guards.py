@@ -70,6 +70,15 @@ def test_a_directory_that_nobody_began_to_make_a_layout_of_is_no_empty_one(tmp_p
         open_layout(LayoutDirectory(str(tmp_path / "layout")))
 
 
+@pytest.mark.parametrize("create", [False, True])
+def test_a_bundle_is_no_layout_directory_and_what_makes_one_of_it_is_told(tmp_path, create):
+    bundle = tmp_path / "cache.tar"
+    bundle.write_bytes(b"tar")
+    with pytest.raises(StorageError, match="is a file") as error:
+        open_layout(LayoutDirectory(str(bundle)), create=create)
+    assert f"`spack oci copy {bundle} ./DIRECTORY`" in error.value.remedy
+
+
 # Order of writing
 
 
