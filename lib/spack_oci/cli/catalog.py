@@ -2,6 +2,7 @@
 """`spack-oci catalog`: a page that shows what a cache has."""
 
 import argparse
+from dataclasses import replace
 
 from ..catalog.make import heading_for, make_catalog
 from ..commandline.common import print_json
@@ -14,6 +15,7 @@ def catalog(args: argparse.Namespace) -> int:
     heading = heading_for(url_of(args.mirror), args.title, args.url)
     index = read_index(args.mirror).index
     made = make_catalog(store, open_index(args.mirror), index, args.directory, heading, reporter())
+    made = replace(made, mirror=url_of(args.mirror))  # of a bundle, not where it was unpacked
     if args.json:
         print_json(made.to_dict())
     else:

@@ -166,5 +166,6 @@ def test_a_bundle_is_named_by_its_file_and_read_by_the_url_that_is_told(client, 
     (listed,) = client.json("list", "--allarch", bundle, "oci-leaf")["packages"]
     assert listed["mirror"] == f"oci+file://{bundle}" and listed["image"] == f"oci-archive:{bundle}:{listed['tag']}"
     assert client.json("list", "--allarch", listed["mirror"])["packages"] == [listed]
+    assert client.json("catalog", bundle, tmp_path / "page")["mirror"] == listed["mirror"]
     nothing = client.run("install", bundle, "zzz", "--store", tmp_path / "store", check=False)
     assert f"zzz is not in oci+file://{bundle}: see what there is" in nothing.stderr
