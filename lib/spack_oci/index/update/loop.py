@@ -224,7 +224,7 @@ class _Writer:
         backoff = self._backoff
         left = backoff.place_in_line(cycle, self._others(look))
         if not moves:
-            first = min(left, backoff.limit)
+            first = min(left, backoff.limit, backoff.quiet(cycle))
             backoff.sleep(first)
             before, look = look, self._look_again()
             left -= first
