@@ -65,6 +65,7 @@ class Edge(NamedTuple):
 class Stored(NamedTuple):
     """What our index tells of a package, as far as it is shown. Sizes in bytes. Tuples: there are tens of thousands."""
 
+    #: empty: as :func:`~spack_oci.package.record.package_tag` has it, which would be ten million bytes of them
     tag: str
     #: digests of manifest and layer
     manifest: str
@@ -81,9 +82,9 @@ class Stored(NamedTuple):
     signed: bool
 
     @classmethod
-    def of(cls, entry: PackageEntry, intern: Intern) -> "Stored":
+    def of(cls, entry: PackageEntry, usual_tag: str, intern: Intern) -> "Stored":
         return cls(
-            entry.tag,
+            "" if entry.tag == usual_tag else entry.tag,
             entry.manifest.digest,
             entry.layer.digest,
             intern(entry.layer.media_type),
@@ -124,7 +125,8 @@ class Build(NamedTuple):
 
     @property
     def tag(self) -> str:
-        return self.stored.tag if self.stored is not None else package_tag(self.name, self.version, self.hash)
+        usual = package_tag(self.name, self.version, self.hash)
+        return (self.stored.tag or usual) if self.stored is not None else usual
 
     @property
     def size(self) -> Optional[int]:
@@ -260,10 +262,11 @@ def _build(
 ) -> Build:
     arch = node["arch"]
     annotations = node.get("annotations") or {}
+    usual_tag = package_tag(node["name"], node["version"], node["hash"])
     return Build(
         name=intern(node["name"]),
         version=intern(node["version"]),
-        hash=node["hash"],
+        hash=intern(node["hash"]),
         namespace=intern(node.get("namespace") or ""),
         arch=(
             intern(arch["platform"]),
@@ -276,7 +279,7 @@ def _build(
         external=_external(node.get("external")),
         spliced_from=(node.get("build_spec") or {}).get("hash", ""),
         own_compiler=intern(str(annotations.get("compiler") or "").replace("@=", "@")),
-        stored=None if entry is None else Stored.of(entry, intern),
+        stored=None if entry is None else Stored.of(entry, usual_tag, intern),
         keys=tuple(sorted({intern(signature.key) for signature in signed.signatures})),
         sbom=signed.sbom or "",
     )

@@ -160,6 +160,8 @@ class Firefox(Browser):
         name = "layout.css.prefers-color-scheme.content-override"
         self.script(f"Services.prefs.setIntPref('{name}', {0 if dark else 1})")
         self._call("Marionette:SetContext", value="content")
+        # the process of the page is told of it later
+        self.wait(f"matchMedia('(prefers-color-scheme: {'dark' if dark else 'light'})').matches")
 
     def close(self) -> None:
         self._call("DeleteSession")
