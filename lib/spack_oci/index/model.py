@@ -18,6 +18,7 @@ index.
 """
 
 import hashlib
+import sys
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple
 
 from ..descriptor import Descriptor, canonical_json, parse_json
@@ -125,7 +126,8 @@ class PackageIndex:
 
     def _set(self, node: Node, entry: PackageEntry) -> None:
         self._forget_tag_of(node.dag_hash)
-        self.tags[entry.tag] = self._put(node, entry)
+        # whoever reads an index whole has listed the tags, too
+        self.tags[sys.intern(entry.tag)] = self._put(node, entry)
 
     def _put(self, node: Node, entry: Optional[PackageEntry]) -> str:
         """Returns the hash, as the text that all have."""

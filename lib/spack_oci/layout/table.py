@@ -37,10 +37,9 @@ class TaggedEntry(Mapping[str, Any]):
     __slots__ = ("_size", "_type", "digest", "tag")
 
     def __init__(self, media_type: str, digest: str, size: int, tag: str) -> None:
-        self._type = sys.intern(media_type)
-        self.digest = digest
+        # tag and digest are also in the index and, for a copy, in the table and index of the other cache
+        self._type, self.digest, self.tag = map(sys.intern, (media_type, digest, tag))
         self._size = size
-        self.tag = tag
 
     def to_dict(self) -> Dict[str, Any]:
         annotations = {REF_NAME: self.tag}

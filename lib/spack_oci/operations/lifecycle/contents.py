@@ -5,6 +5,7 @@ import contextlib
 import functools
 import io
 import re
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import AbstractSet, Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Set
@@ -82,7 +83,8 @@ class ContentsIndex:
             _, lines = read_lines(decompress(self._document))
             found = (line.package for line in map(parse_line, lines))
             entries = (PackageEntry.from_dict(package) for package in found if package is not None)
-            return {entry.tag: entry.manifest.digest for entry in entries}
+            # of the two caches of a copy, and of the table of a layout, most are the same
+            return {sys.intern(entry.tag): sys.intern(entry.manifest.digest) for entry in entries}
         except InvalidContent:
             return {}
 
@@ -156,7 +158,7 @@ def read_contents(
         if found:
             attached.setdefault(f"sha256:{found[1]}", []).append(tag)
         elif is_package_tag(tag):
-            packages.add(tag)
+            packages.add(sys.intern(tag))
         elif tag.startswith(PIN_PREFIX):
             pins.add(tag)
         elif tag.startswith(SNAPSHOT_PREFIX):
