@@ -223,15 +223,16 @@ class _Writer:
         are certainly there; what a look finds missing may be of pushers that have been killed."""
         backoff = self._backoff
         left = backoff.place_in_line(cycle, self._others(look))
-        if not moves:
-            first = min(left, backoff.limit, backoff.quiet(cycle))
-            backoff.sleep(first)
+        while True:
+            # the line may be shorter by then, and a cycle, in which all were at work, too
+            part = min(left, max(backoff.limit, 2 * backoff.quiet(cycle)) if moves else backoff.quiet(cycle))
+            backoff.sleep(part)
             before, look = look, self._look_again()
-            left -= first
-            if left <= 0 or self._is_done(look) or not others_are_at_work(before, look):
+            left -= part
+            if left <= 0 or self._is_done(look) or not (moves or others_are_at_work(before, look)):
                 return look
-        backoff.sleep(left)
-        return self._look_again()
+            moves = True
+            left = min(left, backoff.place_in_line(self._cycle_after_look(), self._others(look)))
 
     def _wait_for_others(self, look: Look) -> Look:
         """Nobody has written since this writer did: look until what is missing is merged, or have it read here."""
