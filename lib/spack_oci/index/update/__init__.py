@@ -36,8 +36,8 @@ the same argument holds for the pair.
 So a push that sees packages of others which are in no index yet waits for a random time before it writes, and so does
 who was overtaken. The time is drawn from as many cycles (a look and a write, as long as they take here and now) as
 there are others: there are as many of them as what is missing has shares like its own. Who waits looks again
-meanwhile, and draws again from the line as it is then. What is missing may also be what a killed push has left: only who
-has seen that something moves waits on.
+meanwhile, and draws again from the line as it is then. What is missing may also be what a killed push has left: only
+who has seen that something moves waits on.
 
 *Giving way.* A writer looks whether somebody else has written meanwhile, before it uploads (where somebody may be at
 work) and again when all is uploaded but the tags, and then gives way: to write over that would make both write again.
