@@ -245,7 +245,7 @@ class StoreSteps:
     def finish(self, item: InstallItem) -> None:
         contents = contents_of(item.prefix)
         programs = [path for _, path, status in contents if is_program(status)]
-        changed = shorten_first_lines(item.prefix, self._store.layout.sbang_path, programs)
+        changed = shorten_first_lines(item.prefix, programs, self._store.layout.sbang_path)
         update_manifest(item.prefix, self._manifests.pop(item.dag_hash, None), None if changed else contents)
 
     def register(self, items: Sequence[InstallItem]) -> None:

@@ -20,7 +20,7 @@ import time
 from typing import Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 from ..errors import StorageError, StoreLocked
-from ..util.files import open_lock_file, share
+from ..util.files import open_foreign_lock_file, open_lock_file, share
 
 #: bits of a DAG hash that say which byte of ``prefix_lock`` is a package's (Spack's ``bit_length(sys.maxsize)``)
 _BITS = 63
@@ -96,7 +96,7 @@ def _descriptor(path: str) -> int:
     except OSError as e:
         if e.errno not in (errno.EACCES, errno.EROFS):
             raise
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = open_foreign_lock_file(path)
     status = os.fstat(descriptor)
     _open_files[path] = (status.st_dev, status.st_ino, descriptor)
     return descriptor

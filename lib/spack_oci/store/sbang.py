@@ -5,11 +5,10 @@ Spack's convention (``spack.hooks.sbang``): the first line becomes ``#!/bin/sh S
 the second, behind what begins a comment in the language of the script.
 """
 
-import contextlib
 import os
 import re
 import stat
-from typing import Iterable, Iterator, List, Optional
+from typing import Iterable, List, Optional
 
 from ..util.files import atomic_write, storage_errors
 
@@ -56,29 +55,17 @@ exec $command_line $skip "$@"
 """
 
 
-def shorten_first_lines(prefix: str, sbang_path: str, programs: Optional[Iterable[str]] = None) -> List[str]:
-    """Change the programs below ``prefix`` whose first line is too long; their paths.
+def shorten_first_lines(prefix: str, programs: Iterable[str], sbang_path: str) -> List[str]:
+    """Change those of the ``programs`` below ``prefix`` (see :func:`is_program`) whose first line is too long.
 
-    ``programs``: their paths, if they are known (:func:`is_program`). Raises StorageError.
+    Paths, also what is returned: those that were changed. Raises StorageError.
     """
     with storage_errors(f"changing first lines of scripts in {prefix}"):
-        programs = _programs(prefix) if programs is None else programs
         return [path for path in programs if _shorten(path, sbang_path)]
 
 
 def is_program(status: os.stat_result) -> bool:
     return stat.S_ISREG(status.st_mode) and bool(status.st_mode & 0o111)
-
-
-def _programs(prefix: str) -> Iterator[str]:
-    pending = [prefix]
-    while pending:
-        with contextlib.suppress(PermissionError), os.scandir(pending.pop()) as found:
-            for item in list(found):  # files are replaced meanwhile
-                if item.is_dir(follow_symlinks=False):
-                    pending.append(item.path)
-                elif is_program(item.stat(follow_symlinks=False)):
-                    yield item.path
 
 
 def _shorten(path: str, sbang_path: str) -> bool:

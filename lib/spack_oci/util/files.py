@@ -92,6 +92,12 @@ def open_lock_file(path: str, mode: int) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
 
 
+def open_foreign_lock_file(path: str) -> int:
+    """The same, of another user or on a file system that is read-only. It may have become a pipe, which nobody opens on
+    the other side: that is not waited for. Raises OSError."""
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
 def share(descriptor: int, mode: int) -> None:
     """Set the permissions of an open file, if it is this user's and is nowhere else as well: others may have made it a
     second name of a private one. Raises OSError."""

@@ -6,7 +6,8 @@ import stat
 import subprocess
 
 import pytest
-from spack_oci.store.sbang import LIMIT, SBANG, shorten_first_lines
+from spack_oci.archive.unpack.install_manifest import contents_of
+from spack_oci.store.sbang import LIMIT, SBANG, is_program, shorten_first_lines
 
 
 @pytest.fixture
@@ -32,6 +33,11 @@ def interpreter(tmp_path):
     return make
 
 
+def shorten(prefix, sbang):
+    programs = [path for _, path, status in contents_of(str(prefix)) if is_program(status)]
+    return shorten_first_lines(str(prefix), programs, str(sbang))
+
+
 def script(tmp_path, text, mode=0o755):
     path = tmp_path / "prefix" / "bin" / "script"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +53,7 @@ def script(tmp_path, text, mode=0o755):
 def test_a_script_is_run_by_its_interpreter_with_its_arguments(tmp_path, sbang, interpreter, name, comment, extra):
     program = interpreter(name)
     path = script(tmp_path, f"#!{program} -w\nrest\n")
-    assert shorten_first_lines(str(tmp_path / "prefix"), str(sbang)) == [str(path)]
+    assert shorten(tmp_path / "prefix", sbang) == [str(path)]
     lines = path.read_text().splitlines()
     assert lines == [f"#!/bin/sh {sbang}", f"{comment}{program} -w", "rest"]
     done = subprocess.run([path, "a b", "*"], capture_output=True, text=True)
@@ -57,7 +63,7 @@ def test_a_script_is_run_by_its_interpreter_with_its_arguments(tmp_path, sbang, 
 def test_a_php_script_has_its_line_in_a_tag(tmp_path, sbang, interpreter):
     program = interpreter("php")
     path = script(tmp_path, f"#!{program}\n<?php echo 1;\n")
-    shorten_first_lines(str(tmp_path / "prefix"), str(sbang))
+    shorten(tmp_path / "prefix", sbang)
     assert path.read_text().splitlines()[1] == f"<?php #!{program} ?>"
     assert subprocess.run([path], capture_output=True, text=True).stdout == f"[{path}]\n"
 
@@ -85,13 +91,13 @@ def test_what_needs_no_change_is_left_alone(tmp_path, sbang, interpreter):
         script(tmp_path, "#!/" + "y" * 5000).rename(prefix / "bin" / "endless"): "#!/" + "y" * 5000,
     }
     (prefix / "bin" / "link").symlink_to(long)
-    assert shorten_first_lines(str(prefix), str(sbang)) == []
+    assert shorten(prefix, sbang) == []
     assert {path: path.read_text() for path in kept} == kept
 
 
 def test_mode_and_further_runs_do_not_change(tmp_path, sbang, interpreter):
     path = script(tmp_path, f"#!{interpreter('sh')}\n", 0o4551)
-    shorten_first_lines(str(tmp_path / "prefix"), str(sbang))
+    shorten(tmp_path / "prefix", sbang)
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o4551
-    assert shorten_first_lines(str(tmp_path / "prefix"), str(sbang)) == []
+    assert shorten(tmp_path / "prefix", sbang) == []
     assert len(path.read_text().splitlines()[0]) <= LIMIT or len(str(sbang)) > LIMIT - 10

@@ -25,12 +25,12 @@ from typing import Any, Dict, List
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[2] / "lib"))
 
-from spack_oci.archive.unpack.install_manifest import update_manifest  # noqa: E402
+from spack_oci.archive.unpack.install_manifest import contents_of, update_manifest  # noqa: E402
 from spack_oci.specs.targets import family  # noqa: E402
 from spack_oci.store.layout import make_directory  # noqa: E402
 from spack_oci.store.machine import this_machine  # noqa: E402
 from spack_oci.store.packages import StorePackages  # noqa: E402
-from spack_oci.store.sbang import shorten_first_lines  # noqa: E402
+from spack_oci.store.sbang import is_program, shorten_first_lines  # noqa: E402
 from spack_oci.store.store import Store  # noqa: E402
 
 REPOSITORY = HERE.parents[1] / "spack" / "repo"
@@ -204,7 +204,8 @@ class Builder:
             return
         with open(path, "w", encoding="utf-8") as file:
             json.dump(document, file)
-        shorten_first_lines(prefix, self.store.layout.sbang_path)
+        programs = [path for _, path, status in contents_of(prefix) if is_program(status)]
+        shorten_first_lines(prefix, programs, self.store.layout.sbang_path)
         update_manifest(prefix)
 
 

@@ -2,6 +2,7 @@
 """Files that appear complete or not at all."""
 
 import errno
+import fcntl
 import os
 import stat
 
@@ -10,7 +11,15 @@ from spack_oci.content.blob_cache import BlobCache
 from spack_oci.errors import StorageError
 from spack_oci.store.locks import FileLock
 from spack_oci.util.concurrency.locks import exclusive_lock
-from spack_oci.util.files import atomic_write, is_full, open_lock_file, set_mode, share, storage_errors
+from spack_oci.util.files import (
+    atomic_write,
+    is_full,
+    open_foreign_lock_file,
+    open_lock_file,
+    set_mode,
+    share,
+    storage_errors,
+)
 
 
 @pytest.fixture
@@ -137,3 +146,14 @@ def test_a_lock_file_gets_the_permissions_of_those_who_share_it(shared):
     share(descriptor, 0o664)
     assert stat.S_IMODE(os.fstat(descriptor).st_mode) == 0o664
     os.close(descriptor)
+
+
+def test_a_pipe_in_the_place_of_a_lock_of_others_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "lock")
+    other_side = os.open(tmp_path / "lock", os.O_RDWR)  # else a mistake here would wait for ever
+    descriptor = open_foreign_lock_file(str(tmp_path / "lock"))
+    try:
+        assert fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_NONBLOCK
+    finally:
+        os.close(descriptor)
+        os.close(other_side)

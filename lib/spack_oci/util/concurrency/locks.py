@@ -17,7 +17,7 @@ import time
 from typing import Callable, Iterator, Optional, Sequence
 
 from ...errors import StorageError
-from ..files import open_lock_file
+from ..files import open_foreign_lock_file, open_lock_file
 
 #: what file systems without a kind of locks answer
 _UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
@@ -53,7 +53,7 @@ def exclusive_lock(path: str) -> Iterator[None]:
     try:
         descriptor = open_lock_file(path, 0o666)
     except PermissionError:  # another user's file in a directory of a group; flock needs no permission to write
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = open_foreign_lock_file(path)
     try:
         if _locked(fcntl.flock, descriptor, _UNSUPPORTED):
             yield
