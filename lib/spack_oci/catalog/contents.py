@@ -82,9 +82,10 @@ class Stored(NamedTuple):
     signed: bool
 
     @classmethod
-    def of(cls, entry: PackageEntry, usual_tag: str, intern: Intern) -> "Stored":
+    def of(cls, entry: PackageEntry, node: Mapping[str, Any], intern: Intern) -> "Stored":
+        is_usual = entry.tag == package_tag(node["name"], node["version"], node["hash"])
         return cls(
-            "" if entry.tag == usual_tag else entry.tag,
+            "" if is_usual else entry.tag,
             entry.manifest.digest,
             entry.layer.digest,
             intern(entry.layer.media_type),
@@ -125,8 +126,8 @@ class Build(NamedTuple):
 
     @property
     def tag(self) -> str:
-        usual = package_tag(self.name, self.version, self.hash)
-        return (self.stored.tag or usual) if self.stored is not None else usual
+        tag = self.stored.tag if self.stored is not None else ""
+        return tag or package_tag(self.name, self.version, self.hash)
 
     @property
     def size(self) -> Optional[int]:
@@ -262,7 +263,6 @@ def _build(
 ) -> Build:
     arch = node["arch"]
     annotations = node.get("annotations") or {}
-    usual_tag = package_tag(node["name"], node["version"], node["hash"])
     return Build(
         name=intern(node["name"]),
         version=intern(node["version"]),
@@ -279,7 +279,7 @@ def _build(
         external=_external(node.get("external")),
         spliced_from=(node.get("build_spec") or {}).get("hash", ""),
         own_compiler=intern(str(annotations.get("compiler") or "").replace("@=", "@")),
-        stored=None if entry is None else Stored.of(entry, usual_tag, intern),
+        stored=None if entry is None else Stored.of(entry, node, intern),
         keys=tuple(sorted({intern(signature.key) for signature in signed.signatures})),
         sbom=signed.sbom or "",
     )

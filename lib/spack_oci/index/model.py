@@ -182,6 +182,12 @@ class PackageIndex:
         record = self._records.get(node.dag_hash)
         return record is not None and record.packed_spec == packed(node.data)
 
+    def changed_since(self, before: "PackageIndex") -> List[str]:
+        """Tags of both that have another manifest here."""
+        common = before.tags.keys() & self.tags.keys()
+        differing = (tag for tag in common if not self.has_same_entry(before, tag))
+        return [tag for tag in differing if self.manifest_of(tag) != before.manifest_of(tag)]
+
     def has_same_entry(self, other: "PackageIndex", tag: str) -> bool:
         """Whether both say the same of the package with that tag; False also if one of them does not have it."""
         if tag not in self.tags or tag not in other.tags or self.tags[tag] != other.tags[tag]:

@@ -49,6 +49,11 @@ class Look(NamedTuple):
         """Both documents were written together."""
         return self.document is not None and is_current(self.document, self.database)
 
+    @property
+    def is_known(self) -> bool:
+        """Our document tells what the index has; not where it is older than Spack's."""
+        return self.is_consistent or (self.document is None and self.database is None)
+
 
 class Looker:
     """Reads an index again only if it is another than the last one that was seen or written."""

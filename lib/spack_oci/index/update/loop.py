@@ -159,7 +159,7 @@ class _Writer:
                 return self._result(look, None)
         if patient and self._own:
             look = self._past_a_write_of_others(look)
-            self._reads_others = not _is_known(look)
+            self._reads_others = not look.is_known
             if self._others(look):
                 look = self._wait_in_line(look, self._cycle_after_look(), moves=False)
                 if self._is_done(look):
@@ -201,7 +201,7 @@ class _Writer:
     def _past_a_write_of_others(self, look: Look) -> Look:
         """Of two documents that do not belong together, somebody may be about to write the second."""
         for attempt in range(1, _LOOKS_AGAIN):
-            if _is_known(look):
+            if look.is_known:
                 break
             self._backoff.wait(attempt, self._backoff.clock() - self._looked)
             look = self._look_again()
@@ -224,7 +224,7 @@ class _Writer:
         backoff = self._backoff
         left = backoff.place_in_line(cycle, self._others(look))
         while True:
-            # the line may be shorter by then, and a cycle, in which all were at work, too
+            # looks again meanwhile: the line gets shorter, and so does a cycle, which took long while all were at work
             part = min(left, max(backoff.limit, 2 * backoff.quiet(cycle)) if moves else backoff.quiet(cycle))
             backoff.sleep(part)
             before, look = look, self._look_again()
@@ -481,16 +481,10 @@ class _Writer:
         self._last = look
         assert look.document is not None and look.database is not None
         before, now = self._before.tags.keys(), look.packages.tags.keys()
-        changed = [
-            tag
-            for tag in before & now
-            if not look.packages.has_same_entry(self._before, tag)
-            and look.packages.manifest_of(tag) != self._before.manifest_of(tag)
-        ]
         return IndexUpdate(
             total=len(now),
             added=len(now - before),
-            changed=len(changed),
+            changed=len(look.packages.changed_since(self._before)),
             removed=len(before - now),
             compared=self._compared,
             unreadable=dict(sorted(self._unreadable.items())),
@@ -503,8 +497,3 @@ class _Writer:
             database_size=published.database.size if published else 0,
             document_size=published.document.size if published else 0,
         )
-
-
-def _is_known(look: Look) -> bool:
-    """Our document tells what the index has; not where it is older than Spack's."""
-    return look.is_consistent or (look.document is None and look.database is None)
