@@ -75,17 +75,27 @@ Work = Callable[[int, Any, Callable[[], None]], None]
 
 def in_turns(store: MemoryStore, writers: int, seed: int, work: Work) -> List[BaseException]:
     """Run ``work`` once for each writer; what they raised."""
-    turns, failures = Turns(writers, seed), []
+    turns = Turns(writers, seed)
+
+    def in_turn(writer: int) -> None:
+        work(writer, InTurn(store, lambda: turns.take(writer)), lambda: turns.take(writer))
+
+    return run_writers(writers, in_turn, turns.end)
+
+
+def run_writers(writers: int, work: Callable[[int], None], ended: Callable[[], None]) -> List[BaseException]:
+    """``work`` of each in a thread of its own, and ``ended`` after it, whatever came of it; what they raised."""
+    failures: List[BaseException] = []
 
     def run(writer: int) -> None:
         try:
-            work(writer, InTurn(store, lambda: turns.take(writer)), lambda: turns.take(writer))
+            work(writer)
         except BaseException as e:
             failures.append(e)
         finally:
-            turns.end()
+            ended()
 
-    threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(writers)]
+    threads = [threading.Thread(target=run, args=(writer,), daemon=True) for writer in range(writers)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Any, Callable, Dict, List
 
 from .memory_store import MemoryStore
-from .turns import REQUESTS
+from .turns import REQUESTS, run_writers
 
 #: HTTP requests behind one call: POST and PUT for a blob
 _COSTS = {"put_blob": 2}
@@ -83,21 +83,7 @@ Work = Callable[[int, TimedStore], None]
 def at_once(store: MemoryStore, time: VirtualTime, writers: int, request_time: float, work: Work) -> List[TimedStore]:
     """Run ``work`` once for each writer; their stores, which have counted. Raises what one of them raised."""
     stores = [TimedStore(store, time, writer, request_time) for writer in range(writers)]
-    failures: List[BaseException] = []
-
-    def run(writer: int) -> None:
-        try:
-            work(writer, stores[writer])
-        except BaseException as e:
-            failures.append(e)
-        finally:
-            time.end()
-
-    threads = [threading.Thread(target=run, args=(writer,), daemon=True) for writer in range(writers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    failures = run_writers(writers, lambda writer: work(writer, stores[writer]), time.end)
     if failures:
         raise failures[0]
     return stores

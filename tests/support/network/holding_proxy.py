@@ -6,7 +6,7 @@ import http.client
 import http.server
 import re
 import threading
-from typing import Iterator, Optional, Type
+from typing import Iterator, Optional, Type, TypeVar
 
 
 class HoldingProxy(http.server.ThreadingHTTPServer):
@@ -88,10 +88,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
+P = TypeVar("P", bound=HoldingProxy)
+
+
 @contextlib.contextmanager
 def holding_proxy(upstream: str) -> Iterator[HoldingProxy]:
     """``upstream``: ``HOST:PORT`` of a registry on plain http."""
-    proxy = HoldingProxy(upstream)
+    with serving(HoldingProxy(upstream)) as proxy:
+        yield proxy
+
+
+@contextlib.contextmanager
+def serving(proxy: P) -> Iterator[P]:
     thread = threading.Thread(target=proxy.serve_forever, daemon=True)
     thread.start()
     try:

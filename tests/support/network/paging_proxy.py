@@ -5,11 +5,10 @@ import contextlib
 import http.client
 import http.server
 import json
-import threading
 import urllib.parse
 from typing import Iterator, List
 
-from support.network.holding_proxy import Handler, HoldingProxy
+from support.network.holding_proxy import Handler, HoldingProxy, serving
 
 
 class PagingProxy(HoldingProxy):
@@ -59,12 +58,5 @@ class _Handler(Handler):
 @contextlib.contextmanager
 def paging_proxy(upstream: str, page: int) -> Iterator[PagingProxy]:
     """``upstream``: ``HOST:PORT`` of a registry on plain http."""
-    proxy = PagingProxy(upstream, page)
-    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(PagingProxy(upstream, page)) as proxy:
         yield proxy
-    finally:
-        proxy.shutdown()
-        proxy.server_close()
-        thread.join()
