@@ -99,12 +99,18 @@ class CachedBlob:
 def with_room(cache: Optional["BlobCache"], path: str, size: int, action: Callable[[], T], keep: str = "") -> T:
     """``action()``, which writes some ``size`` bytes at ``path``. While its file system is full (or the user's quota),
     blobs of the cache but ``keep`` make room, if they are on the same one; raises what it raises when none is left."""
+    was_empty = False
     for _ in range(_ROOM_ATTEMPTS):
         try:
             return action()
         except (OSError, StorageError) as e:
-            if cache is None or not is_full(e) or not cache.free(size, existing_directory(path), keep):
+            if cache is None or not is_full(e) or not cache.is_on_disk_of(existing_directory(path)):
                 raise
+            is_empty = not cache.free(size, keep)
+            if is_empty and was_empty:
+                raise
+            # what was left may have been removed meanwhile by another thread or process, for which it was full as well
+            was_empty = is_empty
             size *= 4  # nobody knows how large it is going to be
     return action()
 
@@ -202,14 +208,18 @@ class BlobCache:
             self._remove_leftovers()
         return count, size
 
-    def free(self, wanted: int, directory: str, keep: str = "") -> int:
-        """Make room for ``wanted`` bytes on the full file system of ``directory``: remove blobs but that of the path
-        ``keep``, the least recently used first. Returns how many bytes went; 0 if the cache is on another file system.
-        """
+    def is_on_disk_of(self, directory: str) -> bool:
+        """Whether it would make room there to remove blobs."""
+        try:
+            return os.stat(self.root).st_dev == os.stat(directory).st_dev
+        except OSError:
+            return False
+
+    def free(self, wanted: int, keep: str = "") -> int:
+        """Make room for ``wanted`` bytes: remove blobs but that of the path ``keep``, the least recently used first.
+        Returns how many bytes went."""
         freed = 0
         try:
-            if os.stat(self.root).st_dev != os.stat(directory).st_dev:
-                return 0
             with self._lock():
                 self._remove_leftovers()
                 for path, size, _ in sorted(self._files(self._blobs), key=lambda file: file[2]):

@@ -351,9 +351,28 @@ def test_room_is_not_made_for_another_file_system(cache, tmp_path, monkeypatch):
     real = os.stat
     elsewhere = os.stat_result((0o40755, 1, real(tmp_path).st_dev + 1, *[0] * 7))
     monkeypatch.setattr(os, "stat", lambda path, **_: elsewhere if path == "/elsewhere" else real(path))
-    assert cache.free(7, "/elsewhere") == 0 and cache.get(digest)
-    assert cache.free(7, str(tmp_path), keep=cache.path(digest)) == 0 and cache.get(digest)
-    assert cache.free(7, str(tmp_path)) == 7 and not cache.get(digest)
+    assert cache.is_on_disk_of(str(tmp_path)) and not cache.is_on_disk_of("/elsewhere")
+    full = FullTree(cache, 0, OSError(errno.ENOSPC, "full"))
+    with pytest.raises(OSError, match="full"):
+        with_room(cache, "/elsewhere", 7, full)
+    assert full.tries == 1 and cache.free(7, keep=cache.path(digest)) == 0 and cache.get(digest)
+    assert cache.free(7) == 7 and not cache.get(digest)
+
+
+def test_room_that_somebody_else_has_made_meanwhile_is_used(cache, tmp_path):
+    """Both found the disk full, and there was one blob to remove."""
+    digest = put(cache, b"content")
+
+    class FreedByAnother(FullTree):
+        def __call__(self, layer=None):
+            try:
+                return super().__call__(layer)
+            finally:
+                if cache.get(digest):
+                    os.unlink(cache.path(digest))
+
+    full = FreedByAnother(cache, 0, OSError(errno.ENOSPC, "full"))
+    assert with_room(cache, str(tmp_path), 7, full) == b"" and full.tries == 2
 
 
 def test_a_cache_that_cannot_be_written(tmp_path):
