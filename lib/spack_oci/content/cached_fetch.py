@@ -204,12 +204,19 @@ class _ArrivingFile:
 
     def read(self, size: int = -1) -> bytes:
         pause = _SHORT
+        ended: Optional[Exception] = None
         while True:
             data = self._file.read(size)
             if data or not self._left:
                 self._left -= min(len(data), self._left)
                 return data
-            self._check()
+            if ended is not None:
+                raise ended
+            try:
+                self._check()
+            except Exception as e:  # the last of it may have come after the look at the file
+                ended = e
+                continue
             time.sleep(pause)
             pause = min(2 * pause, _LONG)
 

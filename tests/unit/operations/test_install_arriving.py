@@ -191,6 +191,18 @@ def test_an_extraction_that_fails_on_the_way_is_done_again_when_all_is_there(tmp
     assert made(tmp_path) == {"a": "whole"}
 
 
+def test_a_download_that_another_one_has_replaced_is_not_waited_for(tmp_path):
+    """The first mirror broke off, the second one had it all."""
+    tree = tmp_path / "tree"
+
+    def from_another_mirror():
+        wait_until((tmp_path / "begun").exists, "not extracted while it arrives")
+
+    steps = Steps(tree, {"a": from_another_mirror}, waiting(tmp_path))
+    assert install_all([item(tree, "a", 9)], steps)[0].status == INSTALLED
+    assert made(tree) == {"a": "whole"} and (tmp_path / "told").exists()
+
+
 def test_a_process_that_is_killed_on_the_way_fails_its_package(tmp_path):
     def die(item, check):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -322,6 +334,19 @@ def test_whoever_waits_for_more_of_a_blob_is_told_that_none_will_come(tmp_path):
         assert reader.read(7) == b"the lay"
         with pytest.raises(Cancelled):
             reader.read(7)
+
+
+def test_what_came_last_is_read_before_it_is_believed_that_no_more_will_come(tmp_path):
+    """The end of a download is told when all of it is in the file, which may have been looked at just before."""
+
+    def check():
+        path.write_bytes(b"the layer")
+        raise Cancelled
+
+    path = tmp_path / "part"
+    path.write_bytes(b"the ")
+    with open_arriving(str(path), LAYER_OF_A_TEST, check) as reader:
+        assert reader.read(4) + reader.read(5) == b"the layer"
 
 
 @pytest.fixture

@@ -283,8 +283,8 @@ class _Install:
         state.fetched = True
         if state.arriving is not None and state.arriving.is_followed:
             state.arriving.fetch = future
-            if future.exception() is not None:
-                self._watch.give_up(state.item.dag_hash)
+            # also where it has succeeded: perhaps with another download than the one that is followed
+            self._watch.give_up(state.item.dag_hash)
             self._settle_arriving(state, state.arriving)
         else:
             self._begin_extraction(state, future)
