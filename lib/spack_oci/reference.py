@@ -123,7 +123,7 @@ def parse_repository(text: str, scheme: str = "https", url: str = "") -> Reposit
     """``HOST/NAME``, ``NAME``, ``USER/NAME``; ``url`` is what the user wrote, for the error."""
     shown = _shown(url or text)
     first, slash, rest = text.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost" or first != first.lower()):
+    if slash and _names_host(first):
         host, name = first, rest
     elif slash:
         host, name = DOCKER_HUB, text
@@ -144,6 +144,32 @@ def parse_repository(text: str, scheme: str = "https", url: str = "") -> Reposit
             remedy="it has components of letters and digits, separated by '/', '.', '_' and '-'",
         )
     return Repository(host, name, scheme)
+
+
+def _names_host(first: str) -> bool:
+    """Whether the first component of ``HOST/NAME`` is a host, and not a namespace of Docker Hub."""
+    return "." in first or ":" in first or first == "localhost" or first != first.lower()
+
+
+def parse_namespace(text: str) -> Tuple[str, str]:
+    """``HOST``, ``HOST/NAMESPACE`` or, for Docker Hub, ``USER/NAME`` -> (host, namespace, which may be empty). Raises
+    InvalidReference for what no repository's URL begins with."""
+    first, slash, rest = text.partition("/")
+    if not _names_host(first):
+        if not slash:
+            raise InvalidReference(
+                f"{_shown(text)!r} is no host: it has neither a dot nor a port",
+                remedy=f"for Docker Hub, write docker.io/{_shown(text)}",
+            )
+        first, rest = DOCKER_HUB, text
+    if not _HOST.match(first):
+        raise InvalidReference(f"not a host: {first!r}", remedy="write HOST, HOST:PORT or [IPV6]:PORT")
+    if rest and not _NAME.match(rest.lower()):
+        raise InvalidReference(
+            f"not a repository or namespace: {rest!r}",
+            remedy="it has components of letters and digits, separated by '/', '.', '_' and '-'; no tag, no pattern",
+        )
+    return first, rest.lower()
 
 
 def parse_url(url: str) -> Location:

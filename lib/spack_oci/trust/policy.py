@@ -13,9 +13,10 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Collection, Dict, Mapping, Optional, Sequence, Tuple
 
-from ..errors import ConfigurationError
-from ..reference import DOCKER_HUB, LayoutDirectory, parse_url
+from ..errors import ConfigurationError, InvalidReference
+from ..reference import DOCKER_HUB, LayoutDirectory, layout_at, parse_namespace, parse_url
 from .keys import PUBLIC_MARK, PublicKey, read_public_key
+from .payload import NO_REPOSITORY
 
 OFF, WARN, REQUIRE = "off", "warn", "require"
 MODES = (OFF, WARN, REQUIRE)
@@ -53,7 +54,10 @@ class Policy:
     def accepts_repository(self, named: str, here: Optional[str]) -> bool:
         """Whether a signature that names one repository counts in another. ``here``: None for a layout directory,
         whose name says nothing: what it holds was signed where it came from."""
-        return here is None or named == here or named in self.repositories or ANYWHERE in self.repositories
+        if here is None or ANYWHERE in self.repositories:
+            return True
+        named = _repository(named)
+        return named == _repository(here) or named in self.repositories
 
     def describe(self) -> str:
         """``require 2 of team-2026, team-2025``."""
@@ -77,8 +81,8 @@ class Trust:
         ``signed``: the mirror's own configuration says that its packages are signed: then one signature is required,
         by any of the keys where no policy names some.
         """
-        place = _place(url)
-        matching = [scope for scope in self.policies if _matches(scope, place)]
+        places = _places(url)
+        matching = [scope for scope in self.policies if any(_matches(scope, place) for place in places)]
         policy = self.policies[max(matching, key=lambda s: (s != ANYWHERE, len(s)))] if matching else Policy()
         if signed and not policy.required:
             keys = policy.keys or tuple(self.keys.values())
@@ -103,12 +107,13 @@ def trust_of(section: Any, read_file: ReadFile) -> Trust:
     policies = _object(section.get("policies") or {}, "oci:trust:policies")
     found: Dict[str, Policy] = {}
     for scope, value in policies.items():
-        if _scope(scope) in found:
+        compared = _scope(scope)
+        if compared in found:
             raise ConfigurationError(
-                f"oci:trust:policies has {found[_scope(scope)].origin} and {scope}, which are the same",
+                f"oci:trust:policies has {found[compared].origin} and {scope}, which are the same",
                 remedy="keep the one that is to hold",
             )
-        found[_scope(scope)] = _policy(scope, value, keys)
+        found[compared] = _policy(scope, value, keys)
     return Trust(keys, found)
 
 
@@ -141,7 +146,7 @@ def _policy(scope: str, value: Any, keys: Dict[str, PublicKey]) -> Policy:
             f"{where} asks for {threshold} signatures, but has {different} keys",
             remedy="add keys with `spack oci key add NAME FILE`, or lower the threshold",
         )
-    repositories = tuple(str(name) for name in _list(value.get("repositories") or [], where))
+    repositories = tuple(_known_repository(name, where) for name in _list(value.get("repositories") or [], where))
     return Policy(mode, chosen, threshold, _age(value.get("max_age"), where), repositories, scope)
 
 
@@ -186,29 +191,87 @@ def _did_you_mean(word: str, known: Collection[str]) -> str:
     return f" (did you mean {near[0]}?)" if near else ""
 
 
+#: schemes that a scope may have, as it is often copied from a mirror's URL or from another tool
+_DIRECTORY_SCHEMES, _PLAIN_SCHEMES = ("oci+file", "file"), ("oci+http", "http")
+_SCHEMES = (*_DIRECTORY_SCHEMES, *_PLAIN_SCHEMES, "", "oci", "https", "docker")
+
+
 def _scope(scope: str) -> str:
-    """As it is compared: without a scheme, a slash at the end, and capitals; Docker Hub as its URLs name it."""
-    place = scope.partition("://")[2] if "://" in scope else scope
-    place = place.rstrip("/") or "/"
-    if place.startswith("/"):
-        return os.path.normpath(place)
-    host, slash, name = place.lower().partition("/")
-    return f"{_host(host, ':443')}{slash}{name}"
+    """As it is compared: without a scheme, a slash at the end, a default port, and capitals; Docker Hub as its URLs
+    name it. Raises ConfigurationError for what is the place of no cache: such a policy would hold nowhere."""
+    where = f"oci:trust:policies:{scope}"
+    scheme, _, place = scope.partition("://") if "://" in scope else ("", "", scope)
+    if scheme not in _SCHEMES or not place or (scheme in _DIRECTORY_SCHEMES and not place.startswith("/")):
+        raise ConfigurationError(f"{where} is the place of no cache", remedy=_HOW_TO_WRITE_SCOPES)
+    if place.rstrip("/") == ANYWHERE:
+        return ANYWHERE
+    try:
+        if scheme in _DIRECTORY_SCHEMES:
+            location = parse_url(f"oci+file://{place}")
+            assert isinstance(location, LayoutDirectory)
+            return _directory(location.path)
+        if place.startswith("/"):
+            return _directory(layout_at(place).path)
+        host, name = parse_namespace(place.rstrip("/"))
+    except InvalidReference as e:
+        raise ConfigurationError(f"{where}: {e.message}", remedy=e.remedy or _HOW_TO_WRITE_SCOPES) from None
+    return "/".join(filter(None, [_host(host, ":80" if scheme in _PLAIN_SCHEMES else ":443"), name]))
 
 
-def _place(url: str) -> str:
-    """``HOST/NAME`` or ``/DIRECTORY`` of a store, however its URL is written; of a snapshot, that of its cache. Raises
-    InvalidReference."""
+_HOW_TO_WRITE_SCOPES = 'write HOST, HOST/NAMESPACE, the absolute path of a directory, or "*" alone for everything else'
+
+
+def _directory(path: str) -> str:
+    return "/" + os.path.normpath(path).lstrip("/")
+
+
+def _places(url: str) -> Collection[str]:
+    """What :func:`_scope` makes of ``HOST/NAME`` or ``/DIRECTORY`` of a store, however its URL is written; of a
+    snapshot, that of its cache. Raises InvalidReference."""
     location = parse_url(url)
     if isinstance(location, LayoutDirectory):
-        return location.path
-    return f"{_host(location.host.lower(), ':443' if location.scheme == 'https' else ':80')}/{location.name}"
+        # a directory with a colon in its name is held to what holds for a snapshot that would be named so: who may
+        # make directories there does not get around it
+        paths = {location.path, location.path.rpartition(":")[0] or location.path}
+        return {f(path) for path in paths for f in (_directory, os.path.realpath)}
+    hosts = {_host(location.host, ":443")}
+    if location.scheme == "http":  # a scope may have the port, and tells no scheme
+        bare = _host(location.host, ":80")
+        hosts |= {bare, f"{bare}:80"}
+    return {f"{host}/{location.name}" for host in hosts}
 
 
 def _host(host: str, default_port: str) -> str:
-    host = host.removesuffix(default_port).removesuffix(".")
-    return DOCKER_HUB if host == "docker.io" else host
+    host = host.lower().removesuffix(default_port).removesuffix(".")
+    return DOCKER_HUB if host in ("docker.io", "registry-1.docker.io") else host
+
+
+def _repository(named: str) -> str:
+    """``HOST/NAME`` as it is compared; whatever else a signature names, as it is."""
+    try:
+        host, name = parse_namespace(named)
+    except InvalidReference:
+        return named
+    return f"{_host(host, ':443')}/{name}"
+
+
+def _known_repository(named: Any, where: str) -> str:
+    if named in (ANYWHERE, NO_REPOSITORY):
+        return str(named)
+    try:
+        _, name = parse_namespace(str(named))
+    except InvalidReference:
+        name = ""
+    if not name:
+        raise ConfigurationError(
+            f"{where}:repositories has {named!r}, which is no repository",
+            remedy='write HOST/NAME, or "*" alone for any',
+        )
+    return _repository(str(named))
 
 
 def _matches(scope: str, place: str) -> bool:
-    return scope == ANYWHERE or f"{place}/".startswith(scope if scope == "/" else f"{scope}/")
+    if scope == ANYWHERE:
+        return True
+    scopes = {scope, os.path.realpath(scope)} if scope.startswith("/") else {scope}
+    return any(f"{place}/".startswith(scope if scope == "/" else f"{scope}/") for scope in scopes)

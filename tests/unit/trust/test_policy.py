@@ -67,10 +67,65 @@ def test_docker_hub_has_several_names(scope, url):
         ("/srv/cache", "oci+file://localhost/srv/cache"),
         ("/srv/my cache", "oci+file:///srv/my%20cache"),
         ("/srv/x/../cache/", "oci+file:///srv/cache"),
+        ("//srv/cache", "oci+file:///srv/cache"),
+        ("file:///srv/my%20cache", "oci+file:///srv/my cache"),
+        ("/srv/cache", "oci+file:///srv/cache:2026-q1"),
+        ("registry-1.docker.io/me", "oci://docker.io/me/cache"),
+        ("docker.io/me", "oci://registry-1.docker.io/me/cache"),
+        ("me/cache", "oci://me/cache"),
+        ("localhost:80/team", "oci+http://localhost/team/cache"),
+        ("localhost:80", "oci+http://localhost:80/team/cache"),
+        ("oci+http://localhost:80", "oci+http://localhost/team/cache"),
+        ("localhost:443", "oci+http://localhost:443/team/cache"),
+        ("[::1]:5000", "oci+http://[::1]:5000/team/cache"),
+        ("https://ghcr.io/my-team/", "oci://ghcr.io/my-team/cache"),
     ],
 )
 def test_no_way_of_writing_a_url_leads_around_a_policy(scope, url):
     assert trust({scope: {"mode": "require"}, "*": {"mode": "off"}}).policy_for(url).required
+
+
+def test_a_link_leads_around_no_policy(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    for scope, place in (("real", "link"), ("link", "real")):
+        found = trust({str(tmp_path / scope): {"mode": "require"}, "*": {"mode": "off"}})
+        assert found.policy_for(f"oci+file://{tmp_path / place}/cache").required
+
+
+@pytest.mark.parametrize(
+    "scope",
+    ["ghcr.io/*", "ghcr.io/team/*", "*.example.org", "**", "", "oci://", "all", "ghcr.io/team:2026", "./cache"]
+    + ["~/cache", "$spack/cache", "oci+file:/srv", "oci+file://srv", "s3://bucket/x", " ghcr.io", "ghcr.io//team"]
+    + ["::1", "h.x:y", "me@ghcr.io/team", "ghcr.io/team@sha256:0"],
+)
+def test_a_policy_of_a_place_that_no_cache_has_is_refused(scope):
+    with pytest.raises(ConfigurationError, match="oci:trust:policies:"):
+        trust({scope: {"mode": "require"}})
+
+
+@pytest.mark.parametrize("name", ["", "*.example.org/team", "ghcr.io", "ghcr.io/team/*", "ghcr.io/team:tag", 7])
+def test_what_is_no_repository_is_refused_as_one_whose_signatures_count(name):
+    with pytest.raises(ConfigurationError, match="which is no repository"):
+        trust({"*": {"mode": "require", "repositories": [name]}})
+
+
+@pytest.mark.parametrize(
+    ("named", "here"),
+    [
+        ("GHCR.io/team/cache", "ghcr.io/team/cache"),
+        ("ghcr.io:443/team/cache", "ghcr.io/team/cache"),
+        ("docker.io/team/cache", "index.docker.io/team/cache"),
+        ("Old.example/cache", "ghcr.io/team/cache"),
+        ("oci-layout", "ghcr.io/team/cache"),
+    ],
+)
+def test_how_a_repository_is_written_makes_no_difference(named, here):
+    policy = trust({"*": {"mode": "require", "repositories": ["old.example:443/cache", "oci-layout"]}})
+    policy = policy.policy_for("oci://ghcr.io/team/cache")
+    assert policy.accepts_repository(named, here)
+    assert not policy.accepts_repository("ghcr.io:5000/team/cache", here)
+    assert not policy.accepts_repository("ghcr.io/team", here)
 
 
 def test_two_policies_for_one_place_are_refused():
