@@ -11,7 +11,7 @@ cannot be (``cosign sign`` makes its own) stands there as ``payload``. Nothing h
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
 from ..descriptor import canonical_json, check_digest, parse_json
@@ -32,11 +32,13 @@ _WHAT = "the signatures of the package index"
 
 @dataclass(frozen=True)
 class IndexedSignature:
-    """``key``: its id, as the signer says; ``payload``: None: the one that the key's owner makes of the entry."""
+    """``key``: its id, as the signer says; ``payload``: None: the one that the key's owner makes of the entry;
+    ``signed``: the payload in any case, where it is known, for who puts it beside others."""
 
     key: str
     value: bytes
     payload: Optional[bytes] = None
+    signed: Optional[bytes] = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> Dict[str, str]:
         result = {"key": self.key, "value": base64.b64encode(self.value).decode()}
@@ -86,10 +88,31 @@ class SignedPackage:
             raise InvalidContent(f"{_WHAT} have a line that is none ({type(e).__name__}: {e})") from None
 
     def merged(self, other: "SignedPackage") -> "SignedPackage":
-        """With the signatures of ``other``, which win over those of the same key and payload."""
-        found = {(s.key, s.payload): s for s in (*self.signatures, *other.signatures)}
+        """With the signatures of ``other``, which win over those of the same key and payload.
+
+        A line has one SBOM, but who signs later may know of none. The payloads of the side that loses its own are
+        spelled out: of ``self``, unless they are not known.
+        """
+        older, newer = self, other
+        if self._makes_payloads and other._makes_payloads and self.sbom != other.sbom:
+            if all(s.payload or s.signed for s in self.signatures):
+                older = self._spelled_out()
+            else:
+                newer = other._spelled_out()
+        found = {(s.key, s.payload): s for s in (*older.signatures, *newer.signatures)}
+        short = {(s.key, s.value) for s in found.values() if s.payload is None}
+        found = {k: s for k, s in found.items() if s.payload is None or (s.key, s.value) not in short}
         signatures = tuple(found[k] for k in sorted(found, key=lambda k: (k[0], k[1] or b"")))
-        return SignedPackage(signatures[:MOST_SIGNATURES], other.config or self.config, other.sbom or self.sbom)
+        line = older if older._makes_payloads and not newer._makes_payloads else newer
+        sbom = line.sbom if line._makes_payloads else other.sbom or self.sbom
+        return SignedPackage(signatures[:MOST_SIGNATURES], line.config or self.config or other.config, sbom)
+
+    @property
+    def _makes_payloads(self) -> bool:
+        return any(s.payload is None for s in self.signatures)
+
+    def _spelled_out(self) -> "SignedPackage":
+        return replace(self, signatures=tuple(replace(s, payload=s.payload or s.signed) for s in self.signatures))
 
 
 #: DAG hash -> what is known of its signatures

@@ -16,12 +16,15 @@ from spack_oci.index.index_cache import IndexCache, refresh_index
 from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG, read_document_manifest, read_signatures, signature_table
 from spack_oci.index.read import NotModified
 from spack_oci.index.update.loop import UpdateSettings, update_index
+from spack_oci.operations.install.fetch import find_package
 from spack_oci.operations.install.locate import fetch_package
 from spack_oci.operations.trust.generations import Generations
-from spack_oci.operations.trust.guard import Guard
+from spack_oci.operations.trust.guard import Guard, subject_of
 from spack_oci.operations.trust.index_signing import IndexSigning
 from spack_oci.operations.trust.sign import sign_packages
+from spack_oci.operations.trust.stored import stored_signatures
 from spack_oci.operations.trust.trusted_index import TrustedIndex
+from spack_oci.operations.trust.write import SignatureWriter
 from spack_oci.trust.policy import Policy
 from spack_oci.trust.statement import parse_statement
 from support.memory_store import MemoryStore
@@ -125,6 +128,27 @@ def test_an_install_under_a_policy_makes_the_requests_that_one_without_makes(sto
         client.refresh()
         requests[name] = (first, store.requests - first)
     assert requests["with"] == requests["without"] == (4, 1)  # and the layers, which nobody fetches here
+
+
+def test_who_signs_a_package_with_an_sbom_later_and_knows_of_none_costs_no_request_more(store, tmp_path):
+    """The line of the index has one SBOM, and its keys have signed with it or without it."""
+    both = [signer(name).public for name in ("team", "other")]
+    logs = {}
+    for dag_hash, sbom in ((FIRST, None), (SECOND, sha256_digest(b"sbom"))):
+        tag = package(store, dag_hash=dag_hash)
+        subject = replace(subject_of(find_package(store, tag)), sbom=sbom)
+        written = SignatureWriter(store, signer("team")).sign(subject, tag, fresh=True)
+        update_index(store, UpdateSettings(signatures=IndexSigning(store, [written], signer("team"))))
+        store.reset()
+        sign(store, [tag], by="other")
+        logs[dag_hash] = [verb for verb, _ in store.log]
+        assert len(stored_signatures(store, subject.manifest)) == 2
+        client = Client(store, tmp_path / dag_hash, Policy("require", tuple(both), threshold=2))
+        client.refresh()
+        store.reset()
+        client.fetch(tag, dag_hash)
+        assert not store.requests
+    assert sorted(logs[FIRST]) == sorted(logs[SECOND])
 
 
 def test_a_hash_is_looked_up_in_what_is_kept_as_without_a_policy_unless_packages_are_hidden(store, client):

@@ -2,6 +2,8 @@
 """Signers of the same packages with different keys, whose requests come in any order: in the end each tag has the
 signatures of all of them."""
 
+from dataclasses import replace
+
 import pytest
 from spack_oci.descriptor import OCI_MANIFEST, sha256_digest
 from spack_oci.index.publish import DOCUMENT_TAG, read_document_manifest, read_signatures, signature_table
@@ -37,7 +39,9 @@ def sign_in_turns(writers, seed, is_push):
 
     def sign(number, own, take):
         writer = SignatureWriter(own, signer(NAMES[number]))
-        written = [writer.sign(subject, "a package", fresh=is_push) for subject in subjects]
+        # every other one has attached an SBOM, of which who signs later does not know
+        sbom = sha256_digest(b"sbom") if number % 2 else None
+        written = [writer.sign(replace(s, sbom=sbom), "a package", fresh=is_push) for s in subjects]
         backoff = Backoff(sleep=lambda seconds: take())
         update_index(own, UpdateSettings(jobs=1, backoff=backoff, signatures=IndexSigning(own, written, jobs=1)))
 
@@ -53,8 +57,14 @@ def test_no_signature_is_lost(writers, is_push):
         for subject in subjects:
             found = stored_signatures(store, subject.manifest)
             assert all(any(key.verifies(s.value, s.payload) for s in found) for key in keys), f"seed {seed}"
+            assert len(found) == writers, f"seed {seed}"
         table = signature_table(read_signatures(store, read_document_manifest(store)))
         assert [keys_of(table[s.dag_hash]) for s in subjects] == [sorted(key.id for key in keys)] * 2, f"seed {seed}"
+        for subject in subjects:
+            line, by_id = table[subject.dag_hash], {key.id: key for key in keys}
+            for s in line.signatures:
+                payload = s.payload or replace(subject, sbom=line.sbom).payload(s.key)
+                assert by_id[s.key].verifies(s.value, payload), f"seed {seed}"
 
 
 def signed_now(store, by, fresh=True, warn=print):

@@ -2,7 +2,8 @@
 """What signs an index while it is updated, and finds the signatures of packages that it does not have yet."""
 
 import time
-from typing import Callable, Collection, Dict, Iterable, Mapping, Optional, Tuple
+from dataclasses import replace
+from typing import Callable, Collection, Dict, Iterable, Mapping, Optional, Sequence, Tuple
 
 from ...content import RepositoryWriter
 from ...errors import InvalidContent, SpackOciError, StaleIndex
@@ -18,7 +19,7 @@ from ...trust.verify import Signature
 from ...util.concurrency.threads import DaemonPool
 from .announced import Announced, announce
 from .generations import Generations, generation_name
-from .stored import stored_signatures
+from .stored import by_digest, signatures_in, stored_signatures
 from .write import Written, keep_together, tag_is
 
 Warn = Callable[[str], None]
@@ -68,7 +69,7 @@ class IndexSigning:
     def read(self, packages: Packages) -> Mapping[str, SignedPackage]:
         def one(item: Tuple[str, PackageEntry]) -> Optional[SignedPackage]:
             try:
-                return self._read_one(*item)
+                return self._indexed(*item, stored_signatures(self._store, item[1].manifest.digest))
             except SpackOciError as e:
                 self._warn(f"signatures of {item[1].tag} are not in the index, because they cannot be read: {e}")
                 return None
@@ -77,9 +78,9 @@ class IndexSigning:
             found = dict(zip((dag_hash for dag_hash, _ in packages), pool.map(one, packages)))
         return {dag_hash: package for dag_hash, package in found.items() if package is not None and package.signatures}
 
-    def _read_one(self, dag_hash: str, entry: PackageEntry) -> SignedPackage:
+    def _indexed(self, dag_hash: str, entry: PackageEntry, signatures: Sequence[Signature]) -> SignedPackage:
         result = SignedPackage(())
-        for signature in stored_signatures(self._store, entry.manifest.digest):
+        for signature in signatures:
             try:
                 found = indexed_signature(self._repository, dag_hash, entry, signature)
             except InvalidContent:
@@ -138,13 +139,17 @@ class IndexSigning:
             entry, known = packages.entry(dag_hash), table.get(dag_hash, SignedPackage(()))
             if entry is None or entry.manifest.digest != own.subject.manifest:
                 return False  # somebody has pushed it again since
-            others = [_signature(own.subject, s) for s in known.signatures if s.key != own.key_id]
-            payloads = {other.payload for other in others}
-            others += [s for s in self._announced.signatures_of(own.subject) if s.payload not in payloads]
+            subject = replace(own.subject, sbom=known.sbom)  # who signs what is there knows of none
+            others = [_signature(subject, s) for s in known.signatures if s.key != own.key_id]
+            known_payloads = {other.payload for other in others}
+            others += [s for s in self._announced.signatures_of(own.subject) if s.payload not in known_payloads]
             if not others and (not own.is_new or own.is_fresh or tag_is(self._store, own.subject.manifest, own.digest)):
                 return False
-            was_lost = keep_together(self._store, own.subject.manifest, [own.signature, *others])
-            self.own[dag_hash] = self.own[dag_hash].merged(self._read_one(dag_hash, entry))
+            together = [own.signature, *others]
+            was_lost, data = keep_together(self._store, own.subject.manifest, together)
+            payloads = by_digest(signature.payload for signature in together)
+            found = signatures_in(self._store, data, own.subject.manifest, payloads) if data is not None else []
+            self.own[dag_hash] = self.own[dag_hash].merged(self._indexed(dag_hash, entry, found))
             return was_lost or not set(keys_of(self.own[dag_hash])) <= set(keys_of(known))
 
         with DaemonPool(max(1, min(self._jobs, len(self._written))), "signatures") as pool:
@@ -161,9 +166,8 @@ def _announcement(written: Written) -> SignedPackage:
 
 def signed_package(written: Written) -> SignedPackage:
     subject = written.subject
-    return SignedPackage(
-        (IndexedSignature(written.key_id, written.signature.value),), config=subject.config, sbom=subject.sbom
-    )
+    signature = IndexedSignature(written.key_id, written.signature.value, signed=written.signature.payload)
+    return SignedPackage((signature,), config=subject.config, sbom=subject.sbom)
 
 
 def subject_of_entry(repository: str, dag_hash: str, entry: PackageEntry, signed: SignedPackage) -> Subject:
@@ -187,5 +191,6 @@ def indexed_signature(repository: str, dag_hash: str, entry: PackageEntry, signa
     digests = SignedPackage((), config=payload.text(CONFIG), sbom=payload.text(SBOM))
     subject = subject_of_entry(repository, dag_hash, entry, digests)
     if subject.payload(key_id) == signature.payload:
-        return SignedPackage((IndexedSignature(key_id, signature.value),), digests.config, digests.sbom)
+        short = IndexedSignature(key_id, signature.value, signed=signature.payload)
+        return SignedPackage((short,), digests.config, digests.sbom)
     return SignedPackage((IndexedSignature(key_id, signature.value, signature.payload),))

@@ -77,9 +77,11 @@ def tag_is(store: RepositoryWriter, manifest: str, digest: str) -> bool:
     return resolves_to(store, signature_tag(manifest), digest)
 
 
-def keep_together(store: RepositoryWriter, manifest: str, signatures: Sequence[Signature]) -> bool:
-    """Have the tag of a manifest hold all of these beside what it holds, of which nothing is replaced. True: it had to
-    be written."""
+def keep_together(
+    store: RepositoryWriter, manifest: str, signatures: Sequence[Signature]
+) -> "tuple[bool, Optional[bytes]]":
+    """Have the tag of a manifest hold all of these beside what it holds, of which nothing is replaced. (Whether it had
+    to be written, what it holds now: a signature manifest.)"""
     tag = signature_tag(manifest)
     try:
         existing: Optional[bytes] = store.get_manifest(tag)[1]
@@ -88,14 +90,14 @@ def keep_together(store: RepositoryWriter, manifest: str, signatures: Sequence[S
     label = f"{tag} of {store.url}"
     missing = [s for s in signatures if existing is None or not holds(existing, [s], label)]
     if not missing:
-        return False
+        return False, existing
     for signature in missing:
         put_bytes(store, signature.payload, PAYLOAD_TYPE)
     put_bytes(store, CONFIG, OCI_CONFIG)
     data = add_signatures(existing, missing, label)
     assert data is not None  # it did not hold them
     store.put_manifest(data, OCI_MANIFEST, tag)
-    return True
+    return True, data
 
 
 class SignatureWriter:
