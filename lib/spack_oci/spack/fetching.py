@@ -111,15 +111,18 @@ def confirm_indexes(configured: Sequence["spack.mirrors.mirror.Mirror"]) -> None
     """See to it that what is kept of the indexes of OCI mirrors is what they have now: a request each, once a command.
 
     Without that, an install of a concrete spec, for which Spack fetches no index, would take packages as they were
-    when it last fetched one. A mirror without a kept index is left alone, and one that cannot be asked, too: the
-    install will meet its failure. Raises TrustError for an index that the policy of its mirror refuses.
+    when it last fetched one. A mirror without a kept index is left alone, unless its policy has a max_age, and one that
+    cannot be asked, too: the install will meet its failure. Raises TrustError for an index that the policy of its
+    mirror refuses.
     """
+    from .configuration import trust
+
     cache = index_cache()
     pending = []
     for mirror in configured:
         with contextlib.suppress(SpackOciError):
             url = mirrors.open_store(mirror, mirrors.FETCH).url
-            if url in _confirmed or cache.known(url) is None:
+            if url in _confirmed or (cache.known(url) is None and not trust.asks_for_age(mirror)):
                 continue
             _confirmed.add(url)
             if cache.age(url) > time.time() - _STARTED:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from spack_oci.content import put_bytes
 from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, canonical_json, sha256_digest
-from spack_oci.errors import BadSignature, InvalidContent, NotFound, StaleIndex
+from spack_oci.errors import BadSignature, InvalidContent, NotFound, StaleIndex, TimedOut
 from spack_oci.index.index_cache import IndexCache, refresh_index
 from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG, read_document_manifest, read_signatures, signature_table
 from spack_oci.index.read import NotModified
@@ -311,6 +311,27 @@ def test_an_older_index_is_not_signed_again_by_who_has_seen_a_newer_one(store, t
         sign(store, [package(store, "third", "c" * 32)], generations=generations)
 
 
+def test_a_generation_that_no_key_has_signed_is_not_made_one_that_all_remember(store):
+    """Who may push could have had the owner of the key sign a number that no later index ever reaches."""
+    sign(store, [package(store)], at=1_800_000_000)
+
+    def claim(manifest):
+        name = "org.spack-oci.index.statement"
+        manifest["annotations"][name] = manifest["annotations"][name].replace("1800000000,", "18000000000000,", 1)
+
+    edited(store, claim)
+    said = []
+    sign(store, [], at=1_800_000_100, warn=said.append)
+    assert parse_statement(read_document_manifest(store).statement).generation == 1_800_000_100
+    assert "claims a generation of the future" in said[0]
+
+
+def test_a_generation_of_the_future_that_the_key_itself_has_signed_is_kept_ahead_of(store):
+    sign(store, [package(store)], at=1_900_000_000)
+    sign(store, [package(store, "other", SECOND)], at=1_800_000_000)
+    assert parse_statement(read_document_manifest(store).statement).generation == 1_900_000_001
+
+
 def test_an_index_that_lost_its_signature_is_signed_by_who_compares_it_with_the_packages_only(store, tmp_path):
     generations = Generations(str(tmp_path))
     sign(store, [package(store)], at=1_800_000_000)
@@ -424,6 +445,29 @@ def test_max_age(store, tmp_path):
     update_index(store)
     with pytest.raises(StaleIndex, match="not signed, so nobody knows how old it is"):
         Client(store, tmp_path / "3", policy).refresh()
+
+
+def test_a_registry_that_does_not_answer_cannot_hold_back_an_index_for_longer_than_max_age(store, tmp_path):
+    sign(store, [package(store)], at=1_800_000_000)
+    policy = replace(POLICY, max_age=86400)
+    Client(store, tmp_path / "1", policy).offered()
+    down = MemoryStore(store.url)
+    down.get_manifest = no_answer
+    for seconds, policy_then, error in (
+        (86400, policy, TimedOut),
+        (86401, policy, StaleIndex),
+        (86401, replace(POLICY, max_age=None), TimedOut),
+        (86401, replace(policy, mode="warn"), TimedOut),
+    ):
+        client = Client(down, tmp_path / "1", policy_then, now=1_800_000_000 + seconds)
+        with pytest.raises(error):
+            client.refresh()
+    with pytest.raises(StaleIndex, match="none was seen before"):
+        Client(down, tmp_path / "2", policy).refresh()
+
+
+def no_answer(reference):
+    raise TimedOut("no answer")
 
 
 def test_an_index_that_lies_about_a_layer_is_not_believed(store, client):

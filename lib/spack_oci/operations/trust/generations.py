@@ -6,7 +6,7 @@ A file a repository, in a directory that nothing cleans: who forgets these numbe
 
 import hashlib
 import os
-from typing import Optional
+from typing import Optional, Tuple
 
 from ...descriptor import canonical_json, parse_json
 from ...errors import InvalidContent, StorageError
@@ -21,11 +21,19 @@ class Generations:
         self._directory = directory
 
     def newest(self, repository: str) -> Optional[int]:
+        return self._read(repository)[0]
+
+    def signed_at(self, repository: str) -> Optional[int]:
+        """When the newest one was signed, seconds since 1970."""
+        generation, signed_at = self._read(repository)
+        return signed_at or generation  # a generation is hardly anything else, and was all that was remembered once
+
+    def _read(self, repository: str) -> "Tuple[Optional[int], Optional[int]]":
         try:
             with open(self._path(repository), "rb") as f:
                 found = parse_json(f.read(), self._path(repository))
         except FileNotFoundError:
-            return None
+            return None, None
         except OSError as e:
             raise StorageError.from_os_error(f"reading what was seen of the index of {repository}", e) from e
         except InvalidContent as e:
@@ -33,10 +41,10 @@ class Generations:
                 f"what was seen of the index of {repository} is damaged: {e.message}",
                 remedy="accept the index that is there now with `spack oci trust accept-older`",
             ) from None
-        generation = found.get("generation")
-        return generation if isinstance(generation, int) else None
+        generation, signed_at = found.get("generation"), found.get("time")
+        return generation if isinstance(generation, int) else None, signed_at if isinstance(signed_at, int) else None
 
-    def saw(self, repository: str, generation: int) -> None:
+    def saw(self, repository: str, generation: int, signed_at: Optional[int] = None) -> None:
         newest = self.newest(repository)
         if newest is not None and newest >= generation:
             return
@@ -45,8 +53,9 @@ class Generations:
             with locked_if_possible(os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)):
                 newest = self.newest(repository)  # another process may have seen a newer one meanwhile
                 if newest is None or newest < generation:
+                    seen = {"repository": repository, "generation": generation, "time": signed_at}
                     with atomic_write(self._path(repository)) as f:
-                        f.write(canonical_json({"repository": repository, "generation": generation}))
+                        f.write(canonical_json({name: value for name, value in seen.items() if value is not None}))
 
     def forget(self, repository: str) -> bool:
         """False: nothing was remembered."""

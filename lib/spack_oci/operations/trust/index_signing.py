@@ -23,6 +23,8 @@ from .stored import by_digest, signatures_in, stored_signatures
 from .write import Written, keep_together, tag_is
 
 Warn = Callable[[str], None]
+#: seconds that the clocks of those who sign one index may differ
+_CLOCKS = 86400
 
 
 class IndexSigning:
@@ -118,6 +120,10 @@ class IndexSigning:
             found = parse_statement(previous.statement).generation
         except InvalidContent:
             found = 0
+        if found > self._now() + _CLOCKS and not self.is_signed(previous):
+            # anybody who may push can claim a number; if it were signed, it would be the one that all clients remember
+            self._warn(f"the index of {self._store.url} claims a generation of the future, which counts for nothing")
+            return seen
         if found < seen:
             raise StaleIndex(
                 f"the index of {self._store.url} is older than one that this machine has seen; it is not signed again",

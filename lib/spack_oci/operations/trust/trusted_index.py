@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Optional, Set, Union
 
 from ...content import ContentReader, RepositoryReader
 from ...descriptor import canonical_json, parse_json
-from ...errors import InvalidContent, NotFound, StaleIndex, TrustError
+from ...errors import InvalidContent, NotFound, SpackOciError, StaleIndex, TrustError
 from ...index.entry import PackageEntry
 from ...index.publish import (
     DOCUMENT_TAG,
@@ -70,6 +70,17 @@ class TrustedIndex:
         if not self._policy.required:
             return self._fetch_and_warn(index_store, known, old_document)
         try:
+            return self._fetch(index_store, known, old_document)
+        except (NotFound, TrustError):
+            raise
+        except SpackOciError as e:
+            self._refuse_held_back(e)
+            raise
+
+    def _fetch(
+        self, index_store: ContentReader, known: Optional[KnownIndex], old_document: Callable[[], Optional[OldDocument]]
+    ) -> Union[IndexDocument, NotModified]:
+        try:
             ours = read_document_manifest(index_store)
         except NotFound:
             self._refuse_unsigned()
@@ -123,7 +134,7 @@ class TrustedIndex:
                 f"{self._policy.max_age // 3600} hours",
                 remedy="its owner signs it anew with `spack oci sign`",
             )
-        self._generations.saw(self._name, statement.generation)
+        self._generations.saw(self._name, statement.generation, statement.time)
         return statement
 
     def accept_older(self) -> bool:
@@ -141,6 +152,18 @@ class TrustedIndex:
             raise StaleIndex(
                 f"the index of {self._store.url} is not signed, so nobody knows how old it is (max_age)", remedy=signing
             )
+
+    def _refuse_held_back(self, error: SpackOciError) -> None:
+        """A registry that does not answer is no reason to do without what is kept, as long as that is not too old."""
+        signed_at = self._generations.signed_at(self._name)
+        age = None if signed_at is None else int(self._now()) - signed_at
+        if self._policy.max_age is not None and (age is None or age > self._policy.max_age):
+            known = "none was seen before" if age is None else f"the newest one seen was signed {age // 3600} hours ago"
+            raise StaleIndex(
+                f"the index of {self._store.url} cannot be had, and {known}; max_age of the policy is "
+                f"{self._policy.max_age // 3600} hours: {error.message}",
+                remedy="try again when its registry answers",
+            ) from error
 
     def _digest(self, ours: DocumentManifest) -> str:
         """Of what is offered, so that it is fetched anew when the policy changes."""

@@ -81,6 +81,12 @@ def trusted_index(mirror: "spack.mirrors.mirror.Mirror") -> Optional[TrustedInde
     return TrustedIndex(policy, store, generations(), tty.warn, jobs=settings.read().transfer_jobs)
 
 
+def asks_for_age(mirror: "spack.mirrors.mirror.Mirror") -> bool:
+    """Whether no package of a mirror is to be used before its index has been seen."""
+    policy = policy_of(mirror)
+    return policy.required and policy.max_age is not None and NO_CHECK not in sys.argv
+
+
 def index_fetch(others: Sequence["spack.mirrors.mirror.Mirror"] = ()) -> Optional[Fetch]:
     """How the indexes of configured mirrors, and of ``others``, are fetched under their policies; None: there are none.
 
