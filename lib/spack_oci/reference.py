@@ -84,10 +84,12 @@ class LayoutDirectory:
     path: str
     #: as in :class:`Repository`
     snapshot: str = ""
+    #: absolute path of the file that has the same in it, by which it is called; the directory is temporary
+    bundle: str = ""
 
     @property
     def url(self) -> str:
-        url = "oci+file://" + urllib.parse.quote(self.path)
+        url = "oci+file://" + urllib.parse.quote(self.bundle or self.path)
         return f"{url}:{self.snapshot}" if self.snapshot else url
 
     def __str__(self) -> str:
@@ -300,8 +302,9 @@ def parse_image_reference(text: str) -> ImageReference:
 
 
 def image_name(store_url: str, tag: str) -> str:
-    """An image of a mirror as `podman pull` and `skopeo` take it: ``HOST/NAME:TAG``, ``oci:DIR:TAG``."""
+    """An image of a mirror as `podman pull` and `skopeo` take it: ``HOST/NAME:TAG``, ``oci:DIR:TAG``,
+    ``oci-archive:BUNDLE:TAG``."""
     location = parse_url(store_url)
     if isinstance(location, Repository):
         return f"{location.host}/{location.name}:{tag}"
-    return f"oci:{location.path}:{tag}"
+    return f"{'oci-archive' if os.path.isfile(location.path) else 'oci'}:{location.path}:{tag}"

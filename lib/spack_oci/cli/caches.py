@@ -11,7 +11,7 @@ from ..errors import ConfigurationError, NotFound
 from ..index.in_place import Wanted
 from ..index.index_cache import CachedIndex, IndexCache, load_index
 from ..index.packed_nodes import PackedDocuments
-from ..reference import LayoutDirectory, Location, image_name, is_oci_url, layout_at, parse_url, suggested_url
+from ..reference import LayoutDirectory, Location, Repository, is_oci_url, layout_at, parse_url, suggested_url
 from ..store.source import Source, is_plain_node
 from ..util.text import elided
 from . import settings
@@ -31,19 +31,16 @@ def location_of(word: str) -> Location:
     """A URL, or a directory or bundle (with a slash, ``.`` or ``..``). Raises ConfigurationError, InvalidReference."""
     if "://" in word:
         location = parse_url(word)
-        if isinstance(location, LayoutDirectory) and os.path.isfile(location.path):
-            location = LayoutDirectory(_unpacked(location.path))
     elif meant_url(word):
         raise ConfigurationError(f"{word!r} is no cache", remedy=f"did you mean `{meant_url(word)}`?")
     elif "/" in word or word in (".", ".."):
-        path = settings.absolute(word)
-        location = LayoutDirectory(_unpacked(path)) if os.path.isfile(path) else layout_at(path)
+        location = layout_at(settings.absolute(word))
     else:
         raise ConfigurationError(
             f"{word!r} is no cache",
             remedy=f"write a URL, oci://HOST/NAME, or a path, ./{word}, for a directory or bundle",
         )
-    return location
+    return location if isinstance(location, Repository) else _opened(location)
 
 
 def meant_url(word: str) -> str:
@@ -52,18 +49,26 @@ def meant_url(word: str) -> str:
     return url if is_oci_url(url) and not os.path.exists(settings.absolute(word)) else ""
 
 
+#: path of a bundle that a copy reads or writes -> where it does that
+copied_bundles: Dict[str, LayoutDirectory] = {}
+
+
+def _opened(location: LayoutDirectory) -> LayoutDirectory:
+    """Of a bundle, where it is unpacked."""
+    copied = copied_bundles.get(location.path)
+    if copied is not None:
+        return copied
+    if not os.path.isfile(location.path):
+        return location
+    return LayoutDirectory(_unpacked(location.path), bundle=location.path)
+
+
 @functools.lru_cache(None)
 def _unpacked(path: str) -> str:
     """The layout of a bundle, in a directory that goes with this process."""
     from ..operations.lifecycle.bundles import unpacked
 
-    directory = unpacked(path, settings.read().cache_root)
-    _bundles[LayoutDirectory(directory).url] = LayoutDirectory(path).url
-    return directory
-
-
-#: URL of the layout of a bundle -> URL of the bundle, which is what a policy names
-_bundles: Dict[str, str] = {}
+    return unpacked(path, settings.read().cache_root)
 
 
 @functools.lru_cache(None)
@@ -90,7 +95,7 @@ def open_cache(word: str, *, create: bool = False, writes: bool = False) -> Cont
     """One for each process, so that connections are shared; ``create``: make the directory if there is none;
     ``writes``: for a command that changes what is there. Raises ConfigurationError for a bundle then."""
     location = location_of(word)
-    if writes and location.url in _bundles:
+    if writes and isinstance(location, LayoutDirectory) and location.bundle not in ("", *copied_bundles):
         raise ConfigurationError(
             f"{word} is a bundle, which no command changes but copy",
             remedy=f"change a directory, `spack-oci copy {word} ./DIRECTORY`, and copy that into a bundle again",
@@ -100,15 +105,7 @@ def open_cache(word: str, *, create: bool = False, writes: bool = False) -> Cont
 
 def url_of(word: str) -> str:
     """As a user, and a policy, names a cache: of a bundle that of the file."""
-    url = location_of(word).url
-    return _bundles.get(url, url)
-
-
-def image_in(word: str, tag: str) -> str:
-    """An image of a cache as skopeo and podman take it; a bundle is an ``oci-archive``."""
-    url = location_of(word).url
-    name = image_name(_bundles.get(url, url), tag)
-    return f"oci-archive{name[len('oci') :]}" if url in _bundles else name
+    return location_of(word).url
 
 
 def open_index(word: str, *, writes: bool = False) -> ContentStore:
@@ -176,7 +173,7 @@ def _fetch_under_policy(
     from ..operations.trust.generations import Generations
     from ..operations.trust.trusted_index import TrustedIndex
 
-    policy = policy_of(options.trust, _bundles.get(url, url), settings.absolute)
+    policy = policy_of(options.trust, url, settings.absolute)
     if not policy.active:
         return fetch_index(store, known, old_document)
     generations = Generations(options.trust_directory)
@@ -217,7 +214,7 @@ def guard_of(word: str, unsigned: bool = False) -> Optional["Guard"]:
     from ..configuration.trust import policy_of
     from ..operations.trust.guard import Guard
 
-    policy = policy_of(options.trust, _bundles.get(store.url, store.url), settings.absolute)
+    policy = policy_of(options.trust, store.url, settings.absolute)
     if not policy.active:
         return None
     if unsigned:

@@ -10,13 +10,14 @@ from ..errors import Ambiguous, ConfigurationError
 from ..operations import catalog
 from ..operations.catalog import CatalogRecord, record_of
 from ..package.record import package_tag
+from ..reference import image_name
 from ..store.source import label
 from ..store.system import this_system
 from ..util.documents import print_json_list
 from ..util.sizes import format_size
 from ..util.text import counted, elided, table, visible
 from . import settings
-from .caches import image_in, looks_like_cache, open_cache, read_index, read_source, source_of, url_of, wanted_by
+from .caches import looks_like_cache, open_cache, read_index, read_source, source_of, url_of, wanted_by
 from .output import info
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ def _document(record: CatalogRecord, node: Mapping[str, Any], cache: str) -> Dic
     """As that of `spack oci list`."""
     from ..specs.format import format_node
 
-    image = image_in(cache, record.tag)
-    return {**record.to_dict(), "spec": format_node(node), "mirror": url_of(cache), "image": image}
+    url = url_of(cache)
+    return {**record.to_dict(), "spec": format_node(node), "mirror": url, "image": image_name(url, record.tag)}
 
 
 def _print_records(found: Iterable[CatalogRecord], args: argparse.Namespace) -> None:

@@ -22,7 +22,7 @@ from ..trust.policy import Policy
 from ..trust.signers import Signer
 from ..util.progress import Reporter
 from . import output, settings
-from .caches import index_settings, index_signing, location_of, open_cache, open_index, signer, url_of
+from .caches import copied_bundles, index_settings, index_signing, location_of, open_cache, open_index, signer, url_of
 from .output import reporter, warn
 
 
@@ -129,8 +129,10 @@ class OpenedCaches:
         location_of(word)  # a wrong word is named before anything is done
         return OpenedCache(word, writes)
 
-    def at(self, directory: str, *, writes: bool) -> OpenedCache:
-        return OpenedCache(LayoutDirectory(directory).url, writes)
+    def at(self, location: LayoutDirectory, *, writes: bool) -> OpenedCache:
+        if location.bundle:
+            copied_bundles[location.bundle] = location
+        return OpenedCache(location.url, writes)
 
     def absolute(self, path: str) -> str:
         return settings.absolute(path)

@@ -70,9 +70,12 @@ def check_cache(
 
 
 def _layout(location: Location) -> Check:
-    path = location.path if isinstance(location, LayoutDirectory) else ""
-    writable = os.access(path, os.W_OK)
-    return Check("directory", OK if writable else WARN, path + ("" if writable else ", not writable for you"))
+    if not isinstance(location, LayoutDirectory):
+        return Check("directory", OK, str(location))
+    if location.bundle:
+        return Check("bundle", OK, location.bundle)
+    writable = os.access(location.path, os.W_OK)
+    return Check("directory", OK if writable else WARN, location.path + ("" if writable else ", not writable for you"))
 
 
 def _index(store: ContentStore, open_index_store: Callable[[], ContentStore], update: str) -> Check:

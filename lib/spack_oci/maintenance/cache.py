@@ -9,7 +9,7 @@ from ..index.model import PackageIndex
 from ..index.update.loop import UpdateSettings
 from ..operations.trust.trusted_index import TrustedIndex
 from ..operations.trust.write import Written
-from ..reference import Location
+from ..reference import LayoutDirectory, Location
 from ..trust.keys import PublicKey
 from ..trust.policy import Policy
 from ..trust.signers import Signer
@@ -91,8 +91,8 @@ class Caches(Protocol):
     def find(self, word: str, *, writes: bool) -> Cache:
         """Raises ConfigurationError, InvalidReference for what is none."""
 
-    def at(self, directory: str, *, writes: bool) -> Cache:
-        """The layout in a directory."""
+    def at(self, location: LayoutDirectory, *, writes: bool) -> Cache:
+        """The layout in a directory, perhaps of a bundle."""
 
     def absolute(self, path: str) -> str:
         """Of a path on the command line."""

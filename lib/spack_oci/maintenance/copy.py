@@ -54,22 +54,23 @@ def requested(caches: Caches, args: argparse.Namespace) -> Iterator[Request]:
         return
     path = os.path.abspath(caches.absolute(args.destination))
     if args.dry_run and not os.path.exists(path):  # nothing is made, not even a directory
-        yield _plan(caches, args, caches.at(path, writes=True))
+        yield _plan(caches, args, caches.at(LayoutDirectory(path), writes=True))
         return
     with BundleWriter(path) as bundle:
-        request = _plan(caches, args, caches.at(bundle.directory, writes=True))
+        location = LayoutDirectory(bundle.directory, bundle=path)
+        request = _plan(caches, args, caches.at(location, writes=True))
         yield replace(request, plan=replace(request.plan, destination=path), bundle=bundle)
 
 
 def _origin(caches: Caches, args: argparse.Namespace) -> Cache:
     if not is_bundle(args.source):
         return caches.find(args.source, writes=False)
-    path = caches.absolute(args.source)
+    path = os.path.abspath(caches.absolute(args.source))
     if not os.path.isfile(path):
         raise NotFound(
             f"there is no bundle {path}", remedy="check the path; `spack oci copy MIRROR FILE.tar` makes one"
         )
-    return caches.at(unpacked(path, caches.cache_root), writes=False)
+    return caches.at(LayoutDirectory(unpacked(path, caches.cache_root), bundle=path), writes=False)
 
 
 def _plan(caches: Caches, args: argparse.Namespace, destination: Cache) -> Request:

@@ -4,9 +4,9 @@
 import argparse
 import datetime
 import time
-from typing import Callable, List, Set
+from typing import Callable, Dict, List, Set, Tuple
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, ContentError
 from ..operations.lifecycle import pins
 from ..operations.lifecycle.contents import read_contents
 from ..operations.lifecycle.lock_files import hashes_of_lock_file
@@ -29,9 +29,9 @@ def add_pin(cache: Cache, args: argparse.Namespace) -> None:
 def _end_of_day(text: str) -> int:
     try:
         day = datetime.datetime.strptime(text, "%Y-%m-%d")
-    except ValueError:
+        end = int((day + datetime.timedelta(days=1)).timestamp())
+    except (ValueError, OverflowError):  # a calendar of Python's has an end
         raise ConfigurationError(f"{text!r} is no date", remedy="write it as 2027-06-30") from None
-    end = int((day + datetime.timedelta(days=1)).timestamp())
     if end <= time.time():
         raise ConfigurationError(f"{text} is past, so the pin would keep nothing", remedy="name a day that is to come")
     return end
@@ -45,19 +45,27 @@ def remove_pin(cache: Cache, name: str) -> None:
 def run_list(find: Callable[[], Cache], args: argparse.Namespace) -> int:
     with messages_apart(args.json):
         cache = find()
-        found = find_pins(cache)
+        found, failed = find_pins(cache)
     if args.json:
         print_json({"pins": [pin.to_dict() for pin in found]})
     else:
         print_pins(cache.out, found)
-    return 0
+    for error in failed.values():
+        cache.out.error(str(error))
+    return 1 if failed else 0
 
 
-def find_pins(cache: Cache) -> List[pins.Pin]:
-    """Those that hold now."""
+def find_pins(cache: Cache) -> Tuple[List[pins.Pin], Dict[str, ContentError]]:
+    """Those that hold now, and those that cannot be read, by name."""
     store = cache.open()
-    tags = [tag for tag in store.tags() if tag.startswith(pins.PIN_PREFIX)]
-    return [pin for pin in pins.read_pins(store, tags) if not pin.is_over(time.time())]
+    found: List[pins.Pin] = []
+    failed: Dict[str, ContentError] = {}
+    for name, outcome in pins.read_each_pin(store, store.tags()):
+        if isinstance(outcome, ContentError):
+            failed[name] = outcome
+        elif not outcome.is_over(time.time()):
+            found.append(outcome)
+    return found, failed
 
 
 def print_pins(out: Output, found: List[pins.Pin]) -> None:

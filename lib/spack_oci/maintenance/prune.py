@@ -32,7 +32,8 @@ from ..util.sizes import format_size
 from ..util.text import counted
 from .cache import Cache
 
-_AGE = re.compile(r"(\d+(?:\.\d+)?)([smhdw])\Z")
+#: more digits than these would be a time that no clock shows
+_AGE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhdw])\Z")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 

@@ -29,12 +29,14 @@ def run(find: Callable[[], Cache], args: argparse.Namespace) -> int:
 def run_list(find: Callable[[], Cache], args: argparse.Namespace) -> int:
     with messages_apart(args.json):
         cache = find()
-        found = list_snapshots(cache.open())
+        found, failed = list_snapshots(cache.open())
     if args.json:
         print_json({"snapshots": [one.to_dict() for one in found]})
     else:
         print_list(cache.out, found)
-    return 0
+    for error in failed.values():
+        cache.out.error(str(error))
+    return 1 if failed else 0
 
 
 def make(cache: Cache, args: argparse.Namespace) -> MadeSnapshot:

@@ -64,6 +64,8 @@ def test_documents_of_the_life_of_a_cache(spack, tmp_path):
     copied = ("copy", "cache", f"{tmp_path}/bundle.tar", "oci-app")
     assert document(spack, "copy-plan", *copied, "--dry-run")["packages"] and not list(tmp_path.glob("*bundle*"))
     assert document(spack, "copy", *copied)["index"]["added"] == 3
+    planned = document(spack, "copy-plan", "copy", f"{tmp_path}/bundle.tar", f"{tmp_path}/directory/", "--dry-run")
+    assert planned["source"] == f"oci+file://{tmp_path}/bundle.tar"
     # there and back: a bundle is read as any other cache
     assert document(spack, "copy-plan", *copied, "--dry-run")["packages"] == []
     assert document(spack, "copy", "copy", f"{tmp_path}/bundle.tar", f"{tmp_path}/directory/")["index"]["added"] == 3

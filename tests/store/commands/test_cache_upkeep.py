@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """`spack-oci` on a cache as a whole: copy, snapshots, pins, prune, verify, repair, du."""
 
+import json
 import shutil
 
 import jsonschema
 import pytest
+from spack_oci.layout import open_layout
+from spack_oci.reference import LayoutDirectory
 from spack_oci.util.resources import read_schema
+from support.packages.cache_builder import push_image
 from support.spacks.client import Client
 
 
@@ -138,6 +142,21 @@ def test_a_pin_keeps_packages_from_a_prune(client, mine):
     assert names(client, mine) == {"oci-leaf@2.0"}
 
 
+def test_a_pin_and_a_snapshot_of_somebody_else_are_named_and_taken_away(client, mine):
+    client.run("pin", mine, "good", "oci-leaf")
+    client.run("snapshot", mine, "good")
+    store = open_layout(LayoutDirectory(str(mine)))
+    for tag in ("spack-oci.pin.bad", "spack-oci.snapshot.bad"):
+        push_image(store, tag)
+    url = store.url
+    for command, unpin in (("pins", ["unpin", url, "bad"]), ("snapshots", ["snapshot", "--remove", url, "bad"])):
+        done = client.run(command, mine, "--json", check=False)
+        assert done.returncode == 1 and [one["name"] for one in json.loads(done.stdout)[command]] == ["good"]
+        assert f"`spack-oci {' '.join(unpin)}` takes it away" in done.stderr
+        client.run(*unpin)
+        assert "good" in client.run(command, mine).stdout
+
+
 def test_a_pin_whose_time_is_over_is_refused(client, mine):
     done = client.run("pin", mine, "x", "oci-leaf", "--until", "2020-01-01", check=False)
     assert done.returncode == 2 and "2020-01-01 is past" in done.stderr
@@ -148,13 +167,16 @@ def test_a_pin_whose_time_is_over_is_refused(client, mine):
     "words, code",
     [
         (("prune", "--grace", "soon", "."), 2),
+        (("prune", "--grace", "9" * 400 + "d", "."), 2),
+        (("prune", "--keep-newer-than", "\u0663d", "{mine}"), 2),
+        (("pin", "{mine}", "x", "oci-leaf", "--until", "9999-12-31"), 2),
         (("copy", "nowhere", "./there"), 2),
         (("snapshot", "./missing", "x"), 1),
         (("pin", "./missing", "x", "--until", "tomorrow"), 1),
     ],
 )
-def test_what_makes_no_sense_is_one_line(client, words, code):
-    done = client.run(*words, check=False)
+def test_what_makes_no_sense_is_one_line(client, mine, words, code):
+    done = client.run(*(word.format(mine=mine) for word in words), check=False)
     assert done.returncode == code and done.stderr.startswith("Error: ") and "Traceback" not in done.stderr
     assert "spack oci " not in done.stderr
 

@@ -19,6 +19,34 @@ def test_a_bundle_in_one_file_installs_without_its_cache(client, cache, store, t
         client.run("install", tmp_path / "b.tar", "oci-stack", "--store", store)
 
 
+def test_a_bundle_is_called_by_its_file_and_its_index_is_kept_once(client, cache, tmp_path):
+    """Not by the directory that it is unpacked to, which is another one each time."""
+    bundle = tmp_path / "b.tar"
+    client.run("copy", cache, bundle, "oci-leaf")
+    (package,) = client.packages("--allarch", bundle, "oci-leaf@1.0")
+    shown = client.json("show", bundle, "oci-leaf@1.0")
+    assert shown["mirror"] == f"oci+file://{bundle}"
+    assert shown["image"] == package["image"] == f"oci-archive:{bundle}:{package['tag']}"
+    said = [
+        client.run("show", bundle, "oci-leaf@1.0").stdout,
+        client.run("doctor", bundle).stdout,
+        client.run("show", bundle, "none", check=False).stderr,
+        client.run("copy", "--dry-run", bundle, tmp_path / "directory").stderr,
+        client.run("verify", bundle).stderr,
+    ]
+    assert all(str(bundle) in text and ".bundle." not in text for text in said), said
+    assert len(list((client.home / ".cache" / "spack-oci" / "indexes").iterdir())) == 1
+    assert "cannot be copied to itself" in client.run("copy", bundle, bundle, check=False).stderr
+
+
+def test_a_bundle_that_is_replaced_is_read_anew(client, cache, tmp_path):
+    bundle = tmp_path / "b.tar"
+    for spec in ("oci-leaf@1.0", "oci-middle"):
+        client.run("copy", cache, tmp_path / f"{spec}.tar", spec)
+        (tmp_path / f"{spec}.tar").replace(bundle)
+        assert spec.partition("@")[0] in {p["name"] for p in client.packages("--allarch", bundle)}
+
+
 def test_a_bundle_that_is_cut_or_hostile_is_refused(client, cache, store, tmp_path):
     whole = tmp_path / "b.tar"
     client.run("pack", cache, whole, "oci-app")

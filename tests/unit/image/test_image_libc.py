@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import tarfile
+from types import SimpleNamespace
 
 import pytest
 import zstandard
@@ -277,3 +278,27 @@ def test_the_other_kind_of_library_and_none_at_all():
         lc.check_libc("static", [], {"a@1/aaaaaaa": lc.Need(lc.Libc("musl"))})
     with pytest.raises(ImageError, match="and 1 more packages need a newer one, too"):
         lc.check_libc("x", [], {f"p{i}": need("2.17") for i in range(7)})
+
+
+class Elf:
+    """Of pyelftools, what is asked for versions of symbols."""
+
+    def __init__(self, *names):
+        self.names = names
+
+    def get_section_by_name(self, name):
+        return self if name == ".gnu.version_r" else None
+
+    def iter_versions(self):
+        return [(None, [SimpleNamespace(name=name) for name in self.names])]
+
+
+def test_versions_have_as_many_digits_as_somebody_gives_them():
+    """More than Python reads: the package needs what there is not, and nothing else fails."""
+    many = "9" * 5000
+    assert str(lc.libc_of_elf(Elf("GLIBC_2.17", f"GLIBC_2.{many}", f"GLIBC_{many}.1"))) == "glibc 2.17"
+    for needed in (
+        lc.Libc.parse("glibc", f"2.{many}"),
+        lc.libc_in("lib/libc.so.6", BANNER.replace(b"n 2.36", b"n 2." + many.encode())),
+    ):
+        assert not lc.Libc.parse("glibc", "2.41").serves(needed) and needed.serves(lc.Libc.parse("glibc", "2.41"))

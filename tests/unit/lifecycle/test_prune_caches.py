@@ -4,8 +4,10 @@
 from dataclasses import replace
 
 import pytest
+from spack_oci.content import put_bytes
 from spack_oci.content.artifacts import write_json_artifact
 from spack_oci.content.copy import GraphCopy
+from spack_oci.descriptor import OCI_EMPTY, OCI_MANIFEST, canonical_json
 from spack_oci.errors import ConfigurationError, InvalidContent, NotFound, ServerFailure, UnexpectedResponse
 from spack_oci.index.condemned import PLAN_TAG, Condemned, PrunePlan, read_plan, reprieve, write_plan
 from spack_oci.index.read import fetch_index
@@ -13,7 +15,7 @@ from spack_oci.index.update.loop import merge_pushed, update_index
 from spack_oci.index.update.read_package import read_package
 from spack_oci.operations.lifecycle.contents import read_contents, read_current_contents
 from spack_oci.operations.lifecycle.copy import Selection, compare, execute_copy, plan_copy
-from spack_oci.operations.lifecycle.pins import read_pins, remove_pin, write_pin
+from spack_oci.operations.lifecycle.pins import read_each_pin, read_pins, remove_pin, write_pin
 from spack_oci.operations.lifecycle.prune import Keep, condemn, delete_condemned, plan_prune
 from support.memory_store import MemoryStore
 from support.packages.cache_builder import (
@@ -254,6 +256,56 @@ def test_pins_keep_until_they_are_over(store, nodes, lone):
         plan(store, Keep(), NOW + 2 * HOUR)
     with pytest.raises(NotFound, match="no pin other"):
         remove_pin(store, "other")
+
+
+def other_document(store, tag, media_type, text):
+    """As somebody else may write it."""
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "artifactType": media_type,
+        "config": put_bytes(store, b"{}", OCI_EMPTY).to_dict(),
+        "layers": [put_bytes(store, text.encode(), media_type).to_dict()],
+    }
+    return store.put_manifest(canonical_json(manifest), OCI_MANIFEST, tag)
+
+
+@pytest.mark.parametrize("until", ["9" * 5000, "1e999", "-1", "253402300800", '"2027"', "NaN"])
+def test_a_pin_that_cannot_be_read_stops_a_prune_and_can_be_taken_away(store, nodes, lone, until):
+    write_pin(store, "good", [nodes[0]["hash"]])
+    text = f'{{"version": 1, "name": "Bad", "hashes": ["abc"], "until": {until}}}'
+    other_document(store, "spack-oci.pin.Bad", "application/vnd.spack-oci.pin.v1+json", text)
+    with pytest.raises(InvalidContent, match=r"spack-oci\.pin\.Bad") as raised:
+        plan(store, keep(lone))
+    assert raised.value.remedy.endswith(f"`spack oci unpin {store.url} Bad` takes it away")
+    outcomes = dict(read_each_pin(store, store.tags()))
+    assert isinstance(outcomes["Bad"], InvalidContent) and outcomes["good"].hashes == {nodes[0]["hash"]}
+    remove_pin(store, "Bad")
+    assert plan(store, Keep()).kept[tag_of(nodes[0])] == "pinned by good"
+
+
+@pytest.mark.parametrize("field", ["since", "seen"])
+@pytest.mark.parametrize("time", ["9" * 5000, "1e999", "-1", "253402300800", '"1800000000"', "NaN", "true"])
+def test_times_in_a_plan_are_times(store, lone, field, time):
+    digest = store.resolve(tag_of(lone)).digest
+    since, seen = (time, "1") if field == "since" else ("1", time)
+    text = f'{{"version": 1, "condemned": {{"{tag_of(lone)}": {{"manifest": "{digest}", "since": {since}}}}}, '
+    other_document(
+        store, PLAN_TAG, "application/vnd.spack-oci.prune.v1+json", f'{text}"seen": {{"{digest}": {seen}}}}}'
+    )
+    with pytest.raises(InvalidContent, match=PLAN_TAG) as raised:
+        read_plan(store)
+    assert f"delete the tag {PLAN_TAG}" in raised.value.remedy
+
+
+def test_a_time_that_is_to_come_is_of_a_clock_that_was_wrong(store, nodes, lone):
+    future = int(NOW + 1000 * HOUR)
+    condemn(store, plan(store, keep(nodes[0]), future), QUICK, now=future)
+    assert read_plan(store).condemned[tag_of(lone)].since == future
+    assert prune(store, keep(nodes[0])).waiting == [tag_of(lone)]
+    assert read_plan(store).condemned[tag_of(lone)].since == NOW
+    assert set(read_plan(store).seen.values()) == {NOW}
+    assert prune(store, keep(nodes[0]), now=NOW + 2 * HOUR).deleted == [tag_of(lone)]
 
 
 def test_age_counts_from_the_first_prune_that_saw_a_package(store, nodes, lone):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import jsonschema
 import pytest
-from spack_oci.errors import ConfigurationError, NotFound
+from spack_oci.errors import ConfigurationError, InvalidContent, NotFound, UnexpectedResponse
 from spack_oci.index.read import NotModified, fetch_index
 from spack_oci.index.snapshots import SNAPSHOT_PREFIX, SnapshotStore
 from spack_oci.index.update.loop import update_index
@@ -125,16 +125,44 @@ def test_it_costs_few_requests_to_make_and_to_read_however_many_packages_there_a
 def test_the_same_packages_make_the_same_snapshot(store, nodes):
     assert snapshot(store, "one", nodes[1]).digest == snapshot(store, "other", nodes[1]).digest
     remove_snapshot(store, "one")
-    assert [s.name for s in list_snapshots(store)] == ["other"]
+    assert [s.name for s in list_snapshots(store)[0]] == ["other"]
 
 
 def test_snapshots_are_listed_and_are_no_images(store, nodes):
     snapshot(store, "paper", nodes[1])
     snapshot(store, "Release_1.0")
-    assert [(s.name, s.packages) for s in list_snapshots(store)] == [("Release_1.0", 4), ("paper", 2)]
+    assert [(s.name, s.packages) for s in list_snapshots(store)[0]] == [("Release_1.0", 4), ("paper", 2)]
     assert not list(image_tags(store)) and not read_contents(store).images
-    document = {"version": 1, "snapshots": [s.to_dict() for s in list_snapshots(store)]}
+    document = {"version": 1, "snapshots": [s.to_dict() for s in list_snapshots(store)[0]]}
     jsonschema.Draft202012Validator(read_schema("commands/snapshots")).validate(document)
+
+
+def test_a_snapshot_that_is_none_stops_a_prune_and_can_be_taken_away(store, nodes, lone):
+    """Whatever is behind the tag, which may be a package, stays."""
+    snapshot(store, "good", nodes[1])
+    descriptor, data = store.get_manifest(tag_of(lone))
+    store.put_manifest(data, descriptor.media_type, SNAPSHOT_PREFIX + "-bad")
+    found, failed = list_snapshots(store)
+    assert [s.name for s in found] == ["good"] and isinstance(failed["-bad"], InvalidContent)
+    with pytest.raises(InvalidContent) as raised:
+        prune(store, 1e9)
+    assert raised.value.remedy.endswith(f"`spack oci snapshot --remove {store.url} -bad` takes it away")
+    remove_snapshot(store, "good")
+    store.fail("delete_manifest", UnexpectedResponse("no tag is deleted here", status=405), times=1)
+    remove_snapshot(store, "-bad")
+    assert not [tag for tag in store.tags() if tag.startswith(SNAPSHOT_PREFIX)]
+    assert store.resolve(tag_of(lone)) == descriptor
+
+
+def test_a_registry_that_deletes_no_tags_keeps_a_manifest_that_another_snapshot_has(store, nodes):
+    made = snapshot(store, "one", nodes[1])
+    snapshot(store, "other", nodes[1])
+    error = UnexpectedResponse("no tag is deleted here", status=405)
+    store.fail("delete_manifest", error, when=lambda reference: ":" not in reference)
+    remove_snapshot(store, "one")
+    assert [(s.name, s.digest) for s in list_snapshots(store)[0]] == [("other", made.digest)]
+    remove_snapshot(store, "other")
+    assert list_snapshots(store) == ([], {})
 
 
 def test_what_the_cache_lacks_is_an_error_unless_it_is_allowed(store, nodes):

@@ -53,8 +53,9 @@ class Libc:
 
     @classmethod
     def parse(cls, name: str, version: str) -> "Libc":
-        """From what Spack's ``glibc`` or ``musl`` node says: ``("glibc", "2.36")``."""
-        return cls(name, tuple(int(part) for part in re.findall(r"[0-9]+", version)))
+        """From what Spack's ``glibc`` or ``musl`` node says: ``("glibc", "2.36")``. Of a number of more digits than a
+        version has, the first ones do: it is still newer than what there is."""
+        return cls(name, tuple(int(part[:9]) for part in re.findall(r"[0-9]+", version)))
 
     def serves(self, need: "Libc") -> bool:
         if self.name != need.name:

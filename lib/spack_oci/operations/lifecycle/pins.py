@@ -6,12 +6,13 @@ import re
 import socket
 import time
 from dataclasses import dataclass
-from typing import Any, Dict, FrozenSet, Iterable, List, Optional
+from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Optional, Tuple, Union
 
 from ...content import ContentStore
 from ...content.artifacts import read_json_artifact, write_json_artifact
 from ...content.interfaces import RepositoryReader
-from ...errors import ConfigurationError, NotFound
+from ...errors import ConfigurationError, ContentError, DigestMismatch, InvalidContent, NotFound
+from ...reference import check_tag
 from .contents import PIN_PREFIX
 
 _MEDIA_TYPE = "application/vnd.spack-oci.pin.v1+json"
@@ -64,28 +65,44 @@ def write_pin(store: ContentStore, name: str, hashes: Iterable[str], until: Opti
 def read_pins(store: RepositoryReader, tags: Iterable[str]) -> List[Pin]:
     """Those among ``tags``. Two requests each. Raises InvalidContent for one that is none: a pin is not overlooked."""
     pins = []
-    for tag in sorted(tag for tag in tags if tag.startswith(PIN_PREFIX)):
-        document = read_json_artifact(store, tag, _MEDIA_TYPE, "pin")
-        pins.append(
-            Pin(
-                tag[len(PIN_PREFIX) :],
-                frozenset(document["hashes"]),
-                document.get("by") or "",
-                document.get("at") or 0,
-                document.get("until"),
-            )
-        )
+    for _, outcome in read_each_pin(store, tags):
+        if isinstance(outcome, ContentError):
+            raise outcome
+        pins.append(outcome)
     return pins
 
 
+def read_each_pin(store: RepositoryReader, tags: Iterable[str]) -> Iterator[Tuple[str, Union[Pin, ContentError]]]:
+    """(name, pin or what is wrong with it) of those among ``tags``."""
+    for tag in sorted(tag for tag in tags if tag.startswith(PIN_PREFIX)):
+        name = tag[len(PIN_PREFIX) :]
+        try:
+            yield name, _read_pin(store, name)
+        except (NotFound, InvalidContent, DigestMismatch) as e:
+            e.remedy = f"who wrote it mends it; `spack oci unpin {store.url} {name}` takes it away"
+            yield name, e
+
+
+def _read_pin(store: RepositoryReader, name: str) -> Pin:
+    document = read_json_artifact(store, PIN_PREFIX + name, _MEDIA_TYPE, "pin")
+    at, until = document.get("at") or 0, document.get("until")
+    return Pin(name, frozenset(document["hashes"]), document.get("by") or "", at, until)
+
+
 def remove_pin(store: ContentStore, name: str) -> None:
-    """Where tags cannot be deleted, the pin gets an end that is over. Raises NotFound if there is none."""
-    tag = PIN_PREFIX + check_name(name)
+    """Where tags cannot be deleted, the pin gets an end that is over. Raises NotFound if there is none.
+
+    Also of one that cannot be read, and whatever it is called: nobody could prune before it is gone.
+    """
+    tag = check_tag(PIN_PREFIX + name)
     try:
         store.resolve(tag)
     except NotFound:
         raise NotFound(f"{store.url} has no pin {name}", remedy=f"`spack oci pins {store.url}` lists them") from None
-    old = read_pins(store, [tag])[0]
+    try:
+        old = _read_pin(store, name)
+    except ContentError:
+        old = Pin(name, frozenset())
     write_json_artifact(store, tag, _MEDIA_TYPE, Pin(name, old.hashes, old.by, old.at, 1).to_dict())
 
 

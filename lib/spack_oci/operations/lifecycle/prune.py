@@ -36,6 +36,7 @@ from ...index.update.loop import UpdateSettings, update_index
 from ...index.update.read_package import read_package
 from .contents import ALL_TYPES, LINK_RUN, Contents, closure
 from .pins import Pin
+from .snapshots import broken_remedy
 from .untag import untag
 
 _DAY = 86400
@@ -119,7 +120,8 @@ def plan_prune(
     indexed = frozenset(contents.need_index().tags)
     index = _with_condemned(store, contents, previous)
     entries = _slim_entries(index)
-    seen = {entry.manifest: previous.seen.get(entry.manifest, int(now)) for entry in entries.values()}
+    # not in the future: a clock was wrong, and the package would stay until then
+    seen = {entry.manifest: min(previous.seen.get(entry.manifest, int(now)), int(now)) for entry in entries.values()}
     roots = {
         **_youngest(index, entries, seen, keep, now),
         **_in_images(store, contents, {e.layer: h for h, e in entries.items()}),
@@ -258,8 +260,12 @@ def condemn(
     now = time.time() if now is None else now
     before = plan.previous.condemned
     # the time of a condemned package counts on, unless it has got another manifest, or is in the index after all:
-    # somebody wanted it there, or a prune was killed before it wrote the index
-    counting = {tag: c for tag, c in before.items() if tag not in plan.indexed and plan.doomed.get(tag) == c.manifest}
+    # somebody wanted it there, or a prune was killed before it wrote the index; or it is one that is to come
+    counting = {
+        tag: c
+        for tag, c in before.items()
+        if tag not in plan.indexed and plan.doomed.get(tag) == c.manifest and c.since <= now
+    }
     condemned = {tag: counting.get(tag) or Condemned(digest, int(now)) for tag, digest in plan.doomed.items()}
     wanted = replace(plan.previous, condemned=condemned, seen=plan.seen)
     if wanted != plan.previous:
@@ -358,7 +364,14 @@ class _WatchedPlan:
 
 def read_snapshots(store: ContentStore, contents: Contents) -> List[Snapshot]:
     """Three requests each. One that cannot be read is an error: what it holds would be lost."""
-    return [read_snapshot(store, name) for name in sorted(contents.snapshots)]
+    found = []
+    for name in sorted(contents.snapshots):
+        try:
+            found.append(read_snapshot(store, name))
+        except ContentError as e:
+            e.remedy = broken_remedy(store.url, name)
+            raise
+    return found
 
 
 def held_by_snapshots(snapshots: Iterable[Snapshot]) -> Set[str]:

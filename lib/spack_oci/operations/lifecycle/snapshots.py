@@ -3,19 +3,26 @@
 
 import re
 from dataclasses import dataclass
-from typing import AbstractSet, Any, Dict, FrozenSet, List, Optional
+from typing import AbstractSet, Any, Dict, FrozenSet, List, Optional, Tuple
 
 from ...content import ContentStore
 from ...descriptor import parse_json
-from ...errors import ConfigurationError, DigestMismatch, InvalidContent, NotFound
+from ...errors import ConfigurationError, ContentError, DigestMismatch, InvalidContent, NotFound, ResponseError
 from ...index.publish import PACKAGES, SignStatement, publish_document, read_document_manifest, read_signatures
 from ...index.publish import signature_table as table_of
 from ...index.signature_table import SignatureTable
 from ...index.snapshots import SNAPSHOT_PREFIX, subset_of
+from ...index.update.read_tags import read_digests
+from ...reference import check_tag
+from ...util.schemas import validate
 from ...util.text import elided
 from .contents import LINK_RUN, Contents, closure, is_external
+from .untag import untag
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z")
+_COUNT = re.compile(r"[0-9]{1,9}\Z")
+#: requests at a time
+_JOBS = 8
 
 
 @dataclass(frozen=True)
@@ -93,38 +100,74 @@ def _signatures(store: ContentStore) -> SignatureTable:
         return {}
 
 
-def list_snapshots(store: ContentStore) -> List[MadeSnapshot]:
-    """One request each, and the pages of tags. Raises InvalidContent for one that is none."""
-    found = []
+def list_snapshots(store: ContentStore) -> Tuple[List[MadeSnapshot], Dict[str, ContentError]]:
+    """Those that are, and what is wrong with others, by name. One request each, and the pages of tags."""
+    found: List[MadeSnapshot] = []
+    failed: Dict[str, ContentError] = {}
     for tag in sorted(store.tags()):
         if tag.startswith(SNAPSHOT_PREFIX):
-            descriptor, data = store.get_manifest(tag)
-            annotations = parse_json(data, tag).get("annotations") or {}
-            try:
-                count = int(annotations[PACKAGES])
-            except (KeyError, TypeError, ValueError):
-                raise InvalidContent(
-                    f"{tag} of {store.url} is no snapshot", remedy="somebody else has written it"
-                ) from None
             name = tag[len(SNAPSHOT_PREFIX) :]
-            found.append(MadeSnapshot(name, f"{store.url}:{name}", count, descriptor.digest))
-    return found
+            try:
+                found.append(_describe(store, name))
+            except NotFound:  # removed meanwhile
+                continue
+            except (InvalidContent, DigestMismatch) as e:
+                e.remedy = broken_remedy(store.url, name)
+                failed[name] = e
+    return found, failed
+
+
+def broken_remedy(url: str, name: str) -> str:
+    return f"who wrote it mends it; `spack oci snapshot --remove {url} {name}` takes it away"
+
+
+def _describe(store: ContentStore, name: str) -> MadeSnapshot:
+    tag = SNAPSHOT_PREFIX + name
+    descriptor, data = store.get_manifest(tag)
+    label = f"{tag} of {store.url}"
+    annotations = validate(parse_json(data, label), "manifest", label).get("annotations") or {}
+    count = annotations.get(PACKAGES) or ""
+    if not _COUNT.match(count):
+        raise InvalidContent(f"{label} is no snapshot")
+    return MadeSnapshot(name, f"{store.url}:{name}", int(count), descriptor.digest)
 
 
 def remove_snapshot(store: ContentStore, name: str) -> None:
     """Its packages stay, until a prune finds that nothing else needs them. Raises NotFound if there is none.
 
-    A registry that deletes no single tags deletes the manifest; an equal one under another name goes with it.
+    A registry that deletes no single tags deletes the manifest, unless another snapshot has it, too. Also of one that
+    cannot be read, and whatever it is called, as nobody could prune before it is gone; what is behind such a tag may be
+    a package, and stays.
     """
-    tag = SNAPSHOT_PREFIX + check_snapshot_name(name)
+    tag = check_tag(SNAPSHOT_PREFIX + name)
     try:
         digest = store.resolve(tag).digest
     except NotFound:
         raise NotFound(
             f"{store.url} has no snapshot {name}", remedy=f"`spack oci snapshots {store.url}` lists them"
         ) from None
-    same = [s.name for s in list_snapshots(store) if s.digest == digest and s.name != name]
-    if same:
-        store.delete_manifest(tag)
-    else:
+    if _is_snapshot(store, name) and not _is_shared(store, tag, digest):
         store.delete_manifest(digest)
+        return
+    try:
+        store.delete_manifest(tag)
+    except ResponseError:
+        if untag(store, tag, digest) is not None:
+            raise
+
+
+def _is_snapshot(store: ContentStore, name: str) -> bool:
+    try:
+        _describe(store, name)
+    except ContentError:
+        return False
+    return True
+
+
+def _is_shared(store: ContentStore, tag: str, digest: str) -> bool:
+    """Whether another snapshot has the manifest, or that cannot be told."""
+    others = {other for other in store.tags() if other.startswith(SNAPSHOT_PREFIX)} - {tag}
+    for _, outcome in read_digests(store, sorted(others), _JOBS):
+        if outcome == digest or not isinstance(outcome, (str, NotFound)):
+            return True
+    return False

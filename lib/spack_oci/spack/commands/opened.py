@@ -110,8 +110,10 @@ class Mirrors:
         direction = mirrors.PUSH if writes else mirrors.FETCH
         return OpenedMirror(mirror_arguments.find(word, direction)[0], direction)
 
-    def at(self, directory: str, *, writes: bool) -> OpenedMirror:
-        mirror = spack.mirrors.mirror.Mirror(LayoutDirectory(directory).url)
+    def at(self, location: LayoutDirectory, *, writes: bool) -> OpenedMirror:
+        if location.bundle:
+            mirrors.copied_bundles[location.bundle] = location
+        mirror = spack.mirrors.mirror.Mirror(location.url)
         return OpenedMirror(mirror, mirrors.PUSH if writes else mirrors.FETCH)
 
     def absolute(self, path: str) -> str:

@@ -86,13 +86,17 @@ def location_of(mirror: "spack.mirrors.mirror.Mirror", direction: str) -> Locati
             f"{url}: {' and '.join(_VARIABLE.findall(url))} is not known",
             remedy="set the environment variable, or use one of Spack's: $spack, $env, $user_cache_path, ~",
         )
-    return parse_url(url)
+    location = parse_url(url)
+    return location if isinstance(location, Repository) else copied_bundles.get(location.path, location)
 
+
+#: path of a bundle that a copy reads or writes -> where it does that
+copied_bundles: Dict[str, LayoutDirectory] = {}
 
 _VARIABLE = re.compile(r"\$(?:\w+|\{\w+\})?")
 
 
-_stores: Dict[Tuple[int, str, str, str], ContentStore] = {}
+_stores: Dict[Tuple[int, str, Location, str], ContentStore] = {}
 
 
 def open_store(mirror: "spack.mirrors.mirror.Mirror", direction: str, *, create: bool = False) -> ContentStore:
@@ -110,7 +114,7 @@ def open_index_store(mirror: "spack.mirrors.mirror.Mirror", direction: str) -> C
 
 
 def _open(mirror: "spack.mirrors.mirror.Mirror", direction: str, location: Location, create: bool) -> ContentStore:
-    key = (os.getpid(), direction, location.url, mirror.name)
+    key = (os.getpid(), direction, location, mirror.name)
     if key not in _stores:
         credentials = mirror_credentials(mirror, direction)
         if isinstance(location, Repository):
