@@ -12,8 +12,9 @@ from ..errors import NotFound
 from ..util.concurrency.cancellation import signals_wait
 from ..util.files import storage_errors
 from .documents import children_of
+from .index_json import Entries, tag_of
 from .store import LayoutStore
-from .table import PRIVATE, Entries, tag_of
+from .table import PRIVATE
 
 
 def collect_garbage(store: LayoutStore, grace: float = 86400.0, roots: Iterable[str] = ()) -> Tuple[int, int]:

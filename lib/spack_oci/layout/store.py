@@ -41,22 +41,13 @@ from ..reference import LayoutDirectory, check_tag
 from ..util.files import atomic_write, set_mode, storage_errors, sync_directory
 from ..util.schemas import validate
 from .documents import Children, artifact_type, children_of, implied_type, referrer, subject_of
-from .table import (
-    PRIVATE,
-    Entries,
-    ReferenceTable,
-    TaggedEntry,
-    bare_descriptor,
-    drop_entries,
-    identity_of,
-    index_json,
-    put_entry,
-)
+from .index_json import Entries, TaggedEntry, index_json
+from .table import PRIVATE, ReferenceTable, bare_descriptor, drop_entries, identity_of, put_entry
 
 LAYOUT_VERSION = "1.0.0"
 _MARK = "oci-layout"
-#: how tags end that Spack takes for packages; these refer to nothing
-_OF_PACKAGES = ".spack"
+#: how the tags of packages and of classic signatures end; these refer to nothing by a subject
+_WITHOUT_SUBJECT = (".spack", ".sig")
 _CHUNK = 1 << 20
 #: seconds; a file that was used within them is not marked as used once more
 _FRESH = 600
@@ -152,7 +143,7 @@ class LayoutStore:
     def resolve(self, reference: str) -> Descriptor:
         if ":" in reference:
             return self._manifest_by_digest(reference)[0]
-        entry = self.table.tagged().get(check_tag(reference))
+        entry = self.table.find(check_tag(reference))
         if entry is None:
             raise NotFound(f"{self.url} has no tag {reference}")
         return bare_descriptor(entry)
@@ -216,8 +207,11 @@ class LayoutStore:
         check_digest(digest)
         found: Dict[str, Descriptor] = {}
         for entry in self.table.entries():
-            if isinstance(entry, TaggedEntry) and entry.tag.endswith(_OF_PACKAGES):
-                continue  # to read the manifests of a hundred thousand packages for one takes seconds
+            # to read the manifests of a hundred thousand packages for one takes seconds
+            if isinstance(entry, TaggedEntry) and entry.tag.endswith(_WITHOUT_SUBJECT):
+                continue
+            if artifact_type not in (None, entry.get("artifactType") or artifact_type):
+                continue
             if self.subject_of(entry["digest"]) == digest and entry["digest"] not in found:
                 found[entry["digest"]] = referrer(*self._manifest_by_digest(entry["digest"]))
         for child in self._fallback_referrers(digest):

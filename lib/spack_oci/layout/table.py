@@ -6,65 +6,25 @@ file grows with the number of tags, so a replacement for each of 20,000 pushed p
 """
 
 import contextlib
-import json
 import os
-import sys
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
-from ..descriptor import OCI_INDEX, Descriptor, parse_json
-from ..errors import InvalidContent, NotFound, SpackOciError, StorageError
+from ..descriptor import Descriptor
+from ..errors import NotFound, SpackOciError, StorageError
 from ..util.concurrency.locks import exclusive_lock
 from ..util.files import storage_errors
-from ..util.schemas import validate
+from .index_json import REF_NAME, Entries, Entry, Index, find_entry, index_json, parse_index, tag_of
 
-REF_NAME = "org.opencontainers.image.ref.name"
 #: directory in the layout that is ours alone: the lock and the files being written
 PRIVATE = ".spack-oci"
 
 #: seconds after which a file's time of change tells it from the one that replaces it
 _SETTLED = 0.1
 
-#: an entry of ``index.json``
-Entry = Mapping[str, Any]
-Entries = List[Entry]
-
-
-class TaggedEntry(Mapping[str, Any]):
-    """An entry as we write it for a tag: a hundred thousand of them as dictionaries take twice as much memory."""
-
-    __slots__ = ("_size", "_type", "digest", "tag")
-
-    def __init__(self, media_type: str, digest: str, size: int, tag: str) -> None:
-        # tag and digest are also in the index and, for a copy, in the table and index of the other cache
-        self._type, self.digest, self.tag = map(sys.intern, (media_type, digest, tag))
-        self._size = size
-
-    def to_dict(self) -> Dict[str, Any]:
-        annotations = {REF_NAME: self.tag}
-        return {"mediaType": self._type, "digest": self.digest, "size": self._size, "annotations": annotations}
-
-    def __getitem__(self, key: str) -> Any:
-        return self.digest if key == "digest" else self.to_dict()[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_MEMBERS)
-
-    def __len__(self) -> int:
-        return len(_MEMBERS)
-
-
-_MEMBERS = ("mediaType", "digest", "size", "annotations")
-
-
-def _compact(data: Dict[str, Any]) -> Entry:
-    """An object of ``index.json``; as it is, if it is no entry as we write it."""
-    annotations = data.get("annotations")
-    if len(data) != len(_MEMBERS) or not isinstance(annotations, dict) or len(annotations) != 1:
-        return data
-    values: List[Any] = [data.get("mediaType"), data.get("digest"), data.get("size"), annotations.get(REF_NAME)]
-    return TaggedEntry(*values) if list(map(type, values)) == [str, str, int, str] else data
+#: bytes of ``index.json`` from which on one tag is looked up in it, and how often, before all entries are read
+_LARGE, _LOOKUPS = 1 << 20, 8
 
 
 class _Change:
@@ -91,16 +51,31 @@ class ReferenceTable:
         self._applying = threading.Lock()
         self._queueing = threading.Lock()
         self._queue: List[_Change] = []
-        #: (identity of the file, the document, tag -> first entry with it)
-        self._seen: Tuple[Any, Dict[str, Any], Dict[str, Entry]] = (None, {}, {})
+        #: (identity of the file, what is in it)
+        self._seen: Tuple[Any, Index] = (None, Index({}, {}))
+        #: tags that were looked up without reading all
+        self._lookups = 0
 
     def entries(self) -> Entries:
         """The entries as they are now; not to be changed."""
-        return self._current()[1].get("manifests") or []
+        return self._current().document.get("manifests") or []
 
     def tagged(self) -> Dict[str, Entry]:
         """Tag -> entry; of several entries with one tag the first, as skopeo takes it."""
-        return self._current()[2]
+        return self._current().tagged
+
+    def find(self, tag: str) -> Optional[Entry]:
+        """The entry of one tag, if there is one. Of a large file that was not read yet, it alone is read."""
+        if self._lookups < _LOOKUPS:
+            with self._reading():
+                status = os.stat(self._path)
+                if status.st_size >= _LARGE and identity_of(status) != self._seen[0]:
+                    self._lookups += 1
+                    with open(self._path, "rb") as f:
+                        found = find_entry(f.read(), tag)
+                    if found is not None:
+                        return found
+        return self.tagged().get(tag)
 
     def change(self, apply: Callable[[Entries], Entries]) -> None:
         """Replace the entries by ``apply(entries)``; it returns the same object when nothing is to be changed.
@@ -142,7 +117,7 @@ class ReferenceTable:
     def replace(self, entries: Entries) -> None:
         """Write the file anew; the caller holds the lock. What the entries name is durable before they are."""
         self._sync_blobs()
-        self._replace_file("index.json", index_json(self._current()[1], entries))
+        self._replace_file("index.json", index_json(self._current().document, entries))
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -156,12 +131,12 @@ class ReferenceTable:
         with exclusive_lock(os.path.join(self._private, "lock")):
             yield
 
-    def _current(self) -> Tuple[Any, Dict[str, Any], Dict[str, Entry]]:
-        try:
-            seen = self._seen
-            if identity_of(os.stat(self._path)) != seen[0]:
+    def _current(self) -> Index:
+        with self._reading():
+            identity, index = self._seen
+            if identity_of(os.stat(self._path)) != identity:
                 # a large table need not be in memory twice
-                seen = self._seen = (None, {}, {})
+                self._seen = identity, index = (None, Index({}, {}))
                 with open(self._path, "rb") as f:
                     # of the file that was opened: another writer may have replaced it since
                     status = os.fstat(f.fileno())
@@ -169,62 +144,20 @@ class ReferenceTable:
                 # A file that was written just now may be replaced by one of the same size, in the same tick of the
                 # file system's clock and with the inode of its predecessor: it is read again next time.
                 settled = time.time() - status.st_mtime > _SETTLED
-                seen = self._seen = (identity_of(status) if settled else None, *_parse_index(data, self._url))
+                index = parse_index(data, self._url)
+                self._seen = (identity_of(status) if settled else None, index)
+        return index
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as e:
             raise StorageError.from_os_error(f"reading index.json of {self._url}", e) from e
-        return seen
 
 
 def identity_of(status: os.stat_result) -> Tuple[int, int, int]:
     return status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _parse_index(data: bytes, url: str) -> Tuple[Dict[str, Any], Dict[str, Entry]]:
-    label = f"index.json of {url}"
-    document = parse_json(data, label, _compact)
-    if not _is_plain(document):
-        document = parse_json(data, label)
-        validate(document, "layout-index", label)
-    tagged: Dict[str, Entry] = {}
-    for entry in document.get("manifests") or ():
-        try:
-            Descriptor.from_dict(entry)
-            tag = tag_of(entry)
-        except (InvalidContent, AttributeError) as e:
-            raise InvalidContent(f"{label} has an entry that is no descriptor: {_shown(entry)}") from e
-        if tag is not None:
-            tagged.setdefault(tag, entry)
-    return document, tagged
-
-
-def _shown(entry: Any) -> str:
-    return str(entry.to_dict() if isinstance(entry, TaggedEntry) else entry)[:200]
-
-
-def _is_plain(document: Dict[str, Any]) -> bool:
-    """Has what we write and no more; then the check of each entry is enough. To import what validates schemas takes as
-    long as the rest of a command that only lists."""
-    entries = document.get("manifests")
-    return (
-        document.keys() <= {"schemaVersion", "mediaType", "manifests"}
-        and document.get("schemaVersion") == 2
-        and document.get("mediaType", OCI_INDEX) == OCI_INDEX
-        and isinstance(entries, list)
-        and all(isinstance(entry, (dict, TaggedEntry)) for entry in entries)
-    )
-
-
-def index_json(previous: Dict[str, Any], entries: Entries) -> bytes:
-    """Sorted, so that its bytes do not depend on the order in which packages were pushed."""
-    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, **previous}
-    document["manifests"] = sorted(entries, key=lambda e: (tag_of(e) or "", e["digest"]))
-    return json.dumps(document, separators=(",", ":"), default=TaggedEntry.to_dict).encode()
-
-
-def tag_of(entry: Entry) -> Optional[str]:
-    if isinstance(entry, TaggedEntry):
-        return entry.tag
-    return (entry.get("annotations") or {}).get(REF_NAME)
 
 
 def bare_descriptor(entry: Entry) -> Descriptor:

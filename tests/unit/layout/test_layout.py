@@ -166,18 +166,22 @@ def test_referrers(store):
     assert store.referrers(signature.digest) == []
 
 
-def test_to_find_referrers_no_manifest_of_a_package_is_read(store, monkeypatch):
+@pytest.mark.parametrize("asked", [None, "application/x-signature"])
+def test_to_find_referrers_no_manifest_is_read_that_cannot_be_one(store, monkeypatch, asked):
     """There may be a hundred thousand, and what refers to one of them has no tag, or another one."""
     subject = image(store, "p-1.0-abc.spack")
     for number in range(20):
-        image(store, f"q-{number}-abc.spack", b"%d" % number)
+        package = image(store, f"q-{number}-abc.spack", b"%d" % number)
+        image(store, f"{package.digest.replace(':', '-')}.sig", b"signed %d" % number)
+        if asked:
+            image(store, None, b"sbom", package, "application/x-sbom")
     signature = image(store, None, b"sig", subject, "application/x-signature")
     again = LayoutStore(LayoutDirectory(store.path), durable=False)
     opened, really_open = [], open
     monkeypatch.setattr(
         "builtins.open", lambda path, *args, **named: opened.append(path) or really_open(path, *args, **named)
     )
-    assert again.referrers(subject.digest) == [signature]
+    assert again.referrers(subject.digest, asked) == [signature]
     monkeypatch.undo()
     assert {os.path.basename(p) for p in opened if "/blobs/" in str(p)} == {signature.digest.partition(":")[2]}
 

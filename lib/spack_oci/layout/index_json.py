@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: (Apache-2.0 OR MIT)
+"""The bytes of ``index.json``: reading all of its entries, or that of one tag, and writing them.
+
+A cache of 100,000 packages has 26 MB there, and each command reads it anew. In the form that we write, and other tools
+do that write no spaces, an entry is recognized by one regular expression, which takes a quarter of the time of a JSON
+parser that makes objects of it; and to find one tag takes a hundredth. Whatever is in another form is left to the JSON
+parser, as is everything that is wrong: it knows how to say so.
+"""
+
+import json
+import re
+import sys
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
+
+from ..descriptor import OCI_INDEX, Descriptor, parse_json
+from ..errors import InvalidContent
+from ..util.schemas import validate
+
+REF_NAME = "org.opencontainers.image.ref.name"
+
+#: an entry of ``index.json``
+Entry = Mapping[str, Any]
+Entries = List[Entry]
+
+
+class TaggedEntry(Mapping[str, Any]):
+    """An entry as we write it for a tag: a hundred thousand of them as dictionaries take twice as much memory."""
+
+    __slots__ = ("_size", "_type", "digest", "tag")
+
+    def __init__(self, media_type: str, digest: str, size: int, tag: str) -> None:
+        # tag and digest are also in the index and, for a copy, in the table and index of the other cache
+        self._type, self.digest, self.tag = map(sys.intern, (media_type, digest, tag))
+        self._size = size
+
+    def to_dict(self) -> Dict[str, Any]:
+        annotations = {REF_NAME: self.tag}
+        return {"mediaType": self._type, "digest": self.digest, "size": self._size, "annotations": annotations}
+
+    def to_json(self) -> str:
+        """Nothing in it has to be escaped: only what :data:`_ENTRY` matches is made an entry of this class."""
+        return (
+            f'{{"mediaType":"{self._type}","digest":"{self.digest}","size":{self._size},'
+            f'"annotations":{{"{REF_NAME}":"{self.tag}"}}}}'
+        )
+
+    def __getitem__(self, key: str) -> Any:
+        return self.digest if key == "digest" else self.to_dict()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_MEMBERS)
+
+    def __len__(self) -> int:
+        return len(_MEMBERS)
+
+
+_MEMBERS = ("mediaType", "digest", "size", "annotations")
+
+
+class Index(NamedTuple):
+    """``document``: the whole of ``index.json``, with its entries under ``manifests``. ``tagged``: tag -> entry; of
+    several entries with one tag the first, as skopeo takes it."""
+
+    document: Dict[str, Any]
+    tagged: Dict[str, Entry]
+
+
+def tag_of(entry: Entry) -> Optional[str]:
+    if isinstance(entry, TaggedEntry):
+        return entry.tag
+    return (entry.get("annotations") or {}).get(REF_NAME)
+
+
+def index_json(previous: Dict[str, Any], entries: Entries) -> bytes:
+    """Sorted, so that its bytes do not depend on the order in which packages were pushed."""
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, **previous, "manifests": None}
+    listed = sorted(entries, key=lambda e: (tag_of(e) or "", e["digest"]))
+    members = {key: _dumps(value) for key, value in document.items()}
+    members["manifests"] = f"[{','.join(e.to_json() if isinstance(e, TaggedEntry) else _dumps(e) for e in listed)}]"
+    return f"{{{','.join(f'{_dumps(key)}:{value}' for key, value in members.items())}}}".encode()
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def parse_index(data: bytes, url: str) -> Index:
+    """Raises InvalidContent that names the layout, and the entry that is no descriptor."""
+    label = f"index.json of {url}"
+    document = _parse_compact(data) or _parse(data, label)
+    tagged: Dict[str, Entry] = {}
+    for entry in document.get("manifests") or ():
+        tag = entry.tag if isinstance(entry, TaggedEntry) else _checked_tag(entry, label)
+        if tag is not None:
+            tagged.setdefault(tag, entry)
+    return Index(document, tagged)
+
+
+def _checked_tag(entry: Entry, label: str) -> Optional[str]:
+    try:
+        Descriptor.from_dict(entry)
+        return tag_of(entry)
+    except (InvalidContent, AttributeError) as e:
+        raise InvalidContent(f"{label} has an entry that is no descriptor: {str(entry)[:200]}") from e
+
+
+# --- in the form that we write
+
+#: how it begins: as we write it, and as Go's image-spec does without a media type
+_HEADS = tuple(
+    head + '"manifests":['
+    for head in (f'{{"schemaVersion":2,"mediaType":"{OCI_INDEX}",', '{"schemaVersion":2,')
+)
+#: an entry with a tag; nothing in it is escaped
+_ENTRY = re.compile(
+    r'\{"mediaType":"([\w.+/-]+)","digest":"(sha256:[0-9a-f]{64})","size":(0|[1-9]\d{0,17}),'
+    rf'"annotations":\{{"{re.escape(REF_NAME)}":"([\w.-]+)"\}}\}}',
+    re.ASCII,
+)
+#: characters that are enough for such an entry without its tag
+_LONGEST = 512
+
+
+def _parse_compact(data: bytes) -> Optional[Dict[str, Any]]:
+    """What :func:`_parse` would return, if the document is in that form; else None. Single entries may be others."""
+    try:
+        text = data.decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    head = next((h for h in _HEADS if text.startswith(h)), None)
+    if head is None or "\\u" in text:
+        return None
+    entries: Entries = []
+    match, decode = _ENTRY.match, json.JSONDecoder().raw_decode
+    position = len(head)
+    while True:
+        found = match(text, position)
+        if found is not None:
+            media_type, digest, size, tag = found.groups()
+            entries.append(TaggedEntry(media_type, digest, int(size), tag))
+            position = found.end()
+        else:
+            try:
+                entry, position = decode(text, position)
+            except (ValueError, RecursionError):
+                return None  # with no entry, too
+            if not isinstance(entry, dict):
+                return None
+            entries.append(entry)
+        if text.startswith(",", position):
+            position += 1
+        else:
+            break
+    if text[position:].rstrip() != "]}":
+        return None
+    return {**json.loads(head + "]}"), "manifests": entries}
+
+
+def find_entry(data: bytes, tag: str) -> Optional[Entry]:
+    """The entry of that tag, in a document in that form, of which nothing else is looked at. None: it has to be parsed,
+    which finds the tag or does not.
+
+    In JSON, these characters with their quotation marks can only be a member of an object, and its value. Where they
+    stand for the first time, the object has to be an entry in that form.
+    """
+    if not data.startswith(tuple(h.encode() for h in _HEADS)):
+        return None
+    position = data.find(f'"{REF_NAME}":"{tag}"'.encode())
+    begin = data.rfind(b'{"mediaType":', max(0, position - _LONGEST), max(0, position))
+    if position < 0 or begin < 0:
+        return None
+    found = _ENTRY.match(data[begin : position + _LONGEST].decode("ascii", "replace"))
+    if found is None or found[4] != tag or data[begin - 1 : begin] not in (b"[", b","):
+        return None
+    return TaggedEntry(found[1], found[2], int(found[3]), tag)
+
+
+# --- in any form
+
+
+def _parse(data: bytes, label: str) -> Dict[str, Any]:
+    document = parse_json(data, label, _compact)
+    if not _is_plain(document):
+        document = parse_json(data, label)
+        validate(document, "layout-index", label)
+    return document
+
+
+def _compact(data: Dict[str, Any]) -> Entry:
+    """An object of ``index.json``; as it is, if it is no entry as we write it."""
+    annotations = data.get("annotations")
+    if len(data) != len(_MEMBERS) or not isinstance(annotations, dict) or len(annotations) != 1:
+        return data
+    values: List[Any] = [data.get("mediaType"), data.get("digest"), data.get("size"), annotations.get(REF_NAME)]
+    if list(map(type, values)) != [str, str, int, str]:
+        return data
+    entry = TaggedEntry(*values)
+    return entry if _ENTRY.fullmatch(entry.to_json()) else data
+
+
+def _is_plain(document: Dict[str, Any]) -> bool:
+    """Has what we write and no more; then the check of each entry is enough. To import what validates schemas takes as
+    long as the rest of a command that only lists."""
+    entries = document.get("manifests")
+    return (
+        document.keys() <= {"schemaVersion", "mediaType", "manifests"}
+        and document.get("schemaVersion") == 2
+        and document.get("mediaType", OCI_INDEX) == OCI_INDEX
+        and isinstance(entries, list)
+        and all(isinstance(entry, (dict, TaggedEntry)) for entry in entries)
+    )
