@@ -191,7 +191,7 @@ GUARDS: Sequence[Guard] = (
     Guard("a layout that was begun", "lib/spack_oci/layout/store.py", "            if self._is_begun():", "            if False:", _LAYOUT),
     # layers that are extracted while they arrive
     Guard("what arrives is verified by who reads it", "lib/spack_oci/content/cached_fetch.py", 'return VerifyingReader(stream, descriptor, "a download")', "return stream", _ARRIVING),
-    Guard("a download that failed ends who follows it", "lib/spack_oci/operations/install/execute.py", "                self._watch.give_up(state.item.dag_hash)\n", "                pass\n", _ARRIVING),
+    Guard("a download that failed ends who follows it", "lib/spack_oci/operations/install/execute.py", "            self._watch.give_up(state.item.dag_hash)\n", "            pass\n", _ARRIVING),
     Guard("what is skipped is followed no more", "lib/spack_oci/operations/install/execute.py", "        self._watch.give_up_all()\n", "", _ARRIVING),
     Guard("who follows a download ends with its install", "lib/spack_oci/operations/install/arriving.py", " or os.getppid() != self._parent", "", _ARRIVING),
     Guard("what failed on the way is extracted again", "lib/spack_oci/operations/install/arriving.py", "return self.extraction.exception() is not None or self.extraction.result() is not None", "return True", _ARRIVING),

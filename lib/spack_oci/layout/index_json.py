@@ -108,8 +108,7 @@ def _checked_tag(entry: Entry, label: str) -> Optional[str]:
 
 #: how it begins: as we write it, and as Go's image-spec does without a media type
 _HEADS = tuple(
-    head + '"manifests":['
-    for head in (f'{{"schemaVersion":2,"mediaType":"{OCI_INDEX}",', '{"schemaVersion":2,')
+    head + '"manifests":[' for head in (f'{{"schemaVersion":2,"mediaType":"{OCI_INDEX}",', '{"schemaVersion":2,')
 )
 #: an entry with a tag; nothing in it is escaped
 _ENTRY = re.compile(
