@@ -8,6 +8,7 @@ from spack_oci.content import put_bytes
 from spack_oci.content.blob_cache import BlobCache
 from spack_oci.descriptor import OCI_EMPTY, OCI_MANIFEST, Descriptor, canonical_json
 from spack_oci.errors import ConfigurationError, DigestMismatch, NotFound, UnexpectedResponse
+from spack_oci.index.model import PackageIndex
 from spack_oci.index.read import fetch_index
 from spack_oci.index.update.loop import update_index
 from spack_oci.layout import open_layout
@@ -80,6 +81,21 @@ def test_nothing_to_do_costs_the_indexes_and_the_pages_of_tags(source, destinati
     assert plan.is_empty and len(plan.present) == 4 and result.index is None
     for store in (source, destination):
         assert store.calls == {"get_manifest": 1, "resolve": 1, "open_blob": 1, "tags": 1}
+
+
+def test_nothing_to_do_parses_no_specs(source, destination, monkeypatch):
+    """For 100,000 packages that would take longer than all the rest."""
+    copy(source, destination)
+    parsed = []
+    really_parse = PackageIndex.from_lines
+    monkeypatch.setattr(PackageIndex, "from_lines", lambda data: parsed.append(1) or really_parse(data))
+    plan, _ = copy(source, destination)
+    assert plan.is_empty and not parsed
+    push_package(source, [node("new")])
+    update_index(source, QUICK)
+    parsed.clear()
+    copy(source, destination)
+    assert parsed  # whoever copies has to know the specs for the index
 
 
 def test_nothing_to_do_costs_one_request_and_the_pages_of_tags_where_the_indexes_are_kept(

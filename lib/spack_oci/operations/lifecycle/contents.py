@@ -8,14 +8,13 @@ import re
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import AbstractSet, Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Set
+from typing import AbstractSet, Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Set, Tuple
 
 from ...content.blob_cache import BlobCache
 from ...content.interfaces import RepositoryReader, RepositoryWriter
-from ...descriptor import Descriptor, sha256_digest
-from ...errors import ConfigurationError, DigestMismatch, InvalidContent, NotFound, StorageError
+from ...descriptor import Descriptor, check_digest, sha256_digest
+from ...errors import ConfigurationError, DigestMismatch, InvalidContent, InvalidReference, NotFound, StorageError
 from ...index.condemned import PLAN_TAG, read_plan
-from ...index.entry import PackageEntry
 from ...index.frames import decompress
 from ...index.lines import parse_line, read_lines
 from ...index.model import PackageIndex
@@ -32,6 +31,7 @@ from ...index.signature_table import SIGNED_PREFIX
 from ...index.snapshots import SNAPSHOT_PREFIX
 from ...index.update.loop import UpdateSettings, update_index
 from ...package.record import is_package_tag
+from ...reference import check_tag
 
 #: tags that belong to a manifest: signatures, attestations and SBOMs of cosign, and the fallback of the referrers API
 #: (distribution-spec, "Referrers Tag Schema")
@@ -82,11 +82,19 @@ class ContentsIndex:
                 return {entry.tag: entry.manifest.digest for _, entry in self.whole.packages()} if self.whole else {}
             _, lines = read_lines(decompress(self._document))
             found = (line.package for line in map(parse_line, lines))
-            entries = (PackageEntry.from_dict(package) for package in found if package is not None)
-            # of the two caches of a copy, and of the table of a layout, most are the same
-            return {sys.intern(entry.tag): sys.intern(entry.manifest.digest) for entry in entries}
+            return dict(_tag_and_digest(package) for package in found if package is not None)
         except InvalidContent:
             return {}
+
+
+def _tag_and_digest(package: Mapping[str, Any]) -> Tuple[str, str]:
+    """Of an entry of an index, of which nothing else is looked at."""
+    try:
+        tag, digest = check_tag(package["tag"]), check_digest(package["manifest"]["digest"])
+    except (KeyError, TypeError, InvalidReference) as e:
+        raise InvalidContent(f"the package index has an entry without tag or digest ({type(e).__name__})") from None
+    # of the two caches of a copy, and of the table of a layout, most are the same
+    return sys.intern(tag), sys.intern(digest)
 
 
 @dataclass(frozen=True)

@@ -283,7 +283,7 @@ def execute_copy(
             _delete(destination, tag, found.packages | found.images, result, finished)
     finally:
         shown.end()
-    result.index = _update_index(destination, found.index, plan, result, index_settings)
+    result.index = _update_index(destination, found, plan, result, index_settings)
     return result
 
 
@@ -330,7 +330,7 @@ def _delete_tag(store: ContentStore, tag: str, kept: FrozenSet[str]) -> None:
 
 def _update_index(
     destination: ContentStore,
-    index: Optional[PackageIndex],
+    found: Contents,
     plan: CopyPlan,
     result: CopyResult,
     settings: Optional[UpdateSettings],
@@ -340,6 +340,7 @@ def _update_index(
         return None
     if copied:
         reprieve(destination, copied)  # once more, for a prune that was writing its plan
+    index = found.index
     if index is None or result.deleted or any(tag not in index.tags for tag in copied):
         return update_index(destination, settings, compare_digests=bool(copied))
     return merge_pushed(destination, indexed_packages(index, copied), settings)
