@@ -34,11 +34,11 @@ from typing import (
 )
 
 from ..descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
-from ..errors import InvalidContent, SpackOciError
+from ..errors import ContentError, InvalidContent, SpackOciError
 from ..reference import LayoutDirectory, parse_url
 from ..util.concurrency.threads import DaemonPool
 from ..util.schemas import validate
-from .interfaces import ContentReader, ContentWriter, Progress, ReferrerLister, Resolver, resolves_to
+from .interfaces import ContentReader, ContentWriter, ManifestReader, Progress, ReferrerLister, Resolver, resolves_to
 from .platform import Platform, select
 from .transfer import BlobMover, Transfer, TransferCounts
 
@@ -201,11 +201,7 @@ class GraphCopy:
     def _copy_manifest(
         self, image: _Image, descriptor: Descriptor, data: bytes, tag: Optional[str], depth: int
     ) -> None:
-        if depth > MAX_DEPTH:
-            raise InvalidContent(
-                f"{self._source.url} has manifests that refer to each other over more than {MAX_DEPTH} levels",
-                remedy="no image is like that: do not trust what is there",
-            )
+        _check_depth(self._source.url, depth)
         image.seen.add(descriptor.digest)
         is_absent = image.is_absent and depth == 0
         is_there = not is_absent and resolves_to(self._destination, tag or descriptor.digest, descriptor.digest)
@@ -271,6 +267,33 @@ def children(descriptor: Descriptor, data: bytes) -> Children:
         listed = [document["config"], *(d for d in document["layers"] if not _is_foreign(d))]
         return Children([], list({d.digest: d for d in map(Descriptor.from_dict, listed)}.values()))
     raise InvalidContent(f"{label} has the media type {descriptor.media_type}, which is unknown")
+
+
+def manifests_of(store: ManifestReader, reference: str) -> Iterator[Tuple[Descriptor, Union[Children, ContentError]]]:
+    """The manifest behind a reference, and all that it lists, with what is in them or why that is not understood: each
+    once, however often and on however many ways it is listed. Raises what reading one raises."""
+    pending, seen = [(reference, 0)], {reference}
+    while pending:
+        current, depth = pending.pop()
+        _check_depth(store.url, depth)
+        descriptor, data = store.get_manifest(current)
+        try:
+            parts = children(descriptor, data)
+        except ContentError as e:
+            yield descriptor, e
+            continue
+        yield descriptor, parts
+        new = {manifest.digest for manifest in parts.manifests} - seen
+        pending += [(digest, depth + 1) for digest in sorted(new)]
+        seen |= new
+
+
+def _check_depth(url: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise InvalidContent(
+            f"{url} has manifests that refer to each other over more than {MAX_DEPTH} levels",
+            remedy="no image is like that: do not trust what is there",
+        )
 
 
 def _outcome(tag: str, done: "Future[Copied]") -> Union[Copied, SpackOciError]:

@@ -9,7 +9,7 @@ document to make and to read, and a package that is pushed again under its tag d
 from dataclasses import dataclass
 from typing import BinaryIO, Container, Dict, Iterable, Iterator, List, NoReturn, Optional, Tuple
 
-from ..content import BlobSource, ContentStore, Presence, Progress, ReadsRanges, save_blob
+from ..content import BlobSource, ContentReader, ContentStore, Presence, Progress, ReadsRanges, save_blob
 from ..descriptor import OCI_MANIFEST, Descriptor, VerifyingReader
 from ..errors import ConfigurationError, NotFound
 from ..package.record import is_package_tag
@@ -28,13 +28,13 @@ class Snapshot:
     packages: Dict[str, str]
 
 
-def read_snapshot(store: ContentStore, name: str) -> Snapshot:
+def read_snapshot(store: ContentReader, name: str) -> Snapshot:
     """Three requests. Raises NotFound, InvalidContent, DigestMismatch."""
     index = snapshot_index(store, name)
     return Snapshot(name, {dag_hash: entry.manifest.digest for dag_hash, entry in index.packages()})
 
 
-def snapshot_index(store: ContentStore, name: str) -> PackageIndex:
+def snapshot_index(store: ContentReader, name: str) -> PackageIndex:
     manifest = read_document_manifest(store, SNAPSHOT_PREFIX + name)
     return PackageIndex.from_lines(decompress(read_document(store, manifest)))
 

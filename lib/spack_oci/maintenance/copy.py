@@ -117,6 +117,7 @@ def print_plan(request: Request) -> None:
     present = f"; {len(planned.present)} are there already" if planned.present else ""
     out.info(f"{_summary(planned)} would be copied from {planned.source} to {planned.destination}{present}")
     _tell_of_missing(out, planned)
+    _tell_of_held(out, planned)
 
 
 def _summary(planned: CopyPlan) -> str:
@@ -136,6 +137,14 @@ def _tell_of_missing(out: Output, planned: CopyPlan) -> None:
         out.warn(f"{planned.source} lacks {count} that these need: {named}")
 
 
+def _tell_of_held(out: Output, planned: CopyPlan) -> None:
+    if planned.held:
+        out.info(
+            f"{counted(len(planned.held), 'package')} that {planned.source} has not stay, as pins or snapshots of "
+            f"{planned.destination} hold them: {elided(planned.held)}"
+        )
+
+
 def execute(request: Request, jobs: int, *, quiet: bool) -> CopyResult:
     planned, destination = request.plan, request.destination
     out = destination.out
@@ -148,6 +157,7 @@ def execute(request: Request, jobs: int, *, quiet: bool) -> CopyResult:
     if result.failed:
         out.error(f"{counted(len(result.failed), 'tag')} not copied:", *by_cause(list(result.failed.items())))
     if not quiet:
+        _tell_of_held(out, planned)
         sent = f", {format_size(result.bytes_sent)} sent" if result.bytes_sent else ""
         mounted = f", {counted(result.mounted, 'blob')} mounted" if result.mounted else ""
         there = f", {len(planned.present)} were there" if planned.present else ""

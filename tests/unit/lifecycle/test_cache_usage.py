@@ -6,8 +6,9 @@ import json
 import jsonschema
 import pytest
 from spack_oci.content import put_bytes
-from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, canonical_json
-from spack_oci.errors import ConfigurationError, NotFound
+from spack_oci.content.copy import MAX_DEPTH
+from spack_oci.descriptor import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST, canonical_json
+from spack_oci.errors import ConfigurationError, NotFound, ServerFailure
 from spack_oci.index.update.loop import update_index
 from spack_oci.operations.lifecycle.contents import read_contents
 from spack_oci.operations.lifecycle.usage import measure
@@ -90,6 +91,35 @@ def test_a_tag_that_cannot_be_read_is_named_and_the_rest_counted(store, zlib):
     del store.manifests[store.tagged[tag_of(zlib)]]
     found = usage(store)
     assert list(found.unreadable) == [tag_of(zlib)] and found.packages_size == 1512
+
+
+def test_a_tag_with_which_the_registry_has_trouble_is_named_and_the_rest_counted(store, zlib):
+    troubles = (ServerFailure("502", status=502), RuntimeError("what no check foresaw"))
+    for tag, trouble in zip(sorted(read_contents(store).packages), troubles):
+        store.fail("get_manifest", trouble, when=lambda reference, tag=tag: reference == tag)
+    assert len(usage(store).unreadable) == 2 and usage(store).packages_size == 1512
+
+
+def test_lists_of_lists_are_asked_for_what_is_in_them_once(store):
+    """Each names the next one many times."""
+    push_image(store, "tools", b"i" * 70)
+    descriptor = store.resolve("tools")
+    for level in range(6):
+        entries = [descriptor.to_dict()] * 50 + [store.resolve("tools").to_dict()] * 50
+        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+        descriptor = store.put_manifest(canonical_json(document), OCI_INDEX, f"list-{level}")
+    store.reset()
+    assert usage(store).images["list-0"] == 70
+    assert store.calls["get_manifest"] < 100
+
+
+def test_lists_within_each_other_without_end_are_no_image(store):
+    push_image(store, "tools")
+    descriptor = store.resolve("tools")
+    for _ in range(MAX_DEPTH + 1):
+        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor.to_dict()]}
+        descriptor = store.put_manifest(canonical_json(document), OCI_INDEX, "deep")
+    assert list(usage(store).unreadable) == ["deep"]
 
 
 def test_without_an_index_the_command_that_makes_one_is_named():

@@ -7,12 +7,24 @@ import pytest
 from spack_oci.content import put_bytes
 from spack_oci.content.blob_cache import BlobCache
 from spack_oci.descriptor import OCI_EMPTY, OCI_MANIFEST, Descriptor, canonical_json
-from spack_oci.errors import ConfigurationError, DigestMismatch, NotFound, UnexpectedResponse
+from spack_oci.errors import (
+    ConfigurationError,
+    DigestMismatch,
+    InvalidContent,
+    NotFound,
+    RateLimited,
+    UnexpectedResponse,
+)
 from spack_oci.index.model import PackageIndex
 from spack_oci.index.read import fetch_index
+from spack_oci.index.snapshots import SnapshotStore
 from spack_oci.index.update.loop import update_index
 from spack_oci.layout import open_layout
+from spack_oci.operations.install.fetch import find_package
+from spack_oci.operations.lifecycle.contents import read_contents
 from spack_oci.operations.lifecycle.copy import Selection, compare, execute_copy, plan_copy
+from spack_oci.operations.lifecycle.pins import write_pin
+from spack_oci.operations.lifecycle.snapshots import make_snapshot
 from spack_oci.reference import LayoutDirectory
 from support.memory_store import MemoryStore
 from support.packages.cache_builder import (
@@ -231,11 +243,57 @@ def test_delete_removes_what_the_source_has_not(source, destination):
 def test_delete_where_single_tags_are_not_deleted_keeps_a_manifest_that_a_kept_tag_names(source, destination):
     copy(source, destination)
     push_image(source, "kept"), push_image(destination, "kept")
-    push_image(destination, "same")  # the same manifest as that of "kept"
+    for number in range(5):
+        push_image(destination, f"same-{number}")  # the same manifest as that of "kept"
+        push_image(destination, f"other-{number}", content=b"of %d" % number)
     refused = UnexpectedResponse("deleting a tag", status=400)
     destination.fail("delete_manifest", refused, when=lambda reference: ":" not in reference)
+    both = compare(source, destination)
+    plan = plan_copy(both, EVERYTHING, delete=True)
+    destination.reset()
+    result = execute_copy(source, destination, both.found, plan)
+    assert not result.failed and len(result.deleted) == 10 and destination.resolve("kept")
+    assert set(destination.tags()) == set(source.tags())
+    # one for each that goes, and once for all that stay
+    assert sum(destination.log.count(("resolve", tag)) for tag in both.found.packages) == len(both.found.packages)
+
+
+def test_delete_asks_nothing_more_of_a_registry_that_is_asked_too_much(source, destination):
+    copy(source, destination)
+    push_image(destination, "old")
+    destination.fail("delete_manifest", RateLimited("too many", status=429))
     _, result = copy(source, destination, delete=True)
-    assert list(result.failed) == ["same"] and destination.resolve("kept")
+    assert list(result.failed) == ["old"] and destination.resolve("old")
+
+
+def test_delete_keeps_what_pins_and_snapshots_hold(source, destination, tmp_path):
+    copy(source, destination)
+    pinned, lone, surplus = chain("pinned", 2), node("held"), node("surplus")
+    for package in (pinned, pinned[1:], [lone], [surplus]):
+        push_package(destination, package)
+    update_index(destination, QUICK)
+    write_pin(destination, "mine", [pinned[0]["hash"]])
+    write_pin(destination, "over", [surplus["hash"]], until=1)
+    make_snapshot(destination, read_contents(destination), "mine", {lone["hash"]})
+    plan, result = copy(source, destination, delete=True)
+    assert plan.delete == (tag_of(surplus),) == tuple(result.deleted)
+    assert set(plan.held) == {tag_of(package) for package in (*pinned, lone)}
+    assert plan.to_dict()["held"] == sorted(plan.held)
+    assert find_package(SnapshotStore(destination, "mine"), tag_of(lone))
+    push_package(destination, [surplus])
+    push_image(destination, "spack-oci.pin.bad")  # which may hold it
+    with pytest.raises(InvalidContent, match="pin.bad"):
+        plan_copy(compare(source, destination), EVERYTHING, delete=True)
+
+
+def test_with_what_is_deleted_go_its_signatures(source, destination):
+    copy(source, destination)
+    extra, kept = node("extra"), node("alone")
+    signature = sign(destination, push_package(destination, [extra]))
+    mine = sign(destination, destination.resolve(tag_of(kept)))
+    update_index(destination, QUICK)
+    plan, _ = copy(source, destination, delete=True)
+    assert set(plan.delete) == {tag_of(extra), signature} and mine in set(destination.tags())
 
 
 def test_delete_goes_with_everything_only(source, destination):

@@ -7,7 +7,7 @@ import pytest
 from spack_oci.content import put_bytes
 from spack_oci.content.artifacts import write_json_artifact
 from spack_oci.content.copy import GraphCopy
-from spack_oci.descriptor import OCI_EMPTY, OCI_MANIFEST, canonical_json
+from spack_oci.descriptor import OCI_EMPTY, OCI_INDEX, OCI_MANIFEST, canonical_json
 from spack_oci.errors import ConfigurationError, InvalidContent, NotFound, ServerFailure, UnexpectedResponse
 from spack_oci.index.condemned import PLAN_TAG, Condemned, PrunePlan, read_plan, reprieve, write_plan
 from spack_oci.index.read import fetch_index
@@ -243,6 +243,18 @@ def test_a_package_that_is_wanted_again_comes_back_into_the_index(store, nodes, 
 def test_packages_of_images_are_kept(store, nodes, lone):
     push_image(store, "tools", content=f"layer of {lone['hash']}".encode())
     assert plan(store, keep(nodes[0])).kept[tag_of(lone)] == "in the image tools"
+
+
+def test_lists_of_lists_are_asked_for_what_is_in_them_once(store, nodes, lone):
+    """Each names the next one many times; however deep, what is in them is kept."""
+    descriptor = push_image(store, "tools", content=f"layer of {lone['hash']}".encode())
+    store.delete_manifest("tools")
+    for _ in range(6):
+        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor.to_dict()] * 50}
+        descriptor = store.put_manifest(canonical_json(document), OCI_INDEX, "lists")
+    store.reset()
+    assert plan(store, keep(nodes[0])).kept[tag_of(lone)] == "in the image lists"
+    assert store.calls["get_manifest"] < 20
 
 
 def test_pins_keep_until_they_are_over(store, nodes, lone):

@@ -52,12 +52,12 @@ def read_packages(
     """(tag, package or error) in the order in which they come. ``known``: see :func:`read_package`; ``wait``: called
     with the number of the try before a missing manifest is asked for again. Only ``2 * jobs`` documents are in memory.
     """
-    return _concurrently(lambda tag: _read_listed(store, tag, known, wait), tags, jobs)
+    return of_each_tag(lambda tag: _read_listed(store, tag, known, wait), tags, jobs)
 
 
 def read_digests(store: Resolver, tags: Iterable[str], jobs: int) -> Iterator[Tuple[str, Outcome[str]]]:
     """(tag, digest of its manifest or error): a HEAD request each in a registry, none in a layout."""
-    return _concurrently(lambda tag: store.resolve(tag).digest, tags, jobs)
+    return of_each_tag(lambda tag: store.resolve(tag).digest, tags, jobs)
 
 
 def _read_listed(store: ContentReader, tag: str, known: PackageIndex, wait: Wait) -> IndexedPackage:
@@ -69,9 +69,8 @@ def _read_listed(store: ContentReader, tag: str, known: PackageIndex, wait: Wait
     raise ListedButMissing(f"{store.url} lists the tag, but has no manifest for it ({LOOKS} times asked)")
 
 
-def _concurrently(
-    function: Callable[[str], T], tags: Iterable[str], jobs: int
-) -> Iterator[Tuple[str, Union[T, SpackOciError]]]:
+def of_each_tag(function: Callable[[str], T], tags: Iterable[str], jobs: int) -> Iterator[Tuple[str, Outcome[T]]]:
+    """(tag, what ``function`` has returned or raised) in the order in which they come."""
     waiting = iter(tags)
     done: SimpleQueue[Tuple[str, Future[T]]] = SimpleQueue()
     running = 0

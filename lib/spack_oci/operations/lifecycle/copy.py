@@ -7,6 +7,8 @@ destination. Digests stay what they are. A package that fails does not stop the 
 and does what is left.
 """
 
+import functools
+import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Optional, Set, Tuple
 
@@ -15,14 +17,21 @@ from ...content.blob_cache import BlobCache
 from ...content.copy import Copied, GraphCopy
 from ...content.interfaces import RepositoryReader
 from ...content.platform import Platform
-from ...errors import ConfigurationError, NotFound, SpackOciError
+from ...errors import ConfigurationError, NotFound, RateLimited, ResponseError, SpackOciError
 from ...index.condemned import reprieve
 from ...index.model import PackageIndex
 from ...index.nodes import node_of_entry
 from ...index.update.loop import IndexUpdate, UpdateSettings, merge_pushed, update_index
 from ...index.update.read_package import IndexedPackage
+from ...index.update.read_tags import read_digests
 from ...util.progress import Reporter, Silent, Work
 from .contents import ALL_TYPES, LINK_RUN, Contents, closure, is_external, read_contents
+from .pins import read_pins
+from .prune import held_by_snapshots, read_snapshots
+from .untag import untag
+
+#: requests at a time
+_JOBS = 8
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,8 @@ class CopyPlan:
     #: tags of the destination that the source has not
     delete: Tuple[str, ...]
     size: int
+    #: of those, the ones that stay, as pins or snapshots of the destination hold their packages
+    held: Tuple[str, ...] = ()
     platform: Optional[Platform] = None
     #: layers are looked for, too
     full: bool = False
@@ -78,6 +89,7 @@ class CopyPlan:
             "present": len(self.present),
             "missing": list(self.missing),
             "delete": list(self.delete),
+            "held": list(self.held),
             "size": self.size,
         }
 
@@ -141,7 +153,7 @@ def compare(
         there = read_contents(destination, destination_index, cache)
     except NotFound:
         there = Contents(destination.url)
-    if there.known is not None:
+    if there.known is not None and not there.pins:  # what a pin needs may be asked for
         there.known.forget_nodes()
     return Comparison(source, destination, found, there)
 
@@ -149,8 +161,9 @@ def compare(
 def plan_copy(both: Comparison, selection: Selection, *, full: bool = False, delete: bool = False) -> CopyPlan:
     """``full``: ask for each tag and its layers whether they are there, instead of believing the indexes.
 
-    ``delete``: remove what the source has not from the destination; only where everything is copied. Raises
-    ConfigurationError if the source has no index and specs were named, NotFound for an image that is not there.
+    ``delete``: remove what the source has not from the destination, but for what pins and snapshots hold there; only
+    where everything is copied. Raises ConfigurationError if the source has no index and specs were named, NotFound for
+    an image that is not there, and with ``delete`` what :func:`held_tags` raises.
     """
     if delete and not selection.everything:
         raise ConfigurationError(
@@ -166,6 +179,8 @@ def plan_copy(both: Comparison, selection: Selection, *, full: bool = False, del
         present = sorted(wanted.difference(packages))
         images = {tag for tag in images if not _is_same_image(both, tag)}
     attached = _new_attachments(both, wanted)
+    surplus = _surplus(both) if delete else set()
+    held = held_tags(both.destination, both.there) & surplus if surplus else set()
     return CopyPlan(
         source=both.source.url,
         destination=both.destination.url,
@@ -174,7 +189,8 @@ def plan_copy(both: Comparison, selection: Selection, *, full: bool = False, del
         attached=tuple(attached),
         present=tuple(present),
         missing=tuple(sorted(missing)),
-        delete=tuple(sorted(_surplus(both))) if delete else (),
+        delete=tuple(sorted(surplus - held | _attached_to(both, surplus - held))),
+        held=tuple(sorted(held)),
         size=sum(both.found.size_of(tag) for tag in packages),
         platform=selection.platform,
         full=full,
@@ -245,6 +261,28 @@ def _surplus(both: Comparison) -> Set[str]:
     return set(both.there.packages - both.found.packages) | set(both.there.images - both.found.images)
 
 
+def _attached_to(both: Comparison, tags: Iterable[str]) -> Set[str]:
+    """What is attached by tags to packages that go, and to nothing that the source has."""
+    gone = {both.there.digest_of(tag) for tag in tags} - {both.there.digest_of(tag) for tag in both.found.packages}
+    known = {tag for tags in both.found.attached.values() for tag in tags}
+    return {tag for digest in gone if digest for tag in both.there.attached.get(digest, ())} - known
+
+
+def held_tags(store: RepositoryReader, contents: Contents) -> Set[str]:
+    """Tags of packages that the pins and snapshots of a cache hold. Raises ConfigurationError where it has pins and no
+    current index, InvalidContent for a pin or a snapshot that cannot be read."""
+    held: Set[str] = set()
+    roots = {h for pin in read_pins(store, contents.pins) if not pin.is_over(time.time()) for h in pin.hashes}
+    if roots:
+        index = contents.need_index()
+        needed = closure(index, roots)
+        held.update(tag for tag, dag_hash in index.tags.items() if dag_hash in needed)
+    digests = held_by_snapshots(read_snapshots(store, contents))
+    if digests:
+        held.update(t for t, digest in read_digests(store, sorted(contents.packages), _JOBS) if digest in digests)
+    return held
+
+
 #: (tag, what became of it)
 Finished = Callable[[str, str], None]
 
@@ -279,8 +317,7 @@ def execute_copy(
         options: Dict[str, Any] = {"jobs": jobs, "progress": shown.moved, "full": plan.full, "listed": listed}
         with GraphCopy(source, destination, **options) as copier:
             _copy_tags(copier, plan, result, finished)
-        for tag in plan.delete:
-            _delete(destination, tag, found.packages | found.images, result, finished)
+        _delete_surplus(destination, plan.delete, found.packages | found.images, result, finished)
     finally:
         shown.end()
     result.index = _update_index(destination, found, plan, result, index_settings)
@@ -298,34 +335,44 @@ def _copy_tags(copier: GraphCopy, plan: CopyPlan, result: CopyResult, finished: 
                 finished(tag, "Copied")
 
 
-def _delete(store: ContentStore, tag: str, kept: FrozenSet[str], result: CopyResult, finished: Finished) -> None:
-    try:
-        _delete_tag(store, tag, kept)
-    except NotFound:
-        pass
-    except SpackOciError as e:
-        result.failed[tag] = e
-        finished(tag, "Failed to remove")
-        return
-    result.deleted.append(tag)
-    finished(tag, "Removed")
+def _delete_surplus(
+    store: ContentStore, tags: Iterable[str], kept: FrozenSet[str], result: CopyResult, finished: Finished
+) -> None:
+    @functools.lru_cache(None)
+    def kept_digests() -> FrozenSet[str]:
+        """A request for each tag; only where a registry deletes no single tags."""
+        outcomes = [digest for _, digest in read_digests(store, sorted(kept), _JOBS)]
+        for outcome in outcomes:
+            if not isinstance(outcome, (str, NotFound)):
+                raise outcome
+        return frozenset(digest for digest in outcomes if isinstance(digest, str))
+
+    for tag in tags:
+        try:
+            _delete_tag(store, tag, kept_digests)
+        except NotFound:
+            pass
+        except SpackOciError as e:
+            result.failed[tag] = e
+            finished(tag, "Failed to remove")
+            continue
+        result.deleted.append(tag)
+        finished(tag, "Removed")
 
 
-def _delete_tag(store: ContentStore, tag: str, kept: FrozenSet[str]) -> None:
-    """A registry that deletes no single tags deletes the manifest, if no tag that is kept names it."""
+def _delete_tag(store: ContentStore, tag: str, kept_digests: Callable[[], FrozenSet[str]]) -> None:
+    """A registry that deletes no single tags deletes the manifest, or the tag with another one, if a tag that is kept
+    names the manifest."""
     try:
         store.delete_manifest(tag)
-    except NotFound:
+    except RateLimited:
         raise
-    except SpackOciError:
+    except ResponseError:
         digest = store.resolve(tag).digest
-        for other in kept:
-            try:
-                if store.resolve(other).digest == digest:
-                    raise
-            except NotFound:
-                continue
-        store.delete_manifest(digest)
+        if digest not in kept_digests():
+            store.delete_manifest(digest)
+        elif untag(store, tag, digest) is not None:
+            raise
 
 
 def _update_index(

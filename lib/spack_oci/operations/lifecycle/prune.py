@@ -26,8 +26,8 @@ from typing import (
     Tuple,
 )
 
-from ...content import ContentStore
-from ...content.copy import children
+from ...content import ContentReader, ContentStore
+from ...content.copy import manifests_of
 from ...errors import CANNOT_BE_DELETED, ConfigurationError, ContentError, NotFound, ResponseError, SpackOciError
 from ...index.condemned import PLAN_TAG, Condemned, PrunePlan, read_plan, write_plan
 from ...index.model import PackageIndex
@@ -209,17 +209,10 @@ def _in_images(store: ContentStore, contents: Contents, by_layer: Mapping[str, s
     return found
 
 
-def _layers_of(store: ContentStore, reference: str, depth: int = 0) -> Set[str]:
-    descriptor, data = store.get_manifest(reference)
-    try:
-        parts = children(descriptor, data)
-    except ContentError:  # of a kind that has no layers of packages
-        return set()
-    layers = {blob.digest for blob in parts.blobs}
-    if depth < 3:
-        for manifest in parts.manifests:
-            layers |= _layers_of(store, manifest.digest, depth + 1)
-    return layers
+def _layers_of(store: ContentStore, reference: str) -> Set[str]:
+    """Without those of manifests of a kind that has no layers of packages."""
+    found = [parts for _, parts in manifests_of(store, reference) if not isinstance(parts, ContentError)]
+    return {blob.digest for parts in found for blob in parts.blobs}
 
 
 @dataclass
@@ -362,7 +355,7 @@ class _WatchedPlan:
         return self._plan.condemned
 
 
-def read_snapshots(store: ContentStore, contents: Contents) -> List[Snapshot]:
+def read_snapshots(store: ContentReader, contents: Contents) -> List[Snapshot]:
     """Three requests each. One that cannot be read is an error: what it holds would be lost."""
     found = []
     for name in sorted(contents.snapshots):

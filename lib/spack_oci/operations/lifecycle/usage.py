@@ -9,16 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ...content import ManifestReader
-from ...content.copy import children
-from ...descriptor import Descriptor
-from ...errors import ContentError
+from ...content.copy import manifests_of
+from ...errors import ContentError, SpackOciError
 from ...index.model import PackageIndex
-from ...util.concurrency.threads import DaemonPool
+from ...index.update.read_tags import of_each_tag
 from ...util.progress import Reporter, Silent, Work
 from .contents import Contents, closure
-
-#: levels of image indexes that are followed
-_DEPTH = 3
 
 
 @dataclass(frozen=True)
@@ -181,45 +177,34 @@ def _read_manifests(
     read = _Read()
     tags = [*sorted(contents.packages), *sorted(contents.images)]
     reporter.begin(Work(len(tags), "manifests"))
-
-    def one(tag: str) -> Optional[Tuple[Dict[str, int], Dict[str, int]]]:
-        try:
-            return _parts(store, tag)
-        except ContentError:
-            return None
-        finally:
-            reporter.finished(tag)
-
     try:
-        with DaemonPool(max(1, jobs), "usage") as pool:
-            for tag, found in zip(tags, pool.map(one, tags)):
-                if found is None:
-                    read.unreadable.append(tag)
-                    continue
-                documents, layers = found
-                read.documents.update(documents)
-                if tag in contents.images:
-                    read.images[tag] = layers
-                    continue
-                for digest in layers.keys() - own.keys():
-                    read.others[digest] = (layers[digest], read.others.get(digest, (0, 0))[1] + 1)
+        for tag, found in of_each_tag(lambda tag: _parts(store, tag), tags, max(1, jobs)):
+            reporter.finished(tag)
+            if isinstance(found, SpackOciError):
+                read.unreadable.append(tag)
+                continue
+            documents, layers = found
+            read.documents.update(documents)
+            if tag in contents.images:
+                read.images[tag] = layers
+                continue
+            for digest in layers.keys() - own.keys():
+                read.others[digest] = (layers[digest], read.others.get(digest, (0, 0))[1] + 1)
     finally:
         reporter.end()
     return read
 
 
-def _parts(store: ManifestReader, reference: str, depth: int = 0) -> Tuple[Dict[str, int], Dict[str, int]]:
+def _parts(store: ManifestReader, reference: str) -> Tuple[Dict[str, int], Dict[str, int]]:
     """(manifests and configs, layers) of an image: digest -> bytes."""
-    descriptor, data = store.get_manifest(reference)
-    parts = children(descriptor, data)
-    documents, layers = {descriptor.digest: descriptor.size}, {}
-    configs: List[Descriptor] = parts.blobs[:1]
-    documents.update({config.digest: config.size for config in configs})
-    layers.update({layer.digest: layer.size for layer in parts.blobs[1:]})
-    for manifest in parts.manifests if depth < _DEPTH else ():
-        more_documents, more_layers = _parts(store, manifest.digest, depth + 1)
-        documents.update(more_documents)
-        layers.update(more_layers)
+    documents: Dict[str, int] = {}
+    layers: Dict[str, int] = {}
+    for descriptor, parts in manifests_of(store, reference):
+        if isinstance(parts, ContentError):
+            raise parts
+        documents[descriptor.digest] = descriptor.size
+        documents.update({config.digest: config.size for config in parts.blobs[:1]})
+        layers.update({layer.digest: layer.size for layer in parts.blobs[1:]})
     return documents, layers
 
 
