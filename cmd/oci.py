@@ -24,12 +24,15 @@ class _Version(argparse.Action):
 def setup_parser(subparser: argparse.ArgumentParser) -> None:
     subparser.add_argument("--version", action=_Version, nargs=0, help="show the version of spack-oci and exit")
     subparser.set_defaults(oci_parser=subparser)
+    from spack_oci.commandline.common import explain_mistakes
+
     from .subcommands.parsers import Subcommands
 
     subparsers = subparser.add_subparsers(
         action=Subcommands, help="oci sub-commands", dest="oci_command", metavar="SUBCOMMAND"
     )
     subparsers.required = True
+    explain_mistakes(subparser)
 
 
 def oci(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:

@@ -5,6 +5,8 @@ import argparse
 import importlib
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from spack_oci.commandline.common import explain_mistakes
+
 #: module -> names of its sub-commands and their aliases, in the order of `spack oci --help`
 SUBCOMMANDS: Mapping[str, Sequence[str]] = {
     "push": ["push", "create"],
@@ -59,6 +61,8 @@ class Subcommands(argparse._SubParsersAction):
         made = argparse._SubParsersAction([], prog=self._prog_prefix, parser_class=self._parser_class)
         for module in modules:
             importlib.import_module(f".{module}", __package__).add_parser(made)
+        for parser in dict.fromkeys(made.choices.values()):
+            explain_mistakes(parser)
         return made
 
 

@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 from .. import __version__
 from ..commandline import definitions, maintenance, trust
-from ..commandline.common import add_json, add_no_check_signature, allow_options_anywhere
+from ..commandline.common import add_json, add_no_check_signature, allow_options_anywhere, explain_mistakes
 from ..commandline.definitions import Program
 from ..commandline.image_options import add_base_image, add_image_options
 from .output import error
@@ -47,6 +47,7 @@ def parser(only: Optional[str] = None) -> argparse.ArgumentParser:
     for name, add in _COMMANDS.items():
         if only in (None, name):
             add(commands)
+    explain_mistakes(top)
     return top
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "add_json",
     "allow_options_anywhere",
     "examples",
+    "explain_mistakes",
     "messages_apart",
     "print_json",
 ]
@@ -49,6 +50,52 @@ def allow_options_anywhere(parser: argparse.ArgumentParser, words: str) -> None:
         return found, [word for word in rest if word.startswith("-")]
 
     parser.parse_known_args = parse_known_args  # type: ignore
+
+
+def explain_mistakes(parser: argparse.ArgumentParser) -> None:
+    """Have a parser, and those of its sub-commands, say what a mistyped word, choice or option may have meant.
+
+    Called last: what other functions have made of a parser stays. An option that is unknown is an error of the
+    sub-command, with its usage; by itself argparse has the main program say it, and Spack's says no more.
+    """
+    check, parse = parser._check_value, parser.parse_known_args
+
+    def check_value(action: argparse.Action, value: Any) -> None:
+        try:
+            check(action, value)
+        except argparse.ArgumentError as e:
+            meant = _similar(str(value), [str(choice) for choice in action.choices or ()])
+            if not meant:
+                raise
+            raise argparse.ArgumentError(action, f"invalid choice: {value!r}: did you mean {meant}?") from e
+
+    def parse_known_args(
+        args: Optional[Sequence[str]] = None, namespace: Optional[argparse.Namespace] = None
+    ) -> Tuple[argparse.Namespace, List[str]]:
+        found, rest = parse(args, namespace)
+        if rest:
+            parser.error(f"unrecognized arguments: {' '.join(rest)}: {_meant_by(rest, parser)}")
+        return found, rest
+
+    parser._check_value = check_value  # type: ignore
+    parser.parse_known_args = parse_known_args  # type: ignore
+    for action in parser._subparsers._group_actions if parser._subparsers else ():
+        for nested in dict.fromkeys((action.choices or {}).values()):  # type: ignore
+            if nested is not None:  # not made yet
+                explain_mistakes(nested)
+
+
+def _meant_by(rest: Sequence[str], parser: argparse.ArgumentParser) -> str:
+    options = [option for action in parser._actions for option in action.option_strings]
+    meant = next(filter(None, (_similar(word.partition("=")[0], options) for word in rest if word[:1] == "-")), "")
+    return f"did you mean {meant}?" if meant else f"`{parser.prog} --help` shows what there is"
+
+
+def _similar(word: str, known: Sequence[str]) -> str:
+    """At most two words, as a question names them."""
+    import difflib  # 5 ms, which only a mistake costs
+
+    return " or ".join(difflib.get_close_matches(word, known, 2, 0.7))
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

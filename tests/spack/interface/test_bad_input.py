@@ -56,6 +56,15 @@ def spack(source):
     return source()
 
 
+@pytest.mark.parametrize(
+    "line, meant",
+    [("shwo team", "show"), ("key genrate", "generate"), ("list --jsn", "--json"), ("pins --jsn", "--json")],
+)
+def test_a_mistyped_sub_command_or_option_gets_the_one_that_was_meant(spack, line, meant):
+    done = spack.run("oci", *line.split(), check=False)
+    assert done.returncode == 2 and f"did you mean {meant}?" in done.stderr, done.stderr
+
+
 @pytest.mark.parametrize("command", [["push"], ["list"], ["update-index"]])
 def test_unknown_mirror(spack, command):
     said = error_of(spack.run("oci", *command, "nosuchmirror", check=False))

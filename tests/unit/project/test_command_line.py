@@ -8,6 +8,7 @@ import itertools
 from pathlib import Path
 
 import pytest
+from spack_oci.cli import main as program
 
 COMMON = Path(__file__).resolve().parents[3] / "cmd" / "subcommands" / "common.py"
 
@@ -78,3 +79,27 @@ def test_a_list_of_words_that_may_be_empty_is_not_called_required():
         and any(k.arg == "nargs" and getattr(k.value, "value", "") == "*" for k in call.keywords)
     ]
     assert len(lists) > 10 and not [found for found in lists if "default" not in found[2]]
+
+
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        ("lst", "invalid choice: 'lst': did you mean list?"),
+        ("key genrate", "invalid choice: 'genrate': did you mean generate?"),
+        ("du CACHE --by versoin", "invalid choice: 'versoin': did you mean version?"),
+        ("list CACHE --jsn", "unrecognized arguments: --jsn: did you mean --json?"),
+        ("list CACHE --stroe=DIR", "unrecognized arguments: --stroe=DIR: did you mean --store?"),
+        ("unpin CACHE a b", "unrecognized arguments: b: `spack-oci unpin --help` shows what there is"),
+    ],
+)
+def test_what_a_mistyped_word_may_have_meant_is_said(line, said, capsys):
+    with pytest.raises(SystemExit) as exit:
+        program.parser().parse_args(line.split())
+    assert exit.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_word_that_is_like_none_gets_all_that_there_are(capsys):
+    with pytest.raises(SystemExit):
+        program.parser().parse_args(["xyzzy"])
+    assert "'install'" in capsys.readouterr().err
