@@ -4,12 +4,13 @@
 import json
 import os
 import time
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
 from spack_oci.content.blob_cache import BlobCache
 from spack_oci.descriptor import OCI_MANIFEST, canonical_json
-from spack_oci.errors import Forbidden
+from spack_oci.errors import Forbidden, NotFound, StorageError
 from spack_oci.index.condemned import PrunePlan, read_plan, write_plan
 from spack_oci.index.nodes import node_of_entry
 from spack_oci.index.publish import DATABASE_TAG, publish
@@ -249,6 +250,23 @@ def test_what_cannot_be_sent_is_named_and_the_rest_is_done(layout, nodes, blobs,
     assert list(result.failed) == list(plan.send)
     monkeypatch.undo()
     assert not repair(layout, blobs, Level.BLOBS).failed and not verify(layout, Level.BLOBS).findings
+
+
+def test_a_blob_that_another_process_removes_from_the_blob_cache_fails_alone(
+    layout, nodes, blobs, tmp_path, monkeypatch
+):
+    tags = [tag_of(n) for n in nodes[:2]]
+    for tag in tags:
+        keep_copy(layout, tag, blobs, tmp_path)
+        (tmp_path / "cache/blobs/sha256" / layer_digest(layout, tag)[7:]).unlink()
+    plan = plan_repair(layout, read_contents(layout), verify(layout), blobs)
+    gone = layer_digest(layout, tags[0])
+    paths = {digest: blobs.get(digest) for digest in plan.send}
+    blobs.drop(gone)
+    result = execute_repair(layout, plan, SimpleNamespace(get=paths.get), QUICK)
+    assert isinstance(result.failed[gone], NotFound) and len(result.failed) == len(result.sent) == 1
+    monkeypatch.setattr("os.path.exists", lambda path: True)  # a moment later
+    assert isinstance(execute_repair(layout, plan, SimpleNamespace(get=paths.get), QUICK).failed[gone], StorageError)
 
 
 def test_temporary_files_of_killed_writers_go(layout, tmp_path):

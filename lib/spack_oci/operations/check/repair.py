@@ -20,6 +20,7 @@ from ...index.condemned import PrunePlan, read_plan, write_plan
 from ...index.update.loop import UpdateSettings, update_index
 from ...layout import LayoutStore
 from ...layout.gc import drop_old_temporaries
+from ...util.files import storage_errors
 from ..lifecycle.contents import Contents
 from ..lifecycle.untag import untag
 from .findings import BROKEN, OF_THE_INDEX, Finding, Kind, Verification
@@ -211,10 +212,11 @@ def _send(store: ContentStore, digest: str, blobs: LocalBlobs) -> None:
     """Over what is there, too: it may be damaged. Raises DigestMismatch where the store keeps it damaged all the same:
     docker-registry takes what it has under that digest for the same (blobwriter.go, moveBlob)."""
     path = blobs.get(digest)
-    if path is None:
+    if path is None or not os.path.exists(path):  # others may make room at any time
         raise NotFound(f"{digest} is not in the blob cache any more", remedy="push its package again with --force")
-    descriptor = Descriptor("application/octet-stream", digest, os.path.getsize(path))
-    store.put_blob(descriptor, FileSource(path), presence=Presence.EXCLUDED)
+    with storage_errors(f"sending {digest} from the blob cache"):
+        descriptor = Descriptor("application/octet-stream", digest, os.path.getsize(path))
+        store.put_blob(descriptor, FileSource(path), presence=Presence.EXCLUDED)
     with store.open_blob(descriptor) as reader:
         while reader.read(_CHUNK):
             pass
