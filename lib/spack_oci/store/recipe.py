@@ -14,6 +14,9 @@ from ..package.provenance import without_credentials
 from ..specs.constraints import Constraint, Graph
 from .layout import metadata_path
 
+#: characters; the largest recipe has half of it. Of what is nested deeper than fits, Python 3.9 does not raise an
+#: error but crash
+_MAX_SIZE = 128 << 10
 #: methods with which a recipe adds to a run environment
 _SET_UP = frozenset(("setup_run_environment", "setup_dependent_run_environment"))
 
@@ -45,8 +48,10 @@ def recipe_of(prefix: str, name: str) -> Recipe:
         return NO_RECIPE
     try:
         with open(path, encoding="utf-8") as file:
-            tree = ast.parse(file.read())
-    except (OSError, SyntaxError, ValueError):
+            text = file.read(_MAX_SIZE + 1)
+        tree = ast.parse(text if len(text) <= _MAX_SIZE else "")
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        # the last two are how Python says that too much is within each other, whatever memory there is
         return NO_RECIPE
     classes = [statement for statement in tree.body if isinstance(statement, ast.ClassDef)]
     wanted = name.replace("-", "").replace("_", "").lower()
@@ -60,8 +65,10 @@ def _find(prefix: str, name: str) -> Optional[str]:
     """Of the package itself: the repositories of its dependencies are beside it."""
     directories = {name, name.replace("-", "_")}
     for directory, _, files in os.walk(metadata_path(prefix, "repos")):
-        if "package.py" in files and os.path.basename(directory).lstrip("_") in directories:
-            return os.path.join(directory, "package.py")
+        path = os.path.join(directory, "package.py")
+        # a pipe would be waited for
+        if "package.py" in files and os.path.basename(directory).lstrip("_") in directories and os.path.isfile(path):
+            return path
     return None
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What a recipe says, without running it."""
 
+import os
+
 import pytest
 from spack_oci.specs.format import format_node
 from spack_oci.store.recipe import NO_RECIPE, recipe_of
@@ -55,7 +57,24 @@ def test_what_is_no_recipe_says_nothing(prefix, text):
     assert recipe_of(prefix(text), "hdf5") == NO_RECIPE
 
 
+@pytest.mark.parametrize(
+    "deep",
+    ["-" * 60_000 + "1", "+".join("1" * 60_000), "x" + ".a" * 60_000, "-" * 200_000 + "1", "+".join("1" * 200_000)],
+)
+def test_a_recipe_in_which_too_much_is_within_each_other_says_nothing_and_ends_nothing(prefix, deep):
+    """Of it alone, the others are pushed; where the parser can do it, it has no value that is text."""
+    assert recipe_of(prefix(f"class Hdf5(Package):\n    homepage = {deep}\n"), "hdf5").values == {}
+
+
 def test_no_copy_of_a_recipe_says_nothing(tmp_path):
+    assert recipe_of(str(tmp_path), "hdf5") == NO_RECIPE
+
+
+def test_a_pipe_in_the_place_of_a_recipe_is_not_waited_for(prefix, tmp_path):
+    prefix("")
+    (path,) = tmp_path.rglob("package.py")
+    path.unlink()
+    os.mkfifo(path)
     assert recipe_of(str(tmp_path), "hdf5") == NO_RECIPE
 
 
