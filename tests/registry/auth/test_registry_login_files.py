@@ -48,6 +48,17 @@ def test_login_of(tool, authfile, registry, tmp_path):
     assert push_with(registry, default_sources(env))
 
 
+def test_a_login_that_outlives_a_reboot(registry, tmp_path):
+    """podman #7563, #26189: what is in the runtime directory is gone then."""
+    env, path = environment(tmp_path), tmp_path / ".config" / "containers" / "auth.json"
+    path.parent.mkdir(parents=True)
+    run(
+        env, "podman", "login", "--tls-verify=false", "--authfile", path, "-u", USER, "--password-stdin", registry.host,
+        input=PASSWORD,
+    )  # fmt: skip
+    assert push_with(registry, default_sources(env))
+
+
 def test_login_of_skopeo_for_a_path(registry, tmp_path):
     """Keys with a path."""
     env = environment(tmp_path)

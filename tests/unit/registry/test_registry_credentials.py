@@ -211,19 +211,45 @@ def test_order_of_the_default_files(tmp_path):
     env = {
         "REGISTRY_AUTH_FILE": str(tmp_path / "1.json"),
         "XDG_RUNTIME_DIR": str(tmp_path / "run"),
+        "XDG_CONFIG_HOME": str(tmp_path / "settings"),
         "DOCKER_CONFIG": str(tmp_path / "docker"),
         "HOME": str(tmp_path / "home"),
     }
-    files = [tmp_path / "1.json", tmp_path / "run/containers/auth.json", tmp_path / "docker/config.json"]
-    for n, path in enumerate(files):
-        write(path, {"auths": {"r.example": auth(str(n))}})
-    for n, path in enumerate(files):
-        assert find_credentials(default_sources(env), "r.example", "a").username == str(n)
-        path.unlink()
-    assert find_credentials(default_sources(env), "r.example", "a") is None
-    del env["DOCKER_CONFIG"]
-    write(tmp_path / "home/.docker/config.json", {"auths": {"r.example": auth("home")}})
-    assert find_credentials(default_sources(env), "r.example", "a").username == "home"
+    names = ["1.json", "run/containers/auth.json", "settings/containers/auth.json", "docker/config.json"]
+    for name in names:
+        write(tmp_path / name, {"auths": {"r.example": auth(name)}})
+    for name in names:
+        assert user_of(env) == name
+        (tmp_path / name).unlink()
+    assert user_of(env) is None
+    del env["DOCKER_CONFIG"], env["XDG_CONFIG_HOME"]
+    write(tmp_path / "home/.docker/config.json", {"auths": {"r.example": auth("docker")}})
+    assert user_of(env) == "docker"
+    write(tmp_path / "home/.config/containers/auth.json", {"auths": {"r.example": auth("podman")}})
+    assert user_of(env) == "podman"
+
+
+def user_of(env):
+    found = find_credentials(default_sources(env), "r.example", "a")
+    return found and found.username
+
+
+def test_a_document_in_a_variable_comes_behind_every_login(tmp_path):
+    """testcontainers-java #3782, docker/cli #6156: a job of GitLab has it for the image that it runs in."""
+    document = json.dumps({"auths": {"r.example": auth("runner")}})
+    env = {"HOME": str(tmp_path), "DOCKER_AUTH_CONFIG": document}
+    found = find_credentials(default_sources(env), "r.example", "a")
+    assert (found.username, found.origin) == ("runner", "DOCKER_AUTH_CONFIG")
+    write(tmp_path / ".docker/config.json", {"auths": {"r.example": auth("somebody")}})
+    assert user_of(env) == "somebody"
+
+
+def test_a_variable_that_is_no_document_is_no_reason_to_fail_and_not_shown(tmp_path):
+    env = {"HOME": str(tmp_path), "DOCKER_AUTH_CONFIG": f"{SECRET}\udcff"}
+    problems = []
+    assert find_credentials(default_sources(env), "r.example", "a", problems) is None
+    (problem,) = problems
+    assert "DOCKER_AUTH_CONFIG is not a JSON object" in str(problem) and SECRET not in str(problem)
 
 
 def test_a_longer_match_in_a_later_file_does_not_win(tmp_path):

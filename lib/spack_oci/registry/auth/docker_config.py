@@ -22,6 +22,8 @@ from .helper import HUB_KEY, Helper, server_url
 
 #: bytes; these files have some hundred
 _MAX_SIZE = 1 << 20
+#: the variable that holds such a document
+AUTH_VARIABLE = "DOCKER_AUTH_CONFIG"
 
 
 @dataclass(frozen=True)
@@ -97,13 +99,7 @@ class DockerConfig:
 
     def load(self) -> Dict[str, Any]:
         """The file's document; empty if there is no file."""
-        try:
-            with open(self.path, "rb") as f:
-                data = f.read(_MAX_SIZE + 1)
-        except FileNotFoundError:
-            return {}
-        except (NotADirectoryError, IsADirectoryError, PermissionError) as e:
-            raise ConfigurationError(f"cannot read the credentials in {self.path}: {e.strerror}") from e
+        data = self._read()
         if not data.strip():
             return {}
         try:
@@ -117,6 +113,16 @@ class DockerConfig:
             return validate(document, "docker-config", self.path)
         except InvalidContent as e:
             raise ConfigurationError(e.message, remedy="repair it") from None
+
+    def _read(self) -> bytes:
+        """The beginning of the file, more than a document may have; nothing if there is no file."""
+        try:
+            with open(self.path, "rb") as f:
+                return f.read(_MAX_SIZE + 1)
+        except FileNotFoundError:
+            return b""
+        except (NotADirectoryError, IsADirectoryError, PermissionError) as e:
+            raise ConfigurationError(f"cannot read the credentials in {self.path}: {e.strerror}") from e
 
     def helper_for(self, key: str) -> Optional[Helper]:
         """The helper in which credentials for ``HOST[/PATH]`` belong, if one is configured."""
@@ -206,8 +212,20 @@ class DockerConfig:
             sync_directory(os.path.dirname(target))
 
 
+@dataclass(frozen=True)
+class DockerConfigVariable(DockerConfig):
+    """Such a document in an environment variable, whose name is ``path``: only to be read."""
+
+    def _read(self) -> bytes:
+        return (os.environ if self.env is None else self.env).get(self.path, "").encode("utf-8", "surrogateescape")
+
+
 def default_sources(env: Optional[Mapping[str, str]] = None) -> List[DockerConfig]:
-    """The files that other tools use, in their order. Files that do not exist have no answers."""
+    """The files that other tools use, in their order. Files that do not exist have no answers.
+
+    ``DOCKER_AUTH_CONFIG`` holds such a document: GitLab's jobs have it for the images that they run in, so what
+    somebody has logged in to counts for more (docker/cli #6156).
+    """
     env = os.environ if env is None else env
     found = []
     if env.get("REGISTRY_AUTH_FILE"):
@@ -216,7 +234,12 @@ def default_sources(env: Optional[Mapping[str, str]] = None) -> List[DockerConfi
     runtime = env.get("XDG_RUNTIME_DIR")
     containers = os.path.join(runtime, "containers") if runtime else f"/run/containers/{os.getuid()}"
     found.append(DockerConfig(os.path.join(containers, "auth.json"), env=env))
+    # where Podman on macOS writes, and where a login is put that is to outlive a reboot (podman #7563)
+    settings = env.get("XDG_CONFIG_HOME") or os.path.join(_home(env), ".config")
+    found.append(DockerConfig(os.path.join(settings, "containers", "auth.json"), env=env))
     found.append(docker_config_file(env))
+    if env.get(AUTH_VARIABLE):
+        found.append(DockerConfigVariable(AUTH_VARIABLE, env=env))
     return found
 
 
@@ -224,9 +247,12 @@ def docker_config_file(env: Optional[Mapping[str, str]] = None) -> DockerConfig:
     """``$DOCKER_CONFIG/config.json``, or ``~/.docker/config.json``."""
     env = os.environ if env is None else env
     directory = env.get("DOCKER_CONFIG")
-    home = env.get("HOME") or os.path.expanduser("~")
-    path = os.path.join(directory or os.path.join(home, ".docker"), "config.json")
+    path = os.path.join(directory or os.path.join(_home(env), ".docker"), "config.json")
     return DockerConfig(path, label="DOCKER_CONFIG" if directory else "", env=env)
+
+
+def _home(env: Mapping[str, str]) -> str:
+    return env.get("HOME") or os.path.expanduser("~")
 
 
 def normalized(key: str) -> str:
