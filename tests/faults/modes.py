@@ -135,6 +135,8 @@ MODES: Sequence[Mode] = (
     Mode("delete-tags", "zot: tags can be deleted", {"delete_tags": True}),
     Mode("pages", "Quay: pages of tags, `Link`", {"page_size": 1}),
     Mode("pages-last", "pages of tags without `Link`", {"page_size": 1000, "page_style": "last"}),
+    Mode("pages-max", "distribution 3.1: pages that its owner limits", {"max_page": 100}),
+    Mode("quota", "Harbor: no room left", faults=[_fault("PUT", "/blobs/uploads/", status=403, body=_errors("DENIED", "adding 1.2 GiB of storage resource, which when updated to current usage of 9.9 GiB will exceed the configured upper limit of 10.0 GiB."))], fails=_WRITERS),
     Mode("null-tags", "GitLab: `tags` is null", faults=[_fault("GET", "/tags/", status=200, body=b'{"name": "team/cache", "tags": null}')], fails=frozenset({"prune", "push", "update-index", "copy", "verify"})),
     Mode("no-list", "a list of tags that is none", faults=[_fault("GET", "/tags/", status=200, body=b'{"message": "ok"}')], fails=frozenset({"prune", "push", "update-index", "copy-up", "copy", "verify", "doctor"})),
     Mode("no-mounts", "docker-registry: mounts are refused", {"mounts": False}),

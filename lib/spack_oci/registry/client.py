@@ -11,8 +11,8 @@ from ..reference import Repository
 from .auth.authorizer import NO_AUTH, AuthHeader, Authorizer
 from .auth.refusals import remedy_of_refusal
 from .auth.tokens import Scopes, TokenCache, repository_scope
-from .http.response import Response, decoded
-from .http.response_errors import a_page_came, error_from_response, is_page
+from .http.response import Response, decoded, redirect_target
+from .http.response_errors import NO_ROOM, a_page_came, error_from_response, is_page
 from .http.retry import RetryPolicy, send_with_retry
 from .http.throttled import ThrottledTransport
 from .http.transport import Transport
@@ -23,12 +23,14 @@ MAX_REDIRECTS = 5
 _NOT_ACCEPTED = (
     "the credentials were not accepted, or do not allow this: check them, or log in again with `spack oci login {}`"
 )
+_NOT_TOLD = (
+    "it refuses credentials that it has not seen, and does not tell how it wants to see them (WWW-Authenticate): check "
+    "the address; a proxy may answer in its place"
+)
 _NOT_ASKED = (
     "it wants no credentials, so others would not help: it may be forbidden to everybody, or from this network; "
     "ask the registry's owner"
 )
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_SAME_METHOD_REDIRECTS = frozenset({307, 308})
 
 #: makes the body anew for every try
 BodyFactory = Callable[[], Iterable[bytes]]
@@ -49,7 +51,7 @@ class RegistryClient:
         self._home = f"{parts.scheme}://{parts.netloc}/"
         #: methods for which the registry has accepted the credentials
         self._accepted: Set[str] = set()
-        #: not even ``/v2/`` wants credentials
+        #: not even ``/v2/`` says how it wants credentials
         self._asks_nobody = False
         _clients.add(self)
 
@@ -131,17 +133,19 @@ class RegistryClient:
         return response
 
     def _challenges(self, refused: Response, auth: AuthHeader) -> List[str]:
-        """How the registry wants to be shown credentials. Some refuse who is anonymous with 403 and do not tell
-        (prefix-dev/pixi #6318); what they answer to ``/v2/`` does, where other clients begin."""
-        if refused.status == 401:
-            return refused.fields("WWW-Authenticate")
+        """How the registry wants to be shown credentials. Some refuse who is anonymous with 403, or 401, and do not
+        tell (prefix-dev/pixi #6318); what they answer to ``/v2/`` does, where other clients begin."""
+        told = refused.fields("WWW-Authenticate") if refused.status == 401 else []
+        if told or self._asks_nobody:
+            return told
         is_asked_again = refused.method == "HEAD"  # with GET
-        if is_asked_again or auth.header or self._asks_nobody or self.authorizer.credentials is None:
+        if refused.status == 403 and (is_asked_again or auth.header or self.authorizer.credentials is None):
             return []
         response = self.transport.send("GET", f"{self._home}v2/", {"User-Agent": self.settings.user_agent})
         response.discard()
-        self._asks_nobody = response.status != 401
-        return [] if self._asks_nobody else response.fields("WWW-Authenticate")
+        told = response.fields("WWW-Authenticate") if response.status == 401 else []
+        self._asks_nobody = not told
+        return told
 
     def _redirected(
         self,
@@ -162,7 +166,7 @@ class RegistryClient:
             if is_own and auth.header:
                 sent["Authorization"] = auth.header
             response = self.transport.send(method, url, sent, body() if body else None, read_timeout)
-            target = _redirect_target(response)
+            target = redirect_target(response)
             if target is None:
                 return response, is_own
             response.discard()
@@ -221,6 +225,8 @@ class RegistryClient:
                 "the registry, give its own address"
             )
             return error
+        if error.remedy == NO_ROOM:
+            return error
         is_anonymous = identity and self.authorizer.credentials is None
         if is_anonymous and isinstance(error, ResponseError):
             problem = next((p for p in self.authorizer.problems if p.remedy), None)
@@ -231,21 +237,14 @@ class RegistryClient:
             )
         elif isinstance(error, Forbidden) and not self.authorizer.was_asked:
             error.remedy = _NOT_ASKED
+        elif isinstance(error, Unauthorized) and not self.authorizer.was_asked:
+            error.remedy = _NOT_TOLD
         elif isinstance(error, (Unauthorized, Forbidden)):
             challenges = response.fields("WWW-Authenticate")
             known = remedy_of_refusal(error.status, error.message, challenges, response.method in self._accepted)
             if known or isinstance(error, Unauthorized):
                 error.remedy = known or _NOT_ACCEPTED.format(self.repository.host)
         return error
-
-
-def _redirect_target(response: Response) -> Optional[str]:
-    if response.status not in _REDIRECTS:
-        return None
-    if response.method not in ("GET", "HEAD") and response.status not in _SAME_METHOD_REDIRECTS:
-        return None
-    location = response.field("Location")
-    return absolute_url(response.url, location) if location else None
 
 
 _clients: "weakref.WeakSet[RegistryClient]" = weakref.WeakSet()

@@ -39,8 +39,10 @@ ACCEPT = ", ".join(MANIFEST_TYPES + INDEX_TYPES)
 
 #: bytes; registries without pagination send all tags at once (20,000 tags of 128 characters: 2.6 MiB)
 MAX_LISTING_SIZE = 64 << 20
-#: tags asked for at once
+#: tags asked for at once; and where those are too many, which distribution 3.1 can be set to, as many as every
+#: registry should serve (distribution-spec, "Listing Tags")
 PAGE_SIZE = 1000
+SMALL_PAGE_SIZE = 100
 #: of one repository; more are no listing but an attempt to keep us busy (ECR allows 100,000 images)
 MAX_TAGS = 5_000_000
 #: and so many pages: 2,000,000 tags where a page has 100
@@ -288,12 +290,15 @@ class Manifests:
     # -- tags --------------------------------------------------------------------------------------------------------
 
     def tags(self) -> Iterator[str]:
-        url = f"{self._repository.endpoint}/tags/list?n={PAGE_SIZE}"
+        url = f"{self._repository.endpoint}/tags/list?n="
         action = f"listing the tags of {self._repository}"
         seen: Set[str] = set()
         counter = _PageCounter(action)
         try:
-            for page in pages(self._client, url, action, _next_after_last, _after_last):
+            for page in _first_of(
+                pages(self._client, f"{url}{PAGE_SIZE}", action, _next_after_last, _after_last),
+                pages(self._client, f"{url}{SMALL_PAGE_SIZE}", action, _next_after_last, _after_last),
+            ):
                 for tag in validate(page, "tag-list", action).get("tags") or []:
                     if isinstance(tag, str) and tag not in seen:
                         seen.add(tag)
@@ -303,6 +308,21 @@ class Manifests:
                 counter.count(len(seen))
         except NotFound:
             return
+
+
+def _first_of(pages: Iterator[Dict[str, Any]], smaller: Iterator[Dict[str, Any]]) -> Iterator[Dict[str, Any]]:
+    """``smaller`` where a registry refuses the first of ``pages`` with 400: they are too large for it
+    (https://github.com/distribution/distribution/issues/4844)."""
+    try:
+        first = next(pages, None)
+    except UnexpectedResponse as e:
+        if e.status != 400:
+            raise
+        yield from smaller
+        return
+    if first is not None:
+        yield first
+        yield from pages
 
 
 class _PageCounter:
@@ -392,7 +412,7 @@ def _next_after_last(url: str, document: Dict[str, Any]) -> Optional[str]:
     A registry that ignores ``last`` (docker-registry 2.8) answers with all of them again: they were all.
     """
     tags = document.get("tags") or []  # validated already
-    if len(tags) != PAGE_SIZE:
+    if len(tags) != _asked_for(url):
         return None
     return _after_last(url, document)
 
@@ -404,7 +424,13 @@ def _after_last(url: str, document: Dict[str, Any]) -> Optional[str]:
     parts = urllib.parse.urlsplit(url)
     if urllib.parse.parse_qs(parts.query).get("last") == [tags[-1]]:
         return None
-    return urllib.parse.urlunsplit(parts._replace(query=urllib.parse.urlencode({"n": PAGE_SIZE, "last": tags[-1]})))
+    query = urllib.parse.urlencode({"n": _asked_for(url), "last": tags[-1]})
+    return urllib.parse.urlunsplit(parts._replace(query=query))
+
+
+def _asked_for(url: str) -> int:
+    """How many tags the address of a first page asks for."""
+    return int(urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)["n"][0])
 
 
 def _told_media_type(response: Response) -> str:

@@ -223,12 +223,17 @@ class Uploader:
             with_query(session.url, "digest", descriptor.digest),
             action=self._action(descriptor),
             scopes=self._client.scopes("pull", "push"),
-            accept=(201, 204),
+            accept=(200, 201, 202, 204),
             headers=headers,
             body=lambda: part_of(source, start, size, report),
             retry=self._retry.once(),
             read_timeout=self._client.settings.commit_timeout,
         ).without_body()
+        # no status of the specification; Docker, too, takes any success and looks whether the blob is there
+        if response.status in (200, 202) and not has_blob(
+            self._client, descriptor.digest, self._client.scopes("pull", "push")
+        ):
+            raise UnexpectedResponse(f"{self._action(descriptor)}: {response.status}, and it is not there")
         stored = response.field("Docker-Content-Digest")
         if stored and stored != descriptor.digest and stored.partition(":")[0] == descriptor.digest.partition(":")[0]:
             raise DigestMismatch(f"{self._action(descriptor)}: the registry stored {stored}")

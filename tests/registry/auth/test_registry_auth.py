@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Challenges, token servers and what is (not) sent to them, against the fault-injecting registry."""
 
+import gzip
 import threading
 import time
 import urllib.parse
@@ -18,6 +19,7 @@ from spack_oci.registry import (
     UploadPolicy,
     open_repository,
 )
+from spack_oci.registry.auth.tokens import https_realm
 from support.registries.fault_registry import Fault, fault_registry
 
 NAME = "test/auth"
@@ -283,10 +285,103 @@ def test_no_credentials_over_a_redirect_of_the_token_server():
     with fault_registry() as elsewhere:
         moved = Fault("GET", "/token", status=302, headers={"Location": f"{elsewhere.url}/token"})
         with fault_registry(moved, auth="bearer") as registry:
-            with pytest.raises(UnexpectedResponse, match="redirects, which is not followed"):
+            with pytest.raises(UnexpectedResponse, match=f"redirects to {elsewhere.url}/token, which is not followed"):
                 store_at(registry).has_blob(DIGEST)
             assert elsewhere.requests() == []
             assert registry.methods() == ["HEAD 401", "token 302"]
+
+
+def test_a_token_server_that_redirects_to_itself_is_followed():
+    """opencontainers/distribution-spec #607: any request may be redirected."""
+    moved = Fault("GET", "/token?", status=307)
+    with fault_registry(moved, auth="bearer") as registry:
+        moved.headers["Location"] = f"/token?scope=repository:{NAME}:pull"
+        assert store_at(registry).has_blob(DIGEST)
+        assert registry.methods() == ["HEAD 401", "token 307", "token 200", "HEAD 200"]
+
+
+def test_a_token_server_that_redirects_round_and_round():
+    moved = Fault("GET", "/token", status=302, headers={"Location": "/token"}, times=99)
+    with fault_registry(moved, auth="bearer") as registry, pytest.raises(UnexpectedResponse, match="is not followed"):
+        store_at(registry).has_blob(DIGEST)
+
+
+def test_who_is_anonymous_is_redirected_to_another_token_server():
+    with fault_registry(auth="bearer", anonymous_actions="pull") as registry, fault_registry() as elsewhere:
+        elsewhere.faults.append(Fault("GET", "/token", status=200, body=b'{"token": "t"}', times=99))
+        registry.faults.append(Fault("GET", "/token", status=302, headers={"Location": f"{elsewhere.url}/token"}))
+        registry.tokens["t"] = (time.monotonic() + 60, {NAME: "pull"})
+        assert store_at(registry, None).has_blob(DIGEST)
+
+
+@pytest.mark.parametrize(
+    "realm, asked",
+    [
+        ("http://r.example/token?a=b", "https://r.example:8443/token?a=b"),
+        ("http://R.Example:80/token", "https://r.example:8443/token"),
+        ("http://r.example:8080/token", None),
+        ("http://other.example/token", None),
+        ("http://user@r.example/token", None),
+        ("ftp://r.example/token", None),
+        ("https://r.example/token", None),
+    ],
+)
+def test_a_realm_of_a_registry_that_names_itself_with_http_is_asked_over_https(realm, asked):
+    """moby/moby #38662, Finsys/dockhand #1428: Artifactory, Harbor behind a proxy that ends TLS."""
+    assert https_realm(realm, "https://r.example:8443/v2/a") == (asked or realm)
+    assert https_realm(realm, "http://r.example:8443/v2/a") == realm
+
+
+def test_a_registry_behind_a_proxy_that_ends_tls_gets_credentials_over_https_alone():
+    with fault_registry(auth="bearer", tls=True) as registry:
+        registry.behaviour.challenge = f'Bearer realm="http://{registry.host.partition(":")[0]}/token"'
+        assert store_at(registry).has_blob(DIGEST)
+        assert registry.methods() == ["HEAD 401", "token 200", "HEAD 200"]
+
+
+def test_a_netrc_takes_the_place_of_no_token(tmp_path, monkeypatch):
+    """encode/httpx #568, psf/requests #3929: it is for the whole host, and a token is for a repository."""
+    path = tmp_path / "netrc"
+    path.write_text("machine 127.0.0.1 login alice password from-netrc\n")
+    path.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(path))
+    with fault_registry(auth="bearer") as registry:
+        store = store_at(registry)
+        assert store.has_blob(DIGEST) and read_blob(store, Descriptor.of(DATA, OCI_LAYER)) == DATA
+        put_bytes(store, b"new", OCI_LAYER)
+        sent = [headers.get("Authorization", "") for _, path, headers in registry.seen if "/token" not in path]
+        assert any(sent) and all(header.startswith("Bearer ") for header in sent if header)
+
+
+def test_a_token_that_a_proxy_compresses():
+    with fault_registry(auth="bearer") as registry:
+        registry.tokens["t"] = (time.monotonic() + 60, {NAME: "pull"})
+        body = gzip.compress(b'{"token": null, "access_token": "t"}')
+        registry.faults.append(Fault("GET", "/token", status=200, headers={"Content-Encoding": "gzip"}, body=body))
+        assert store_at(registry).has_blob(DIGEST)
+
+
+@pytest.mark.parametrize("auth", ["bearer", "basic"])
+def test_a_registry_that_refuses_and_tells_how_it_wants_credentials_at_its_base_alone(auth, monkeypatch):
+    with fault_registry(auth=auth) as registry:
+        handler = registry.server.RequestHandlerClass
+        refuse = handler._unauthorized
+
+        def without_a_word(self, name, action):
+            refuse(self, name, action) if self.path == "/v2/" else self.answer(401)
+
+        monkeypatch.setattr(handler, "_unauthorized", without_a_word)
+        assert store_at(registry).has_blob(DIGEST)
+        assert [m for m in registry.methods() if m != "token 200"] == ["HEAD 401", "GET 401", "HEAD 200"]
+
+
+def test_a_registry_that_never_tells_how_it_wants_credentials_is_asked_once_and_named():
+    with fault_registry(Fault("*", "/v2/", status=401, times=99)) as registry:
+        store = store_at(registry)
+        for _ in range(2):
+            with pytest.raises(Unauthorized, match="does not tell how it wants to see them"):
+                store.has_blob(DIGEST)
+        assert registry.methods() == ["HEAD 401", "GET 401", "HEAD 401"]
 
 
 def test_token_server_in_trouble():

@@ -78,7 +78,8 @@ def test_a_refused_anonymous_request_says_so(status, kind):
     with fault_registry(Fault("GET", "/manifests/", status=status)) as registry:
         with pytest.raises(kind, match="anonymous.*spack oci login"):
             open_repository(Repository(registry.host, NAME, "http"), RegistrySettings()).get_manifest("1")
-        assert registry.methods() == [f"GET {status}"]
+        how_to_ask = ["GET 200"] if status == 401 else []  # for a token, which anonymous requests may need
+        assert registry.methods() == [f"GET {status}", *how_to_ask]
 
 
 def test_429_of_an_anonymous_request_says_so():

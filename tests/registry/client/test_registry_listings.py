@@ -21,6 +21,24 @@ def test_pagination(monkeypatch, style, page_size, requests):
         assert len(registry.requests()) == requests
 
 
+@pytest.mark.parametrize("style", ["link", "last"])
+def test_pages_that_are_too_large_for_the_registry_are_asked_for_smaller(monkeypatch, style):
+    """distribution/distribution #4844, renovate: an owner may set how many tags a page has at most."""
+    monkeypatch.setattr("spack_oci.registry.manifests.SMALL_PAGE_SIZE", 2)
+    with fault_registry(max_page=2, page_style=style) as registry:
+        for n in range(5):
+            keep(registry, manifest=MANIFEST, tag=f"t{n}")
+        assert list(store_at(registry).tags()) == [f"t{n}" for n in range(5)]
+        assert registry.methods() == ["GET 400"] + ["GET 200"] * 3
+
+
+def test_a_list_of_tags_that_is_refused_whatever_its_size_is_an_error():
+    with fault_registry(Fault("GET", "/tags/", status=400, times=99)) as registry:
+        with pytest.raises(UnexpectedResponse, match="answered 400"):
+            list(store_at(registry).tags())
+        assert registry.methods() == ["GET 400"] * 2
+
+
 def test_pagination_that_goes_round():
     tags = b'{"name": "x", "tags": ["a", "b"]}'
     headers = {"Link": f'</v2/{NAME}/tags/list?n=2&last=b>; rel="next"'}

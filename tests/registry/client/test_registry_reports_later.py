@@ -7,7 +7,7 @@ import json
 import pytest
 from spack_oci.content import BytesSource
 from spack_oci.descriptor import OCI_MANIFEST, canonical_json, sha256_digest
-from spack_oci.errors import Forbidden
+from spack_oci.errors import Forbidden, UnexpectedResponse
 from spack_oci.reference import Repository
 from spack_oci.registry import RegistrySettings, UploadPolicy, open_repository
 from spack_oci.registry.auth.docker_config import DockerConfig
@@ -87,6 +87,60 @@ def test_a_mount_that_is_not_permitted_is_an_upload(status):
         assert fetch(store, SMALL) == SMALL
 
 
+@pytest.mark.parametrize("status", [200, 202])
+def test_an_upload_that_is_closed_with_another_status_is_looked_for(status, monkeypatch):
+    """opencontainers/distribution-spec #68, #86: what is written differed, and Docker takes any success."""
+    with fault_registry() as registry:
+        answer = registry.server.RequestHandlerClass.answer
+
+        def another(self, given, *rest):
+            answer(self, status if self.command == "PUT" and given == 201 else given, *rest)
+
+        monkeypatch.setattr(registry.server.RequestHandlerClass, "answer", another)
+        store_at(registry).put_blob(layer(SMALL), BytesSource(SMALL))
+        assert fetch(store_at(registry), SMALL) == SMALL
+        registry.faults.append(Fault("PUT", "/uploads/", status=status))
+        with pytest.raises(UnexpectedResponse, match="and it is not there"):
+            store_at(registry).put_blob(layer(LARGE), BytesSource(LARGE))
+
+
+@pytest.mark.parametrize(
+    "status, text",
+    [
+        (403, "adding 1.2 GiB of storage resource, which when updated to current usage of 9.9 GiB will exceed the "
+              "configured upper limit of 10.0 GiB."),
+        (412, "Quota exceeded when processing the request of adding 1.3 MiB"),
+        (507, ""),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("auth", [None, "basic"])
+def test_a_quota_that_is_used_up_is_no_matter_of_credentials(status, text, auth):
+    """goharbor/harbor-cli #96: half a day was spent on looking for wrong credentials; goharbor/harbor #17390."""
+    body = json.dumps({"errors": [{"code": "DENIED", "message": text}]}).encode()
+    full = Fault("PUT", "/uploads/", status=status, body=body, times=FOREVER)
+    with fault_registry(full, auth=auth) as registry:
+        with pytest.raises(UnexpectedResponse) as caught:
+            store_at(registry).put_blob(layer(SMALL), BytesSource(SMALL))
+        assert "has no room for it" in caught.value.remedy and "log in" not in str(caught.value)
+        assert [m for m in registry.methods() if m.startswith("PUT")] == [f"PUT {status}"]
+
+
+def test_a_limit_of_requests_that_is_called_a_quota_is_waited_for():
+    body = json.dumps({"errors": [{"code": "TOOMANYREQUESTS", "message": "Quota exceeded for requests"}]}).encode()
+    with fault_registry(Fault("PUT", "/uploads/", status=429, body=body, times=2)) as registry:
+        store_at(registry).put_blob(layer(SMALL), BytesSource(SMALL))
+        assert fetch(store_at(registry), SMALL) == SMALL
+
+
+@pytest.mark.parametrize("status", [301, 302])
+def test_a_redirect_that_would_lose_what_is_sent_is_named_with_the_address(status):
+    """A web server that sends everybody from http to https."""
+    moved = Fault("POST", "/uploads/", status=status, headers={"Location": "https://r.example/v2/x?secret=1"})
+    with fault_registry(moved) as registry, pytest.raises(UnexpectedResponse) as caught:
+        store_at(registry).put_blob(layer(SMALL), BytesSource(SMALL))
+    assert "redirects to https://r.example/v2/x: " in str(caught.value) and "secret" not in str(caught.value)
+
+
 # -- what is there ----------------------------------------------------------------------------------------------------
 
 
@@ -98,6 +152,14 @@ def test_a_signed_address_that_answers_head_with_400():
         storage.faults.append(Fault("HEAD", "", status=400, times=FOREVER))
         assert store_at(registry).has_blob(sha256_digest(SMALL))
         assert not store_at(registry).has_blob(sha256_digest(b"missing"))
+
+
+@pytest.mark.parametrize("content", [SMALL, LARGE])
+def test_a_layer_that_is_called_encoded_is_taken_as_it_comes(content):
+    """moby/moby #17595: httpd finds by its first bytes that a layer is gzip, and says that of the answer."""
+    said = Fault("GET", "/blobs/", status=200, headers={"Content-Encoding": "x-gzip"}, body=content, times=FOREVER)
+    with fault_registry(said) as registry:
+        assert fetch(store_at(registry), content) == content
 
 
 def test_a_tag_that_is_forbidden_until_it_is_there_is_not_taken_for_absent():

@@ -460,6 +460,9 @@ class Handler(BaseHTTPRequestHandler):
         repository = self.registry.repositories.get(name)
         if repository is None or not repository.manifests:
             return self._error(404, "NAME_UNKNOWN", "repository name not known to registry")
+        largest = self.registry.behaviour.max_page
+        if largest and int(self.query.get("n", largest)) > largest:
+            return self._error(400, "PAGINATION_NUMBER_INVALID", "invalid number of results requested")
         tags = sorted(repository.tags)
         if self.registry.behaviour.page_style != "count" or not self.query.get("last", "").isdigit():
             tags = [t for t in tags if t > self.query.get("last", "")]

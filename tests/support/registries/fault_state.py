@@ -81,6 +81,7 @@ class Behaviour:
     digest_header: bool = True
     page_size: int = 0  # tags a page; 0: all at once
     page_style: str = "link"  # or "last": no Link; "count": one with a number instead of a tag
+    max_page: int = 0  # tags a page that may be asked for (distribution 3.1, tags.maxtags)
     compresses: bool = False  # manifests, whatever is asked for, as a proxy before it may do
     checks_indexes: bool = False  # an index that names a manifest that is not there is refused
     redirect_blobs: str = ""  # base URL of another host that has the blobs

@@ -13,7 +13,7 @@ from ..http.urls import host_of
 from ..settings import RegistrySettings
 from .challenge import Challenge, choose, parse_challenges
 from .credentials import Credentials, find_credentials
-from .tokens import Scopes, Token, TokenCache, TokenRequest, TokenServer, check_realm
+from .tokens import Scopes, Token, TokenCache, TokenRequest, TokenServer, check_realm, https_realm
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,11 @@ class Authorizer:
         if challenge.scheme == "basic":
             return self._basic_auth(credentials)
         allowed = self._settings.allow_http_realm or host_of(challenge.realm) in self._settings.http_hosts
-        check_realm(challenge.realm, self._repository.endpoint, allowed)
+        realm = challenge.realm if allowed else https_realm(challenge.realm, self._repository.endpoint)
+        check_realm(realm, self._repository.endpoint, allowed)
         request = TokenRequest(
             self._repository.host,
-            challenge.realm,
+            realm,
             challenge.service,
             merge_scopes(scopes, challenge.scopes),
             credentials,

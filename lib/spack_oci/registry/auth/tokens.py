@@ -13,11 +13,11 @@ from typing import Callable, Dict, FrozenSet, Hashable, Optional, Sequence, Tupl
 from ...descriptor import parse_json
 from ...errors import Forbidden, InvalidContent, Unauthorized, UnexpectedResponse, how_to_log_in
 from ...util.schemas import validate
-from ..http.response import Response
+from ..http.response import Response, decoded, redirect_target
 from ..http.response_errors import error_from_response
 from ..http.retry import RetryPolicy, send_with_retry
 from ..http.transport import Transport
-from ..http.urls import host_of, set_command, split_url, without_query
+from ..http.urls import host_of, origin_of, set_command, split_url, without_query
 from ..settings import RegistrySettings
 from .credentials import Credentials
 
@@ -28,6 +28,7 @@ DEFAULT_LIFETIME = 60.0
 #: seconds; what a server says may be too large for a float
 LONGEST_LIFETIME = 365 * 86400
 CLIENT_ID = "spack-oci"
+MAX_REDIRECTS = 5
 #: the user name that goes with an identity token where a token server knows only Basic
 _TOKEN_USER = "<token>"
 
@@ -90,6 +91,18 @@ class TokenCache:
         return token if token and token.good() and token.value != refused else None
 
 
+def https_realm(realm: str, registry_url: str) -> str:
+    """A registry behind a proxy that ends TLS may name itself with http; that is taken as its https address.
+
+    Harbor, Artifactory (https://github.com/moby/moby/issues/38662, https://github.com/Finsys/dockhand/issues/1428).
+    """
+    parts, own = split_url(realm), urllib.parse.urlsplit(registry_url)
+    names_itself = parts.scheme == "http" and parts.hostname == own.hostname and parts.port in (None, 80)
+    if own.scheme != "https" or not names_itself or "@" in parts.netloc:
+        return realm
+    return urllib.parse.urlunsplit(("https", own.netloc, parts.path, parts.query, ""))
+
+
 def check_realm(realm: str, registry_url: str, allow_http: bool) -> None:
     """Refuse a token server that credentials must not go to: https, or http that the user allowed.
 
@@ -131,7 +144,7 @@ class TokenServer:
         asked = time.monotonic()
         response = self._ask(request)
         label = f"the response of the token server of {request.host}"
-        document = validate(parse_json(response.read_all(MAX_TOKEN_RESPONSE), label), "token", label)
+        document = validate(parse_json(decoded(response, MAX_TOKEN_RESPONSE), label), "token", label)
         value = document.get("token") or document.get("access_token")
         if not isinstance(value, str) or not value or not value.isascii() or any(c.isspace() for c in value):
             raise InvalidContent(f"the token server of {request.host}, {without_query(request.realm)}, sent no token")
@@ -158,9 +171,15 @@ class TokenServer:
             headers["Authorization"] = _basic(credentials)
         query.append(("client_id", CLIENT_ID))
         joint = "&" if urllib.parse.urlsplit(request.realm).query else "?"
-        return self._send(
-            "GET", request.realm + joint + urllib.parse.urlencode(query), headers, None, _secrets(credentials)
-        )
+        url = request.realm + joint + urllib.parse.urlencode(query)
+        for _ in range(MAX_REDIRECTS):
+            response = self._send("GET", url, headers, None, _secrets(credentials))
+            target = redirect_target(response)
+            if target is None or not _may_follow(url, target, credentials is not None):
+                return response
+            response.discard()
+            url = target
+        return self._send("GET", url, headers, None, _secrets(credentials))
 
     def _post(self, request: TokenRequest, credentials: Credentials) -> Response:
         form = {
@@ -193,8 +212,10 @@ class TokenServer:
         who = f"made with the credentials from {credentials.origin}" if credentials else "anonymous"
         action = f"asking the token server of {request.host} for {' '.join(sorted(request.scopes)) or 'a token'}"
         if 300 <= response.status < 400:
+            target = redirect_target(response)
             response.discard()
-            raise UnexpectedResponse(f"{action}: it redirects, which is not followed", status=response.status)
+            where = f" to {without_query(target)}" if target else ""
+            raise UnexpectedResponse(f"{action}: it redirects{where}, which is not followed", status=response.status)
         error = error_from_response(response, action, who, _secrets(request.credentials))
         if response.status in (400, 404):  # RFC 6749, 5.2: a refresh token that is no longer good is a 400
             error = Unauthorized(f"{error.message}; the request was {who}", status=response.status)
@@ -204,6 +225,15 @@ class TokenServer:
         elif isinstance(error, Unauthorized):
             error.remedy = _log_in_again(request.host)
         raise error
+
+
+def _may_follow(url: str, target: str, has_credentials: bool) -> bool:
+    """Credentials go to no other host, and nothing goes over http that began as https."""
+    before, after = origin_of(url), origin_of(target)
+    if after[0] != "https" and (before[0], after[0]) != ("http", "http"):
+        return False
+    is_made_https = (before[0], *after) == ("http", "https", before[1], 443)
+    return not has_credentials or before == after or is_made_https
 
 
 def _log_in_again(host: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, TypeVar
 from ...errors import InvalidContent, TransportError
 from ...util.text import visible
 from .transport_errors import transport_error
-from .urls import without_query
+from .urls import absolute_url, without_query
 
 if TYPE_CHECKING:
     from .connections import Exchange
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 #: a response that is thrown away is read up to this many bytes, to keep its connection; beyond, closing is cheaper
 _DRAIN_LIMIT = 64 << 10
 _READ_SIZE = 1 << 20
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_SAME_METHOD_REDIRECTS = frozenset({307, 308})
 
 _Received = TypeVar("_Received", int, bytes)
 
@@ -38,6 +40,16 @@ def decoded(response: "Response", limit: int) -> bytes:
     if len(result) > limit or not decoder.eof:
         raise InvalidContent(f"{label} has more than {limit} bytes, or breaks off")
     return result
+
+
+def redirect_target(response: "Response") -> Optional[str]:
+    """Where the same request is to be sent instead; None: nowhere."""
+    if response.status not in _REDIRECTS:
+        return None
+    if response.method not in ("GET", "HEAD") and response.status not in _SAME_METHOD_REDIRECTS:
+        return None
+    location = response.field("Location")
+    return absolute_url(response.url, location) if location else None
 
 
 class Response:

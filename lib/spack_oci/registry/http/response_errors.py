@@ -9,6 +9,7 @@ from ...errors import Forbidden, NotFound, RateLimited, ServerFailure, SpackOciE
 from ...util.text import presentable
 from .fields import parse_date, parse_retry_after
 from .response import Response
+from .urls import absolute_url, without_query
 
 #: bytes of an error's body that are looked at
 _BODY_LIMIT = 64 << 10
@@ -28,7 +29,20 @@ _A_PAGE = (
     "sign in to the network if it asks for that; else the address is a web site's and not a registry's, or a proxy "
     "answers in its place"
 )
+_OTHER_ADDRESS = (
+    "such a redirect loses what is sent, so it is not followed: give the address that it leads to (oci:// in place of "
+    "oci+http:// where that is https)"
+)
 _READ_ONLY = "it does not do this: it may be read-only for now, or a mirror of another registry that takes no pushes"
+#: to these methods, with these statuses, in these words (Harbor: goharbor/harbor-cli #96, goharbor/harbor #17390); 507
+#: says it by itself
+_WRITES = ("POST", "PATCH", "PUT")
+_NO_ROOM_STATUSES = (400, 403, 412, 413)
+_NO_ROOM_WORDS = ("quota", "configured upper limit", "insufficient storage", "no space left", "storage limit")
+NO_ROOM = (
+    "the registry has no room for it, whatever the credentials: remove there what nobody needs (`prune`), or have its "
+    "quota raised; the next run sends only what is missing"
+)
 
 
 def error_from_response(
@@ -49,6 +63,12 @@ def error_from_response(
     message = f"{action}: {_sender(response, body)} answered {said}"
     if status == 404:
         return NotFound(message)
+    if _has_no_room(response, text):
+        return UnexpectedResponse(message, status=status, codes=codes, remedy=NO_ROOM)
+    location = response.field("Location")
+    if 300 <= status < 400 and location:
+        message += f"; it redirects to {without_query(absolute_url(response.url, location))}"
+        return UnexpectedResponse(message, status=status, codes=codes, remedy=_OTHER_ADDRESS)
     if status in (401, 403, 429) and identity:
         message += f"; the request was {identity}"
     if status == 401:
@@ -68,6 +88,11 @@ def error_from_response(
         return UnexpectedResponse(message, status=status, codes=codes, remedy=_TOO_LARGE)
     kind = RateLimited if status == 429 else ServerFailure if status >= 500 else UnexpectedResponse
     return kind(message, status=status, codes=codes, retry_after=wait)
+
+
+def _has_no_room(response: Response, text: str) -> bool:
+    told = response.method in _WRITES and any(words in text.lower() for words in _NO_ROOM_WORDS)
+    return response.status == 507 or (told and response.status in _NO_ROOM_STATUSES)
 
 
 def _sender(response: Response, body: bytes) -> str:
