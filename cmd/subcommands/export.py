@@ -2,6 +2,7 @@
 """`spack oci export`"""
 
 import argparse
+import shlex
 
 from .common import add_json, allow_options_anywhere, examples, messages_apart, print_json
 from .image_options import add_base_image, add_image_options, image_options
@@ -61,7 +62,7 @@ def export(args: argparse.Namespace) -> int:
             f"{counted(done.image.plan.layer_count, 'layer')}, {format_size(done.image.size)}"
         )
         if destination.format == "docker-archive":
-            tty.info(f"`docker load < {done.destination.path}` makes the image {done.name}")
+            tty.info(f"`docker load < {shlex.quote(done.destination.path)}` makes the image {done.name}")
         else:
             tty.info(f"Container tools name it {done.name}")
     return 0

@@ -3,6 +3,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from typing import Any, List, Mapping, Sequence
 
@@ -57,11 +58,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _what_to_run(store: Store, specs: Sequence[str], command: Sequence[str]) -> str:
     """The remedy for a program that is not there: often the ``--`` was forgotten."""
-    records = store.database.read()
+    records, root = store.database.read(), shlex.quote(store.root)
     if not specs and command[0] in {records.nodes[dag_hash]["name"] for dag_hash in records.installed()}:
         program = " ".join(command[1:]) or "PROGRAM"
-        return f"if it is the package, write `spack-oci run --store {store.root} {command[0]} -- {program}`"
-    return f"see what is installed with `spack-oci list --store {store.root}`"
+        return f"if it is the package, write `spack-oci run --store {root} {command[0]} -- {program}`"
+    return f"see what is installed with `spack-oci list --store {root}`"
 
 
 def _merged(store: Store, words: Sequence[str]) -> "tuple[List[Mapping[str, Any]], Merged]":

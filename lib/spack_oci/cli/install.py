@@ -3,6 +3,7 @@
 
 import argparse
 import os
+import shlex
 from typing import Any, Dict, List, Mapping, Sequence
 
 from ..commandline.common import print_json
@@ -146,4 +147,4 @@ def _print_outcome(store: Store, planned: InstallPlan, outcomes: Sequence[Instal
     info(text)
     if not os.path.isdir(os.path.join(store.root, DATABASE_DIRECTORY)) or len(outcomes) > done:
         return
-    info(f"`. {os.path.join(store.root, 'activate')}` puts them on your PATH")
+    info(f"`. {shlex.quote(os.path.join(store.root, 'activate'))}` puts them on your PATH")

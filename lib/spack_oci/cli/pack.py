@@ -2,6 +2,7 @@
 """`spack-oci pack`: a part of a cache as a directory or a file, for a machine without a network."""
 
 import argparse
+import shlex
 from typing import Any
 
 from ..commandline.common import messages_apart, print_json
@@ -72,5 +73,5 @@ def _tell(args: argparse.Namespace, plan: CopyPlan, result: CopyResult, destinat
     there = f", {len(plan.present)} were there" if plan.present else ""
     # their signatures are copied, too
     info(f"Packed {counted(len(result.copied.keys() & plan.packages), 'package')} into {destination}{there}")
-    info(f"there: `spack-oci install {destination} SPEC --store DIR`")
+    info(f"there: `spack-oci install {shlex.quote(destination)} SPEC --store DIR`")
     return 1 if result.failed else 0

@@ -18,6 +18,8 @@ BINARY = "binary"
 STRINGS = "strings"
 #: some other binary: whole strings that end with NUL are replaced by equally long ones, the rest is left alone
 OPAQUE = "opaque"
+#: the same behind lines of text that name an interpreter, such as a zip that Python runs
+SCRIPT = "script"
 #: one or more gzip members of text
 GZIP = "gzip"
 #: compiled Python that is not checked against its source
@@ -52,7 +54,9 @@ def unlisted_kind(name: str, data: bytes) -> Optional[str]:
         return GZIP
     if data.startswith((*magic.SEALED, magic.GZIP)):
         return None
-    return OPAQUE if _NOT_TEXT.search(data) else TEXT
+    if not _NOT_TEXT.search(data):
+        return TEXT
+    return SCRIPT if data.startswith(b"#!") else OPAQUE
 
 
 def is_checked_pyc(name: bytes, head: bytes, files: Container[bytes]) -> bool:

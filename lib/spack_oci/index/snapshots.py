@@ -6,6 +6,7 @@ and nothing besides: packages are those of the cache, by the digest that they ha
 document to make and to read, and a package that is pushed again under its tag does not change it.
 """
 
+import shlex
 from dataclasses import dataclass
 from typing import BinaryIO, Container, Dict, Iterable, Iterator, List, NoReturn, Optional, Tuple
 
@@ -113,8 +114,8 @@ class SnapshotStore:
     def _missing(self) -> NoReturn:
         raise ConfigurationError(
             f"{self._store.url} has no snapshot {self._name}",
-            remedy=f"`spack oci snapshots {self._store.url}` lists them; for all of the cache, leave ':{self._name}' "
-            "away",
+            remedy=f"`spack oci snapshots {shlex.quote(self._store.url)}` lists them; for all of the cache, leave "
+            f"':{self._name}' away",
         )
 
     # Blobs: those of the cache

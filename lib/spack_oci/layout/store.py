@@ -30,6 +30,7 @@ import errno
 import io
 import json
 import os
+import shlex
 import stat
 import time
 from typing import BinaryIO, Callable, Container, ContextManager, Dict, Iterator, List, Optional, Tuple
@@ -68,7 +69,8 @@ def open_layout(directory: LayoutDirectory, create: bool = False) -> "LayoutStor
     if os.path.isfile(directory.path):
         raise StorageError(
             f"{directory.path} is a file, and no layout directory",
-            remedy=f"if it is a bundle, make a directory of it: `spack oci copy {directory.path} ./DIRECTORY`",
+            remedy="if it is a bundle, make a directory of it: "
+            f"`spack oci copy {shlex.quote(directory.path)} ./DIRECTORY`",
         )
     store = LayoutStore(directory)
     if create:

@@ -2,6 +2,7 @@
 """``snapshot`` and ``snapshots``."""
 
 import argparse
+import shlex
 from typing import Callable, List, Optional, Set
 
 from ..operations.lifecycle.contents import ALL_TYPES, LINK_RUN, read_contents
@@ -66,7 +67,7 @@ def print_made(cache: Cache, made: MadeSnapshot) -> None:
         left_out = elided([f"/{h[:7]}" for h in sorted(made.missing)])
         cache.out.warn(f"left out, because they are not there: {left_out}")
     cache.out.info(f"Made the snapshot {made.name} of {counted(made.packages, 'package')}")
-    cache.out.info(f"`spack mirror add {made.name} {made.url}` has just that")
+    cache.out.info(f"`spack mirror add {made.name} {shlex.quote(made.url)}` has just that")
 
 
 def remove(cache: Cache, name: str) -> None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Callable, List, Optional, Set
 
 from ..errors import PrefixTooLong, RelocationError
-from ..formats.file_kinds import BINARY, GZIP, OPAQUE, PYC, STRINGS, TEXT
+from ..formats.file_kinds import BINARY, GZIP, OPAQUE, PYC, SCRIPT, STRINGS, TEXT
 from .aliases import SHORTEST, Aliases
 from .binary import apply, relocate_at, relocate_bytes
 from .cstring import Unplaced
 from .mapping import Buffer, PrefixMap
-from .other import relocate_gzip, relocate_opaque, relocate_pyc_strings
+from .other import relocate_first_lines, relocate_gzip, relocate_opaque, relocate_pyc_strings
 from .patchelf import Growth, find_patchelf, grow_bytes, grow_file
 from .preflight import Shortfall, too_long
 from .text import GrowthLimit, relocate_large_text, relocate_text
@@ -67,6 +67,10 @@ class FileRelocator:
             return relocate_gzip(data, self._mapping, self._growth)
         if kind == PYC:
             return relocate_pyc_strings(data, self._mapping, self._growth)
+        if kind == SCRIPT:
+            rest = self.in_memory(path, OPAQUE, data)
+            first = relocate_first_lines(bytes(rest or data), self._mapping, self._growth)
+            return rest if first is None else first
         if kind == OPAQUE:
             changes = relocate_opaque(data, self._mapping, self._aliases.names_of)
         else:

@@ -19,6 +19,7 @@ _MAX_MEMBERS = 1000
 #: what a string in a file of unknown format may consist of: printable ASCII and UTF-8
 _PRINTABLE = re.compile(rb"[\x20-\x7e\x80-\xff]*")
 _MAX_STRING = 4096
+_FIRST_LINES = re.compile(rb"(?:#![^\n]{0,4096}\n){0,2}")
 #: RFC 1952: flags that announce a CRC of the header, extra fields, a name, a comment
 _FHCRC, _FEXTRA, _FNAME, _FCOMMENT = 2, 4, 8, 16
 
@@ -39,6 +40,14 @@ def _is_whole_string(data: bytes, at: int) -> bool:
         return False
     end = _PRINTABLE.match(data, at, at + _MAX_STRING).end()  # type: ignore[union-attr]
     return data[end : end + 1] == b"\0"
+
+
+def relocate_first_lines(data: bytes, mapping: PrefixMap, growth: GrowthLimit) -> Optional[bytes]:
+    """The lines that name an interpreter: one, or that of ``sbang`` and one. What is behind them may move: a zip is read
+    from its end. None if nothing changes."""
+    end = _FIRST_LINES.match(data).end()  # type: ignore[union-attr]
+    new = relocate_text(data[:end], mapping, growth)
+    return None if new is None else new + data[end:]
 
 
 def relocate_pyc_strings(data: bytes, mapping: PrefixMap, growth: GrowthLimit) -> Optional[bytes]:

@@ -297,6 +297,8 @@ def check_root(root: str) -> str:
     path = os.path.abspath(os.path.expanduser(root))
     if os.path.lexists(path) and not os.path.isdir(path):
         raise NotAStore(f"{path} is not a directory")
-    if ":" in path or "\n" in path:
+    if ":" in path:
         raise StoreError(f"{path} cannot be a store: a ':' separates directories in RPATHs", remedy="use another name")
+    if "\n" in path:
+        raise StoreError(f"{path!r} cannot be a store: no line of a script can name it", remedy="use another name")
     return path

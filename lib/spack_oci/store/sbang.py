@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Scripts whose first line is longer than the system reads: they begin with the line of ``STORE/bin/sbang`` instead.
+"""Scripts whose first line is longer than the system reads, or has the path of a store with a blank in it, where the
+system would cut it: they begin with the line of ``STORE/bin/sbang`` instead.
 
 Spack's convention (``spack.hooks.sbang``): the first line becomes ``#!/bin/sh STORE/bin/sbang``, and the long one is
 the second, behind what begins a comment in the language of the script.
@@ -24,6 +25,7 @@ SBANG = r"""#!/bin/sh
 # Runs the script that is named first, by the interpreter in one of its first two lines, which may be of any length:
 #   #!... (any language)   --!... (lua)   //!... (node)   <?php #!... ?> (php)
 # perl and ruby get -x, so that they skip what stands before their own line.
+# Words are separated by blanks, of which the path of the store that this file is in may have some itself.
 
 fail() { printf 'sbang: %s\n' "$1" >&2; exit 1; }
 
@@ -45,13 +47,26 @@ done < "$1"
 [ -n "$command_line" ] || fail "$1 names no interpreter"
 
 set -f  # words of the line, no patterns
-program=$(set -- $command_line; [ "$1" != /usr/bin/env ] || shift; printf '%s' "${1##*/}")
+store=${0%/bin/sbang}
+first_word=
+line=${command_line#"${command_line%%[![:blank:]]*}"}
+case "$line" in
+    "$store"/*)
+        rest=${line#"$store"}
+        first_word=$store${rest%%[[:blank:]]*}
+        command_line=${rest#"${rest%%[[:blank:]]*}"} ;;
+esac
+if [ -n "$first_word" ]; then
+    program=${first_word##*/}
+else
+    program=$(set -- $command_line; [ "$1" != /usr/bin/env ] || shift; printf '%s' "${1##*/}")
+fi
 skip=
 case "$program" in
     sbang) fail "the interpreter of $1 is sbang itself" ;;
     perl|ruby) skip=-x ;;
 esac
-exec $command_line $skip "$@"
+exec ${first_word:+"$first_word"} $command_line $skip "$@"
 """
 
 
@@ -74,14 +89,25 @@ def _shorten(path: str, sbang_path: str) -> bool:
         if first != b"#!":
             return False
         first += file.readline(_LONGEST - 2)
-        interpreter = _interpreter(first)
-        if len(first) <= LIMIT or interpreter is None or first.startswith(f"#!/bin/sh {sbang_path}".encode()):
+        in_store = _in_store_with_blank(first, sbang_path)
+        interpreter = in_store or _interpreter(first)
+        is_read = len(first) <= LIMIT and in_store is None
+        if is_read or interpreter is None or first.startswith(b"#!/bin/sh " + os.fsencode(sbang_path)):
             return False
         rest = file.read()
     mode = stat.S_IMODE(os.stat(path).st_mode)
     with atomic_write(path, mode=mode, exact=True) as new:
-        new.write(f"#!/bin/sh {sbang_path}\n".encode() + _second_line(first, interpreter) + rest)
+        new.write(b"#!/bin/sh " + os.fsencode(sbang_path) + b"\n" + _second_line(first, interpreter) + rest)
     return True
+
+
+def _in_store_with_blank(first: bytes, sbang_path: str) -> Optional[bytes]:
+    """The interpreter, if it is in the store of this ``sbang``, whose path has a blank (prefix-dev/pixi #1990)."""
+    store = os.fsencode(os.path.dirname(os.path.dirname(sbang_path)))
+    command = first[2:].lstrip(b" \t")
+    if not re.search(rb"[ \t]", store) or not command.startswith(store + b"/"):
+        return None
+    return store + re.split(rb"[ \t\0\n]", command[len(store) :], maxsplit=1)[0]
 
 
 def _interpreter(first: bytes) -> Optional[bytes]:

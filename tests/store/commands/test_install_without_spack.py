@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -405,6 +406,18 @@ def test_a_store_of_a_group_stays_one(client, cache, store):
         assert stat.S_IMODE(path.stat().st_mode) & 0o2070 == 0o2070, path
     for name in ("index.json", "index_verifier", "lock", "prefix_lock"):
         assert stat.S_IMODE((store / ".spack-db" / name).stat().st_mode) & 0o060 == 0o060, name
+    for path in store.rglob("**/"):  # what is made in a package, by it or by hand, is the group's too
+        assert path.stat().st_mode & stat.S_ISGID, path
+
+
+def test_programs_run_from_a_store_with_blanks_and_quotes_in_its_path(client, cache, tmp_path):
+    """prefix-dev/pixi #1990, pypa/pipx #1198."""
+    store = tmp_path / "my  'sw' $x"
+    said = client.run("install", cache, "oci-stack", "--store", store).stderr
+    assert f"`. {shlex.quote(f'{store}/activate')}` puts them on your PATH" in said, said
+    assert "greeting: hello" in hello(client, store)
+    for program in ("greet", "greet-long"):
+        assert f"from {store}" in client.run("run", "--store", store, "oci-script", "--", program).stdout
 
 
 def test_a_container_without_a_home_is_enough(client, cache, store, tmp_path):

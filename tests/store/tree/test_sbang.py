@@ -73,6 +73,32 @@ def test_env_finds_the_program(tmp_path, sbang):
     assert subprocess.run([path, "x"], capture_output=True, text=True).stdout == "it ran x\n"
 
 
+@pytest.mark.parametrize("blank", ["my sw", " lead", "two  blanks", "tab\there", "star * and 'quote'"])
+@pytest.mark.parametrize("name, comment, extra", [("sh", "#!", ""), ("lua", "--!", ""), ("perl", "#!", "[-x]")])
+@pytest.mark.parametrize("directory", ["p/bin", "d" * 140])
+def test_a_script_in_a_store_with_a_blank_in_its_path_is_run(tmp_path, blank, name, comment, extra, directory):
+    """prefix-dev/pixi #1990, pypa/pip #12599: the system takes what is before the blank for the interpreter."""
+    store = tmp_path / blank
+    sbang, program = store / "bin" / "sbang", store / directory / name
+    for path, text in (sbang, SBANG), (program, '#!/bin/sh\nfor word do printf "[%s]" "$word"; done; echo\n'):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    path = script(store, f"#! {program} -w  -v\nrest\n")
+    assert shorten(store / "prefix", sbang) == [str(path)]
+    assert path.read_text().splitlines()[:2] == [f"#!/bin/sh {sbang}", f"{comment} {program} -w  -v"]
+    done = subprocess.run([path, "a b", "*"], capture_output=True, text=True)
+    assert done.stdout == f"[-w][-v]{extra}[{path}][a b][*]\n", done.stderr
+    assert shorten(store / "prefix", sbang) == []
+
+
+def test_what_is_no_program_of_a_store_with_a_blank_is_left_alone(tmp_path):
+    sbang = tmp_path / "my sw" / "bin" / "sbang"
+    for line in ("#!/bin/sh", f"#!{tmp_path}/my swim/bin/sh", f"#!/usr/bin/env -S {tmp_path}/my"):
+        script(tmp_path / "my sw", f"{line}\n")
+        assert shorten(tmp_path / "my sw" / "prefix", sbang) == []
+
+
 @pytest.mark.parametrize("text", ["#!/bin/sh sbang\nno interpreter\n", "#!/bin/sh sbang\n#!/x/sbang\n"])
 def test_a_script_without_an_interpreter_is_an_error_and_no_loop(tmp_path, sbang, text):
     path = script(tmp_path, text.replace("sbang\n", f"{sbang}\n", 1))

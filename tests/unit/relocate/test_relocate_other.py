@@ -60,6 +60,28 @@ def test_compressed_man_page(tmp_path):
     assert relocated.others == ["share/man/man1/x.1.gz"]
 
 
+@pytest.mark.parametrize("lines", ["#!{p}/bin/python\n", "#!/bin/sh {r}/bin/sbang\n#!{p}/bin/python -s\n"])
+def test_a_zip_behind_the_line_that_names_its_interpreter_is_run(tmp_path, lines):
+    """As pex, shiv and zipapp make them: a program that no list has, because it is no text as a whole."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as f:
+        f.writestr("__main__.py", "import sys; print('it ran as', sys.argv[1])")
+    old = lines.format(p=OLD_PREFIX, r=OLD_ROOT).encode() + archive.getvalue()
+    prefix, relocated = install(tmp_path, Layer().file("bin/tool", old, 0o755))
+    new = content(prefix, "bin/tool")
+    assert new == lines.format(p=prefix, r=tmp_path / "s").encode() + archive.getvalue()
+    assert relocated.others == ["bin/tool"]
+    done = subprocess.run([sys.executable, f"{prefix}/bin/tool", "x"], capture_output=True, text=True)
+    assert done.stdout == "it ran as x\n", done.stderr
+
+
+def test_what_is_behind_the_first_lines_of_a_script_with_data_stays(tmp_path):
+    """A path may be in the data by chance, or with its length (pdm #2046: what looked like a first line there)."""
+    rest = b"\0\1\2" + f"#!{OLD_PREFIX}/bin/sh\n".encode() + b"\7"
+    prefix, _ = install(tmp_path, Layer().file("bin/tool", f"#!{OLD_PREFIX}/bin/x\n".encode() + rest, 0o755))
+    assert content(prefix, "bin/tool") == f"#!{prefix}/bin/x\n".encode() + rest
+
+
 def test_gzip_with_names_and_several_members():
     buffer = io.BytesIO()
     with gzip.GzipFile("x.1", "wb", 9, buffer, 7) as f:
@@ -292,6 +314,8 @@ def test_sealed_files_stay(tmp_path):
         ("a.db", b"SQLite format 3\0", None),
         ("a.1", b"caf\xe9 \x85 \x1b[0m\n", "text"),
         ("a.bin", b"\0\1\2", "opaque"),
+        ("a.pyz", b"#!/bin/x\nPK\x03\x04\0", "script"),
+        ("a.sh", b"#!/bin/x\ntext", "text"),
     ],
 )
 def test_kinds(name, data, kind):

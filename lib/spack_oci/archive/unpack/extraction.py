@@ -417,14 +417,16 @@ class Extraction:
         self._files.add(member.name)
 
     def _finish_directories(self) -> None:
-        """Modes and times, the deepest first: a directory may be read-only."""
+        """Modes and times, the deepest first: a directory may be read-only. In a store of a group, directories keep the
+        bit that gives the group what is made in them."""
+        inherited = os.stat(self._root).st_mode & stat.S_ISGID if self._access.mode is None else 0
         for name in sorted(self._directories, reverse=True):
             member = self._directories[name]
             path = self._path(name)
             if name == self._prefix:
-                self._finish_prefix(path, member.mode)
+                self._finish_prefix(path, member.mode | inherited)
             else:
-                os.chmod(path, member.mode)
+                os.chmod(path, member.mode | inherited)
             os.utime(path, (member.mtime, member.mtime))
 
     def _finish_prefix(self, path: bytes, mode: int) -> None:

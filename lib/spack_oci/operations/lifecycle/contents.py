@@ -5,6 +5,7 @@ import contextlib
 import functools
 import io
 import re
+import shlex
 import sys
 import time
 from dataclasses import dataclass, field
@@ -134,7 +135,7 @@ class Contents:
         if self.index is None:
             raise ConfigurationError(
                 f"{self.url} has no current index, which tells what packages need",
-                remedy=f"make one with `spack oci update-index {self.url}`",
+                remedy=f"make one with `spack oci update-index {shlex.quote(self.url)}`",
             )
         return self.index
 

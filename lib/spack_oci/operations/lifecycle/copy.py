@@ -8,6 +8,7 @@ and does what is left.
 """
 
 import functools
+import shlex
 import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Optional, Set, Tuple
@@ -220,7 +221,7 @@ def _wanted_images(found: Contents, selection: Selection) -> Set[str]:
     if unknown:
         raise NotFound(
             f"{found.url} has no image {', '.join(sorted(unknown))}",
-            remedy=f"`spack oci list --images {found.url}` shows what it has",
+            remedy=f"`spack oci list --images {shlex.quote(found.url)}` shows what it has",
         )
     # the tags of single platforms belong to the image index
     own = set(selection.tags or ())

@@ -3,6 +3,7 @@
 
 import getpass
 import re
+import shlex
 import socket
 import time
 from dataclasses import dataclass
@@ -98,7 +99,8 @@ def remove_pin(store: ContentStore, name: str) -> None:
     try:
         store.resolve(tag)
     except NotFound:
-        raise NotFound(f"{store.url} has no pin {name}", remedy=f"`spack oci pins {store.url}` lists them") from None
+        lists = f"`spack oci pins {shlex.quote(store.url)}` lists them"
+        raise NotFound(f"{store.url} has no pin {name}", remedy=lists) from None
     try:
         old = _read_pin(store, name)
     except ContentError:

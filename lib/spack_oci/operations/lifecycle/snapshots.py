@@ -2,6 +2,7 @@
 """Making, listing and removing snapshots: see :mod:`spack_oci.index.snapshots`."""
 
 import re
+import shlex
 from dataclasses import dataclass
 from typing import AbstractSet, Any, Dict, FrozenSet, List, Optional, Tuple
 
@@ -144,7 +145,7 @@ def remove_snapshot(store: ContentStore, name: str) -> None:
         digest = store.resolve(tag).digest
     except NotFound:
         raise NotFound(
-            f"{store.url} has no snapshot {name}", remedy=f"`spack oci snapshots {store.url}` lists them"
+            f"{store.url} has no snapshot {name}", remedy=f"`spack oci snapshots {shlex.quote(store.url)}` lists them"
         ) from None
     if _is_snapshot(store, name) and not _is_shared(store, tag, digest):
         store.delete_manifest(digest)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Which packages of an index match specs, read by Spack's own code."""
 
+import shlex
 from typing import Sequence, Set
 
 import spack.spec
@@ -21,7 +22,7 @@ def hashes_matching(index: PackageIndex, constraints: Sequence[str], url: str) -
         if not matches:
             raise NotFound(
                 f"{url} has no package that matches {constraint}",
-                remedy=f"`spack oci list --allarch {url}` shows what it has",
+                remedy=f"`spack oci list --allarch {shlex.quote(url)}` shows what it has",
             )
         found |= matches
     return found
