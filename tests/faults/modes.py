@@ -158,6 +158,7 @@ MODES: Sequence[Mode] = (
     Mode("login", "a private registry, and who may", {"auth": "bearer"}, prepare=_LOGIN),
     Mode("login-basic", "the same, with basic authentication", {"auth": "basic"}, prepare=_LOGIN),
     Mode("login-403", "403 to who is anonymous, where only `/v2/` asks for credentials", {"auth": "basic", "asks_at_base": True}, prepare=_LOGIN),
+    Mode("login-401", "401 without a word of how, but at `/v2/`", {"auth": "bearer", "tells_at_base": True}, prepare=_LOGIN),
     Mode("login-kerberos", "a proxy that asks for Kerberos or a password", {"auth": "basic", "challenge": 'Negotiate\nBASIC realm="x"'}, prepare=_LOGIN),
     Mode("access-token", "Azure, Harbor: `access_token`", {"auth": "bearer", "token_field": "access_token"}, prepare=_LOGIN),
     Mode("no-expiry", "tokens without `expires_in`", {"auth": "bearer", "expires_in": False}, prepare=_LOGIN),

@@ -142,7 +142,9 @@ GUARDS: Sequence[Guard] = (
     Guard("files of the kept index alone", "lib/spack_oci/index/index_cache.py", "and all(_FILE.match(meta[key]) for key in _FILES)", "", "tests/unit/index/test_index_cache.py"),
     # what comes back
     Guard("a page is no document", "lib/spack_oci/registry/client.py", "        if is_page(body):\n            raise a_page_came(response, body, action)\n", "", "tests/registry/client/test_registry_odd.py -k page"),
-    Guard("403 where nobody asked", "lib/spack_oci/registry/client.py", "        if refused.status == 401:\n            return refused", "        if True:\n            return refused", f"{_REPORTS} -k forbids"),
+    Guard("403 where nobody asked", "lib/spack_oci/registry/client.py", "        if told or self._asks_nobody:\n            return told", "        if True:\n            return told", f"{_REPORTS} -k forbids"),
+    Guard("credentials follow no redirect to another token server", "lib/spack_oci/registry/auth/tokens.py", "    return not has_credentials or before == after or is_made_https\n", "    return True\n", "tests/registry/auth/test_registry_auth.py -k redirect"),
+    Guard("a realm of another name or port is not made https", "lib/spack_oci/registry/auth/tokens.py", " and parts.hostname == own.hostname and parts.port in (None, 80)", "", "tests/registry/auth/test_registry_auth.py -k realm"),
     Guard("what is stored twice is the same", "lib/spack_oci/registry/manifests.py", "if e.status != 409 or not resolves_to(self, reference, descriptor.digest):", "if e.status != 409:", f"{_REPORTS} -k twice"),
     Guard("who waits for a turn waits anew", "lib/spack_oci/registry/http/limiter.py", "            if numbers[_EMPTY] <= now:\n                return\n", "            return\n", _LIMITER),
     Guard("an interval that was refused is too short", "lib/spack_oci/registry/http/limiter.py", "        numbers[_TOO_SHORT] = interval\n", "", _LIMITER),

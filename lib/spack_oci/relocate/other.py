@@ -43,8 +43,8 @@ def _is_whole_string(data: bytes, at: int) -> bool:
 
 
 def relocate_first_lines(data: bytes, mapping: PrefixMap, growth: GrowthLimit) -> Optional[bytes]:
-    """The lines that name an interpreter: one, or that of ``sbang`` and one. What is behind them may move: a zip is read
-    from its end. None if nothing changes."""
+    """The lines that name an interpreter: one, or that of ``sbang`` and one. What is behind them may move: a zip is
+    read from its end. None if nothing changes."""
     end = _FIRST_LINES.match(data).end()  # type: ignore[union-attr]
     new = relocate_text(data[:end], mapping, growth)
     return None if new is None else new + data[end:]

@@ -362,15 +362,8 @@ def test_a_token_that_a_proxy_compresses():
 
 
 @pytest.mark.parametrize("auth", ["bearer", "basic"])
-def test_a_registry_that_refuses_and_tells_how_it_wants_credentials_at_its_base_alone(auth, monkeypatch):
-    with fault_registry(auth=auth) as registry:
-        handler = registry.server.RequestHandlerClass
-        refuse = handler._unauthorized
-
-        def without_a_word(self, name, action):
-            refuse(self, name, action) if self.path == "/v2/" else self.answer(401)
-
-        monkeypatch.setattr(handler, "_unauthorized", without_a_word)
+def test_a_registry_that_refuses_and_tells_how_it_wants_credentials_at_its_base_alone(auth):
+    with fault_registry(auth=auth, tells_at_base=True) as registry:
         assert store_at(registry).has_blob(DIGEST)
         assert [m for m in registry.methods() if m != "token 200"] == ["HEAD 401", "GET 401", "HEAD 200"]
 

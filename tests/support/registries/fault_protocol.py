@@ -247,6 +247,8 @@ class Handler(BaseHTTPRequestHandler):
             header = f'Bearer realm="{realm}",service="test"' + (f',scope="{scope}"' if scope else "")
         if behaviour.asks_at_base and self.path != "/v2/" and not self.headers.get("Authorization"):
             return self._error(403, "DENIED", "private")
+        if behaviour.tells_at_base and self.path != "/v2/":
+            return self._error(401, "UNAUTHORIZED", "authentication required")
         self._error(401, "UNAUTHORIZED", "authentication required", {"WWW-Authenticate": header})
 
     def get_token(self) -> None:

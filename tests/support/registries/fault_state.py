@@ -69,6 +69,7 @@ class Behaviour:
     tells_scope: bool = False  # the token server says what it granted
     challenge: str = ""  # instead of the right one; {realm} and {scope} are filled in
     asks_at_base: bool = False  # for credentials, at /v2/ alone; 403 to anonymous requests elsewhere (pixi #6318)
+    tells_at_base: bool = False  # how it wants credentials, at /v2/ alone; a bare 401 elsewhere
     mounts: bool = True
     referrers: bool = True
     delete_tags: bool = False
