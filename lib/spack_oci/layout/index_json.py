@@ -10,7 +10,7 @@ parser, as is everything that is wrong: it knows how to say so.
 import json
 import re
 import sys
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..descriptor import OCI_INDEX, Descriptor, parse_json
 from ..errors import InvalidContent
@@ -74,14 +74,24 @@ def tag_of(entry: Entry) -> Optional[str]:
 def index_json(previous: Dict[str, Any], entries: Entries) -> bytes:
     """Sorted, so that its bytes do not depend on the order in which packages were pushed."""
     document = {"schemaVersion": 2, "mediaType": OCI_INDEX, **previous, "manifests": None}
-    listed = sorted(entries, key=lambda e: (tag_of(e) or "", e["digest"]))
-    members = {key: _dumps(value) for key, value in document.items()}
-    members["manifests"] = f"[{','.join(e.to_json() if isinstance(e, TaggedEntry) else _dumps(e) for e in listed)}]"
-    return f"{{{','.join(f'{_dumps(key)}:{value}' for key, value in members.items())}}}".encode()
+    pieces: List[bytes] = []
+    for key, value in document.items():
+        pieces += [b"," if pieces else b"{", _dumps(key), b":"]
+        pieces += _listed(entries) if key == "manifests" else [_dumps(value)]
+    return b"".join([*pieces, b"}"])
 
 
-def _dumps(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
+def _listed(entries: Entries) -> Iterator[bytes]:
+    yield b"["
+    for number, entry in enumerate(sorted(entries, key=lambda e: (tag_of(e) or "", e["digest"]))):
+        if number:
+            yield b","
+        yield entry.to_json().encode() if isinstance(entry, TaggedEntry) else _dumps(entry)
+    yield b"]"
+
+
+def _dumps(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def parse_index(data: bytes, url: str) -> Index:
@@ -108,51 +118,60 @@ def _checked_tag(entry: Entry, label: str) -> Optional[str]:
 
 #: how it begins: as we write it, and as Go's image-spec does without a media type
 _HEADS = tuple(
-    head + '"manifests":[' for head in (f'{{"schemaVersion":2,"mediaType":"{OCI_INDEX}",', '{"schemaVersion":2,')
+    (head + '"manifests":[').encode()
+    for head in (f'{{"schemaVersion":2,"mediaType":"{OCI_INDEX}",', '{"schemaVersion":2,')
 )
 #: an entry with a tag; nothing in it is escaped
 _ENTRY = re.compile(
-    r'\{"mediaType":"([\w.+/-]+)","digest":"(sha256:[0-9a-f]{64})","size":(0|[1-9]\d{0,17}),'
-    rf'"annotations":\{{"{re.escape(REF_NAME)}":"([\w.-]+)"\}}\}}',
-    re.ASCII,
+    rb'\{"mediaType":"([\w.+/-]+)","digest":"(sha256:[0-9a-f]{64})","size":(0|[1-9]\d{0,17}),'
+    rb'"annotations":\{"%s":"([\w.-]+)"\}\}' % re.escape(REF_NAME).encode()
 )
-#: characters that are enough for such an entry without its tag
-_LONGEST = 512
+#: bytes that are enough for such an entry without its tag, and for any other
+_SHORT, _LONG = 512, 4096
+
+
+def _entry_in(found: "re.Match[bytes]") -> TaggedEntry:
+    media_type, digest, size, tag = found.groups()
+    return TaggedEntry(media_type.decode(), digest.decode(), int(size), tag.decode())
 
 
 def _parse_compact(data: bytes) -> Optional[Dict[str, Any]]:
     """What :func:`_parse` would return, if the document is in that form; else None. Single entries may be others."""
-    try:
-        text = data.decode("ascii")
-    except UnicodeDecodeError:
-        return None
-    head = next((h for h in _HEADS if text.startswith(h)), None)
-    if head is None or "\\u" in text:
+    head = next((h for h in _HEADS if data.startswith(h)), None)
+    if head is None:
         return None
     entries: Entries = []
-    match, decode = _ENTRY.match, json.JSONDecoder().raw_decode
     position = len(head)
     while True:
-        found = match(text, position)
+        found = _ENTRY.match(data, position)
         if found is not None:
-            media_type, digest, size, tag = found.groups()
-            entries.append(TaggedEntry(media_type, digest, int(size), tag))
+            entries.append(_entry_in(found))
             position = found.end()
         else:
-            try:
-                entry, position = decode(text, position)
-            except (ValueError, RecursionError):
-                return None  # with no entry, too
-            if not isinstance(entry, dict):
-                return None
-            entries.append(entry)
-        if text.startswith(",", position):
-            position += 1
-        else:
+            other = _other_entry(data[position : position + _LONG])
+            if other is None:
+                return None  # where there is no entry, too
+            entries.append(other[0])
+            position += other[1]
+        if not data.startswith(b",", position):
             break
-    if text[position:].rstrip() != "]}":
+        position += 1
+    if data[position:].rstrip() != b"]}":
         return None
-    return {**json.loads(head + "]}"), "manifests": entries}
+    return {**json.loads(head + b"]}"), "manifests": entries}
+
+
+def _other_entry(data: bytes) -> Optional[Tuple[Dict[str, Any], int]]:
+    """A JSON object at the beginning of ``data``, and its length. None: there is none, or one that needs a closer
+    look: half of a surrogate pair is no text."""
+    try:
+        entry, length = _DECODER.raw_decode(data.decode("ascii"))
+    except (ValueError, RecursionError):
+        return None
+    return (entry, length) if isinstance(entry, dict) and b"\\u" not in data[:length] else None
+
+
+_DECODER = json.JSONDecoder()
 
 
 def find_entry(data: bytes, tag: str) -> Optional[Entry]:
@@ -162,16 +181,16 @@ def find_entry(data: bytes, tag: str) -> Optional[Entry]:
     In JSON, these characters with their quotation marks can only be a member of an object, and its value. Where they
     stand for the first time, the object has to be an entry in that form.
     """
-    if not data.startswith(tuple(h.encode() for h in _HEADS)):
+    if not data.startswith(_HEADS):
         return None
     position = data.find(f'"{REF_NAME}":"{tag}"'.encode())
-    begin = data.rfind(b'{"mediaType":', max(0, position - _LONGEST), max(0, position))
+    begin = data.rfind(b'{"mediaType":', max(0, position - _SHORT), max(0, position))
     if position < 0 or begin < 0:
         return None
-    found = _ENTRY.match(data[begin : position + _LONGEST].decode("ascii", "replace"))
-    if found is None or found[4] != tag or data[begin - 1 : begin] not in (b"[", b","):
+    found = _ENTRY.match(data, begin)
+    if found is None or found[4] != tag.encode() or data[begin - 1 : begin] not in (b"[", b","):
         return None
-    return TaggedEntry(found[1], found[2], int(found[3]), tag)
+    return _entry_in(found)
 
 
 # --- in any form
@@ -194,7 +213,7 @@ def _compact(data: Dict[str, Any]) -> Entry:
     if list(map(type, values)) != [str, str, int, str]:
         return data
     entry = TaggedEntry(*values)
-    return entry if _ENTRY.fullmatch(entry.to_json()) else data
+    return entry if _ENTRY.fullmatch(entry.to_json().encode()) else data
 
 
 def _is_plain(document: Dict[str, Any]) -> bool:

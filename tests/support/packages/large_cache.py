@@ -43,7 +43,7 @@ def large_cache(path: Path, packages: int) -> Tuple[LayoutStore, Dict[str, Any]]
         for _, entry in index.packages()
         if entry.tag != tag_of(first)
     ]
-    (path / "index.json").write_text(json.dumps(table))
+    (path / "index.json").write_text(json.dumps(table, separators=(",", ":")))
     return store, first
 
 

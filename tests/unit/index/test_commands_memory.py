@@ -110,7 +110,7 @@ def test_command_takes_few_bytes_a_package(command, worlds, fetched):
     run(words, worlds[0])  # what is imported once
     small, large = (peak(words, world) for world in worlds)
     taken = (large - small) / (LARGE - SMALL)
-    assert taken < bound
+    assert taken < bound, taken
 
 
 @pytest.mark.slow
