@@ -68,8 +68,9 @@ def make_catalog(
         unreadable.append(tag)
         reporter.warn(f"the image {tag} is shown without its content: {error}")
 
-    images = read_images(store, failed)
+    # the packages first: what is known of all tags, of which a layout reads the whole table, need not be there meanwhile
     builds = read_builds(index, read_signers(index_store, index))
+    images = read_images(store, failed)
     contents = Contents(builds, images, index.digest)
     written = write_directory(directory, page_files(contents, heading), lambda name: index_file(name, heading))
     packages = sum(build.is_cached for build in builds)

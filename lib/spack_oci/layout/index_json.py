@@ -121,11 +121,12 @@ _HEADS = tuple(
     (head + '"manifests":[').encode()
     for head in (f'{{"schemaVersion":2,"mediaType":"{OCI_INDEX}",', '{"schemaVersion":2,')
 )
+_TYPE = rb'"mediaType":"([\w.+/-]+)","digest":"(sha256:[0-9a-f]{64})","size":(0|[1-9]\d{0,17}),'
+_TAG = rb'"annotations":\{"%s":"([\w.-]+)"\}' % re.escape(REF_NAME).encode()
 #: an entry with a tag; nothing in it is escaped
-_ENTRY = re.compile(
-    rb'\{"mediaType":"([\w.+/-]+)","digest":"(sha256:[0-9a-f]{64})","size":(0|[1-9]\d{0,17}),'
-    rb'"annotations":\{"%s":"([\w.-]+)"\}\}' % re.escape(REF_NAME).encode()
-)
+_ENTRY = re.compile(rb"\{%s%s\}" % (_TYPE, _TAG))
+#: the same of an artifact, such as an index of packages
+_ANY_ENTRY = re.compile(rb'\{%s(?:"artifactType":"[\w.+/-]+",)?%s\}' % (_TYPE, _TAG))
 #: bytes that are enough for such an entry without its tag, and for any other
 _SHORT, _LONG = 512, 4096
 
@@ -187,10 +188,11 @@ def find_entry(data: bytes, tag: str) -> Optional[Entry]:
     begin = data.rfind(b'{"mediaType":', max(0, position - _SHORT), max(0, position))
     if position < 0 or begin < 0:
         return None
-    found = _ENTRY.match(data, begin)
+    found = _ANY_ENTRY.match(data, begin)
     if found is None or found[4] != tag.encode() or data[begin - 1 : begin] not in (b"[", b","):
         return None
-    return _entry_in(found)
+    entry: Entry = json.loads(found[0])
+    return entry
 
 
 # --- in any form

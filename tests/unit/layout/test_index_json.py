@@ -106,6 +106,17 @@ def test_of_two_entries_with_a_tag_the_first_is_found() -> None:
     assert find_entry(compact({**first, "artifactType": "x/y"}, second), "a") is None
 
 
+def test_an_artifact_is_found_by_its_tag():
+    one = {
+        "mediaType": OCI_MANIFEST,
+        "digest": DIGEST,
+        "size": 17,
+        "artifactType": "x/y",
+        "annotations": {REF_NAME: "a"},
+    }
+    assert find_entry(compact(entry("b"), one, entry("c")), "a") == one
+
+
 @pytest.mark.parametrize(
     "data",
     [
