@@ -113,13 +113,16 @@ def measure(
     """``order``: what to sort versions by; ``manifests``: read that of every package and image (one request each), not
     the index alone. Raises ConfigurationError where there is no index."""
     index = contents.need_index()
-    own = {entry.layer.digest: entry.layer.size for _, entry in index.packages()}
-    read = _read_manifests(store, contents, own, jobs, reporter or Silent()) if manifests else _Read()
-    old = old_builds(index, order)
+    read, own = _Read(), {}
+    if manifests:
+        own = {entry.layer.digest: entry.layer.size for _, entry in index.packages()}
+        read = _read_manifests(store, contents, own, jobs, reporter or Silent())
+    versions = _versions(index)
+    old = _old_builds(index, versions, order)
     return Usage(
         contents.url,
-        _by_size(_sums(index, by_version=False)),
-        _by_size(_sums(index, by_version=True)),
+        _by_size(_sums(versions, by_version=False)),
+        _by_size(_sums(versions, by_version=True)),
         tuple(
             SharedLayer(digest, size, count)
             for digest, (size, count) in sorted(read.others.items(), key=lambda item: (-item[1][0], item[0]))
@@ -133,16 +136,40 @@ def measure(
     )
 
 
-def _sums(index: PackageIndex, by_version: bool) -> Iterable[PackageUsage]:
-    """A layer that two builds have (no file has the prefix in it) counts for the first."""
-    counts: Dict[Tuple[str, str], Tuple[int, int]] = {}
+class _Version:
+    """Builds of one version of a package. ``size``: of their own layers; one that two builds have (no file has the
+    prefix in it) counts for the first."""
+
+    __slots__ = ("hashes", "size")
+
+    def __init__(self) -> None:
+        self.hashes: List[str] = []
+        self.size = 0
+
+
+#: (name, version) -> its builds
+_Versions = Mapping[Tuple[str, str], _Version]
+
+
+def _versions(index: PackageIndex) -> _Versions:
+    found: Dict[Tuple[str, str], _Version] = {}
     seen: Set[str] = set()
     for dag_hash, entry in index.packages():
         node = index.node(dag_hash)
-        key = (str(node["name"]), str(node["version"]) if by_version else "")
+        version = found.setdefault((str(node["name"]), str(node["version"])), _Version())
+        version.hashes.append(dag_hash)
+        if entry.layer.digest not in seen:
+            seen.add(entry.layer.digest)
+            version.size += entry.layer.size
+    return found
+
+
+def _sums(versions: _Versions, by_version: bool) -> Iterable[PackageUsage]:
+    counts: Dict[Tuple[str, str], Tuple[int, int]] = {}
+    for (name, version), found in versions.items():
+        key = (name, version if by_version else "")
         builds, size = counts.get(key, (0, 0))
-        counts[key] = (builds + 1, size + (0 if entry.layer.digest in seen else entry.layer.size))
-        seen.add(entry.layer.digest)
+        counts[key] = (builds + len(found.hashes), size + found.size)
     return [PackageUsage(name, version, *found) for (name, version), found in counts.items()]
 
 
@@ -150,16 +177,15 @@ def _by_size(found: Iterable[PackageUsage]) -> Tuple[PackageUsage, ...]:
     return tuple(sorted(found, key=lambda package: (-package.size, package.name, package.version)))
 
 
-def old_builds(index: PackageIndex, order: Callable[[str], Any]) -> List[str]:
+def _old_builds(index: PackageIndex, versions: _Versions, order: Callable[[str], Any]) -> List[str]:
     """Tags of what is neither of the newest version of its name nor needed to run something that is."""
     newest: Dict[str, Tuple[Any, List[str]]] = {}
-    for dag_hash, _ in index.packages():
-        node = index.node(dag_hash)
-        rank, name = order(str(node["version"])), str(node["name"])
+    for (name, version), found in versions.items():
+        rank = order(version)
         if name not in newest or newest[name][0] < rank:
-            newest[name] = (rank, [dag_hash])
+            newest[name] = (rank, found.hashes)
         elif newest[name][0] == rank:
-            newest[name][1].append(dag_hash)
+            newest[name] = (rank, newest[name][1] + found.hashes)
     needed = closure(index, [dag_hash for _, hashes in newest.values() for dag_hash in hashes])
     return [entry.tag for dag_hash, entry in index.packages() if dag_hash not in needed]
 
