@@ -68,7 +68,7 @@ def make_catalog(
         unreadable.append(tag)
         reporter.warn(f"the image {tag} is shown without its content: {error}")
 
-    # the packages first: what is known of all tags, of which a layout reads the whole table, need not be there meanwhile
+    # first: what is known of all tags, of which a layout reads the whole table, need not be in memory meanwhile
     builds = read_builds(index, read_signers(index_store, index))
     images = read_images(store, failed)
     contents = Contents(builds, images, index.digest)
