@@ -238,7 +238,7 @@ GUARDS: Sequence[Guard] = (
     Guard("no index that is too old", f"{_TRUSTED}/trusted_index.py", "if self._policy.max_age is not None and age > self._policy.max_age:", "if False:", _INDEX_SIGNING),
     Guard("no index whose signature is gone", f"{_TRUSTED}/trusted_index.py", "if self._generations.newest(self._name) is not None:", "if False:", _INDEX_SIGNING),
     Guard("unsigned packages are not offered", f"{_TRUSTED}/trusted_index.py", 'if install.get("in_buildcache") and dag_hash not in offered:', "if False:", _INDEX_SIGNING),
-    Guard("the newest index is remembered", f"{_TRUSTED}/trusted_index.py", "        self._generations.saw(self._name, statement.generation)\n", "", _INDEX_SIGNING),
+    Guard("the newest index is remembered", f"{_TRUSTED}/trusted_index.py", "        self._generations.saw(self._name, statement.generation, statement.time)\n", "", _INDEX_SIGNING),
     Guard("an older index is not signed again", f"{_TRUSTED}/index_signing.py", "if found < seen:", "if False:", _INDEX_SIGNING),
     Guard("what the index proves is verified", f"{_TRUSTED}/guard.py", "            verify(self.policy, claim_of(remote, subject, read_from_manifest=False), signatures)\n", "", f"{_SIGNING} {_INDEX_SIGNING}"),
     Guard("a policy that requires stops", f"{_TRUSTED}/guard.py", "            if self.policy.required:\n                raise\n", "", _SIGNING),
