@@ -172,4 +172,4 @@ def _signer(args: argparse.Namespace) -> Any:
         return None
     from spack_oci.spack.configuration import trust
 
-    return trust.signer() if args.sign is None else trust.required_signer(args.sign or None)
+    return trust.signer(ahead=True) if args.sign is None else trust.required_signer(args.sign or None, ahead=True)

@@ -113,14 +113,15 @@ def open_index(word: str, *, writes: bool = False) -> ContentStore:
     return opened_once(os.getpid(), settings.read().index_location(location_of(word)), False, writes)
 
 
-def signer() -> "Optional[Signer]":
-    """Who signs what is written, by ``oci:signing``; None: nobody."""
+def signer(ahead: bool = False) -> "Optional[Signer]":
+    """Who signs what is written, by ``oci:signing``; None: nobody. ``ahead``: see
+    :func:`spack_oci.configuration.trust.signer_of`."""
     section = settings.read().signing
     if not section.get("key") and not section.get("program"):
         return None  # and cryptography is not imported
     from ..configuration.trust import signer_of
 
-    return signer_of(section, settings.absolute)
+    return signer_of(section, settings.absolute, ahead=ahead)
 
 
 def index_settings(

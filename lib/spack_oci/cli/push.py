@@ -93,7 +93,7 @@ def _push_settings(
         cache=blob_cache(options),
         fail_fast=fail_fast,
         short_prefix=options.short_prefix,
-        signer=signer(),
+        signer=signer(ahead=True),
     )
 
 

@@ -6,12 +6,12 @@ import getpass
 import json
 import os
 import sys
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from ..errors import ConfigurationError, StorageError
 from ..trust.keys import MAX_KEY_FILE, read_public_key
 from ..trust.policy import Policy, Trust, trust_of
-from ..trust.signers import ProgramSigner, Signer, signer_of_file
+from ..trust.signers import ProgramSigner, Signer, signer_ahead, signer_of_file
 
 #: cosign's own variable
 PASSWORD_VARIABLE = "COSIGN_PASSWORD"
@@ -51,10 +51,12 @@ def read_key_file(path: str) -> bytes:
         raise StorageError.from_os_error(f"reading the key {path}", e) from e
 
 
-def signer_of(section: Mapping[str, Any], path: Path, key: Optional[str] = None) -> Optional[Signer]:
+def signer_of(
+    section: Mapping[str, Any], path: Path, key: Optional[str] = None, ahead: bool = False
+) -> Optional[Signer]:
     """Who signs: the private key in the file ``key``, else what ``oci:signing`` names; None if it names nothing.
 
-    The password of an encrypted key is asked for once in a process.
+    The password of an encrypted key is asked for once in a process. ``ahead``: see :func:`.signer_ahead`.
     """
     if key is None and section.get("program"):
         if section.get("key"):
@@ -63,11 +65,19 @@ def signer_of(section: Mapping[str, Any], path: Path, key: Optional[str] = None)
     key = key or section.get("key")
     if not key:
         return None
-    return _file_signer(path(key), json.dumps(section, default=str), path)
+    made_of = (path(key), json.dumps(section, default=str), path)
+    if made_of not in _file_signers:
+        make = signer_ahead if ahead else signer_of_file
+        _file_signers[made_of] = make(path(key), lambda: password(section, path(key), path))
+    return _file_signers[made_of]
 
 
-def required_signer(section: Mapping[str, Any], path: Path, key: Optional[str] = None) -> Signer:
-    found = signer_of(section, path, key)
+#: (file, oci:signing, what makes paths absolute) -> who signs with that
+_file_signers: Dict[Tuple[str, str, Path], Signer] = {}
+
+
+def required_signer(section: Mapping[str, Any], path: Path, key: Optional[str] = None, ahead: bool = False) -> Signer:
+    found = signer_of(section, path, key, ahead)
     if found is None:
         raise ConfigurationError(
             "there is no key to sign with",
@@ -84,11 +94,6 @@ def _program(section: Mapping[str, Any], path: Path) -> Signer:
     public = read_public_key(read_key_file(path(section["public_key"])), os.path.basename(section["public_key"]))
     argv = [path(word) if word.startswith(("$", "~")) else word for word in section["program"]]
     return ProgramSigner(public, argv)
-
-
-@functools.lru_cache(maxsize=4)
-def _file_signer(key: str, section: str, path: Path) -> Signer:
-    return signer_of_file(key, lambda: password(json.loads(section), key, path))
 
 
 def password(section: Mapping[str, Any], key: str, path: Path, confirm: bool = False) -> bytes:

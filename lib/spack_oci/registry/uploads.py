@@ -3,7 +3,8 @@
 
 ``HEAD``, or a mount from the repository itself where that tells; mount when a source is known; ``POST`` and one
 ``PUT``; and where that does not work, ``PATCH`` in pieces that continue where the registry says it is. Nothing is sent
-again that the registry has.
+again that the registry has. A small blob goes with the ``POST`` where the registry takes it so: one that does not opens
+an upload, as without, and is not tried again.
 """
 
 import threading
@@ -16,6 +17,7 @@ from ..descriptor import Descriptor
 from ..errors import (
     ConnectionLost,
     DigestMismatch,
+    Forbidden,
     InvalidContent,
     NotFound,
     RateLimited,
@@ -23,6 +25,7 @@ from ..errors import (
     SpackOciError,
     TimedOut,
     TransportError,
+    Unauthorized,
     UnexpectedResponse,
 )
 from .auth.tokens import repository_scope
@@ -34,6 +37,8 @@ from .settings import MIB
 
 #: to the closing PUT: refusals that mean "not in one piece" (nginx's and CDN's body limits; registries without it)
 _NOT_IN_ONE_PIECE = (404, 405, 413)
+#: bytes; what is sent in vain to a registry that takes no blob with the POST
+_SMALL = 64 << 10
 #: codes of a 400 after which an upload is begun again, once
 _BEGUN_AGAIN = frozenset({"DIGEST_INVALID", "BLOB_UPLOAD_INVALID"})
 #: bytes; who loses the connection after fewer, each time, is not getting on
@@ -59,12 +64,14 @@ class Uploader:
         self._left_open: Dict[str, UploadSession] = {}
         #: None: not known yet
         self._mounts_from_itself: Optional[bool] = None
+        self._takes_with_post: Optional[bool] = None
         self._lock = threading.Lock()
 
     def put(self, descriptor: Descriptor, source: BlobSource, progress: Optional[Progress]) -> None:
         """Send a blob that is not there."""
-        session = self._take_left_open(descriptor.digest) or self.start(descriptor.digest)
+        session = self._take_left_open(descriptor.digest) or self._begin(descriptor, source)
         if session is None:
+            Report(progress).at(descriptor.size)
             return
         ahead = session.offset
         report = Report(progress, ahead)
@@ -144,6 +151,32 @@ class Uploader:
             return True
         self.leave_open(digest, self._session(response))
         return False
+
+    def _begin(self, descriptor: Descriptor, source: BlobSource) -> Optional[UploadSession]:
+        """As :meth:`start`, for this blob, which may be stored by that already (None)."""
+        if descriptor.size > _SMALL or not self.policy.monolithic or self._takes_with_post is False:
+            return self.start(descriptor.digest)
+        headers = {"Content-Length": str(descriptor.size), "Content-Type": "application/octet-stream"}
+        try:
+            response = self._client.call(
+                "POST",
+                with_query(f"{self._client.repository.endpoint}/blobs/uploads/", "digest", descriptor.digest),
+                action=self._action(descriptor),
+                scopes=self._client.scopes("pull", "push"),
+                accept=(201, 202),
+                headers=headers,
+                body=lambda: part_of(source, 0, descriptor.size, Report()),
+            ).without_body()
+        except (NotFound, ResponseError) as e:
+            if isinstance(e, (Unauthorized, Forbidden, RateLimited)):
+                raise
+            self._takes_with_post = False
+            return self.start(descriptor.digest)
+        self._takes_with_post = response.status == 201
+        if response.status == 202:
+            return self._session(response)
+        self._check_stored(response, descriptor)
+        return None
 
     def start(self, label: str) -> Optional[UploadSession]:
         """Open an upload. None: the registry found that it has the blob (201)."""
@@ -234,6 +267,9 @@ class Uploader:
             self._client, descriptor.digest, self._client.scopes("pull", "push")
         ):
             raise UnexpectedResponse(f"{self._action(descriptor)}: {response.status}, and it is not there")
+        self._check_stored(response, descriptor)
+
+    def _check_stored(self, response: Response, descriptor: Descriptor) -> None:
         stored = response.field("Docker-Content-Digest")
         if stored and stored != descriptor.digest and stored.partition(":")[0] == descriptor.digest.partition(":")[0]:
             raise DigestMismatch(f"{self._action(descriptor)}: the registry stored {stored}")
@@ -381,7 +417,7 @@ def failures_after(offset: int, before: int, furthest: int, failures: int) -> in
 class Report:
     """Tells progress once for every byte, however often it is sent."""
 
-    def __init__(self, progress: Optional[Progress], start: int = 0) -> None:
+    def __init__(self, progress: Optional[Progress] = None, start: int = 0) -> None:
         self._progress = progress
         self._highest = start
 

@@ -7,16 +7,19 @@ go-securesystemslib ``encrypted``): PEM around JSON, the password through scrypt
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import json
 import os
 import secrets
 import shutil
 import subprocess
+import threading
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Protocol, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Protocol, Sequence
 
 from ..errors import ConfigurationError, SigningError, StorageError
+from ..util.concurrency.processes import Child, available_cores
 from .keys import MAX_KEY_FILE, PublicKey, how_to_install, public_key, require_cryptography
 
 #: what cosign 2 and 3 write, and what cosign 1 wrote
@@ -104,21 +107,59 @@ class ProgramSigner:
         return signature
 
 
+class LockedSigner:
+    """A private key whose file is being decrypted: who needs it first waits for that. Both raise ConfigurationError
+    then if the password is wrong."""
+
+    def __init__(self, unlock: Callable[[], KeySigner]) -> None:
+        self._unlock = unlock
+        self._unlocked: Optional[KeySigner] = None
+        self._lock = threading.Lock()
+
+    @property
+    def public(self) -> PublicKey:
+        return self._signer().public
+
+    def sign(self, data: bytes) -> bytes:
+        return self._signer().sign(data)
+
+    def _signer(self) -> KeySigner:
+        with self._lock:
+            if self._unlocked is None:
+                self._unlocked = self._unlock()
+            return self._unlocked
+
+
 def signer_of_file(path: str, password: Password) -> KeySigner:
     """The private key in a file, encrypted as cosign does or not at all. Raises ConfigurationError, StorageError.
 
     ``password`` is called only for an encrypted key.
     """
+    return signer_of_pem(_read(path), path, password)
+
+
+def signer_ahead(path: str, password: Password) -> Signer:
+    """The same for a command that begins with something else: a password becomes a key in a process of its own, which
+    takes as long as the rest of the start of a push. To be called before the first thread is started."""
+    data = _read(path)
+    if not _is_encrypted(data):
+        return signer_of_pem(data, path, password)
+    require_cryptography()
+    box = _box(_body(data, path), path)
+    derivation = _Derivation(password(), box)
+    return LockedSigner(lambda: _signer(_load(box.open(derivation.key()), path), path))
+
+
+def _read(path: str) -> bytes:
     try:
         with open(path, "rb") as f:
-            data = f.read(MAX_KEY_FILE)
+            return f.read(MAX_KEY_FILE)
     except FileNotFoundError:
         raise ConfigurationError(
             f"there is no key {path}", remedy="make one with `spack oci key generate`, or name another"
         ) from None
     except OSError as e:
         raise StorageError.from_os_error(f"reading the key {path}", e) from e
-    return signer_of_pem(data, path, password)
 
 
 def signer_of_pem(data: bytes, origin: str, password: Password) -> KeySigner:
@@ -128,10 +169,14 @@ def signer_of_pem(data: bytes, origin: str, password: Password) -> KeySigner:
         raise ConfigurationError(f"the key {origin} is empty", remedy="restore it, or make another one")
     if b"-----BEGIN PUBLIC KEY-----" in data:
         raise ConfigurationError(f"the key {origin} is a public key", remedy="signing needs the private one: .key")
-    if any(mark.encode() in data for mark in _MARKS):
-        der = _decrypt(_body(data, origin), password, origin)
-        return _signer(_load(der, origin), origin)
+    if _is_encrypted(data):
+        box = _box(_body(data, origin), origin)
+        return _signer(_load(box.open(_derive(password(), box.salt, box.cost)), origin), origin)
     return _signer(_load_pem(data, origin), origin)
+
+
+def _is_encrypted(data: bytes) -> bool:
+    return any(mark.encode() in data for mark in _MARKS)
 
 
 def generate(password: bytes, name: str = "new") -> "tuple[KeySigner, bytes]":
@@ -210,7 +255,30 @@ def _encrypt(der: bytes, password: bytes) -> bytes:
     return b"\n".join([b"-----BEGIN " + mark + b"-----", *lines, b"-----END " + mark + b"-----", b""])
 
 
-def _decrypt(body: bytes, password: Password, origin: str) -> bytes:
+class _Box(NamedTuple):
+    """``secret_box``: nacl's class of that name."""
+
+    salt: bytes
+    cost: int
+    nonce: bytes
+    text: bytes
+    origin: str
+    secret_box: Any
+
+    def open(self, key: bytes) -> bytes:
+        """``key``: made of the password by :func:`_derive`."""
+        from nacl.exceptions import CryptoError
+
+        try:
+            return self.secret_box(key).decrypt(self.text, self.nonce)
+        except CryptoError:
+            raise ConfigurationError(
+                f"the password of the key {self.origin} is wrong",
+                remedy="set COSIGN_PASSWORD, oci:signing:password_file or oci:signing:password_variable",
+            ) from None
+
+
+def _box(body: bytes, origin: str) -> _Box:
     try:
         document = json.loads(body)
         kdf, cipher = document["kdf"], document["cipher"]
@@ -223,16 +291,34 @@ def _decrypt(body: bytes, password: Password, origin: str) -> bytes:
         raise ConfigurationError(
             f"the key {origin} is encrypted in an unknown way: {names[0]}, {names[1]}", remedy="update spack-oci"
         )
-    open_box = _secret_box_class()
-    from nacl.exceptions import CryptoError
+    return _Box(salt, cost, nonce, text, origin, _secret_box_class())
 
-    try:
-        return open_box(_derive(password(), salt, cost)).decrypt(text, nonce)
-    except CryptoError:
-        raise ConfigurationError(
-            f"the password of the key {origin} is wrong",
-            remedy="set COSIGN_PASSWORD, oci:signing:password_file or oci:signing:password_variable",
-        ) from None
+
+class _Derivation:
+    """:func:`_derive`, begun in a child process, where there is a processor for it."""
+
+    def __init__(self, password: bytes, box: _Box) -> None:
+        self._here = lambda: _derive(password, box.salt, box.cost)
+        self._child: Optional[Child] = None
+        if available_cores() > 1:
+            with contextlib.suppress(OSError):  # no more processes
+                self._child = Child(self._serve)
+
+    def _serve(self, connection: Any) -> None:
+        with contextlib.suppress(Exception):  # the parent finds out, or is gone
+            connection.send_bytes(self._here())
+
+    def key(self) -> bytes:
+        child, self._child = self._child, None
+        if child is not None:
+            try:
+                return child.connection.recv_bytes()
+            except (EOFError, OSError):  # somebody has ended it
+                pass
+            finally:
+                child.wait()
+                child.connection.close()
+        return self._here()
 
 
 def _cost(params: Dict[str, Any]) -> Any:

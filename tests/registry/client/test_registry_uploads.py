@@ -73,6 +73,39 @@ def test_413_before_the_body_was_read():
         assert put(registry)[-2:] == ["PATCH 202", "PUT 201"]
 
 
+@pytest.mark.parametrize(
+    "with_post, first, second",
+    [
+        ("stored", ["POST 201"], ["POST 201"]),
+        ("ignored", ["POST 202", "PUT 201"], ["POST 202", "PUT 201"]),
+        ("refused", ["POST 405", "POST 202", "PUT 201"], ["POST 202", "PUT 201"]),
+    ],
+)
+def test_a_small_blob_goes_with_the_post_where_the_registry_takes_it(with_post, first, second):
+    with fault_registry(with_post=with_post) as registry:
+        store = store_at(registry)
+        for data, methods in ((SMALL, first), (SMALL[1:], second)):
+            moved = []
+            before = len(registry.methods())
+            store.put_blob(layer(data), BytesSource(data), moved.append, Presence.EXCLUDED)
+            assert registry.repository(NAME).blobs[sha256_digest(data)] == data
+            assert registry.methods()[before:] == methods
+            assert sum(moved) == len(data)
+        sent = [headers.get("Content-Length") for method, _, headers in registry.seen if method == "POST"]
+        assert sent[-1:] == [str(len(SMALL[1:])) if with_post == "stored" else "0"]
+
+
+def test_a_registry_that_stores_something_else_with_the_post_is_found_out():
+    fault = Fault("POST", "/blobs/uploads/", status=201, headers={"Docker-Content-Digest": sha256_digest(b"other")})
+    with fault_registry(fault) as registry, pytest.raises(DigestMismatch, match="the registry stored"):
+        store_at(registry).put_blob(layer(SMALL), BytesSource(SMALL), presence=Presence.EXCLUDED)
+
+
+def test_a_large_blob_is_not_sent_to_find_that_out():
+    with fault_registry(with_post="stored") as registry:
+        assert put(registry) == ["HEAD 404", "POST 202", "PUT 201"]
+
+
 def test_minimal_length_of_pieces():
     with fault_registry(min_chunk=2 << 20) as registry:
         methods = put(registry, upload=UploadPolicy(monolithic=False, chunk_size=1 << 20))

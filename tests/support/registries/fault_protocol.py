@@ -325,7 +325,11 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(202) if found is not None else self._error(404, "BLOB_UNKNOWN", "blob unknown to registry")
 
     def post_uploads(self, name: str) -> None:
-        self._read_body()
+        content = self._read_body()
+        if "digest" in self.query and self.registry.behaviour.with_post == "refused":
+            return self._error(405, "UNSUPPORTED", "the operation is unsupported")
+        if "digest" in self.query and self.registry.behaviour.with_post == "stored":
+            return self._store(name, content)
         source, digest = self.query.get("from"), self.query.get("mount", "")
         if source and self.registry.behaviour.mounts:
             data = self.registry.repository(source).blobs.get(digest)
@@ -374,7 +378,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def delete_upload(self, name: str, id: str) -> None:
         if self._upload(id) is not None:
-            del self.registry.uploads[id]
+            self.registry.uploads.pop(id, None)
             self.answer(204)
 
     def patch_upload(self, name: str, id: str) -> None:
@@ -394,12 +398,14 @@ class Handler(BaseHTTPRequestHandler):
         data = self._upload(id)
         if data is None:
             return
-        content = bytes(data) + self._read_body()
+        self._store(name, bytes(data) + self._read_body(), id)
+
+    def _store(self, name: str, content: bytes, id: str = "") -> None:
         digest = self.query.get("digest", "")
         if f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
             return self._error(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
         self.registry.repository(name).blobs[digest] = content
-        del self.registry.uploads[id]
+        self.registry.uploads.pop(id, None)
         headers = {"Location": f"/v2/{name}/blobs/{digest}"}
         if self.registry.behaviour.digest_header:
             headers["Docker-Content-Digest"] = digest

@@ -79,6 +79,7 @@ class Behaviour:
     min_chunk: int = 0
     progress: str = ""  # what the Range of an upload is of: all; "first": the first piece for ever; "piece": the last
     location: str = "absolute"  # or "relative", "query", "outside" (of /v2/, as Google's)
+    with_post: str = "ignored"  # a blob that comes with the POST; or "stored", "refused"
     digest_header: bool = True
     page_size: int = 0  # tags a page; 0: all at once
     page_style: str = "link"  # or "last": no Link; "count": one with a number instead of a tag

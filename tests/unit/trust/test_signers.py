@@ -11,8 +11,17 @@ from pathlib import Path
 
 import pytest
 from spack_oci.errors import ConfigurationError, SigningError
+from spack_oci.trust import signers
 from spack_oci.trust.keys import read_public_key
-from spack_oci.trust.signers import ProgramSigner, generate, signer_of_file, signer_of_pem, write_pair
+from spack_oci.trust.signers import (
+    ProgramSigner,
+    generate,
+    signer_ahead,
+    signer_of_file,
+    signer_of_pem,
+    write_pair,
+)
+from spack_oci.util.concurrency import processes
 from support.programs.cosign import cosign
 from unit.trust.cases import signer
 
@@ -62,6 +71,53 @@ def test_a_generated_key_is_read_again():
     made, file = generate(b"a password")
     assert signer_of_pem(file, "new.key", password(b"a password")).public.id == made.public.id
     assert made.public.describe() == "ECDSA secp256r1"
+
+
+def killed_child(derivation):
+    derivation._child.kill()
+
+
+def no_child(derivation):
+    assert derivation._child is None
+
+
+@pytest.mark.parametrize("meanwhile", [None, killed_child, no_child])
+def test_a_password_becomes_a_key_while_something_else_goes_on(tmp_path, monkeypatch, meanwhile):
+    made, file = generate(b"a password")
+    (tmp_path / "new.key").write_bytes(file)
+    derivations = []
+
+    class Derivation(signers._Derivation):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            derivations.append(self)
+
+    monkeypatch.setattr(signers, "_Derivation", Derivation)
+    if meanwhile is no_child:
+        monkeypatch.setattr(processes, "can_fork", lambda: False)
+    monkeypatch.setattr(signers, "available_cores", lambda: 2)
+    ahead = signer_ahead(str(tmp_path / "new.key"), password(b"a password"))
+    if meanwhile:
+        meanwhile(derivations[0])
+    assert made.public.verifies(ahead.sign(b"data"), b"data")
+    assert ahead.public.id == made.public.id
+    assert derivations[0]._child is None  # nobody waits for it any more
+
+
+def test_a_wrong_password_is_told_to_who_needs_the_key_first(tmp_path):
+    (tmp_path / "new.key").write_bytes(generate(b"a password")[1])
+    ahead = signer_ahead(str(tmp_path / "new.key"), password(b"a guess"))
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="password of the key .*new.key is wrong"):
+            assert not ahead.public
+
+
+def test_what_needs_no_password_is_read_at_once(tmp_path):
+    (tmp_path / "plain.pem").write_bytes(pem_of(signer()._key))
+    assert signer_ahead(str(tmp_path / "plain.pem"), never).public.id == signer().public.id
+    (tmp_path / "empty.key").write_bytes(b"")
+    with pytest.raises(ConfigurationError, match="is empty"):
+        signer_ahead(str(tmp_path / "empty.key"), never)
 
 
 @needs_cosign

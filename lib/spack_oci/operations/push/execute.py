@@ -59,7 +59,10 @@ def execute_push(
 ) -> PushResult:
     """Do what ``plan`` says. A package that fails does not stop the others (unless ``settings.fail_fast``); its error
     is in the result. Only interruptions (KeyboardInterrupt, SystemExit) are raised; nothing is left in the stage then.
+    And ConfigurationError, before anything is done, for a signer whose key cannot be had.
     """
+    if settings is not None and settings.signer is not None:
+        _ = settings.signer.public  # of which a wrong password makes an error
     # otherwise nothing that is there will be pushed
     is_doubtful = bool(plan.to_push) and (plan.condemned or plan.force)
     if is_doubtful:  # before a tag is there: a prune deletes what has the same manifest as when it was condemned

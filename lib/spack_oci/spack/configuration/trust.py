@@ -125,13 +125,13 @@ def index_signing(
     return IndexSigning(store, written, by, generations(), tty.warn, settings.read().transfer_jobs, renew=renew)
 
 
-def signer() -> Optional[Signer]:
+def signer(ahead: bool = False) -> Optional[Signer]:
     """See :func:`spack_oci.configuration.trust.signer_of`."""
-    return configuration.signer_of(settings.read().signing, compat.canonicalize_path)
+    return configuration.signer_of(settings.read().signing, compat.canonicalize_path, ahead=ahead)
 
 
-def required_signer(path: Optional[str] = None) -> Signer:
-    return configuration.required_signer(settings.read().signing, compat.canonicalize_path, path)
+def required_signer(path: Optional[str] = None, ahead: bool = False) -> Signer:
+    return configuration.required_signer(settings.read().signing, compat.canonicalize_path, path, ahead)
 
 
 def read_key_file(path: str) -> bytes:
