@@ -14,6 +14,7 @@ from ..archive.unpack.staging import remove_stale, remove_tree
 from ..errors import StoreError
 from ..relocate.aliases import ALIAS_DIRECTORY, remove_aliases
 from ..util.files import atomic_write, storage_errors
+from ..util.text import elided
 from .database import Records
 from .install import environment_path
 from .layout import make_directory
@@ -38,14 +39,17 @@ def with_dependents(records: Records, hashes: Iterable[str]) -> Set[str]:
 def in_order_of_removal(records: Records, hashes: Iterable[str]) -> List[Mapping[str, Any]]:
     """Nodes, dependents first. Raises StoreError when something that stays needs one of them."""
     chosen = set(hashes)
+    refused = []
     for dag_hash in sorted(chosen):
         needed_by = [other for other in records.dependents(dag_hash) if other not in chosen]
         if needed_by:
-            names = ", ".join(label(records.by_hash[other]["spec"]) for other in needed_by[:5])
-            raise StoreError(
-                f"{label(records.by_hash[dag_hash]['spec'])} is needed by {names}",
-                remedy="remove these too, with --dependents",
-            )
+            names = sorted(label(records.by_hash[other]["spec"]) for other in needed_by)
+            refused.append(f"{label(records.by_hash[dag_hash]['spec'])} is needed by {elided(names)}")
+    if refused:
+        raise StoreError(
+            f"nothing is removed: {elided(sorted(refused))}",
+            remedy="--dependents removes what needs it, too; with --dry-run it shows what that is",
+        )
     order: List[Mapping[str, Any]] = []
     left = dict.fromkeys(sorted(chosen))
     while left:

@@ -49,6 +49,14 @@ def test_a_package_that_was_needed_meanwhile_stays(store):
     assert store.database.read().is_installed(ZLIB["hash"])
 
 
+def test_all_that_stays_is_told_with_what_needs_it(store):
+    with pytest.raises(StoreError) as raised:
+        in_order_of_removal(store.database.read(), {ZLIB["hash"], HDF5["hash"]})
+    assert str(raised.value).startswith("nothing is removed: hdf5@1.14/") and "needed by app@" in str(raised.value)
+    with pytest.raises(StoreError, match=r"hdf5.* is needed by app.*zlib|zlib.* is needed by hdf5.*--dependents"):
+        in_order_of_removal(store.database.read(), {ZLIB["hash"]})
+
+
 def test_what_another_run_has_removed_is_no_error(store):
     remove_packages(store, [APP])
     remove_packages(store, [APP, HDF5])
