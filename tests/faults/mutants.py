@@ -109,7 +109,9 @@ GUARDS: Sequence[Guard] = (
     Guard("nothing above what is removed", f"{_UNPACK}/staging.py", "_let_owner_change(os.path.dirname(failed))", "os.chmod(os.path.dirname(failed), 0o700)", _SAFETY),
     Guard("no mode through a link", f"{_UNPACK}/staging.py", "mode = os.lstat(directory).st_mode", "mode = os.stat(directory).st_mode", _SAFETY),
     Guard("the old prefix comes back", f"{_UNPACK}/staging.py", "        os.rename(old, prefix)\n        raise", "        raise", _SAFETY),
-    Guard("what runs is not stale", f"{_UNPACK}/staging.py", "            if _is_abandoned(path):", "            if True:", _INSTALL),
+    Guard("what runs is not stale", f"{_UNPACK}/staging.py", "            if _is_abandoned(path, age):", "            if True:", _INSTALL),
+    Guard("what others have left is theirs", "lib/spack_oci/archive/unpack/staging.py", "status.st_uid != os.geteuid() or ", "", "tests/unit/archive/test_unpack_safety.py"),
+    Guard("what was just made is not stale", "lib/spack_oci/archive/unpack/staging.py", " or status.st_mtime > time.time() - age", "", "tests/unit/archive/test_unpack_safety.py"),
     Guard("what was killed is removed", f"{_UNPACK}/layer.py", "        remove_stale(prefix)\n", "", _INSTALL),
     # relocation
     Guard("old prefixes are paths", f"{_RELOCATE}/mapping.py", 'not path.startswith("/") or ', "", _MAPPING),
@@ -199,6 +201,7 @@ GUARDS: Sequence[Guard] = (
     Guard("what failed on the way is extracted again", "lib/spack_oci/operations/install/arriving.py", "return self.extraction.exception() is not None or self.extraction.result() is not None", "return True", _ARRIVING),
     Guard("what was not fetched is not installed", "lib/spack_oci/operations/install/arriving.py", "        if self.fetch.exception() is not None:\n            return False\n", "", _ARRIVING),
     Guard("a file with holes is not followed", "lib/spack_oci/content/cached_fetch.py", "if arrives is None or os.fstat(self.fileno()).st_size:", "if arrives is None:", _ARRIVING),
+    Guard("a download that is over is not waited for", "lib/spack_oci/operations/install/execute.py", "            self._watch.give_up(state.item.dag_hash)\n", "", _ARRIVING),
     Guard("one process waits for nothing", "lib/spack_oci/operations/install/execute.py", "(self._arriving + 1 >= processes and len(self._open) > 1)", "False", _ARRIVING),
     Guard("the largest is followed", "lib/spack_oci/operations/install/execute.py", "        if any(other.item.size > state.item.size for other in self._expected.values()):\n            return None\n", "", _ARRIVING),
     # the moment between registering and knowing it

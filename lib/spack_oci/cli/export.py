@@ -3,9 +3,9 @@
 
 import argparse
 import os
-import tempfile
 from typing import Any, List, Mapping, Sequence
 
+from ..archive.unpack.staging import temporary_directory
 from ..commandline.common import messages_apart, print_json
 from ..commandline.image_options import runtime_settings
 from ..configuration.settings import blob_cache
@@ -74,7 +74,7 @@ def export(args: argparse.Namespace) -> int:
 def _to_files(args: argparse.Namespace, store: ContentStore, source: Source, packages: Sequence[CachedPackage]) -> Any:
     destination = files.parse_destination(args.destination, args.format)
     tag = destination.tag or _DEFAULT_TAG
-    with tempfile.TemporaryDirectory(prefix="spack-oci-") as stage:
+    with temporary_directory("spack-oci-export") as stage:
         layout: Any = open_layout(LayoutDirectory(os.path.join(stage, "layout")), create=True)
         shown = reporter()
         shown.begin(Work(len(packages), "packages", verb="copied"))

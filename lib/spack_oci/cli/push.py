@@ -3,11 +3,11 @@
 
 import argparse
 import os
-import tempfile
 from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ..archive.codec import Compression
+from ..archive.unpack.staging import temporary_directory
 from ..commandline.common import messages_apart, print_json
 from ..configuration.settings import blob_cache
 from ..content.interfaces import MissingStore
@@ -43,7 +43,7 @@ def push(args: argparse.Namespace) -> int:
     store = Store.open(settings.absolute(args.store))
     with messages_apart(args.json):
         packages = _packages(store, args)
-        with tempfile.TemporaryDirectory(prefix="spack-oci-") as stage:
+        with temporary_directory("spack-oci-push") as stage:
             push_settings = _settings(args, stage)
             if args.dry_run:
                 return _print_plan(_plan(args, packages, push_settings), args.json)
@@ -193,7 +193,7 @@ class Repusher:
         known = StorePackages(self._store, self._records)
         packages = [known.record(dag_hash_of_tag(tag)) for tag in tags]
         target = open_cache(self._cache, writes=True)
-        with tempfile.TemporaryDirectory(prefix="spack-oci-") as stage:
+        with temporary_directory("spack-oci-push") as stage:
             push_settings = _push_settings(stage)
             planned = plan_push(target, packages, force=True, settings=push_settings)
             result = execute_push(planned, target, settings=push_settings, reporter=reporter())

@@ -4,6 +4,7 @@
 import io
 import json
 import os
+import signal
 import stat
 import tarfile
 import threading
@@ -13,7 +14,13 @@ import zstandard
 from spack_oci.archive.unpack.extraction import PrefixAccess
 from spack_oci.archive.unpack.layer import install_layer
 from spack_oci.archive.unpack.metadata import remove_metadata, write_metadata
-from spack_oci.archive.unpack.staging import commit, remove_stale, remove_tree, staging_directory
+from spack_oci.archive.unpack.staging import (
+    commit,
+    remove_stale,
+    remove_tree,
+    staging_directory,
+    temporary_directory,
+)
 from spack_oci.errors import CorruptArchive, StorageError, UnsafeArchive
 from support.packages.layers import GZIP, HASH, OLD_PREFIX, Layer, new_prefix, relocation, tar_info
 
@@ -157,6 +164,57 @@ def test_names_of_any_length_that_a_file_system_takes(tmp_path, length):
         assert remove_stale(prefix) == []
         commit(first, prefix, replace=False)
     assert os.path.isdir(prefix) and not os.path.exists(other)
+
+
+def age(path):
+    os.utime(path, (1, 1))
+
+
+def test_a_temporary_directory_goes_with_its_block_and_with_it_what_killed_processes_left(tmp_path):
+    pid = os.fork()
+    if not pid:
+        with temporary_directory("large", str(tmp_path)) as directory:
+            (tmp_path / directory / "layer").write_bytes(b"gigabytes")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    (left,) = os.listdir(tmp_path)
+    with temporary_directory("large", str(tmp_path)) as mine:
+        assert stat.S_IMODE(os.stat(mine).st_mode) == 0o700
+        assert left in os.listdir(tmp_path), "perhaps somebody has just made it, and will lock it"
+        age(tmp_path / left), age(mine)
+        with temporary_directory("other", str(tmp_path)):
+            assert left in os.listdir(tmp_path)
+        with temporary_directory("large", str(tmp_path)) as another:
+            assert set(os.listdir(tmp_path)) == {os.path.basename(mine), os.path.basename(another)}
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_others_have_put_beside_a_temporary_directory_stays(tmp_path, monkeypatch):
+    """In a directory in which everybody writes."""
+    with temporary_directory("large", str(tmp_path)) as mine:
+        start = os.path.basename(mine).rpartition("-")[0]
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / f"{start}-link").symlink_to("elsewhere")
+    (tmp_path / f"{start}-file").write_text("")
+    os.mkfifo(tmp_path / f"{start}-pipe")
+    foreign = tmp_path / f"{start}-foreign"
+    foreign.mkdir()
+    age(foreign), age(tmp_path / "elsewhere")
+    before = set(os.listdir(tmp_path))
+    status = os.fstat
+
+    def of_somebody_else(descriptor):
+        found = list(status(descriptor))
+        return os.stat_result([*found[:4], found[4] + 1, *found[5:]])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", of_somebody_else)
+        with temporary_directory("large", str(tmp_path)):
+            pass
+    assert set(os.listdir(tmp_path)) == before
+    with temporary_directory("large", str(tmp_path)):
+        pass
+    assert set(os.listdir(tmp_path)) == before - {foreign.name}
 
 
 def test_directories_in_each_other_without_end_are_refused(store):

@@ -9,10 +9,14 @@ import os
 import secrets
 import shutil
 import stat
-from typing import Any, Iterator, List, Tuple
+import tempfile
+import time
+from typing import Any, Iterator, List, Optional, Tuple
 
 #: longest name of a prefix that can be part of a hidden one: NAME_MAX is 255, and 21 bytes are added
 _MAX_NAME = 200
+#: seconds in which who has made a directory certainly locks it
+_NEW = 60.0
 
 
 def _staging_names(prefix: str) -> Tuple[str, str]:
@@ -41,25 +45,45 @@ def staging_directory(prefix: str) -> Iterator[str]:
         remove_tree(directory)
 
 
-def remove_stale(prefix: str) -> List[str]:
-    """Remove what killed installs of ``prefix`` left behind; returns the paths. Directories in use are left alone."""
+@contextlib.contextmanager
+def temporary_directory(name: str, parent: Optional[str] = None) -> Iterator[str]:
+    """A directory for large files that goes with the block, in ``parent`` (None: that for temporary files), in which
+    others may write as well. What killed processes of this user have left there under this name goes first. Raises
+    OSError."""
+    beside = os.path.join(parent or tempfile.gettempdir(), f"{name}-{os.geteuid()}")
+    with contextlib.suppress(OSError):
+        # no lock of a directory that is everybody's: who has just made one has not locked it yet
+        remove_stale(beside, _NEW)
+    with staging_directory(beside) as directory:
+        yield directory
+
+
+def remove_stale(prefix: str, age: Optional[float] = None) -> List[str]:
+    """Remove what killed installs of ``prefix`` left behind; returns the paths. Directories in use are left alone.
+
+    ``age``: only what is this user's, and has been there for so many seconds.
+    """
     parent, start = _staging_names(prefix)
     removed = []
     with contextlib.suppress(FileNotFoundError):
         for name in [n for n in os.listdir(parent) if n.startswith(start)]:
             path = os.path.join(parent, name)
-            if _is_abandoned(path):
+            if _is_abandoned(path, age):
                 remove_tree(path)
                 removed.append(path)
     return removed
 
 
-def _is_abandoned(path: str) -> bool:
+def _is_abandoned(path: str, age: Optional[float]) -> bool:
     try:
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return False
     try:
+        if age is not None:
+            status = os.fstat(lock)
+            if status.st_uid != os.geteuid() or status.st_mtime > time.time() - age:
+                return False
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True
     except OSError:  # held, or a file system without such locks: better left than taken from under somebody

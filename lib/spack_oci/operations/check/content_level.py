@@ -14,7 +14,7 @@ from typing import BinaryIO, Dict, FrozenSet, List, Mapping, Optional, Tuple, ca
 
 from ...archive.unpack.extraction import InstallSummary
 from ...archive.unpack.layer import unpack_as_built
-from ...archive.unpack.staging import remove_tree
+from ...archive.unpack.staging import temporary_directory
 from ...content import ContentReader, SavesBlobs
 from ...errors import ArchiveError, ContentError, SpackOciError, UnsafeArchive
 from ...image.needs.prefix import PrefixNeeds, needs_of_prefix
@@ -82,8 +82,7 @@ def read_content(store: ContentReader, documents: PackageDocuments) -> Tuple[Opt
 
 def _unpacked(documents: PackageDocuments, stream: BinaryIO) -> Tuple[ReadPackage, List[Finding]]:
     layer = documents.layer.descriptor
-    directory = tempfile.mkdtemp(prefix="spack-oci-verify-")
-    try:
+    with temporary_directory("spack-oci-verify") as directory:
         summary = unpack_as_built(
             stream,
             layer.media_type,
@@ -98,8 +97,6 @@ def _unpacked(documents: PackageDocuments, stream: BinaryIO) -> Tuple[ReadPackag
         externals = frozenset(external_names(documents))
         read = ReadPackage(documents.tag, documents.dag_hash, closure, externals, needs)
         return read, _search_paths(documents.tag, needs, summary)
-    finally:
-        remove_tree(directory)
 
 
 def _search_paths(tag: str, needs: PrefixNeeds, built: InstallSummary) -> List[Finding]:

@@ -8,12 +8,12 @@ out, new layers are made of them, and remembered by what went into them.
 
 import hashlib
 import os
-import tempfile
 import threading
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ...archive.codec import Compression
+from ...archive.unpack.staging import temporary_directory
 from ...content import BytesSource, ContentReader, FileSource, RepositoryWriter
 from ...content.blob_cache import BlobCache, CachedBlob, KnownLayer, LayerKey
 from ...content.platform import Platform
@@ -275,7 +275,7 @@ def push_environment_image(
     if tag is not None:
         check_image_tag(tag)
     request = plan.request
-    with tempfile.TemporaryDirectory(prefix="spack-oci-image-", dir=_existing(settings)) as stage:
+    with temporary_directory("spack-oci-image", _existing(settings)) as stage:
         maker = _LayerMaker(store, request, settings or ImageSettings(), stage)
         layers = maker.layers_of(plan.groups)
     image = _build(plan, layers)

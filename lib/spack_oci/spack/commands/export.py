@@ -3,7 +3,6 @@
 
 import contextlib
 import os
-import tempfile
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -12,6 +11,7 @@ import spack.spec
 import spack.stage
 
 from ...archive.codec import Compression
+from ...archive.unpack.staging import temporary_directory
 from ...content import ContentStore
 from ...content.copy import GraphCopy
 from ...errors import ConfigurationError
@@ -120,7 +120,7 @@ def _name(destination: files.Destination, tag: str, title: str) -> str:
 def _stage(compression: Optional[Compression]) -> Iterator[Tuple[engine.PushSettings, Any]]:
     """The engine's settings, and a layout directory that goes when the image is where it shall be."""
     options = settings.read()
-    with tempfile.TemporaryDirectory(prefix="spack-oci-", dir=spack.stage.get_stage_root()) as stage:
+    with temporary_directory("spack-oci-export", spack.stage.get_stage_root()) as stage:
         layout = open_layout(LayoutDirectory(os.path.join(stage, "layout")), create=True)
         push_settings = engine.PushSettings(
             compression=compression or options.compression,
