@@ -270,16 +270,19 @@ class IndexCache:
         return DocumentFiles(*(self._path(url, name) for name in files)) if all(files) else None
 
     def _path(self, url: str, *names: str) -> str:
-        return os.path.join(self._directory, hashlib.sha256(url.encode()).hexdigest()[:20], *names)
+        return os.path.join(self._directory, _directory_of(url), *names)
 
-    def _meta(self, url: str) -> Optional[Dict[str, Any]]:
+    def _meta(self, url: str) -> Optional[Mapping[str, Any]]:
+        path = self._path(url, _META)
         try:
-            meta = parse_json(self._read(url, _META), "the cached index")
+            status = os.stat(path)
+            # several times for each package of an install, and hardly ever another one
+            meta = _read_meta(path, status.st_ino, status.st_mtime_ns, status.st_size)
         except (FileNotFoundError, NotADirectoryError, InvalidContent):
             return None
         except OSError as e:
             raise StorageError.from_os_error(f"reading the cached index of {url}", e) from e
-        return meta if meta.get("url") == url and _is_meta(meta) else None
+        return meta if meta is not None and meta["url"] == url else None
 
     def _read_verified(self, url: str, meta: Mapping[str, Any], label: str) -> bytes:
         data = self._read(url, meta[label])
@@ -305,11 +308,24 @@ class IndexCache:
                     os.unlink(path)
 
 
+@functools.lru_cache(maxsize=64)
+def _directory_of(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()[:20]
+
+
+@functools.lru_cache(maxsize=16)
+def _read_meta(path: str, *identity: int) -> Optional[Mapping[str, Any]]:
+    """``identity``: what changes when the file is replaced. Raises OSError, InvalidContent."""
+    with open(path, "rb") as f:
+        meta = parse_json(f.read(), "the cached index")
+    return meta if _is_meta(meta) else None
+
+
 def _is_meta(meta: Mapping[str, Any]) -> bool:
     """Whether it has what :meth:`IndexCache.keep` writes, and names files of its own directory only."""
     checked = meta.get("checked")
     return (
-        all(isinstance(meta.get(key), str) for key in (*_TEXTS, *_FILES))
+        all(isinstance(meta.get(key), str) for key in ("url", *_TEXTS, *_FILES))
         and all(_FILE.match(meta[key]) for key in _FILES)
         and all(isinstance(meta.get(key), bool) for key in _FLAGS)
         and isinstance(checked, (int, float))
