@@ -9,7 +9,7 @@ import sys
 import tarfile
 
 import pytest
-from spack_oci.errors import ConfigurationError, CorruptArchive, UnsafeArchive
+from spack_oci.errors import ConfigurationError, CorruptArchive, StorageError, UnsafeArchive
 from spack_oci.index.update.loop import update_index
 from spack_oci.layout import open_layout
 from spack_oci.layout.gc import collect_garbage
@@ -44,6 +44,21 @@ def add(store, path, roots):
         execute_copy(store, target, both.found, plan, QUICK)
         bundle.write()
         return plan
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_of_two_who_write_a_bundle_at_once_the_second_is_told_and_loses_nothing(store, nodes, tmp_path, is_there):
+    path = tmp_path / "cache.tar"
+    if is_there:
+        add(store, path, [nodes[1]["hash"]])
+    writer = BundleWriter(str(path))
+    with pytest.raises(StorageError, match="somebody else meanwhile.*run the command again"), writer:
+        add(store, path, [nodes[0]["hash"]])
+        open_layout(LayoutDirectory(writer.directory), create=True)
+        writer.write()
+    assert [p.name for p in tmp_path.iterdir()] == ["cache.tar"]
+    first = read_contents(open_layout(LayoutDirectory(unpacked(str(path), str(tmp_path / "work")))))
+    assert first.packages == {tag_of(n) for n in nodes}
 
 
 def test_a_bundle_is_a_cache_and_gets_more(store, nodes, tmp_path):

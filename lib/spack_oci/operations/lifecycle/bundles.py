@@ -4,9 +4,10 @@
 import atexit
 import contextlib
 import os
+from typing import Optional, Tuple
 
 from ...archive.unpack.staging import remove_stale, staging_directory
-from ...errors import ConfigurationError
+from ...errors import ConfigurationError, StorageError
 from ...layout import open_layout
 from ...layout.gc import collect_garbage
 from ...reference import LayoutDirectory
@@ -14,6 +15,9 @@ from ...util.concurrency.locks import locked_if_possible
 from ...util.files import storage_errors
 from ..images.image_files import write_layout_archive
 from .bundle_reader import unpack_bundle
+
+#: None: there is no file
+Identity = Optional[Tuple[int, int, int, int]]
 
 #: directories that go with this process
 _directories = contextlib.ExitStack()
@@ -54,12 +58,16 @@ class BundleWriter:
             raise ConfigurationError(f"{path} is a directory", remedy="name a file that ends in .tar")
         self.path = os.path.abspath(path)
         self._temporary = contextlib.ExitStack()
-        self.directory = ""
+        self._parent = self.directory = ""
+        #: the file that the directory was made from
+        self._known: Identity = None
 
     def __enter__(self) -> "BundleWriter":
         with storage_errors(f"writing {self.path}"):
-            self.directory = os.path.join(_new_directory(self.path, self._temporary), "layout")
-        if os.path.exists(self.path):
+            self._parent = _new_directory(self.path, self._temporary)
+            self._known = _identity(self.path)
+        self.directory = os.path.join(self._parent, "layout")
+        if self._known is not None:
             os.mkdir(self.directory)
             unpack_bundle(self.path, self.directory)
         return self
@@ -68,6 +76,25 @@ class BundleWriter:
         self._temporary.close()
 
     def write(self) -> None:
-        """Replace the file by what is in the directory now, without what nothing names. Raises StorageError."""
+        """Replace the file by what is in the directory now, without what nothing names. Raises StorageError, also where
+        another process has written the file meanwhile: what it has put in would be lost."""
         collect_garbage(open_layout(LayoutDirectory(self.directory)), grace=-1)
-        write_layout_archive(self.directory, self.path)
+        made = os.path.join(self._parent, "made")
+        write_layout_archive(self.directory, made)
+        with storage_errors(f"writing {self.path}"):
+            if _identity(self.path) != self._known:
+                raise StorageError(
+                    f"{self.path} was written by somebody else meanwhile, and stays as it is now",
+                    remedy="run the command again: it adds to what is there",
+                )
+            os.replace(made, self.path)
+            self._known = _identity(self.path)
+
+
+def _identity(path: str) -> Identity:
+    """What changes when a file is replaced or written. Raises OSError."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
