@@ -181,6 +181,24 @@ def test_what_a_killed_process_has_unpacked_goes_with_the_next_one(store, nodes,
     assert [p.exists() for p in beside] == [False, True]
 
 
+WRITE_AND_BE_STOPPED = """
+import os, signal, sys, time
+from spack_oci.operations.lifecycle.bundles import BundleWriter
+with BundleWriter(sys.argv[1]) as bundle:
+    os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("name, code", [("SIGTERM", 143), ("SIGINT", -signal.SIGINT)])
+def test_a_writer_that_is_stopped_takes_away_what_it_has_unpacked(store, nodes, tmp_path, name, code):
+    path = tmp_path / "cache.tar"
+    add(store, path, [nodes[1]["hash"]])
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    stopped = subprocess.run([sys.executable, "-c", WRITE_AND_BE_STOPPED, path, name], env=env, stderr=subprocess.PIPE)
+    assert stopped.returncode == code and [p.name for p in tmp_path.iterdir()] == ["cache.tar"]
+
+
 def test_a_bundle_that_fails_on_the_way_stays_as_it_was(store, nodes, tmp_path):
     path = tmp_path / "cache.tar"
     add(store, path, [nodes[1]["hash"]])
@@ -189,6 +207,13 @@ def test_a_bundle_that_fails_on_the_way_stays_as_it_was(store, nodes, tmp_path):
         push_package(open_layout(LayoutDirectory(bundle.directory)), [node("more")])
         raise RuntimeError
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["cache.tar"]
+
+
+def test_what_is_no_bundle_leaves_nothing_beside_it(tmp_path):
+    (tmp_path / "cache.tar").write_bytes(b"no tar")
+    with pytest.raises(CorruptArchive), BundleWriter(str(tmp_path / "cache.tar")):
+        pass
+    assert [p.name for p in tmp_path.iterdir()] == ["cache.tar"]
 
 
 def test_what_is_a_bundle(tmp_path, monkeypatch):

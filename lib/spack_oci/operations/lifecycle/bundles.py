@@ -11,6 +11,7 @@ from ...errors import ConfigurationError, StorageError
 from ...layout import open_layout
 from ...layout.gc import collect_garbage
 from ...reference import LayoutDirectory
+from ...util.concurrency.cancellation import interrupted_once
 from ...util.concurrency.locks import locked_if_possible
 from ...util.files import storage_errors
 from ..images.image_files import write_layout_archive
@@ -63,13 +64,16 @@ class BundleWriter:
         self._known: Identity = None
 
     def __enter__(self) -> "BundleWriter":
-        with storage_errors(f"writing {self.path}"):
-            self._parent = _new_directory(self.path, self._temporary)
-            self._known = _identity(self.path)
-        self.directory = os.path.join(self._parent, "layout")
-        if self._known is not None:
-            os.mkdir(self.directory)
-            unpack_bundle(self.path, self.directory)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(interrupted_once())  # SIGTERM, too, leaves nothing
+            with storage_errors(f"writing {self.path}"):
+                self._parent = _new_directory(self.path, stack)
+                self._known = _identity(self.path)
+            self.directory = os.path.join(self._parent, "layout")
+            if self._known is not None:
+                os.mkdir(self.directory)
+                unpack_bundle(self.path, self.directory)
+            self._temporary = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
