@@ -71,6 +71,8 @@ GUARDS: Sequence[Guard] = (
     Guard("no deep name", _EXTRACTION, "len(parts) > _MAX_DEPTH", "False", _SAFETY),
     Guard("no setuid", _EXTRACTION, "if member.mode & _SETID and", "if False and", f"{_INSTALL} {_SAFETY}"),
     Guard("a hard link to a file of the package", _EXTRACTION, "if target not in self._files:", "if False:", _INSTALL),
+    Guard("names that are taken mean the same", _EXTRACTION, "        if not means_the_same:\n", "        if False:\n", "tests/unit/archive/test_unpack_twins.py"),
+    Guard("no name comes twice", _EXTRACTION, "if member.name in self._directories or (member.kind != FILE and member.name in self._files):", "if False:", f"tests/unit/archive/test_unpack_twins.py {_INSTALL}"),
     Guard("files are new", _EXTRACTION, "os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW", "os.O_CREAT", _INSTALL),
     Guard(
         "no link where Spack writes",

@@ -141,18 +141,22 @@ def test_metadata_is_complete_as_spack_writes_it(client, cache, store):
 # -- activation ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shell", ["bash", "dash", "zsh", "fish", "tcsh"])
-def test_activate_and_deactivate_in_every_shell(client, cache, store, shell):
+@pytest.mark.parametrize("place", ["sw", "my  'sw' $x"])
+@pytest.mark.parametrize("shell", ["bash -eu", "dash -eu", "zsh -eu", "fish", "tcsh -f"])
+def test_activate_and_deactivate_in_every_shell(client, cache, tmp_path, shell, place):
+    """``-eu``: as scripts are written that stop at each mistake (conda/conda #3200, #8186)."""
+    shell, *options = shell.split()
     if shutil.which(shell) is None:
         pytest.skip(f"needs {shell}")
+    store = tmp_path / place
     client.run("install", cache, "oci-app", "--store", store)
     ending = {"fish": ".fish", "tcsh": ".csh"}.get(shell, "")
     word = "." if shell not in ("fish", "tcsh") else "source"
-    lines = [f"{word} {store}/activate{ending}", "hello", "deactivate", "env"]
-    env = {"PATH": os.environ["PATH"], "HOME": str(client.home), "MARK": "x"}
+    lines = [f'{word} "$STORE/activate{ending}"', "hello", "deactivate", "env"]
+    env = {"PATH": os.environ["PATH"], "HOME": str(client.home), "MARK": "x", "STORE": str(store)}
     script = client.home / "script"
     script.write_text("\n".join(lines) + "\n")
-    argv = [shell, "-f", str(script)] if shell == "tcsh" else [shell, str(script)]
+    argv = [shell, *options, str(script)]
     done = subprocess.run(argv, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"app: {store}" in done.stdout

@@ -53,6 +53,19 @@ def test_an_install_under_a_policy_makes_not_one_request_more(client, built, reg
     assert not [request for request in asked["with"] if ".sig" in request]
 
 
+@pytest.mark.registry
+def test_a_signature_that_comes_later_is_seen_by_who_was_refused_before(client, built, registry, store):
+    """NixOS/nix #4258, #1077: that there was none was remembered for ever, and a new key did not count."""
+    url = registry.mirror_url("team/later")
+    client.run("push", "--update-index", built, url, "oci-leaf@1.0")
+    env = policies(client, {"*": {"mode": "require"}})
+    for by in ("nobody of the team", "team"):
+        refused = client.run("install", url, "oci-leaf", "--store", store, env=env, check=False)
+        assert refused.returncode != 0 and "sign" in refused.stderr, refused.stderr
+        sign_all(open_repository(parse_url(url)), by)
+    client.run("install", url, "oci-leaf", "--store", store, env=env)
+
+
 def test_a_push_signs_with_the_key_of_the_settings(client, built, store, tmp_path):
     made, private = generate(b"a password", "team")
     (tmp_path / "team.key").write_bytes(private)

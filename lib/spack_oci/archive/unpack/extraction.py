@@ -31,6 +31,7 @@ from .leading import SPACK_DIRECTORY, LeadingDirectories
 from .metadata import check_hash
 from .sparse import SparseWriter
 from .staging import remove_tree
+from .twins import are_equal_files, is_file_with, is_link_to, two_meanings
 
 #: files up to this size are kept in memory if they have to be relocated ...
 LARGE_FILE = 8 << 20
@@ -91,7 +92,7 @@ class Extraction:
         self._directories: Dict[bytes, TarMember] = {}
         self._files: Set[bytes] = set()
         self._times: Dict[bytes, int] = {}
-        self._links: List[TarMember] = []
+        self._links: Dict[bytes, TarMember] = {}
         self._kept: List[_Kept] = []
         self._memory = 0
         self._build_info: Optional[bytes] = None
@@ -186,7 +187,9 @@ class Extraction:
         if member.kind == FILE:
             self._take_file(member, reader)
         else:
-            self._links.append(member)
+            if member.name in self._links:
+                self._unsafe(member, "is in it twice")
+            self._links[member.name] = member
         self._count += 1
 
     def _make_directory(self, member: TarMember) -> None:
@@ -211,7 +214,14 @@ class Extraction:
         try:
             os.mkdir(self._path(member.name), 0o700)
         except FileExistsError:
+            self._check_twin(member, os.path.isdir(self._path(member.name)))
+
+    def _check_twin(self, member: TarMember, means_the_same: bool) -> None:
+        """A name is taken: by itself, or by another that the file system takes for it."""
+        if member.name in self._directories or (member.kind != FILE and member.name in self._files):
             self._unsafe(member, "is in it twice")
+        if not means_the_same:
+            raise two_meanings(self._relative(member.name), self._label)
 
     def _path(self, name: bytes) -> bytes:
         assert self._prefix is not None
@@ -223,6 +233,8 @@ class Extraction:
 
     def _take_file(self, member: TarMember, reader: TarReader) -> None:
         assert self._prefix is not None
+        if member.name in self._files:
+            self._unsafe(member, "is in it twice")
         self._files.add(member.name)
         if member.mtime:  # Spack's are 0
             self._times[member.name] = member.mtime
@@ -257,11 +269,7 @@ class Extraction:
         return False
 
     def _open(self, member: TarMember) -> int:
-        try:
-            return os.open(self._path(member.name), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        except FileExistsError:
-            self._unsafe(member, "is in it twice")
-            raise
+        return os.open(self._path(member.name), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
 
     def _close(self, descriptor: int, member: TarMember) -> None:
         os.fchmod(descriptor, member.mode)
@@ -269,7 +277,11 @@ class Extraction:
         os.close(descriptor)
 
     def _write(self, member: TarMember, data: Buffer) -> None:
-        descriptor = self._open(member)
+        try:
+            descriptor = self._open(member)
+        except FileExistsError:
+            self._check_twin(member, is_file_with(self._path(member.name), data))
+            return
         try:
             writer = SparseWriter(descriptor)
             writer.write(data)
@@ -281,7 +293,11 @@ class Extraction:
         """Write a file of any size; True if ``needle`` (not empty) is in it."""
         found = False
         tail = b""
-        descriptor = self._open(member)
+        try:
+            descriptor = self._open(member)
+        except FileExistsError:
+            self._check_twin(member, False)
+            raise
         try:
             writer = SparseWriter(descriptor)
             for data, start, end in reader.pieces():
@@ -322,7 +338,7 @@ class Extraction:
             raise self._outside_error()
         if self._build_info is None:
             raise CorruptArchive(f"the tarball of {self._label} is no Spack package: it has no {BUILD_INFO}")
-        for member in self._links:
+        for member in self._links.values():
             self._check_metadata_link(member)
         check_hash(os.fsdecode(self._root), dag_hash, self._label)
         info = BuildInfo.parse(self._build_info)
@@ -385,18 +401,19 @@ class Extraction:
             summary.relocated.add(name, listed)
 
     def _make_links(self, relocator: FileRelocator, summary: InstallSummary) -> None:
-        for member in self._links:
+        for member in self._links.values():
+            if member.kind == HARD_LINK:
+                self._make_hard_link(member)
+                continue
+            target, path = relocator.link_target(member.link), self._path(member.name)
             try:
-                if member.kind == HARD_LINK:
-                    self._make_hard_link(member)
-                    continue
-                target = relocator.link_target(member.link)
-                if target != member.link:
-                    summary.relocated.links.append(self._relative(member.name))
-                os.symlink(target, self._path(member.name))
-                os.utime(self._path(member.name), (member.mtime, member.mtime), follow_symlinks=False)
+                os.symlink(target, path)
             except FileExistsError:
-                self._unsafe(member, "is in it twice")
+                self._check_twin(member, is_link_to(path, target))
+                continue
+            if target != member.link:
+                summary.relocated.links.append(self._relative(member.name))
+            os.utime(path, (member.mtime, member.mtime), follow_symlinks=False)
 
     def _check_metadata_link(self, member: TarMember) -> None:
         assert self._prefix is not None
@@ -413,7 +430,10 @@ class Extraction:
         target = member.link[2:] if member.link.startswith(b"./") else member.link
         if target not in self._files:
             self._unsafe(member, f"is a hard link to {_shown(target)}, which is no file of the package")
-        os.link(self._path(target), self._path(member.name), follow_symlinks=False)
+        try:
+            os.link(self._path(target), self._path(member.name), follow_symlinks=False)
+        except FileExistsError:
+            self._check_twin(member, are_equal_files(self._path(target), self._path(member.name)))
         self._files.add(member.name)
 
     def _finish_directories(self) -> None:
