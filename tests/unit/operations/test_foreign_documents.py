@@ -141,3 +141,13 @@ def test_the_plan_of_a_first_push_reads_a_store_that_is_not_there(package, setti
     assert len(plan.to_push) == 1
     with pytest.raises(NotFound):
         store.open_blob(Descriptor.of(b"", "x"))
+
+
+def test_an_image_that_a_list_names_many_times_is_read_once(package, settings):
+    store = MemoryStore("oci://registry.example/cache")
+    push(store, [package], settings)
+    entry = {**store.resolve(package.tag).to_dict(), "platform": {"os": "linux", "architecture": "amd64"}}
+    data = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry] * 1000}).encode()
+    put_unchecked(store, "many", data, OCI_INDEX)
+    store.reset()
+    assert len(describe_image(store, "many")) == 1 and store.requests == 3

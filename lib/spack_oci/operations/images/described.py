@@ -79,9 +79,12 @@ def describe_image(store: ContentReader, tag: str) -> List[PlatformImage]:
     document = parse_json(data, label)
     if descriptor.media_type not in INDEX_TYPES:
         return [_platform_image(store, descriptor, document)]
-    found = []
+    found, seen = [], set()
     for entry in validate(document, "image-index", label)["manifests"]:
         member = Descriptor.from_dict(entry)
+        if member.digest in seen:  # four MiB have room for 15,000 times the same
+            continue
+        seen.add(member.digest)
         if member.media_type in MANIFEST_TYPES and (entry.get("platform") or {}).get("os") != "unknown":
             described, member_data = store.get_manifest(member.digest)
             found.append(_platform_image(store, described, parse_json(member_data, f"an image of {tag}")))
