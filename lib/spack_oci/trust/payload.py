@@ -120,11 +120,14 @@ def parse_payload(data: bytes) -> Payload:
 
 
 def parse_strict(data: bytes, label: str) -> Any:
-    """JSON that means the same to every parser: no duplicate names, no NaN. Raises InvalidContent."""
+    """JSON that means the same to every parser: no duplicate names, no NaN, no half of a surrogate pair. Raises
+    InvalidContent."""
     if len(data) > MAX_PAYLOAD:
         raise InvalidContent(f"{label} is refused: it has {len(data)} bytes, more than {MAX_PAYLOAD}")
     try:
         document = _STRICT.decode(data.decode("utf-8"))
+        if b"\\u" in data:
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as e:
         raise InvalidContent(f"{label} is refused: {e}") from None
     if not isinstance(document, dict):

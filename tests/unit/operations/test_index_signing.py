@@ -222,6 +222,32 @@ def test_what_cosign_signed_later_is_offered_when_the_index_was_updated(store, c
     assert client.fetch(tag)
 
 
+@pytest.mark.parametrize(
+    "optional",
+    [
+        {"org.spack-oci.key": "\ud800"},
+        {"org.spack-oci.config.digest": "\ud800"},
+        {"org.spack-oci.sbom.digest": "nonsense"},
+        {"org.spack-oci.key": 7},
+        {"org.spack-oci.key": "k" * 4096},
+    ],
+    ids=["half a pair", "half a pair as a digest", "no digest", "a number", "much"],
+)
+def test_one_odd_signature_takes_no_other_from_the_index(store, client, optional):
+    """Whoever may push can put one there: the index of everybody could not be updated, or not be read, by that."""
+    tags = [package(store), package(store, "other", SECOND)]
+    subject = subject_of(find_package(store, tags[0]))
+    document = json.loads(subject.payload("a key"))
+    document["optional"].update(optional)
+    odd = json.dumps(document, separators=(",", ":"), sort_keys=True)
+    good = signature_over(subject.payload(signer("team").public.id), "team")
+    put_signatures(store, subject.manifest, [signature_over(odd.encode(), "other"), good])
+    sign(store, tags[1:])
+    assert len(table(store)[FIRST].signatures) == 1
+    assert client.offered() == {FIRST, SECOND}
+    assert client.fetch(tags[0])
+
+
 def test_a_package_that_was_pushed_again_without_a_signature_is_not_offered(store, client):
     tag = package(store)
     sign(store, [tag])

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Callable, Collection, Dict, Iterable, Mapping, Optional, Sequence, Tuple
 
 from ...content import RepositoryWriter
-from ...errors import InvalidContent, SpackOciError, StaleIndex
+from ...descriptor import check_digest
+from ...errors import InvalidContent, InvalidReference, SpackOciError, StaleIndex
 from ...index.entry import PackageEntry
 from ...index.model import PackageIndex
 from ...index.publish import DocumentManifest, SignStatement
@@ -23,6 +24,8 @@ from .stored import by_digest, signatures_in, stored_signatures
 from .write import Written, keep_together, tag_is
 
 Warn = Callable[[str], None]
+#: bytes that a signature may take in the index, which the short ones do not; cosign's and ours have less than 1,000
+_LONGEST_PAYLOAD = 4096
 #: seconds that the clocks of those who sign one index may differ
 _CLOCKS = 86400
 
@@ -191,10 +194,18 @@ def subject_of_entry(repository: str, dag_hash: str, entry: PackageEntry, signed
 
 
 def indexed_signature(repository: str, dag_hash: str, entry: PackageEntry, signature: Signature) -> SignedPackage:
-    """As the index keeps it: short if the payload can be made again. Raises InvalidContent."""
+    """As the index keeps it: short if the payload can be made again. Raises InvalidContent, also for what has no place
+    there: nothing of it is verified, and the index is everybody's."""
+    if len(signature.payload) > _LONGEST_PAYLOAD:
+        raise InvalidContent(f"a signature's payload has {len(signature.payload)} bytes, more than {_LONGEST_PAYLOAD}")
     payload = parse_payload(signature.payload)
     key_id = payload.text(KEY_ID) or ""
     digests = SignedPackage((), config=payload.text(CONFIG), sbom=payload.text(SBOM))
+    for digest in filter(None, (digests.config, digests.sbom)):
+        try:
+            check_digest(digest)
+        except InvalidReference as e:
+            raise InvalidContent(f"a signature's payload: {e.message}") from None
     subject = subject_of_entry(repository, dag_hash, entry, digests)
     if subject.payload(key_id) == signature.payload:
         short = IndexedSignature(key_id, signature.value, signed=signature.payload)
