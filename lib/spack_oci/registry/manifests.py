@@ -9,6 +9,7 @@ from ..content import MAX_MANIFEST_SIZE, resolves_to
 from ..descriptor import (
     INDEX_TYPES,
     MANIFEST_TYPES,
+    OCI_EMPTY,
     OCI_INDEX,
     OCI_MANIFEST,
     Descriptor,
@@ -53,6 +54,12 @@ MAX_PAGES_WITHOUT_NEWS = 3
 #: manifests that are there for which a registry says that it has no referrers API, in a row, until it is believed: a
 #: proxy may not find a page for a moment
 SURE_OF_NO_API = 3
+
+_NO_ARTIFACTS = (
+    "packages are images, and can be installed from there; this is an artifact of the image-spec 1.1, which this "
+    f"registry does not take: its owner has to update it, or to allow the config type {OCI_EMPTY} (Quay: "
+    "FEATURE_GENERAL_OCI_SUPPORT, ALLOWED_OCI_ARTIFACT_TYPES)"
+)
 
 #: manifests sent in all while the registry says that it does not know their blobs
 MAX_BLOB_LOOKS = 6
@@ -145,8 +152,10 @@ class Manifests:
             tries += 1
             try:
                 return self._put_once(data, media_type, reference)
-            except UnexpectedResponse as e:
+            except ResponseError as e:
                 if e.status != 400 or "MANIFEST_BLOB_UNKNOWN" not in e.codes or tries == MAX_BLOB_LOOKS:
+                    if b'"artifactType"' in data and _takes_no_artifacts(e):
+                        e.remedy = _NO_ARTIFACTS
                     raise
             retry.sleep(retry.backoff(tries))
 
@@ -308,6 +317,11 @@ class Manifests:
                 counter.count(len(seen))
         except NotFound:
             return
+
+
+def _takes_no_artifacts(error: ResponseError) -> bool:
+    """Quay: 415, or 400 (oras-project/oras #738); Gitea: 501 (go-gitea/gitea #25846)."""
+    return error.status in (415, 501) or (error.status == 400 and "MANIFEST_INVALID" in error.codes)
 
 
 def _first_of(pages: Iterator[Dict[str, Any]], smaller: Iterator[Dict[str, Any]]) -> Iterator[Dict[str, Any]]:

@@ -7,7 +7,7 @@ import json
 import pytest
 from spack_oci.content import BytesSource
 from spack_oci.descriptor import OCI_MANIFEST, canonical_json, sha256_digest
-from spack_oci.errors import Forbidden, UnexpectedResponse
+from spack_oci.errors import Forbidden, ResponseError, UnexpectedResponse
 from spack_oci.reference import Repository
 from spack_oci.registry import RegistrySettings, UploadPolicy, open_repository
 from spack_oci.registry.auth.docker_config import DockerConfig
@@ -139,6 +139,18 @@ def test_a_redirect_that_would_lose_what_is_sent_is_named_with_the_address(statu
     with fault_registry(moved) as registry, pytest.raises(UnexpectedResponse) as caught:
         store_at(registry).put_blob(layer(SMALL), BytesSource(SMALL))
     assert "redirects to https://r.example/v2/x: " in str(caught.value) and "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status, code", [(415, "UNSUPPORTED"), (400, "MANIFEST_INVALID"), (501, "UNSUPPORTED")])
+def test_a_registry_that_takes_no_artifacts_is_named_with_what_works(status, code):
+    """oras-project/oras #738, deckhouse/deckhouse #10672: Quay; go-gitea/gitea #25846."""
+    body = json.dumps({"errors": [{"code": code, "message": "manifest invalid"}]}).encode()
+    artifact = canonical_json({"schemaVersion": 2, "artifactType": "application/x", "layers": []})
+    with fault_registry(Fault("PUT", "/manifests/", status=status, body=body, times=FOREVER)) as registry:
+        for manifest, is_said in ((artifact, True), (MANIFEST, False)):
+            with pytest.raises(ResponseError) as caught:
+                store_at(registry).put_manifest(manifest, OCI_MANIFEST, "x")
+            assert ("packages are images" in caught.value.remedy) == is_said
 
 
 # -- what is there ----------------------------------------------------------------------------------------------------
