@@ -10,7 +10,7 @@ parser, as is everything that is wrong: it knows how to say so.
 import json
 import re
 import sys
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 from ..descriptor import OCI_INDEX, Descriptor, parse_json
 from ..errors import InvalidContent
@@ -131,68 +131,105 @@ _ANY_ENTRY = re.compile(rb'\{%s(?:"artifactType":"[\w.+/-]+",)?%s\}' % (_TYPE, _
 _SHORT, _LONG = 512, 4096
 
 
-def _entry_in(found: "re.Match[bytes]") -> TaggedEntry:
+class _AnotherForm(Exception):
+    """The document has to be read by a JSON parser."""
+
+
+def _head_of(data: bytes) -> bytes:
+    for head in _HEADS:
+        if data.startswith(head):
+            return head
+    raise _AnotherForm
+
+
+def _entries(data: bytes) -> "Iterator[Union[re.Match[bytes], Dict[str, Any]]]":
+    """One after the other, in a document in that form: a match of an entry with a tag, else an object. Raises
+    _AnotherForm, perhaps at the end."""
+    position = len(_head_of(data))
+    while True:
+        found = _ENTRY.match(data, position)
+        if found is not None:
+            position = found.end()
+            yield found
+        else:
+            other, length = _other_entry(data[position : position + _LONG])
+            position += length
+            yield other
+        if not data.startswith(b",", position):
+            break
+        position += 1
+    if data[position:].rstrip() != b"]}":
+        raise _AnotherForm
+
+
+def _tagged(found: "re.Match[bytes]") -> TaggedEntry:
     media_type, digest, size, tag = found.groups()
     return TaggedEntry(media_type.decode(), digest.decode(), int(size), tag.decode())
 
 
 def _parse_compact(data: bytes) -> Optional[Dict[str, Any]]:
-    """What :func:`_parse` would return, if the document is in that form; else None. Single entries may be others."""
-    head = next((h for h in _HEADS if data.startswith(h)), None)
-    if head is None:
+    """What :func:`_parse` would return, if the document is in that form; else None."""
+    try:
+        entries = [found if isinstance(found, dict) else _tagged(found) for found in _entries(data)]
+        return {**json.loads(_head_of(data) + b"]}"), "manifests": entries}
+    except _AnotherForm:
         return None
-    entries: Entries = []
-    position = len(head)
-    while True:
-        found = _ENTRY.match(data, position)
-        if found is not None:
-            entries.append(_entry_in(found))
-            position = found.end()
-        else:
-            other = _other_entry(data[position : position + _LONG])
-            if other is None:
-                return None  # where there is no entry, too
-            entries.append(other[0])
-            position += other[1]
-        if not data.startswith(b",", position):
-            break
-        position += 1
-    if data[position:].rstrip() != b"]}":
-        return None
-    return {**json.loads(head + b"]}"), "manifests": entries}
 
 
-def _other_entry(data: bytes) -> Optional[Tuple[Dict[str, Any], int]]:
-    """A JSON object at the beginning of ``data``, and its length. None: there is none, or one that needs a closer
-    look: half of a surrogate pair is no text."""
+def entries_besides(data: bytes, endings: Tuple[str, ...]) -> Optional[Entries]:
+    """Those whose tags do not end so, and those without a tag, of a document in that form; else None."""
+    ends = tuple(ending.encode() for ending in endings)
+    kept: Entries = []
+    try:
+        for found in _entries(data):
+            if not isinstance(found, dict):
+                if not found[4].endswith(ends):
+                    kept.append(_tagged(found))
+            elif not (_checked_tag(found, "") or "").endswith(endings):
+                kept.append(found)
+    except (_AnotherForm, InvalidContent):
+        return None
+    return kept
+
+
+def _other_entry(data: bytes) -> Tuple[Dict[str, Any], int]:
+    """A JSON object at the beginning of ``data``, and its length. Raises _AnotherForm: there is none, or one that needs
+    a closer look: half of a surrogate pair is no text."""
     try:
         entry, length = _DECODER.raw_decode(data.decode("ascii"))
     except (ValueError, RecursionError):
-        return None
-    return (entry, length) if isinstance(entry, dict) and b"\\u" not in data[:length] else None
+        raise _AnotherForm from None
+    if not isinstance(entry, dict) or b"\\u" in data[:length]:
+        raise _AnotherForm
+    return entry, length
 
 
 _DECODER = json.JSONDecoder()
 
 
-def find_entry(data: bytes, tag: str) -> Optional[Entry]:
-    """The entry of that tag, in a document in that form, of which nothing else is looked at. None: it has to be parsed,
-    which finds the tag or does not.
+class Lookup(NamedTuple):
+    """``entry``: the one of a tag, or None: there is none."""
 
-    In JSON, these characters with their quotation marks can only be a member of an object, and its value. Where they
-    stand for the first time, the object has to be an entry in that form.
+    entry: Optional[Entry]
+
+
+def look_up(data: bytes, tag: str) -> Optional[Lookup]:
+    """A tag in a document in that form, of which nothing else is looked at. None: it has to be parsed to tell.
+
+    In JSON, the tag with its name and their quotation marks can only be a member of an object, and its value. Where
+    they stand for the first time, the object has to be an entry in that form. A tag that is not there in quotation
+    marks is nowhere, if there are no escapes.
     """
     if not data.startswith(_HEADS):
         return None
     position = data.find(f'"{REF_NAME}":"{tag}"'.encode())
-    begin = data.rfind(b'{"mediaType":', max(0, position - _SHORT), max(0, position))
-    if position < 0 or begin < 0:
-        return None
-    found = _ANY_ENTRY.match(data, begin)
+    if position < 0:
+        return None if f'"{tag}"'.encode() in data or b"\\" in data else Lookup(None)
+    begin = data.rfind(b'{"mediaType":', max(0, position - _SHORT), position)
+    found = _ANY_ENTRY.match(data, begin) if begin > 0 else None
     if found is None or found[4] != tag.encode() or data[begin - 1 : begin] not in (b"[", b","):
         return None
-    entry: Entry = json.loads(found[0])
-    return entry
+    return Lookup(json.loads(found[0]))
 
 
 # --- in any form

@@ -42,7 +42,7 @@ from ..reference import LayoutDirectory, check_tag
 from ..util.files import atomic_write, set_mode, storage_errors, sync_directory
 from ..util.schemas import validate
 from .documents import Children, artifact_type, children_of, implied_type, referrer, subject_of
-from .index_json import Entries, TaggedEntry, index_json
+from .index_json import Entries, index_json
 from .table import PRIVATE, ReferenceTable, bare_descriptor, drop_entries, identity_of, put_entry
 
 LAYOUT_VERSION = "1.0.0"
@@ -208,10 +208,8 @@ class LayoutStore:
     ) -> List[Descriptor]:
         check_digest(digest)
         found: Dict[str, Descriptor] = {}
-        for entry in self.table.entries():
-            # to read the manifests of a hundred thousand packages for one takes seconds
-            if isinstance(entry, TaggedEntry) and entry.tag.endswith(_WITHOUT_SUBJECT):
-                continue
+        # to read the manifests of a hundred thousand packages for one takes seconds
+        for entry in self.table.besides(_WITHOUT_SUBJECT):
             if artifact_type not in (None, entry.get("artifactType") or artifact_type):
                 continue
             if self.subject_of(entry["digest"]) == digest and entry["digest"] not in found:

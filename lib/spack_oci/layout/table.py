@@ -15,7 +15,7 @@ from ..descriptor import Descriptor
 from ..errors import NotFound, SpackOciError, StorageError
 from ..util.concurrency.locks import exclusive_lock
 from ..util.files import storage_errors
-from .index_json import REF_NAME, Entries, Entry, Index, find_entry, index_json, parse_index, tag_of
+from .index_json import REF_NAME, Entries, Entry, Index, entries_besides, index_json, look_up, parse_index, tag_of
 
 #: directory in the layout that is ours alone: the lock and the files being written
 PRIVATE = ".spack-oci"
@@ -23,7 +23,7 @@ PRIVATE = ".spack-oci"
 #: seconds after which a file's time of change tells it from the one that replaces it
 _SETTLED = 0.1
 
-#: bytes of ``index.json`` from which on one tag is looked up in it, and how often, before all entries are read
+#: bytes of ``index.json`` from which on it is searched for what is asked for, and how often, before all of it is read
 _LARGE, _LOOKUPS = 1 << 20, 8
 
 
@@ -66,16 +66,27 @@ class ReferenceTable:
 
     def find(self, tag: str) -> Optional[Entry]:
         """The entry of one tag, if there is one. Of a large file that was not read yet, it alone is read."""
-        if self._lookups < _LOOKUPS:
-            with self._reading():
-                status = os.stat(self._path)
-                if status.st_size >= _LARGE and identity_of(status) != self._seen[0]:
-                    self._lookups += 1
-                    with open(self._path, "rb") as f:
-                        found = find_entry(f.read(), tag)
-                    if found is not None:
-                        return found
-        return self.tagged().get(tag)
+        data = self._unread()
+        found = look_up(data, tag) if data is not None else None
+        return found.entry if found is not None else self.tagged().get(tag)
+
+    def besides(self, endings: Tuple[str, ...]) -> Entries:
+        """Entries whose tags do not end so, and those without a tag; of a large file, no others are kept in memory."""
+        data = self._unread()
+        found = entries_besides(data, endings) if data is not None else None
+        if found is None:
+            found = [e for e in self.entries() if not (tag_of(e) or "").endswith(endings)]
+        return found
+
+    def _unread(self) -> Optional[bytes]:
+        """The file, if it is large and was not read yet. None also when it has been asked for some times."""
+        with self._reading():
+            status = os.stat(self._path)
+            if self._lookups >= _LOOKUPS or status.st_size < _LARGE or identity_of(status) == self._seen[0]:
+                return None
+            self._lookups += 1
+            with open(self._path, "rb") as f:
+                return f.read()
 
     def change(self, apply: Callable[[Entries], Entries]) -> None:
         """Replace the entries by ``apply(entries)``; it returns the same object when nothing is to be changed.

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from spack_oci.descriptor import OCI_INDEX, OCI_MANIFEST, Descriptor
 from spack_oci.errors import InvalidContent, NotFound
 from spack_oci.layout import open_layout
-from spack_oci.layout.index_json import REF_NAME, Index, find_entry, index_json, parse_index, tag_of
+from spack_oci.layout.index_json import (
+    REF_NAME,
+    Index,
+    Lookup,
+    entries_besides,
+    index_json,
+    look_up,
+    parse_index,
+    tag_of,
+)
 from spack_oci.reference import LayoutDirectory
 
 DIGEST = "sha256:" + "a" * 64
@@ -60,8 +69,11 @@ def test_it_is_read_as_it_is_with_spaces(document: Dict[str, Any], is_ascii: boo
         return
     assert as_json(parse_index(dense, "L")) == expected
     for tag in {tag_of(e) for e in document["manifests"]} | {"absent"}:
-        found = find_entry(dense, tag) if tag else None
-        assert found is None or dict(found) == expected[1][tag]
+        found = look_up(dense, tag) if tag else None
+        assert found is None or found.entry == expected[1].get(tag)
+    rest = entries_besides(dense, (".spack", "b"))
+    listed = [e for e in document["manifests"] if not (tag_of(e) or "").endswith((".spack", "b"))]
+    assert rest is None or list(map(dict, rest)) == listed
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 40, 200])
@@ -100,10 +112,9 @@ def test_what_is_written_is_what_is_read() -> None:
 def test_of_two_entries_with_a_tag_the_first_is_found() -> None:
     first, second = entry("a", "sha256:" + "1" * 64), entry("a", "sha256:" + "2" * 64)
     data = compact(first, second)
-    found = find_entry(data, "a")
-    assert found is not None and dict(found) == first
+    assert look_up(data, "a") == Lookup(first)
     # written in another way: to be read as a whole
-    assert find_entry(compact({**first, "artifactType": "x/y"}, second), "a") is None
+    assert look_up(compact({**first, "artifactType": "x/y"}, second), "a") is None
 
 
 def test_an_artifact_is_found_by_its_tag():
@@ -114,7 +125,7 @@ def test_an_artifact_is_found_by_its_tag():
         "artifactType": "x/y",
         "annotations": {REF_NAME: "a"},
     }
-    assert find_entry(compact(entry("b"), one, entry("c")), "a") == one
+    assert look_up(compact(entry("b"), one, entry("c")), "a") == Lookup(one)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +140,19 @@ def test_an_artifact_is_found_by_its_tag():
     ids=["of the index", "in a string", "of a platform", "with spaces", "in another document"],
 )
 def test_a_name_elsewhere_is_no_tag(data: bytes) -> None:
-    assert find_entry(data, "a") is None
+    assert look_up(data, "a") is None
+
+
+def test_a_tag_that_is_not_there_is_known_not_to_be_there_unless_it_may_be_escaped():
+    assert look_up(compact(entry("b")), "a") == Lookup(None)
+    assert look_up(compact(entry("b"), entry('"')), "a") is None
+    assert look_up(compact(entry("b")).replace(b'"b"', b'"\\u0061"'), "a") is None
+    assert look_up(json.dumps({"schemaVersion": 2, "manifests": [entry("a")]}).encode("utf-16"), "a") is None
+
+
+@pytest.mark.parametrize("annotations", ["a", {REF_NAME: 5}, 7])
+def test_an_entry_with_odd_annotations_is_left_to_who_names_it(annotations: Any) -> None:
+    assert entries_besides(compact(entry("a"), {**entry("b"), "annotations": annotations}), ("a",)) is None
 
 
 class TestOfALargeLayout:
