@@ -17,7 +17,6 @@ from ..descriptor import Descriptor
 from ..errors import (
     ConnectionLost,
     DigestMismatch,
-    Forbidden,
     InvalidContent,
     NotFound,
     RateLimited,
@@ -25,7 +24,6 @@ from ..errors import (
     SpackOciError,
     TimedOut,
     TransportError,
-    Unauthorized,
     UnexpectedResponse,
 )
 from .auth.tokens import repository_scope
@@ -167,16 +165,18 @@ class Uploader:
                 headers=headers,
                 body=lambda: part_of(source, 0, descriptor.size, Report()),
             ).without_body()
-        except (NotFound, ResponseError) as e:
-            if isinstance(e, (Unauthorized, Forbidden, RateLimited)):
-                raise
+        except RateLimited:
+            raise
+        except (NotFound, ResponseError):  # also what looks like a missing permission: the next request tells
             self._takes_with_post = False
             return self.start(descriptor.digest)
-        self._takes_with_post = response.status == 201
         if response.status == 202:
+            self._takes_with_post = False
             return self._session(response)
         self._check_stored(response, descriptor)
-        return None
+        if self._takes_with_post is None:  # 201 is also what one may say that has taken the digest alone for a mount
+            self._takes_with_post = self._is_stored(descriptor)
+        return None if self._takes_with_post else self.start(descriptor.digest)
 
     def start(self, label: str) -> Optional[UploadSession]:
         """Open an upload. None: the registry found that it has the blob (201)."""
@@ -263,9 +263,7 @@ class Uploader:
             read_timeout=self._client.settings.commit_timeout,
         ).without_body()
         # no status of the specification; Docker, too, takes any success and looks whether the blob is there
-        if response.status in (200, 202) and not has_blob(
-            self._client, descriptor.digest, self._client.scopes("pull", "push")
-        ):
+        if response.status in (200, 202) and not self._is_stored(descriptor):
             raise UnexpectedResponse(f"{self._action(descriptor)}: {response.status}, and it is not there")
         self._check_stored(response, descriptor)
 

@@ -76,7 +76,7 @@ def test_413_before_the_body_was_read():
 @pytest.mark.parametrize(
     "with_post, first, second",
     [
-        ("stored", ["POST 201"], ["POST 201"]),
+        ("stored", ["POST 201", "HEAD 200"], ["POST 201"]),
         ("ignored", ["POST 202", "PUT 201"], ["POST 202", "PUT 201"]),
         ("refused", ["POST 405", "POST 202", "PUT 201"], ["POST 202", "PUT 201"]),
     ],
@@ -93,6 +93,16 @@ def test_a_small_blob_goes_with_the_post_where_the_registry_takes_it(with_post, 
             assert sum(moved) == len(data)
         sent = [headers.get("Content-Length") for method, _, headers in registry.seen if method == "POST"]
         assert sent[-1:] == [str(len(SMALL[1:])) if with_post == "stored" else "0"]
+
+
+@pytest.mark.parametrize("status", [201, 403, 401])
+def test_one_that_does_not_mean_it_gets_the_blob_as_ever(status):
+    """201 without storing it, or a gateway that lets no such request through."""
+    fault = Fault("POST", "digest=", status=status, times=5)
+    with fault_registry(fault) as registry:
+        store_at(registry).put_blob(layer(SMALL), BytesSource(SMALL), presence=Presence.EXCLUDED)
+        assert registry.repository(NAME).blobs[sha256_digest(SMALL)] == SMALL
+        assert registry.methods()[-2:] == ["POST 202", "PUT 201"]
 
 
 def test_a_registry_that_stores_something_else_with_the_post_is_found_out():
