@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Which packages the words of a command line mean: specs, lock files, the tag of an environment's image."""
 
-import json
 import os
 from collections import ChainMap
 from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 from ..errors import ConfigurationError, NotFound
 from ..index.in_place import Wanted
+from ..operations.lifecycle import lock_files
 from ..specs.constraints import Constraint, Graph, parse_specs
 from ..store.database import Records
 from ..store.machine import this_machine
@@ -25,7 +25,7 @@ def split(words: Sequence[str]) -> Tuple[List[str], List[Constraint]]:
 def wanted_of(words: Sequence[str]) -> Optional[Wanted]:
     """What of an index :func:`roots_of` looks at; None: all of it."""
     locks, specs = split(words)
-    locked = [(None, root["hash"]) for path in locks for root in read_lock(path).get("roots") or ()]
+    locked = [(None, dag_hash) for path in locks for dag_hash, _ in lock_files.roots_of_lock(read_lock(path), path)]
     return Wanted.by([*locked, *((spec.name, spec.hash) for spec in specs)])
 
 
@@ -49,20 +49,13 @@ def candidates_of(source: Source, records: Records) -> Candidates:
 
 
 def read_lock(path: str) -> Mapping[str, Any]:
-    try:
-        with open(os.path.expanduser(path), encoding="utf-8") as file:
-            return json.load(file)
-    except (OSError, ValueError) as e:
-        raise ConfigurationError(f"cannot read the lock file {path}: {e}") from e
+    return lock_files.read_lock_file(os.path.expanduser(path))
 
 
 def roots_of_lock(document: Mapping[str, Any], label: str, source: Source) -> List[Mapping[str, Any]]:
     """The roots of a ``spack.lock``. Raises ConfigurationError for another document, NotFound for a root that the cache
     does not have."""
-    try:
-        roots = [(root["hash"], root.get("spec", "")) for root in document["roots"]]
-    except (KeyError, TypeError) as e:
-        raise ConfigurationError(f"{label} is no lock file of Spack's ({type(e).__name__}: {e})") from None
+    roots = lock_files.roots_of_lock(document, label)
     absent = [f"{spec}/{h[:7]}" for h, spec in roots if h not in source.available]
     if absent:
         raise NotFound(

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Pruning: what is kept and why, what goes when, and what others do meanwhile."""
 
+import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -15,6 +17,7 @@ from spack_oci.index.update.loop import merge_pushed, update_index
 from spack_oci.index.update.read_package import read_package
 from spack_oci.operations.lifecycle.contents import read_contents, read_current_contents
 from spack_oci.operations.lifecycle.copy import Selection, compare, execute_copy, plan_copy
+from spack_oci.operations.lifecycle.lock_files import hashes_of_lock_file, read_lock_file, roots_of_lock
 from spack_oci.operations.lifecycle.pins import read_each_pin, read_pins, remove_pin, write_pin
 from spack_oci.operations.lifecycle.prune import Keep, condemn, delete_condemned, plan_prune
 from support.memory_store import MemoryStore
@@ -29,6 +32,22 @@ from support.packages.cache_builder import (
     tag_of,
 )
 
+#: of which the roots can be read
+ONLY_CLOSURES = [
+    {"roots": [{"hash": "a"}], "concrete_specs": {"a": {"dependencies": [{"hash": "../b", "type": ["link"]}]}}},
+    {"roots": [{"hash": "a"}], "concrete_specs": {"a": {"dependencies": [{"hash": "b", "type": 5}]}}},
+    {"roots": [{"hash": "a"}], "concrete_specs": {"a": {"build_spec": {"hash": 5}}}},
+    {"roots": [{"hash": "a"}], "concrete_specs": {"a": 5}},
+]
+ODD_LOCKS = [
+    b"[" * 100_000,
+    b"\xff\xfe",
+    b"\0",
+    [1],
+    {"roots": 5, "concrete_specs": {}},
+    *({"roots": [{"hash": h}], "concrete_specs": {}} for h in (5, None, {"a": 1}, "../x", "A" * 32, "x" * 100, "")),
+    *ONLY_CLOSURES,
+]
 HOUR = 3600.0
 NOW = 1_800_000_000.0
 
@@ -243,6 +262,37 @@ def test_a_package_that_is_wanted_again_comes_back_into_the_index(store, nodes, 
 def test_packages_of_images_are_kept(store, nodes, lone):
     push_image(store, "tools", content=f"layer of {lone['hash']}".encode())
     assert plan(store, keep(nodes[0])).kept[tag_of(lone)] == "in the image tools"
+
+
+def test_a_lock_file_of_another_cache_does_not_delete_all(store, nodes, lone):
+    elsewhere = frozenset({"b" * 32})
+    for rules in (Keep(locked=elsewhere), Keep(named=elsewhere)):
+        with pytest.raises(ConfigurationError, match="nothing of what is to be kept is in .*, so all 4 packages"):
+            plan(store, rules)
+    write_pin(store, "gone", elsewhere)
+    with pytest.raises(ConfigurationError, match="so all 4 packages would be deleted"):
+        plan(store, Keep())
+    assert len(plan(store, Keep(locked=elsewhere, last=1)).kept) == 4
+    # all is old, which is what was asked for
+    assert len(plan(store, Keep(locked=elsewhere, newer_than=0.0)).doomed) == 4
+
+
+@pytest.mark.parametrize("document", ODD_LOCKS, ids=range(len(ODD_LOCKS)))
+def test_a_lock_file_that_is_none_is_refused_before_anything_is_pinned(tmp_path, document):
+    """A pin with what is no hash could not be read by who prunes."""
+    path = tmp_path / "spack.lock"
+    path.write_bytes(document if isinstance(document, bytes) else json.dumps(document).encode())
+    with pytest.raises(ConfigurationError, match="no lock file"):
+        hashes_of_lock_file(str(path))
+    if document not in ONLY_CLOSURES:
+        with pytest.raises(ConfigurationError, match="no lock file"):
+            roots_of_lock(read_lock_file(str(path)), str(path))
+
+
+def test_a_pin_is_of_somebody_whose_name_is_no_text(store, lone, monkeypatch):
+    monkeypatch.setenv("LOGNAME", os.fsdecode(b"\xe9tienne"))
+    assert write_pin(store, "mine", [lone["hash"]]).by.startswith("?tienne@")
+    assert [pin.name for pin in read_pins(store, store.tags())] == ["mine"]
 
 
 def test_lists_of_lists_are_asked_for_what_is_in_them_once(store, nodes, lone):

@@ -110,6 +110,7 @@ def remove_pin(store: ContentStore, name: str) -> None:
 
 def _somebody() -> str:
     try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
+        found = f"{getpass.getuser()}@{socket.gethostname()}"
     except (KeyError, OSError):  # a container without an entry for the user
-        return socket.gethostname()
+        found = socket.gethostname()
+    return found.encode("utf-8", "replace").decode()  # LOGNAME may hold any bytes

@@ -34,6 +34,7 @@ from ...index.model import PackageIndex
 from ...index.snapshots import Snapshot, read_snapshot
 from ...index.update.loop import UpdateSettings, update_index
 from ...index.update.read_package import read_package
+from ...util.text import counted
 from .contents import ALL_TYPES, LINK_RUN, Contents, closure
 from .pins import Pin
 from .snapshots import broken_remedy
@@ -103,8 +104,8 @@ def plan_prune(
     now: Optional[float] = None,
     snapshots: Iterable[Snapshot] = (),
 ) -> PlannedPrune:
-    """``pins`` and ``snapshots``: those of the cache. Raises ConfigurationError where nothing says what to keep, or
-    where the index is missing or not current.
+    """``pins`` and ``snapshots``: those of the cache. Raises ConfigurationError where nothing says what to keep, where
+    nothing of that is there (it may be another cache), or where the index is missing or not current.
 
     Age counts from the first prune that saw a package: a registry does not tell when something was pushed.
     """
@@ -134,6 +135,12 @@ def plan_prune(
     needed = closure(index, roots, types)
     kept = {entries[h].tag: roots.get(h, "needed by what is kept") for h in needed & entries.keys()}
     doomed = {e.tag: e.manifest for h, e in entries.items() if h not in needed}
+    if doomed and not kept and keep.newer_than is None:
+        all_of_them = f"all {counted(len(doomed), 'package')}"
+        raise ConfigurationError(
+            f"nothing of what is to be kept is in {store.url}, so {all_of_them} would be deleted",
+            remedy="check the name of the cache, and that the lock files, specs and pins are of it",
+        )
     # nobody can install them; a push brings them back
     doomed.update({tag: digest for tag, digest in previous.broken.items() if tag in contents.packages})
     layers = {e.layer for h, e in entries.items() if h in needed}
