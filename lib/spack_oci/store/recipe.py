@@ -79,8 +79,8 @@ def _read(recipe: ast.ClassDef) -> Recipe:
     for statement in recipe.body:
         if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant):
             for target in statement.targets:
-                if isinstance(target, ast.Name) and isinstance(statement.value.value, str):
-                    values[target.id] = statement.value.value
+                if isinstance(target, ast.Name) and _is_text(statement.value.value):
+                    values[target.id] = str(statement.value.value)
         elif isinstance(statement, ast.Expr):
             licenses += _licenses(statement.value)
         elif isinstance(statement, ast.FunctionDef):
@@ -93,7 +93,14 @@ def _licenses(call: ast.expr) -> Iterator[Tuple[str, str]]:
         return
     when = next((keyword.value for keyword in call.keywords if keyword.arg == "when"), ast.Constant(""))
     if isinstance(call.args[0], ast.Constant) and isinstance(when, ast.Constant):
-        yield str(call.args[0].value), str(when.value or "")
+        license, condition = call.args[0].value, when.value or ""
+        if _is_text(license) and _is_text(condition):
+            yield str(license), str(condition)
+
+
+def _is_text(value: Any) -> bool:
+    """That a manifest can hold and a terminal can show: not half of a surrogate pair, which UTF-8 does not have."""
+    return isinstance(value, str) and value.isprintable()
 
 
 def _applies(when: str, node: Mapping[str, Any], graph: Graph) -> bool:

@@ -66,6 +66,20 @@ def test_a_recipe_in_which_too_much_is_within_each_other_says_nothing_and_ends_n
     assert recipe_of(prefix(f"class Hdf5(Package):\n    homepage = {deep}\n"), "hdf5").values == {}
 
 
+def test_what_a_manifest_cannot_hold_is_not_taken(prefix):
+    text = r"""
+class Hdf5(Package):
+    homepage = "\ud800"
+    git = "https://example.com/\x1b]52;c;x"
+    url = "https://example.com/hdf5"
+    license("\udfff")
+    license("MIT", when="\ud800")
+    license(5)
+"""
+    recipe = recipe_of(prefix(text), "hdf5")
+    assert recipe.values == {"url": "https://example.com/hdf5"} and recipe.licenses == ()
+
+
 def test_no_copy_of_a_recipe_says_nothing(tmp_path):
     assert recipe_of(str(tmp_path), "hdf5") == NO_RECIPE
 

@@ -222,5 +222,8 @@ def test_what_is_a_bundle(tmp_path, monkeypatch):
     (tmp_path / "directory.tar").mkdir()
     assert is_bundle("new.tar") and is_bundle("./mirror")
     assert not any(map(is_bundle, ("mirror", "oci://host/x.tar", "directory.tar", "./nothing")))
+    os.mkfifo(tmp_path / "pipe.tar")
+    with pytest.raises(ConfigurationError, match="is no file"):
+        BundleWriter("pipe.tar")
     with pytest.raises(ConfigurationError, match="is a directory"):
         BundleWriter(str(tmp_path / "directory.tar"))

@@ -57,6 +57,8 @@ class BundleWriter:
     def __init__(self, path: str) -> None:
         if os.path.isdir(path):
             raise ConfigurationError(f"{path} is a directory", remedy="name a file that ends in .tar")
+        if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+            raise ConfigurationError(f"{path} is no file", remedy="name a file that ends in .tar")
         self.path = os.path.abspath(path)
         self._temporary = contextlib.ExitStack()
         self._parent = self.directory = ""
