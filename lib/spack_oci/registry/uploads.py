@@ -24,6 +24,7 @@ from ..errors import (
     SpackOciError,
     TimedOut,
     TransportError,
+    Unauthorized,
     UnexpectedResponse,
 )
 from .auth.tokens import repository_scope
@@ -165,7 +166,7 @@ class Uploader:
                 headers=headers,
                 body=lambda: part_of(source, 0, descriptor.size, Report()),
             ).without_body()
-        except RateLimited:
+        except (Unauthorized, RateLimited):
             raise
         except (NotFound, ResponseError):  # also what looks like a missing permission: the next request tells
             self._takes_with_post = False

@@ -135,7 +135,7 @@ def test_a_limit_of_requests_that_is_called_a_quota_is_waited_for():
 @pytest.mark.parametrize("status", [301, 302])
 def test_a_redirect_that_would_lose_what_is_sent_is_named_with_the_address(status):
     """A web server that sends everybody from http to https."""
-    moved = Fault("POST", "/uploads/", status=status, headers={"Location": "https://r.example/v2/x?secret=1"})
+    moved = Fault("POST", "/uploads/", status=status, headers={"Location": "https://r.example/v2/x?secret=1"}, times=2)
     with fault_registry(moved) as registry, pytest.raises(UnexpectedResponse) as caught:
         store_at(registry).put_blob(layer(SMALL), BytesSource(SMALL))
     assert "redirects to https://r.example/v2/x: " in str(caught.value) and "secret" not in str(caught.value)
