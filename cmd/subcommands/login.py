@@ -17,5 +17,4 @@ def login(args: argparse.Namespace) -> int:
     from spack_oci.spack.commands import login as logins
 
     username, secret = read_secret(args, logins.shown(args.registry))
-    logins.log_in(args.registry, username, secret, args.identity_token)
-    return 0
+    return logins.log_in(args.registry, username, secret, args.identity_token, args.json)

@@ -15,4 +15,4 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def logout(args: argparse.Namespace) -> int:
     from spack_oci.spack.commands import login as logins
 
-    return logins.log_out(args.registry)
+    return logins.log_out(args.registry, args.json)

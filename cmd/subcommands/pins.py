@@ -18,16 +18,14 @@ def pin(args: argparse.Namespace) -> int:
     from spack_oci.maintenance import pins as command
     from spack_oci.spack.commands.opened import to_change
 
-    command.add_pin(to_change(args.mirror)(), args)
-    return 0
+    return command.run_pin(to_change(args.mirror), args)
 
 
 def unpin(args: argparse.Namespace) -> int:
     from spack_oci.maintenance import pins as command
     from spack_oci.spack.commands.opened import to_change
 
-    command.remove_pin(to_change(args.mirror)(), args.name)
-    return 0
+    return command.run_unpin(to_change(args.mirror), args)
 
 
 def list_pins(args: argparse.Namespace) -> int:

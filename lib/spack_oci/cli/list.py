@@ -65,9 +65,21 @@ def _list_cache(cache: str, words: Sequence[str], args: argparse.Namespace) -> i
     else:
         _print_records(found.values(), args)
     info(f"{counted(len(found), 'cached package')} in {url}")
-    if not found and not args.allarch:
-        info("No package matches for this platform and operating system; --allarch searches all.")
+    if not found:
+        _tell_what_there_is(cache, constraints, args)
     return status
+
+
+def _tell_what_there_is(cache: str, constraints: "Sequence[Constraint]", args: argparse.Namespace) -> None:
+    name = constraints[0].name if len(constraints) == 1 else ""
+    # what was read is of the names that are wanted
+    there, meant = catalog.near(name, read_index(cache).index.nodes()) if name else ([], "")
+    if meant:
+        info(f"It has no {name}: did you mean {meant}?")
+    elif not args.allarch:
+        info("No package matches for this platform and operating system; --allarch searches all.")
+    elif there:
+        info(f"It has {elided(there)}")
 
 
 def _document(record: CatalogRecord, node: Mapping[str, Any], cache: str) -> Dict[str, Any]:
@@ -183,6 +195,9 @@ def search(args: argparse.Namespace) -> int:
     if found:
         print("\n".join(table([(name, elided(versions, 8)) for name, versions in found])))
     info(f"{counted(len(found), 'name')} with {args.word!r} in {url}")
+    meant = "" if found else catalog.near(args.word.lower(), read_index(args.mirror).index.nodes())[1]
+    if meant:
+        info(f"did you mean {meant}?")
     return status
 
 

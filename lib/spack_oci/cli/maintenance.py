@@ -93,15 +93,13 @@ def list_snapshots(args: argparse.Namespace) -> int:
 def pin(args: argparse.Namespace) -> int:
     from ..maintenance import pins
 
-    pins.add_pin(_to_change(args)(), args)
-    return 0
+    return pins.run_pin(_to_change(args), args)
 
 
 def unpin(args: argparse.Namespace) -> int:
     from ..maintenance import pins
 
-    pins.remove_pin(_to_change(args)(), args.name)
-    return 0
+    return pins.run_unpin(_to_change(args), args)
 
 
 def list_pins(args: argparse.Namespace) -> int:

@@ -8,10 +8,10 @@ from ..configuration import trust as configuration
 from ..configuration.settings import blob_cache
 from ..content import ContentStore
 from ..content.blob_cache import BlobCache
-from ..errors import NotFound
 from ..index.model import PackageIndex
 from ..index.update.loop import UpdateSettings, update_index
 from ..maintenance.cache import Output
+from ..operations.catalog import no_package_matches
 from ..operations.trust.generations import Generations
 from ..operations.trust.trusted_index import TrustedIndex
 from ..operations.trust.write import Written
@@ -87,9 +87,8 @@ class OpenedCache:
         for constraint in parse_specs(" ".join(specs)):
             matches = {h for h in index.tags.values() if constraint.matches(nodes[h], nodes)}
             if not matches:
-                raise NotFound(
-                    f"{self.url} has no package that matches {constraint}",
-                    remedy=f"`spack-oci list --allarch {self.word}` shows what it has",
+                raise no_package_matches(
+                    self.url, str(constraint), constraint.name or "", index, f"spack-oci list --allarch {self.word}"
                 )
             found |= matches
         return found

@@ -2,6 +2,7 @@
 """What a user sees: results on standard output, all else on standard error."""
 
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Callable, Sequence
 
@@ -17,9 +18,28 @@ def _head(word: str) -> str:
     return word if is_plain else f"{_COLORS[word]}{word}\033[0m"
 
 
+#: how the library says which setting of a registry to change (`set_command`)
+_SET = re.compile(r"""`spack config add "oci:registries:('?)(?P<host>[^'"]+)\1:(?P<key>\w+):(?P<value>[^"]+)"`""")
+
+
+def _as_setting(found: "re.Match[str]") -> str:
+    """The same for the file of settings."""
+    import json  # every start imports this module
+
+    value = found["value"]
+    try:
+        value = json.loads(value)
+    except ValueError:  # a text
+        pass
+    setting = json.dumps({"registries": {found["host"]: {found["key"]: value}}})
+    path = os.environ.get("SPACK_OCI_CONFIG") or "~/.config/spack-oci/config.json"
+    return f"put `{setting}` into {path}"
+
+
 def _say(head: str, message: str, lines: Sequence[str] = ()) -> None:
     """What the library advises is named as this program has it."""
     text = "\n    ".join([message, *lines]).replace("`spack oci ", "`spack-oci ")
+    text = _SET.sub(_as_setting, text)
     print(f"{_head(head)} {text}", file=sys.stderr, flush=True)
 
 

@@ -9,6 +9,7 @@ import textwrap
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..util.documents import messages_apart, print_json
+from ..util.text import similar
 
 __all__ = [
     "DEFAULT_MIRROR_HELP",
@@ -64,7 +65,7 @@ def explain_mistakes(parser: argparse.ArgumentParser) -> None:
         try:
             check(action, value)
         except argparse.ArgumentError as e:
-            meant = _similar(str(value), [str(choice) for choice in action.choices or ()])
+            meant = similar(str(value), map(str, action.choices or ()), 2)
             if not meant:
                 raise
             raise argparse.ArgumentError(action, f"invalid choice: {value!r}: did you mean {meant}?") from e
@@ -87,15 +88,8 @@ def explain_mistakes(parser: argparse.ArgumentParser) -> None:
 
 def _meant_by(rest: Sequence[str], parser: argparse.ArgumentParser) -> str:
     options = [option for action in parser._actions for option in action.option_strings]
-    meant = next(filter(None, (_similar(word.partition("=")[0], options) for word in rest if word[:1] == "-")), "")
+    meant = next(filter(None, (similar(word.partition("=")[0], options, 2) for word in rest if word[:1] == "-")), "")
     return f"did you mean {meant}?" if meant else f"`{parser.prog} --help` shows what there is"
-
-
-def _similar(word: str, known: Sequence[str]) -> str:
-    """At most two words, as a question names them."""
-    import difflib  # 5 ms, which only a mistake costs
-
-    return " or ".join(difflib.get_close_matches(word, known, 2, 0.7))
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -144,6 +144,7 @@ def add_login(subparsers: argparse._SubParsersAction, program: Program) -> Any:
     parser.add_argument(
         "--identity-token", action="store_true", help="the secret is an OAuth2 refresh token, as Azure gives them"
     )
+    add_json(parser)
     return parser
 
 
@@ -158,6 +159,7 @@ def add_logout(subparsers: argparse._SubParsersAction, program: Program) -> Any:
         **program.examples("logout ghcr.io", "logout ghcr.io/org"),
     )
     parser.add_argument("registry", metavar="REGISTRY", help=_REGISTRY_HELP)
+    add_json(parser)
     return parser
 
 

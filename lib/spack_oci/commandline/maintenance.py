@@ -131,7 +131,7 @@ def add_snapshot(subparsers: argparse._SubParsersAction, program: Program) -> An
         ),
     )
     _add_cache(parser, program, False)
-    parser.add_argument("name", help="name of the snapshot; one of that name is replaced")
+    parser.add_argument("name", metavar="NAME", help="name of the snapshot; one of that name is replaced")
     parser.add_argument(
         "specs",
         nargs="*",
@@ -173,10 +173,11 @@ def add_pin(subparsers: argparse._SubParsersAction, program: Program) -> Any:
         **program.examples("pin CACHE paper-2026 --lock spack.lock", "pin CACHE release hdf5@1.14 --until 2027-06-30"),
     )
     _add_cache(parser, program, False)
-    parser.add_argument("name", help="name of the pin; one of that name is replaced")
+    parser.add_argument("name", metavar="NAME", help="name of the pin; one of that name is replaced")
     parser.add_argument("specs", nargs="*", default=[], metavar="SPEC", help=f"packages of the {cache} that match")
     _add_locks(parser, "what this spack.lock has")
     parser.add_argument("--until", metavar="DATE", help="last day, as 2027-06-30; default: for ever")
+    add_json(parser)
     allow_options_anywhere(parser, "specs")
     return parser
 
@@ -189,7 +190,8 @@ def add_unpin(subparsers: argparse._SubParsersAction, program: Program) -> Any:
         **program.examples("unpin CACHE paper-2026"),
     )
     _add_cache(parser, program, False)
-    parser.add_argument("name", help="name of the pin")
+    parser.add_argument("name", metavar="NAME", help="name of the pin")
+    add_json(parser)
     return parser
 
 

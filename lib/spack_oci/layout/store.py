@@ -59,6 +59,10 @@ def is_layout(directory: LayoutDirectory) -> bool:
     return os.path.exists(os.path.join(directory.path, _MARK))
 
 
+#: ends of names of archives that nobody writes here; a layout would be a directory
+_COMPRESSED = (".tgz", ".tbz2", ".txz", ".tzst", ".zip", *(f".tar.{end}" for end in ("gz", "bz2", "xz", "zst")))
+
+
 def open_layout(directory: LayoutDirectory, create: bool = False) -> "LayoutStore":
     """The store in ``directory``; with ``create`` it is made when it is not there.
 
@@ -94,6 +98,11 @@ class LayoutStore:
         self._subjects: Dict[str, Optional[str]] = {}
 
     def create(self) -> None:
+        if self.path.endswith(_COMPRESSED) and not os.path.exists(self.path):
+            raise ConfigurationError(
+                f"{self.path} would be a directory, and is called like a file",
+                remedy="for one file, give it a name that ends in .tar: what it holds is compressed already",
+            )
         with storage_errors(f"creating the OCI layout {self.url}"):
             os.makedirs(self.path, exist_ok=True)
             if os.path.exists(self._at(_MARK)):

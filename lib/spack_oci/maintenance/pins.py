@@ -4,26 +4,52 @@
 import argparse
 import datetime
 import time
-from typing import Callable, Dict, List, Set, Tuple
+from typing import Callable, Dict, List, Optional, Set, Tuple
 
 from ..errors import ConfigurationError, ContentError
 from ..operations.lifecycle import pins
 from ..operations.lifecycle.contents import read_contents
 from ..operations.lifecycle.lock_files import hashes_of_lock_file
+from ..operations.lifecycle.prune import with_condemned
 from ..util.documents import messages_apart, print_json
 from ..util.text import counted, visible
 from .cache import Cache, Output
 
 
-def add_pin(cache: Cache, args: argparse.Namespace) -> None:
+def run_pin(find: Callable[[], Cache], args: argparse.Namespace) -> int:
+    with messages_apart(args.json):
+        cache = find()
+        pin, before = add_pin(cache, args)
+    replaced = before.hashes if before is not None else frozenset()
+    if args.json:
+        print_json({**pin.to_dict(), "replaced": sorted(replaced)})
+        return 0
+    until = f" until {args.until}" if args.until else ""
+    what_was = f"; it replaces a pin of {counted(len(replaced), 'package')}" if replaced - pin.hashes else ""
+    cache.out.info(f"Pinned {counted(len(pin.hashes), 'package')} as {pin.name}{until}{what_was}")
+    return 0
+
+
+def run_unpin(find: Callable[[], Cache], args: argparse.Namespace) -> int:
+    with messages_apart(args.json):
+        cache = find()
+        pins.remove_pin(cache.open(), args.name)
+    if args.json:
+        print_json({"mirror": cache.url, "name": args.name})
+    else:
+        cache.out.info(f"{args.name} pins nothing any more")
+    return 0
+
+
+def add_pin(cache: Cache, args: argparse.Namespace) -> Tuple[pins.Pin, Optional[pins.Pin]]:
+    """The pin, and the one that held under its name. What a prune has taken out of the index can be pinned, too."""
     store = cache.open()
     hashes: Set[str] = {h for path in args.lock for h in hashes_of_lock_file(path)}
     if args.specs:
         contents = read_contents(store, cache.open_index())
-        hashes |= cache.matching(contents.need_index(), args.specs)
-    pin = pins.write_pin(store, args.name, hashes, _end_of_day(args.until) if args.until else None)
-    until = f" until {args.until}" if args.until else ""
-    cache.out.info(f"Pinned {counted(len(pin.hashes), 'package')} as {pin.name}{until}")
+        hashes |= cache.matching(with_condemned(store, contents), args.specs)
+    before = pins.find_pin(store, args.name)
+    return pins.write_pin(store, args.name, hashes, _end_of_day(args.until) if args.until else None), before
 
 
 def _end_of_day(text: str) -> int:
@@ -35,11 +61,6 @@ def _end_of_day(text: str) -> int:
     if end <= time.time():
         raise ConfigurationError(f"{text} is past, so the pin would keep nothing", remedy="name a day that is to come")
     return end
-
-
-def remove_pin(cache: Cache, name: str) -> None:
-    pins.remove_pin(cache.open(), name)
-    cache.out.info(f"{name} pins nothing any more")
 
 
 def run_list(find: Callable[[], Cache], args: argparse.Namespace) -> int:

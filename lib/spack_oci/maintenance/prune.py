@@ -6,7 +6,7 @@ import os
 import re
 import time
 from dataclasses import dataclass
-from typing import Callable, FrozenSet, Optional, cast
+from typing import Callable, Optional, cast
 
 from ..content import ContentStore
 from ..errors import ConfigurationError, SpackOciError
@@ -45,6 +45,8 @@ class Request:
     #: seconds
     grace: float
     untag: bool = False
+    #: nothing was said about what to keep: pins, snapshots and images decide alone
+    is_unasked: bool = False
 
 
 def run(find: Callable[[], Cache], args: argparse.Namespace) -> int:
@@ -71,19 +73,16 @@ def plan(cache: Cache, args: argparse.Namespace) -> Request:
     contents = _contents(cache, store) if args.dry_run else _current_contents(cache, store)
     types = ALL_TYPES if args.with_build_dependencies else LINK_RUN
     locked = frozenset(h for path in args.keep_lock for h in hashes_of_lock_file(path, types))
-    named: FrozenSet[str] = frozenset()
-    if args.keep_specs:
-        named = frozenset(cache.matching(contents.need_index(), args.keep_specs))
     keep = Keep(
         locked=locked,
-        named=named,
+        matching=(lambda index: cache.matching(index, args.keep_specs)) if args.keep_specs else None,
         newer_than=_seconds(args.keep_newer_than) if args.keep_newer_than else None,
         last=args.keep_last,
         build_dependencies=args.with_build_dependencies,
     )
     pinned, snapshots = pins.read_pins(store, contents.pins), read_snapshots(store, contents)
     planned = plan_prune(store, contents, keep, pinned, snapshots=snapshots)
-    return Request(cache, store, planned, grace, args.untag)
+    return Request(cache, store, planned, grace, args.untag, keep.is_empty)
 
 
 def _contents(cache: Cache, store: ContentStore) -> Contents:
@@ -147,12 +146,17 @@ def print_plan(request: Request) -> None:
         print(f"keep    {tag}  ({reason})")
     for tag in sorted(planned.doomed):
         print(f"remove  {tag}")
-    _tell_of_unknown(request)
+    _warn(request)
     count = f"{counted(len(planned.kept), 'package')} would stay and {len(planned.doomed)} go"
     request.cache.out.info(f"{count}, which frees {format_size(planned.size)}")
 
 
-def _tell_of_unknown(request: Request) -> None:
+def _warn(request: Request) -> None:
+    if request.is_unasked and request.plan.doomed:
+        request.cache.out.warn(
+            "no option says what to keep, so only what pins, snapshots and images hold is kept "
+            f"(`{request.cache.program} prune --help` has the options)"
+        )
     if request.plan.unknown:
         request.cache.out.warn(
             f"{counted(len(request.plan.unknown), 'package')} that the index does not know stay; "
@@ -169,7 +173,7 @@ def execute(request: Request, *, quiet: bool) -> PruneResult:
         elif not quiet:
             out.info(f"Removed {tag}")
 
-    _tell_of_unknown(request)
+    _warn(request)
     settings = cache.update_settings()
     result = condemn(request.store, request.plan, settings)
     result = delete_condemned(
@@ -207,5 +211,6 @@ def _print_result(request: Request, result: PruneResult, freed: int) -> None:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + request.grace))
         out.info(
             f"out of the index: {counted(len(result.waiting), 'package')} ({format_size(request.plan.size)}); "
-            f"a run after {when} deletes what is still not wanted"
+            f"a run after {when} deletes what is still not wanted; until then, whatever a run is told to keep, or "
+            f"`{request.cache.program} pin` names, comes back with the next run"
         )

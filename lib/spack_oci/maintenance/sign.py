@@ -54,6 +54,7 @@ def print_outcomes(cache: Cache, outcomes: Sequence[SignOutcome], key: PublicKey
     new = sum(o.written is not None and o.written.is_new for o in outcomes)
     before = sum(o.written is not None and not o.written.is_new for o in outcomes)
     more = f", {before} were signed with it before" if before else ""
+    more += "; the index is signed with it, too" if new or before else ""
     cache.out.info(f"Signed {counted(new, 'package')} of {cache.url} with {describe_key(key)}{more}")
 
 

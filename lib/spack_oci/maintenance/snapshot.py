@@ -16,10 +16,9 @@ from .cache import Cache, Output
 def run(find: Callable[[], Cache], args: argparse.Namespace) -> int:
     with messages_apart(args.json):
         cache = find()
-        if args.remove:
-            remove(cache, args.name)
-            return 0
-        made = make(cache, args)
+        made = None if args.remove else make(cache, args)
+    if made is None:
+        return remove(cache, args)
     if args.json:
         print_json(made.to_dict())
     else:
@@ -66,13 +65,20 @@ def print_made(cache: Cache, made: MadeSnapshot) -> None:
     if made.missing:
         left_out = elided([f"/{h[:7]}" for h in sorted(made.missing)])
         cache.out.warn(f"left out, because they are not there: {left_out}")
-    cache.out.info(f"Made the snapshot {made.name} of {counted(made.packages, 'package')}")
+    count = counted(made.packages, "package")
+    what_was = f"; it replaces one of {counted(made.replaced, 'package')}" if made.replaced is not None else ""
+    cache.out.info(f"Made the snapshot {made.name} of {count}{what_was}")
     cache.out.info(f"`spack mirror add {made.name} {shlex.quote(made.url)}` has just that")
 
 
-def remove(cache: Cache, name: str) -> None:
-    remove_snapshot(cache.open(), name)
-    cache.out.info(f"Removed the snapshot {name}; its packages stay until a prune")
+def remove(cache: Cache, args: argparse.Namespace) -> int:
+    with messages_apart(args.json):
+        remove_snapshot(cache.open(), args.name)
+    if args.json:
+        print_json({"mirror": cache.url, "name": args.name})
+    else:
+        cache.out.info(f"Removed the snapshot {args.name}; its packages stay until a prune")
+    return 0
 
 
 def print_list(out: Output, found: List[MadeSnapshot]) -> None:

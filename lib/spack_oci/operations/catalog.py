@@ -5,7 +5,20 @@ No Spec objects and no Spack: the index holds the node of every package as JSON.
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Protocol,
+    Sequence,
+    Tuple,
+)
 
 from ..content import ContentReader, ReferrerLister
 from ..descriptor import Descriptor, canonical_json
@@ -18,7 +31,7 @@ from ..package.record import Layer, package_tag
 from ..package.relocation_summary import PUSHER, summary_of_annotations
 from ..reference import image_name
 from ..util.sizes import format_size
-from ..util.text import counted, table
+from ..util.text import counted, elided, similar, table
 
 if TYPE_CHECKING:
     from ..index.update.read_package import IndexedPackage
@@ -69,6 +82,25 @@ class NodeSource(Protocol):
 
     @property
     def database_version(self) -> str: ...
+
+
+def near(name: str, nodes: Iterable[IndexedNode]) -> Tuple[List[str], str]:
+    """``NAME@VERSION`` of the packages of that name, and else which names are like it, as a question says them."""
+    names, there = set(), set()
+    for _, spec, _, is_cached in nodes:
+        if is_cached:
+            names.add(spec["name"])
+            if spec["name"] == name:
+                there.add(f"{name}@{spec['version']}")
+    return sorted(there), "" if there else similar(name, names)
+
+
+def no_package_matches(url: str, constraint: str, name: str, index: NodeSource, see: str) -> NotFound:
+    """Of a cache. ``name``: of the package that is wanted, or empty; ``see``: the command that shows all there are."""
+    there, meant = near(name, index.nodes())
+    has = f": it has {elided(there)}" if there else ""
+    remedy = f"did you mean {meant}?" if meant else f"`{see}` shows what it has"
+    return NotFound(f"{url} has no package that matches {constraint}{has}", remedy=remedy)
 
 
 class CatalogRecords(Mapping[str, CatalogRecord]):

@@ -9,6 +9,7 @@ from typing import Callable, Container, Dict, Iterable, List, Mapping, Optional,
 from ..errors import Forbidden, ResponseError, SpackOciError, Unauthorized, UnexpectedResponse, how_to_log_in
 from ..reference import Repository
 from .auth.authorizer import NO_AUTH, AuthHeader, Authorizer
+from .auth.credentials import Credentials
 from .auth.refusals import remedy_of_refusal
 from .auth.tokens import Scopes, TokenCache, repository_scope
 from .http.response import Response, decoded, redirect_target
@@ -20,9 +21,7 @@ from .http.urls import absolute_url, host_of, origin_of, set_command, without_qu
 from .settings import RegistrySettings
 
 MAX_REDIRECTS = 5
-_NOT_ACCEPTED = (
-    "the credentials were not accepted, or do not allow this: check them, or log in again with `spack oci login {}`"
-)
+_NOT_ACCEPTED = "the credentials were not accepted, or do not allow this: "
 _NOT_TOLD = (
     "it refuses credentials that it has not seen, and does not tell how it wants to see them (WWW-Authenticate): check "
     "the address; a proxy may answer in its place"
@@ -243,7 +242,8 @@ class RegistryClient:
             challenges = response.fields("WWW-Authenticate")
             known = remedy_of_refusal(error.status, error.message, challenges, response.method in self._accepted)
             if known or isinstance(error, Unauthorized):
-                error.remedy = known or _NOT_ACCEPTED.format(self.repository.host)
+                shown = self.authorizer.credentials or Credentials()
+                error.remedy = known or _NOT_ACCEPTED + shown.how_to_replace(self.repository.host)
         return error
 
 

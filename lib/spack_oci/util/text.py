@@ -52,6 +52,13 @@ def visible(line: str) -> str:
     return line if line.isprintable() else "".join(c if c.isprintable() else "?" for c in line)
 
 
+def similar(word: str, known: Iterable[str], most: int = 3) -> str:
+    """``"one or another"`` of the words that are ``known`` and nearly the same, for a question; empty: none is."""
+    import difflib  # 5 ms, which only a mistake costs
+
+    return " or ".join(difflib.get_close_matches(word, sorted(set(known)), most, 0.7))
+
+
 def elided(items: Sequence[str], keep: int = 5) -> str:
     """``a, b, c, ... (12 more)``."""
     shown = list(items) if len(items) <= keep + 1 else [*items[:keep], f"... ({len(items) - keep} more)"]

@@ -77,10 +77,7 @@ def test_wrong_password(servers):
     with pytest.raises(Unauthorized, match="token server") as error:
         store_as(servers, "pusher", credentials=wrong).has_blob(Descriptor.of(CONTENT, OCI_LAYER).digest)
     assert "not-it-at-all" not in str(error.value)
-    host = store_as(servers, "").repository.host
-    assert f"has expired: correct it where it comes from, or store another one with `spack oci login {host}`" in str(
-        error.value
-    )
+    assert "has expired: correct them where they come from (a `spack oci login` counts only" in str(error.value)
 
 
 def test_identity_token(servers):

@@ -168,7 +168,9 @@ def test_keys_are_shown_added_and_listed(spack, key):
     spack.run("oci", "key", "add", "team-2026", f"{key}.pub")
     assert [found["id"] for found in valid("keys", spack.run("oci", "key", "list", "--json"))["keys"]] == [shown["id"]]
     assert json.loads(spack.run("oci", "key", "show", "--json", "team-2026").stdout)["id"] == shown["id"]
-    done = spack.run("oci", "key", "add", "team-2026", f"{key}.pub", check=False)
+    assert "has the key team-2026" in spack.run("oci", "key", "add", "team-2026", f"{key}.pub").stdout
+    spack.run("oci", "key", "generate", f"{key}-other", env=ENV)
+    done = spack.run("oci", "key", "add", "team-2026", f"{key}-other.pub", check=False)
     assert done.returncode != 0 and "has a key team-2026 already" in done.stderr
     done = spack.run("oci", "key", "generate", str(key), env=ENV, check=False)
     assert done.returncode != 0 and "is there already" in done.stderr

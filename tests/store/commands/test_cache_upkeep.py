@@ -52,6 +52,7 @@ def test_documents_are_as_those_of_spack_oci(client, cache, mine, tmp_path):
         "du": ["du", mine],
         "verify": ["verify", mine],
         "repair": ["repair", mine],
+        "pin": ["pin", mine, "other", "oci-leaf"],
         "pins": ["pins", mine],
         "snapshots": ["snapshots", mine],
         "prune-plan": ["prune", "--dry-run", mine],
@@ -62,10 +63,53 @@ def test_documents_are_as_those_of_spack_oci(client, cache, mine, tmp_path):
         "trust": ["trust", "show", mine],
         "keys": ["key", "list"],
     }
+    client.run("snapshot", mine, "name")
+    for words in (["unpin", mine, "name"], ["snapshot", "--remove", mine, "name"]):
+        removed = client.json(*words)
+        jsonschema.Draft202012Validator(read_schema("commands/removed")).validate(removed)
+        assert removed["name"] == "name" and removed["mirror"] == f"oci+file://{mine}"
     for schema, words in commands.items():
         document = client.json(*words)
         jsonschema.Draft202012Validator(read_schema(f"commands/{schema}")).validate(document)
         assert document.get("mirror", f"oci+file://{mine}") == f"oci+file://{mine}", schema
+
+
+def test_a_pin_and_a_snapshot_that_replace_others_say_so(client, mine):
+    assert "replaces" not in client.run("pin", mine, "release", "oci-leaf").stderr
+    assert "replaces" not in client.run("pin", mine, "release", "oci-leaf").stderr
+    assert "; it replaces a pin of" in client.run("pin", mine, "release", "oci-middle").stderr
+    assert client.json("pin", mine, "release", "oci-leaf")["replaced"]
+    assert "replaces" not in client.run("snapshot", mine, "release", "oci-middle").stderr
+    assert "replaces" not in client.run("snapshot", mine, "release", "oci-middle").stderr
+    assert "; it replaces one of" in client.run("snapshot", mine, "release", "oci-leaf@2.0").stderr
+
+
+def test_specs_name_what_a_prune_has_taken_out_of_the_index_and_not_deleted_yet(client, cache, mine):
+    before = names(client, mine)
+    client.run("pin", mine, "release", "oci-leaf@2.0")
+    done = client.run("prune", mine)
+    assert "no option says what to keep" in done.stderr and "comes back with the next run" in done.stderr
+    assert names(client, mine) < before
+    assert "no option says what to keep" not in client.run("prune", "--keep-specs", "oci-middle", mine).stderr
+    assert any(name.startswith("oci-middle@") for name in names(client, mine))
+    client.run("prune", "--keep-specs", "oci-leaf@2.0", mine)
+    assert not any(name.startswith("oci-middle@") for name in names(client, mine))
+    client.run("pin", mine, "rescued", "oci-middle")
+    client.run("prune", mine)
+    assert any(name.startswith("oci-middle@") for name in names(client, mine))
+
+
+@pytest.mark.parametrize("words", [("pin", "name"), ("snapshot", "name"), ("prune", "--keep-specs")])
+def test_a_spec_that_matches_nothing_gets_what_was_meant(client, mine, words):
+    command, word = words
+    for spec, said in (("oci-laef", "did you mean oci-leaf"), ("oci-leaf@3", "it has oci-leaf@1.0, oci-leaf@2.0")):
+        done = client.run(command, *([word, spec, mine] if word[0] == "-" else [mine, word, spec]), check=False)
+        assert done.returncode == 1 and said in done.stderr, done.stderr
+    for words in (["list", mine, "oci-laef"], ["search", mine, "laef"]):
+        done = client.run(*words, check=False)
+        assert done.returncode == 1 and ("did you mean oci-leaf" in done.stderr) == ("oci-laef" in words), done.stderr
+    assert "did you mean oci-leaf" in client.run("search", mine, "oci-laef", check=False).stderr
+    assert "It has oci-leaf@" in client.run("list", mine, "oci-leaf@3", "--allarch", check=False).stderr
 
 
 @pytest.mark.parametrize("first", [["oci-leaf"], ["{cache}", "oci-leaf"]], ids=["before both", "between"])

@@ -19,6 +19,14 @@ def test_a_bundle_in_one_file_installs_without_its_cache(client, cache, store, t
         client.run("install", tmp_path / "b.tar", "oci-stack", "--store", store)
 
 
+@pytest.mark.parametrize("name", ["stack.tgz", "stack.tar.gz"])
+def test_a_name_of_a_compressed_archive_becomes_no_directory(client, cache, tmp_path, name):
+    for command in ("pack", "copy"):
+        done = client.run(command, cache, tmp_path / name, "oci-leaf", check=False)
+        assert done.returncode == 2 and "give it a name that ends in .tar" in done.stderr, done.stderr
+    assert not (tmp_path / name).exists()
+
+
 def test_a_bundle_is_called_by_its_file_and_its_index_is_kept_once(client, cache, tmp_path):
     """Not by the directory that it is unpacked to, which is another one each time."""
     bundle = tmp_path / "b.tar"

@@ -3,7 +3,9 @@
 
 import json
 
+import jsonschema
 import pytest
+from spack_oci.util.resources import read_schema
 from support.registries.docker_registry import PASSWORD, USER, docker_registry
 from support.registries.fault_registry import Fault, fault_registry
 from support.registries.token_server import USERS, token_server
@@ -24,7 +26,10 @@ def test_log_in_push_install_show_and_log_out(client, registry, built, store, tm
     assert refused.returncode == 1 and "spack-oci login" in refused.stderr
     wrong = client.run("login", "-u", USER, "--password-stdin", registry.host, input="wrong", check=False, env=env)
     assert wrong.returncode == 1 and "wrong" not in wrong.stderr.replace("wrong password", "")
-    client.run("login", "-u", USER, "--password-stdin", registry.host, input=PASSWORD, env=env)
+    asked = ("login", "--json", "-u", USER, "--password-stdin", registry.host)
+    logged_in = json.loads(client.run(*asked, input=PASSWORD, env=env).stdout)
+    jsonschema.Draft202012Validator(read_schema("commands/login")).validate(logged_in)
+    assert logged_in["registry"] == registry.host
     client.run("push", "--update-index", built, url, "oci-stack", env=env)
     client.run("install", url, "oci-stack", env=env)
     assert "greeting: hello" in client.run("run", "oci-app", "--", "hello", env=env).stdout
@@ -38,7 +43,11 @@ def test_log_in_push_install_show_and_log_out(client, registry, built, store, tm
     )
     checks = client.json("doctor", url, env=env)["checks"]
     assert {c["status"] for c in checks[url]} <= {"ok", "warn", "skip", "-"}, checks
-    client.run("logout", registry.host, env=env)
+    for status, removed in ((0, 1), (1, 0)):
+        done = client.run("logout", "--json", registry.host, check=False, env=env)
+        logged_out = json.loads(done.stdout)
+        jsonschema.Draft202012Validator(read_schema("commands/logout")).validate(logged_out)
+        assert (done.returncode, len(logged_out["removed_from"])) == (status, removed)
     forbidden = client.run("prune", "--keep-last", "1", url, check=False, env=env)
     assert f"deleting from {url} is not allowed, the request was anonymous" in forbidden.stderr
     assert f"`spack-oci login {registry.host}` as somebody who may" in forbidden.stderr

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from spack_oci.cli import main as program
+from spack_oci.cli import output
+from spack_oci.registry.http.urls import set_command
 
 COMMON = Path(__file__).resolve().parents[3] / "cmd" / "subcommands" / "common.py"
 
@@ -103,3 +105,15 @@ def test_a_word_that_is_like_none_gets_all_that_there_are(capsys):
     with pytest.raises(SystemExit):
         program.parser().parse_args(["xyzzy"])
     assert "'install'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("host", ["ghcr.io", "registry.example.org:5000"])
+@pytest.mark.parametrize(
+    "setting, value", [("ca_bundle:/path/to/ca.pem", '"/path/to/ca.pem"'), ("max_retry_after:9", "9")]
+)
+def test_a_setting_is_told_as_each_program_has_it(host, setting, value, capsys, monkeypatch):
+    monkeypatch.delenv("SPACK_OCI_CONFIG", raising=False)
+    output.error(f"not known: set it: {set_command(host, setting)}")
+    said = capsys.readouterr().err
+    key = setting.partition(":")[0]
+    assert f'put `{{"registries": {{"{host}": {{"{key}": {value}}}}}}}` into ~/.config/spack-oci/config.json' in said

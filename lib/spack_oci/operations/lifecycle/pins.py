@@ -63,6 +63,15 @@ def write_pin(store: ContentStore, name: str, hashes: Iterable[str], until: Opti
     return pin
 
 
+def find_pin(store: RepositoryReader, name: str) -> Optional[Pin]:
+    """None: no pin of that name holds, or it cannot be read."""
+    try:
+        pin = _read_pin(store, check_name(name))
+    except (NotFound, InvalidContent, DigestMismatch):
+        return None
+    return None if pin.is_over(time.time()) else pin
+
+
 def read_pins(store: RepositoryReader, tags: Iterable[str]) -> List[Pin]:
     """Those among ``tags``. Two requests each. Raises InvalidContent for one that is none: a pin is not overlooked."""
     pins = []

@@ -54,18 +54,20 @@ _IS_LOCKED = "disallowed on this registry, repository or image"
 class Keep:
     """What stays, with all that it needs. DAG hashes; ``newer_than``: seconds; ``last``: builds of a name and version.
 
-    ``locked`` and ``named``: what lock files have, and what matches specs.
+    ``locked`` and ``named``: what lock files have, and what is named besides. ``matching``: gives what specs name among
+    the packages of an index, in which those are too that a prune has taken out and that are not deleted yet.
     """
 
     locked: FrozenSet[str] = frozenset()
     named: FrozenSet[str] = frozenset()
+    matching: Optional[Callable[[PackageIndex], AbstractSet[str]]] = None
     newer_than: Optional[float] = None
     last: int = 0
     build_dependencies: bool = False
 
     @property
     def is_empty(self) -> bool:
-        return not (self.locked or self.named or self.newer_than is not None or self.last)
+        return not (self.locked or self.named or self.matching or self.newer_than is not None or self.last)
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def plan_prune(
         )
     previous = read_plan(store)
     indexed = frozenset(contents.need_index().tags)
-    index = _with_condemned(store, contents, previous)
+    index = with_condemned(store, contents, previous)
     entries = _slim_entries(index)
     # not in the future: a clock was wrong, and the package would stay until then
     seen = {entry.manifest: min(previous.seen.get(entry.manifest, int(now)), int(now)) for entry in entries.values()}
@@ -127,7 +129,7 @@ def plan_prune(
         **_youngest(index, entries, seen, keep, now),
         **_in_images(store, contents, {e.layer: h for h, e in entries.items()}),
         **held,
-        **dict.fromkeys(keep.named, "named"),
+        **dict.fromkeys(keep.named | (keep.matching(index) if keep.matching else frozenset()), "named"),
         **dict.fromkeys(keep.locked, "in a lock file"),
         **pinned,
     }
@@ -175,9 +177,13 @@ def _slim_entries(index: PackageIndex) -> Dict[str, _Entry]:
     }
 
 
-def _with_condemned(store: ContentStore, contents: Contents, previous: PrunePlan) -> PackageIndex:
-    """The index, and the packages that a prune took out of it: two requests for each. What is kept now comes back."""
+def with_condemned(store: ContentStore, contents: Contents, previous: Optional[PrunePlan] = None) -> PackageIndex:
+    """The index, and the packages that a prune took out of it: two requests for each. What is kept now comes back.
+
+    ``previous``: the plan that is in the cache; None: it is read.
+    """
     index = contents.need_index()
+    previous = read_plan(store) if previous is None else previous
     for tag in sorted((previous.condemned.keys() - previous.broken.keys()) & contents.packages - index.tags.keys()):
         try:
             package = read_package(store, tag)

@@ -28,13 +28,15 @@ _JOBS = 8
 
 @dataclass(frozen=True)
 class MadeSnapshot:
-    """``url``: of the mirror that has just this; ``missing``: DAG hashes of what it would need besides."""
+    """``url``: of the mirror that has just this; ``missing``: DAG hashes of what it would need besides; ``replaced``:
+    how many packages another one had that was there under this name; None: none was."""
 
     name: str
     url: str
     packages: int
     digest: str
     missing: FrozenSet[str] = frozenset()
+    replaced: Optional[int] = None
 
     def to_dict(self) -> Dict[str, Any]:
         """For ``--json``."""
@@ -44,6 +46,7 @@ class MadeSnapshot:
             "packages": self.packages,
             "digest": self.digest,
             "missing": sorted(self.missing),
+            "replaced": self.replaced,
         }
 
 
@@ -89,8 +92,10 @@ def make_snapshot(
     if not tags:
         raise ConfigurationError(f"the snapshot {name} would have no package", remedy="name specs that are there")
     signatures = {h: s for h, s in _signatures(index_store or store).items() if h in needed}
+    before = _find(store, name)
     descriptor = publish_document(store, SNAPSHOT_PREFIX + name, subset_of(index, tags), signatures, sign)
-    return MadeSnapshot(name, f"{contents.url}:{name}", len(tags), descriptor.digest, missing)
+    replaced = before.packages if before is not None and before.digest != descriptor.digest else None
+    return MadeSnapshot(name, f"{contents.url}:{name}", len(tags), descriptor.digest, missing, replaced)
 
 
 def _signatures(store: ContentStore) -> SignatureTable:
@@ -120,6 +125,14 @@ def list_snapshots(store: ContentStore) -> Tuple[List[MadeSnapshot], Dict[str, C
 
 def broken_remedy(url: str, name: str) -> str:
     return f"who wrote it mends it; `spack oci snapshot --remove {url} {name}` takes it away"
+
+
+def _find(store: ContentStore, name: str) -> Optional[MadeSnapshot]:
+    """None also for one that cannot be read."""
+    try:
+        return _describe(store, name)
+    except (NotFound, InvalidContent, DigestMismatch):
+        return None
 
 
 def _describe(store: ContentStore, name: str) -> MadeSnapshot:

@@ -22,6 +22,7 @@ class Credentials:
 
     ``identity_token`` buys access tokens from the token server (OAuth2 refresh token); ``registry_token`` goes to the
     registry as it is. ``origin`` says where the credentials were found; only it and the user name are ever shown.
+    ``is_configured``: they are those of a mirror or of the configuration, which go before what a login has stored.
     """
 
     username: str = ""
@@ -29,6 +30,7 @@ class Credentials:
     identity_token: str = field(default="", repr=False)
     registry_token: str = field(default="", repr=False)
     origin: str = field(default="", compare=False)
+    is_configured: bool = field(default=False, compare=False)
 
     def __repr__(self) -> str:
         return f"<Credentials from {self.origin or 'nowhere in particular'}>"
@@ -36,6 +38,12 @@ class Credentials:
     def basic_header(self) -> str:
         pair = f"{self.username}:{self.password or self.identity_token}"
         return "Basic " + base64.b64encode(pair.encode("utf-8")).decode("ascii")
+
+    def how_to_replace(self, host: str) -> str:
+        """What to do about credentials that a registry does not take."""
+        if self.is_configured:
+            return "correct them where they come from (a `spack oci login` counts only where none are configured)"
+        return f"correct them where they come from, or store others with `spack oci login {host}`"
 
     def secrets(self) -> Tuple[str, ...]:
         """Every text that must not be shown."""
@@ -84,7 +92,7 @@ class StaticCredentials:
     def find(self, host: str, repository: str) -> Optional[Credentials]:
         if matching_key([self.scope], host, repository) is None:
             return None
-        return replace(self.credentials, origin=self.credentials.origin or self.origin)
+        return replace(self.credentials, origin=self.credentials.origin or self.origin, is_configured=True)
 
     def describe(self) -> str:
         return self.origin
@@ -124,10 +132,11 @@ class VariableCredentials:
             return None
         if self.token_variable:
             token = self._read(self.token_variable)
-            return Credentials(registry_token=token, origin=f"{self.origin} (${self.token_variable})")
+            origin = f"{self.origin} (${self.token_variable})"
+            return Credentials(registry_token=token, origin=origin, is_configured=True)
         user = self._read(self.username_variable) if self.username_variable else self.username
         secret = self._read(self.password_variable)
-        return Credentials(user, secret, origin=f"{self.origin} (${self.password_variable})")
+        return Credentials(user, secret, origin=f"{self.origin} (${self.password_variable})", is_configured=True)
 
     def _read(self, name: str) -> str:
         value = (os.environ if self.env is None else self.env).get(name)

@@ -31,6 +31,7 @@ CLIENT_ID = "spack-oci"
 MAX_REDIRECTS = 5
 #: the user name that goes with an identity token where a token server knows only Basic
 _TOKEN_USER = "<token>"
+_OUT_OF_DATE = "the password or token is wrong, or has expired: "
 
 Scopes = FrozenSet[str]
 
@@ -223,7 +224,7 @@ class TokenServer:
             # ghcr answers 403 for a repository that is not there (https://github.com/conda/rattler/issues/2726)
             error.remedy = f"it does not exist or is not public: check its name, or {how_to_log_in(request.host)}"
         elif isinstance(error, Unauthorized):
-            error.remedy = _log_in_again(request.host)
+            error.remedy = _OUT_OF_DATE + (credentials or Credentials()).how_to_replace(request.host)
         raise error
 
 
@@ -234,13 +235,6 @@ def _may_follow(url: str, target: str, has_credentials: bool) -> bool:
         return False
     is_made_https = (before[0], *after) == ("http", "https", before[1], 443)
     return not has_credentials or before == after or is_made_https
-
-
-def _log_in_again(host: str) -> str:
-    return (
-        "the password or token is wrong, or has expired: correct it where it comes from, or store another one with "
-        f"`spack oci login {host}`"
-    )
 
 
 def _secrets(credentials: Optional[Credentials]) -> Sequence[str]:

@@ -7,6 +7,7 @@ from typing import Any, Iterator, List, Optional
 
 from ...errors import ConnectionLost, TimedOut, TLSFailure, TransportError, Unreachable
 from ...util.text import presentable
+from .urls import set_command
 
 #: characters of what was wrong
 _SHOWN = 300
@@ -54,7 +55,7 @@ def _remedy_of_tls(chain: List[BaseException], host: str) -> Optional[str]:
     if code in _OF_ANOTHER_HOST:
         return f"write the registry's name as it is in its certificate instead of {host}"
     if code:
-        return f"name the file of its CA with oci:registries:{host}:ca_bundle"
+        return f"name the file of its CA: {set_command(host, 'ca_bundle:/path/to/ca.pem')}"
     if any(getattr(c, "reason", None) in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST") for c in chain):
         return f"if the registry speaks plain http, write oci+http://{host}"
     return None

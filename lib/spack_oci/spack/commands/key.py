@@ -16,6 +16,9 @@ def add(name: str, path: str, scope: Optional[str] = None) -> PublicKey:
     """Let ``oci:trust:keys`` know a public key; the key itself is written there, so that no file can be exchanged."""
     key = read_public_key(trust.read_key_file(path), name, path)
     known = settings.read().trust.get("keys") or {}
+    if name in known and trust.trust().keys[name].id == key.id:
+        tty.info(f"oci:trust:keys has the key {name} ({key.short_id}) already")
+        return key
     if name in known:
         raise ConfigurationError(
             f"oci:trust:keys has a key {name} already", remedy="take another name: policies may list both"

@@ -7,6 +7,7 @@ import spack.llnl.util.tty as tty
 
 from ...configuration.registries import stored_helper
 from ...errors import ConfigurationError
+from ...maintenance.logins import tell_of_login, tell_of_logout
 from ...reference import Repository
 from ...registry.auth.credentials import Credentials
 from ...registry.auth.helper import Helper
@@ -15,30 +16,20 @@ from ...registry.settings import RegistrySettings
 from ..configuration import mirror_arguments, mirrors, settings
 
 
-def log_in(registry: str, username: str, secret: str, identity_token: bool = False) -> None:
-    """Try user and secret at ``HOST[/PATH]``, store them, and say where."""
+def log_in(registry: str, username: str, secret: str, identity_token: bool = False, as_json: bool = False) -> int:
+    """Try user and secret at ``HOST[/PATH]``, store them, and say where. Exit code."""
     place, registry_settings, helper = _place(registry)
     if identity_token:
         credentials = Credentials(username, identity_token=secret)
     else:
         credentials = Credentials(username, secret)
-    result = login(place, credentials, registry_settings, helper=helper)
-    for warning in result.warnings:
-        tty.warn(warning)
-    tty.info(f"Logged in to {result.key}; stored in {result.stored_in}")
+    return tell_of_login(tty, login(place, credentials, registry_settings, helper=helper), as_json)
 
 
-def log_out(registry: str) -> int:
+def log_out(registry: str, as_json: bool = False) -> int:
     """Forget what :func:`log_in` stored. Exit code 1 if there was nothing."""
     place, registry_settings, helper = _place(registry)
-    result = logout(place, registry_settings, helper=helper)
-    for source in result.still_known:
-        tty.warn(f"there are still credentials for {result.key}: {source}")
-    if not result.removed_from:
-        tty.warn(f"not logged in to {result.key}")
-        return 1
-    tty.info(f"Removed the credentials for {result.key} from {', '.join(result.removed_from)}")
-    return 0
+    return tell_of_logout(tty, logout(place, registry_settings, helper=helper), as_json)
 
 
 def _place(registry: str) -> Tuple[Repository, RegistrySettings, Optional[Helper]]:

@@ -6,9 +6,8 @@ from typing import Sequence, Set
 
 import spack.spec
 
-from ...errors import NotFound
 from ...index.model import PackageIndex
-from ...operations.catalog import subset
+from ...operations.catalog import no_package_matches, subset
 from .list import may_satisfy, read_database
 
 
@@ -20,9 +19,7 @@ def hashes_matching(index: PackageIndex, constraints: Sequence[str], url: str) -
     for constraint, spec in zip(constraints, wanted):
         matches = {p.dag_hash() for p in packages if p.satisfies(spec)}
         if not matches:
-            raise NotFound(
-                f"{url} has no package that matches {constraint}",
-                remedy=f"`spack oci list --allarch {shlex.quote(url)}` shows what it has",
-            )
+            see = f"spack oci list --allarch {shlex.quote(url)}"
+            raise no_package_matches(url, constraint, spec.name or "", index, see)
         found |= matches
     return found
