@@ -142,6 +142,39 @@ def test_a_function_with_other_parameters_is_left_alone(altered):
     assert found[f"{BINARY}:make_uploader"][0] == "active", "the other hooks stay"
 
 
+DOWNLOAD = """
+import spack.binary_distribution as b, spack.error
+try:
+    print(b.download_tarball(None))
+except spack.error.SpackError as e:
+    print("refused:", e.message)
+"""
+
+
+@pytest.mark.one_spack
+@pytest.mark.parametrize(
+    "code",
+    [
+        "module.download_tarball = lambda spec, a_new_parameter=None: 'their own'",
+        "module.download_tarball = lambda spec, unsigned=False, mirrors_for_spec=None: 'their own'\n"
+        "import sys\nsys.modules['spack_oci.spack.hooks.install'] = None",
+    ],
+    ids=["a function of another form", "a dependency is missing"],
+)
+def test_where_signatures_are_required_spack_does_not_fetch_in_our_place(altered, code):
+    """It asks for none: every package would be taken as it is."""
+    spack = altered(code)
+    assert spack.script(DOWNLOAD).strip() == "their own"
+    spack.write_config("mirrors", {"cache": "oci://registry.example/cache"})
+    spack.write_config("oci", {"trust": {"policies": {"*": {"mode": "warn"}}}})
+    assert spack.script(DOWNLOAD).strip() == "their own"
+    spack.write_config("oci", {"trust": {"policies": {"*": {"mode": "require"}}}})
+    assert spack.script(DOWNLOAD).startswith("refused: packages are to be signed")
+    spack.write_config("oci", {"trust": {"policies": {"*": {"mode": "off"}}}})
+    spack.write_config("mirrors", {"cache": {"url": "oci://registry.example/cache", "signed": True}})
+    assert spack.script(DOWNLOAD).startswith("refused: packages are to be signed")
+
+
 @pytest.mark.one_spack
 def test_a_missing_function_is_left_missing(altered):
     spack = altered("del module.make_uploader")

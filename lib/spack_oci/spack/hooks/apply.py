@@ -132,8 +132,21 @@ def _install_now(hook: Hook) -> HookStatus:
         else:
             _wrap(hook)
     except _Misfit as e:
+        if hook.verifies:
+            _refuse_instead(hook)
         return HookStatus(hook, REFUSED, str(e))
     return HookStatus(hook, ACTIVE)
+
+
+def _refuse_instead(hook: Hook) -> None:
+    try:
+        owner, name, found = _find(hook)
+    except _Misfit:
+        return
+    if callable(found):
+        from .unverified import refusing  # hardly ever needed, and this is imported by every command
+
+        _set(owner, name, refusing(found, enabled))
 
 
 def _wrap(hook: Hook) -> None:
@@ -201,8 +214,13 @@ def _find(hook: Hook) -> Tuple[Any, str, Any]:
 def _replacement(hook: Hook, original: Callable) -> Callable:
     @functools.wraps(original)
     def replaced(*args: Any, **kwargs: Any) -> Any:
-        function = _resolve(hook.replacement) if hook.always or enabled() else None
+        wanted = hook.always or enabled()
+        function = _resolve(hook.replacement) if wanted else None
         if function is None:
+            if wanted and hook.verifies:
+                from .unverified import refuse_unverified
+
+                refuse_unverified()
             return original(*args, **kwargs)
         try:
             return function(original, *args, **kwargs)

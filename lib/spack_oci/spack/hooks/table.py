@@ -24,6 +24,8 @@ class Hook:
     release (major, minor) that needs it. ``later``: the module is not imported for the sake of the hook, which is
     installed when a command imports it. ``always``: also in force with ``oci:hooks:enabled:false``; such a replacement
     decides by itself, without reading the configuration. ``required``: without it, nothing of the table is installed.
+    ``verifies``: where a policy requires signatures, Spack's own function is not called in its place, see
+    :mod:`.unverified`.
     """
 
     purpose: str
@@ -36,6 +38,7 @@ class Hook:
     later: bool = False
     always: bool = False
     required: bool = False
+    verifies: bool = False
 
     def is_for(self, version: Tuple[int, int]) -> bool:
         """Whether this release of Spack needs the hook."""
@@ -215,6 +218,7 @@ HOOKS: Sequence[Hook] = (
         [f"{_BINARY}:download_tarball"],
         "hooks.install:download_tarball",
         [("spec", "unsigned", "mirrors_for_spec")],
+        verifies=True,
     ),
     Hook(
         "extract and relocate a package",
