@@ -73,7 +73,9 @@ def install(args: argparse.Namespace) -> int:
     from spack_oci.spack.commands import install as command
     from spack_oci.spack.commands import install_plan
     from spack_oci.spack.output import print_unpadded, reporter
+    from spack_oci.util.concurrency.collector import relax_collector
 
+    relax_collector()
     roots = install_plan.concretized_roots(args.specs, add=args.add, only_concrete=args.only_concrete)
     wanted = install_plan.Wanted(
         package="package" in args.only,

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import mmap
 import os
-from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
 
 from ..errors import InvalidContent
 from .frames import HASH_ALPHABET, Frame, compress, decompress, digest_of, frame_number, read_table
@@ -92,18 +92,21 @@ class DocumentFiles(NamedTuple):
     #: a line for each package, NAME and HASH, sorted, after an empty line
     names: str
 
-    def line(self, dag_hash: str) -> Optional[Line]:
+    def lines(self, hashes: Iterable[str]) -> Iterator[bytes]:
+        """Of the packages and other nodes that there are, in any order. Each part of the document is read once."""
         frames = _frames(self.table, os.path.getsize(self.document))
         bits = (len(frames) - 1).bit_length() - 1
-        try:
-            frame = frames[frame_number(dag_hash, bits)]
-        except ValueError:  # no hash
-            return None
-        wanted = dag_hash.encode()
-        for line in self._lines(frame):
-            if line[9:41] == wanted:
-                return parse_line(line)
-        return None
+        wanted: Dict[Frame, Set[bytes]] = {}
+        for dag_hash in hashes:
+            with contextlib.suppress(ValueError):  # no hash
+                wanted.setdefault(frames[frame_number(dag_hash, bits)], set()).add(dag_hash.encode())
+        for frame, left in wanted.items():
+            for line in self._lines(frame):
+                if line[9:41] in left:
+                    left.discard(line[9:41])
+                    yield line
+                if not left:
+                    break
 
     def hashes(self, name: str) -> List[str]:
         """DAG hashes of the packages of that name."""
@@ -160,19 +163,13 @@ class DocumentFiles(NamedTuple):
 
     def _closure(self, chosen: Iterable[str]) -> Dict[str, Line]:
         found: Dict[str, Line] = {}
-        pending = list(chosen)
+        pending = set(chosen)
         while pending:
-            dag_hash = pending.pop()
-            if dag_hash in found:
-                continue
-            line = self.line(dag_hash)
-            if line is None:
+            new = {line.dag_hash: line for line in map(parse_line, self.lines(pending))}
+            for dag_hash in pending - new.keys():
                 raise InvalidContent(f"{LABEL} lacks {dag_hash}")
-            found[dag_hash] = line
-            pending.extend(edges_of(line.spec))
-            built = line.spec.get("build_spec")
-            if isinstance(built, dict):
-                pending.append(str(built.get("hash")))
+            found.update(new)
+            pending = {needed for line in new.values() for needed in _named_by(line.spec)} - found.keys()
         return found
 
     def _header(self) -> Header:
@@ -188,6 +185,14 @@ class DocumentFiles(NamedTuple):
         if digest_of(data) != frame.digest:
             raise InvalidContent(f"{self.document} is damaged")
         yield from decompress(data)
+
+
+def _named_by(spec: Mapping[str, Any]) -> Iterator[str]:
+    """DAG hashes of what a node needs, and of the spec that it was built as."""
+    yield from edges_of(spec)
+    built = spec.get("build_spec")
+    if isinstance(built, dict):
+        yield str(built.get("hash"))
 
 
 @functools.lru_cache(16)

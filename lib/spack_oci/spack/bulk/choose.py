@@ -8,15 +8,16 @@ import contextlib
 import os
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, List, Mapping, Sequence, Set, Tuple
+from typing import Any, Collection, Dict, Iterable, List, Mapping, Sequence, Set
 
 import spack.binary_distribution
 import spack.mirrors.mirror
 import spack.spec
 import spack.store
+from spack import traverse
 
 from ...errors import SpackOciError, StorageError
-from ...index.index_cache import IndexCache
+from ...index.entry import PackageEntry
 from ...util.order import dependencies_first
 from .. import compat, fetching
 from ..configuration import mirrors
@@ -46,23 +47,25 @@ def choose(wanted: Sequence["spack.spec.Spec"], needs: Mapping[str, Iterable[str
     what is not installed either and the package waits for. What waits for something else is left to the installer: it
     must not be there before that.
     """
-    possible = {spec.dag_hash(): spec for spec in wanted if _is_ordinary(spec)}
+    possible = {spec.dag_hash(): spec for spec in _ordinary(wanted)}
     choice = Choice({h: possible[h] for h in dependencies_first({h: list(needs[h]) for h in possible})})
     _leave_out_shared_prefixes(choice, needs)
     if not choice.specs:
         return choice
-    where = _Mirrors()
+    where = _Mirrors(choice.specs)
     for dag_hash, spec in choice.specs.items():
         found = where.asked_first(spec)
         if found:
             choice.candidates[dag_hash] = found
-            choice.sizes[dag_hash] = where.size_of(found[0], spec)
+            choice.sizes[dag_hash] = where.size_of(found[0], dag_hash)
     choice.keep(choice.candidates, needs)
     return choice
 
 
-def _is_ordinary(spec: "spack.spec.Spec") -> bool:
-    return not (spec.external or spec.spliced or spec.is_develop)
+def _ordinary(wanted: Sequence["spack.spec.Spec"]) -> List["spack.spec.Spec"]:
+    # each spec walks through all that it needs to answer that, and hardly ever finds something
+    has_splices = any(node.build_spec is not node for node in traverse.traverse_nodes(list(wanted)))
+    return [s for s in wanted if not (s.external or s.is_develop or (has_splices and s.spliced))]
 
 
 def _leave_out_shared_prefixes(choice: Choice, needs: Mapping[str, Iterable[str]]) -> None:
@@ -83,19 +86,21 @@ def _is_taken(database: Any, spec: "spack.spec.Spec") -> bool:
 class _Mirrors:
     """The mirrors of this install, in the order in which Spack asks them for a package."""
 
-    def __init__(self) -> None:
-        self._cache: IndexCache = fetching.index_cache()
-        self._ours = mirrors.configured(mirrors.FETCH)
+    def __init__(self, hashes: Collection[str]) -> None:
+        ours = mirrors.configured(mirrors.FETCH)
         configured = list(spack.mirrors.mirror.MirrorCollection(binary=True).values())
-        self._has_others = len(configured) > len(self._ours)
+        self._has_others = len(configured) > len(ours)
         self._without_index: Set[str] = set()
-        #: (URL of a mirror, DAG hash) -> compressed bytes
-        self._sizes: Dict[Tuple[str, str], int] = {}
-        fetching.confirm_indexes(self._ours)
-        for mirror in self._ours:
+        #: URL of a mirror -> DAG hash -> what its index has of the package, of ``hashes``
+        self._entries: Dict[str, Dict[str, PackageEntry]] = {}
+        fetching.confirm_indexes(ours)
+        cache = fetching.index_cache()
+        for mirror in ours:
             with contextlib.suppress(SpackOciError):
-                if self._cache.known(mirrors.open_store(mirror, mirrors.FETCH).url) is None:
+                if cache.known(mirrors.open_store(mirror, mirrors.FETCH).url) is None:
                     self._without_index.add(mirror.fetch_url)
+            with contextlib.suppress(StorageError):
+                self._entries[mirror.fetch_url] = cache.lookup_all(mirror.fetch_url, hashes)
 
     def asked_first(self, spec: "spack.spec.Spec") -> List["spack.mirrors.mirror.Mirror"]:
         """The OCI mirrors that are asked before a mirror of another kind; none if the first of them has an index that
@@ -103,7 +108,9 @@ class _Mirrors:
         indexed: List[Any] = []
         if self._has_others:
             indexed = spack.binary_distribution.get_mirrors_for_spec(spec, index_only=True)
-        named = {compat.indexed_url(entry) for entry in indexed} | self._urls_that_name(spec)
+        dag_hash = spec.dag_hash()
+        named = {compat.indexed_url(entry) for entry in indexed}
+        named.update(url for url, entries in self._entries.items() if dag_hash in entries)
         found: List[spack.mirrors.mirror.Mirror] = []
         possible = fetching.candidates(spec, [])
         for mirror in sorted(possible, key=lambda m: m.fetch_url not in named):
@@ -114,18 +121,10 @@ class _Mirrors:
             return found
         return []
 
-    def _urls_that_name(self, spec: "spack.spec.Spec") -> Set[str]:
-        urls = set()
-        for mirror in self._ours:
-            with contextlib.suppress(StorageError):
-                entry = self._cache.lookup(mirror.fetch_url, spec.dag_hash())
-                if entry is not None:
-                    urls.add(mirror.fetch_url)
-                    self._sizes[mirror.fetch_url, spec.dag_hash()] = entry.layer.size
-        return urls
-
-    def size_of(self, mirror: "spack.mirrors.mirror.Mirror", spec: "spack.spec.Spec") -> int:
-        return self._sizes.get((mirror.fetch_url, spec.dag_hash()), 0)
+    def size_of(self, mirror: "spack.mirrors.mirror.Mirror", dag_hash: str) -> int:
+        """Compressed bytes; 0: nobody knows."""
+        entry = self._entries.get(mirror.fetch_url, {}).get(dag_hash)
+        return entry.layer.size if entry is not None else 0
 
 
 def may_write() -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, List, Mapping, Set
 
 import spack.installer
 import spack.llnl.util.tty as tty
+import spack.report
 import spack.spec
 import spack.store
 import spack.util.timer
@@ -36,8 +37,6 @@ def shorten_queue(installer: Any) -> None:
     wanted = [t.pkg.spec for t in missing.values() if _may_come_from_cache(t) and not failed(t.pkg.spec)]
     explicit = {h for h, task in missing.items() if task.explicit}
     unsigned = any(r.install_args.get("unsigned") for r in installer.build_requests)
-    for task in missing.values():
-        task.record.start()
     job = Job(wanted, _needs(installer, missing), explicit, unsigned, jobs(), _TimedSteps)
     _take_out(installer, missing, install_in_bulk(job, _Lines(installer, status)))
 
@@ -84,15 +83,32 @@ def _take_out(installer: Any, tasks: Mapping[str, Any], done: Done) -> None:
         installer.installed.add(task.pkg_id)
         installer.locks[task.pkg_id] = ("read", done.locks[dag_hash])
         task.status = spack.installer.BuildStatus.INSTALLED
-        record = task.record
-        record.succeed()
-        record.elapsed_time = outcome.seconds
-        installer.reports[task.request.pkg_id].append_record(record)
+        installer.reports[task.request.pkg_id].append_record(_Record(task.pkg.spec, outcome.seconds))
     left = list(installer.build_tasks.values())
     for task in left:
         task.flag_installed(installer.installed)
     installer.build_pq[:] = [(task.key, task) for task in left]
     heapq.heapify(installer.build_pq)
+
+
+class _Record(spack.report.InstallRecord):
+    """Of a package that is installed, for a report. The record of the installer holds the log of the build; here that
+    is read when somebody wants it, which without `--log-format` nobody does."""
+
+    def __init__(self, spec: "spack.spec.Spec", seconds: float) -> None:
+        super().__init__(spec)
+        self.result = "success"
+        self.elapsed_time = seconds
+        self.installed_from_binary_cache = True
+
+    def __contains__(self, key: Any) -> bool:
+        return key == "stdout" or super().__contains__(key)
+
+    def __missing__(self, key: str) -> str:
+        if key != "stdout":
+            raise KeyError(key)
+        self.stdout: str = self.fetch_log()
+        return self.stdout
 
 
 class _TimedSteps(SpackSteps):

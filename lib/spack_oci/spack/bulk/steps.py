@@ -80,13 +80,13 @@ class SpackSteps:
         """``sizes``: compressed bytes, as far as they are known; ``further``: what else a package waits for. By DAG
         hash."""
         further = further or {}
+        needs = packages.runtime_needs(self.specs.values())
         return [
             InstallItem(
                 dag_hash,
                 packages.label(spec),
                 str(spec.prefix),
-                frozenset(d.dag_hash() for d in spec.traverse(root=False, deptype=("link", "run")))
-                | frozenset(further.get(dag_hash, ())),
+                needs[dag_hash].union(further.get(dag_hash, ())),
                 sizes.get(dag_hash, 0),
             )
             for dag_hash, spec in self.specs.items()

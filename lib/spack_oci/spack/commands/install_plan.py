@@ -15,7 +15,6 @@ import spack.repo
 import spack.spec
 
 from ...errors import ConfigurationError, InvalidSpec, StorageError
-from ...index.index_cache import IndexCache
 from ...util.sizes import format_size
 from ...util.text import counted, elided, table
 from .. import fetching
@@ -149,11 +148,12 @@ def plan(roots: Sequence["spack.spec.Spec"], wanted: Wanted = ALL) -> Plan:
     configured = mirrors.in_use(mirrors.FETCH)
     if missing:
         fetching.confirm_indexes(configured)
-    urls = [m.fetch_url for m in configured]
-    for spec in missing:
-        known = _size_in_indexes(cache, urls, spec.dag_hash())
-        if known:
-            result.sizes[spec.dag_hash()] = known
+    unknown = {spec.dag_hash() for spec in missing}
+    for mirror in configured:
+        with contextlib.suppress(StorageError):
+            entries = cache.lookup_all(mirror.fetch_url, unknown) if unknown else {}
+            result.sizes.update((dag_hash, entry.layer.size) for dag_hash, entry in entries.items())
+            unknown -= entries.keys()
     return result
 
 
@@ -186,15 +186,6 @@ def still_missing(planned: Plan) -> Plan:
     gone = {s.dag_hash() for s in theirs}
     missing = [s for s in planned.missing if s.dag_hash() not in gone]
     return replace(planned, missing=missing, installed=planned.installed + theirs)
-
-
-def _size_in_indexes(cache: IndexCache, urls: Sequence[str], dag_hash: str) -> int:
-    for url in urls:
-        with contextlib.suppress(StorageError):
-            entry = cache.lookup(url, dag_hash)
-            if entry is not None:
-                return entry.layer.size
-    return 0
 
 
 def print_plan(planned: Plan) -> None:

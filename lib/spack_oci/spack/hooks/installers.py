@@ -4,10 +4,19 @@
 import contextlib
 from typing import Any, Callable, Dict, Mapping, Set
 
+from ...util.concurrency.collector import relax_collector
+from ..configuration import mirrors
 from . import autopush, install, notices, prefetch
 
 #: what ends with the install of a classic installer, by the id of that
 _classic: Dict[int, contextlib.ExitStack] = {}
+
+
+def run_command(original: Callable, parser: Any, args: Any) -> Any:
+    """Hook of `spack install`."""
+    if mirrors.configured(mirrors.FETCH):
+        relax_collector()
+    return original(parser, args)
 
 
 def run_installer(original: Callable, self: Any) -> Any:

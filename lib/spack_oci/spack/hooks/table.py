@@ -227,6 +227,13 @@ HOOKS: Sequence[Hook] = (
         [("spec", "tarball_stage", "force", "timer")],
     ),
     Hook(
+        "collect garbage less often in spack install",
+        ["spack.cmd.install:install"],
+        "hooks.installers:run_command",
+        [("parser", "args")],
+        later=True,
+    ),
+    Hook(
         "know what the classic installer is called for",
         ["spack.installer:PackageInstaller.install"],
         "hooks.installers:run_installer",

@@ -2,7 +2,7 @@
 """From Spack's specs to the package records of the library, and the selection of what is pushed."""
 
 from functools import cached_property, partial
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Sequence, Tuple
 
 import spack.binary_distribution
 import spack.deptypes as dt
@@ -163,6 +163,16 @@ def runtime_closure(*specs: "spack.spec.Spec", build: bool = False) -> List["spa
     types = ("link", "run", "build") if build else ("link", "run")
     nodes = traverse.traverse_nodes(list(specs), order="topo", deptype=types, root=True, key=key)
     return [s for s in nodes if not s.external][::-1]
+
+
+def runtime_needs(specs: Iterable["spack.spec.Spec"]) -> Dict[str, FrozenSet[str]]:
+    """DAG hash -> those of all link and run dependencies, direct or not, of ``specs`` and of what they need."""
+    found: Dict[str, FrozenSet[str]] = {}
+    types = ("link", "run")
+    for spec in traverse.traverse_nodes(list(specs), order="post", deptype=types, key=traverse.by_dag_hash):
+        direct = [dependency.dag_hash() for dependency in spec.dependencies(deptype=types)]
+        found[spec.dag_hash()] = frozenset(direct).union(*(found[dag_hash] for dag_hash in direct))
+    return found
 
 
 def runtime_externals(*specs: "spack.spec.Spec") -> List["spack.spec.Spec"]:
