@@ -147,6 +147,14 @@ def test_a_layer_that_is_gone_and_one_that_is_damaged(store, nodes):
     assert found(store, Level.CONTENT) == {(Kind.LAYER_MISSING, gone), (Kind.LAYER_DAMAGED, damaged)}
 
 
+def test_a_layer_that_is_not_there_until_it_is_read_is_not_missing(store, nodes, monkeypatch):
+    """goharbor/harbor #22609: a cache in front of another registry."""
+    monkeypatch.setattr(store, "has_blob", lambda digest: False)
+    assert found(store, Level.BLOBS) == set()
+    change(store, layer_digest(store, tag_of(nodes[0])))
+    assert found(store, Level.BLOBS) == {(Kind.LAYER_MISSING, tag_of(nodes[0]))}
+
+
 def test_each_finding_says_what_it_is_about_and_what_to_do(store, nodes):
     change(store, layer_digest(store, tag_of(nodes[0])))
     overwrite_as_spack(store)

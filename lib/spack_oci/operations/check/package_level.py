@@ -5,10 +5,10 @@ import threading
 from dataclasses import dataclass, field
 from typing import AbstractSet, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from ...content import BlobWriter, ContentStore
+from ...content import ContentStore, ReadsRanges
 from ...content.platform import go_architecture
 from ...descriptor import Descriptor
-from ...errors import ContentError, SpackOciError
+from ...errors import ContentError, NotFound, SpackOciError, UnexpectedResponse
 from ...index.model import PackageIndex
 from ...index.nodes import Node, nodes_of_document
 from ...index.update.read_package import check_tag_of_package
@@ -39,19 +39,32 @@ class Rules:
 class BlobLookups:
     """Asks once for each blob, however many packages have it. For several threads."""
 
-    def __init__(self, store: BlobWriter) -> None:
+    def __init__(self, store: ContentStore) -> None:
         self._store = store
         self._known: Dict[str, bool] = {}
         self._lock = threading.Lock()
 
-    def has(self, digest: str) -> bool:
+    def has(self, blob: Descriptor) -> bool:
         with self._lock:
-            known = self._known.get(digest)
+            known = self._known.get(blob.digest)
         if known is None:
-            known = self._store.has_blob(digest)
+            known = self._store.has_blob(blob.digest) or self._can_be_read(blob)
             with self._lock:
-                self._known[digest] = known
+                self._known[blob.digest] = known
         return known
+
+    def _can_be_read(self, blob: Descriptor) -> bool:
+        """A cache in front of another registry says of what it has not kept that it is not there, until somebody reads
+        it (goharbor/harbor #22609): to call that missing would have it repaired."""
+        if not isinstance(self._store, ReadsRanges):
+            return False
+        try:
+            self._store.read_range(blob, 0, min(1, blob.size))
+        except NotFound:
+            return False
+        except UnexpectedResponse:  # the whole was sent for the part, for example
+            pass
+        return True
 
 
 @dataclass(frozen=True)
@@ -103,7 +116,7 @@ class PackageChecker:
             kind = Kind.LAYER_MISSING if is_own else Kind.IMAGE_LAYER_MISSING
             label = "its layer" if is_own else f"the layer of {layer.label or 'its base'}"
             try:
-                if not self.blobs.has(digest):
+                if not self.blobs.has(layer.descriptor):
                     found.append(Finding(kind, documents.tag, f"{label} {digest} is missing", PUSH_AGAIN, digest))
             except SpackOciError as e:
                 found.append(finding_of(Kind.NOT_CHECKED, documents.tag, e, "verify again", digest))
