@@ -121,7 +121,10 @@ class MemoryStore:
     def read_range(self, descriptor: Descriptor, start: int, stop: int) -> bytes:
         self._called("read_range", descriptor.digest)
         self.ranged += stop - start
-        return self.blobs[descriptor.digest][start:stop]
+        try:
+            return self.blobs[descriptor.digest][start:stop]
+        except KeyError:
+            raise NotFound(f"{self.url} has no blob {descriptor.digest}") from None
 
     def put_blob(
         self,
