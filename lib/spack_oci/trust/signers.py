@@ -146,7 +146,7 @@ def signer_ahead(path: str, password: Password) -> Signer:
         return signer_of_pem(data, path, password)
     require_cryptography()
     box = _box(_body(data, path), path)
-    derivation = _Derivation(password(), box)
+    derivation = KeyDerivation(password(), box)
     return LockedSigner(lambda: _signer(_load(box.open(derivation.key()), path), path))
 
 
@@ -294,22 +294,23 @@ def _box(body: bytes, origin: str) -> _Box:
     return _Box(salt, cost, nonce, text, origin, _secret_box_class())
 
 
-class _Derivation:
-    """:func:`_derive`, begun in a child process, where there is a processor for it."""
+class KeyDerivation:
+    """A password becomes a key: begun in a child process, where there is a processor for it; ``child``: while it is
+    waited for."""
 
     def __init__(self, password: bytes, box: _Box) -> None:
         self._here = lambda: _derive(password, box.salt, box.cost)
-        self._child: Optional[Child] = None
+        self.child: Optional[Child] = None
         if available_cores() > 1:
             with contextlib.suppress(OSError):  # no more processes
-                self._child = Child(self._serve)
+                self.child = Child(self._serve)
 
     def _serve(self, connection: Any) -> None:
         with contextlib.suppress(Exception):  # the parent finds out, or is gone
             connection.send_bytes(self._here())
 
     def key(self) -> bytes:
-        child, self._child = self._child, None
+        child, self.child = self.child, None
         if child is not None:
             try:
                 return child.connection.recv_bytes()

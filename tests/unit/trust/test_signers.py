@@ -74,11 +74,11 @@ def test_a_generated_key_is_read_again():
 
 
 def killed_child(derivation):
-    derivation._child.kill()
+    derivation.child.kill()
 
 
 def no_child(derivation):
-    assert derivation._child is None
+    assert derivation.child is None
 
 
 @pytest.mark.parametrize("meanwhile", [None, killed_child, no_child])
@@ -87,12 +87,12 @@ def test_a_password_becomes_a_key_while_something_else_goes_on(tmp_path, monkeyp
     (tmp_path / "new.key").write_bytes(file)
     derivations = []
 
-    class Derivation(signers._Derivation):
+    class Derivation(signers.KeyDerivation):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             derivations.append(self)
 
-    monkeypatch.setattr(signers, "_Derivation", Derivation)
+    monkeypatch.setattr(signers, "KeyDerivation", Derivation)
     if meanwhile is no_child:
         monkeypatch.setattr(processes, "can_fork", lambda: False)
     monkeypatch.setattr(signers, "available_cores", lambda: 2)
@@ -101,7 +101,7 @@ def test_a_password_becomes_a_key_while_something_else_goes_on(tmp_path, monkeyp
         meanwhile(derivations[0])
     assert made.public.verifies(ahead.sign(b"data"), b"data")
     assert ahead.public.id == made.public.id
-    assert derivations[0]._child is None  # nobody waits for it any more
+    assert derivations[0].child is None  # nobody waits for it any more
 
 
 def test_a_wrong_password_is_told_to_who_needs_the_key_first(tmp_path):
