@@ -36,11 +36,16 @@ def location_of(word: str) -> Location:
     elif "/" in word or word in (".", ".."):
         location = layout_at(settings.absolute(word))
     else:
-        raise ConfigurationError(
-            f"{word!r} is no cache",
-            remedy=f"write a URL, oci://HOST/NAME, or a path, ./{word}, for a directory or bundle",
-        )
+        raise no_cache(word, "", " for a directory or bundle")
     return location if isinstance(location, Repository) else _opened(location)
+
+
+def no_cache(word: str, more: str, how: str) -> ConfigurationError:
+    """For a word in the place of a cache; ``more``: of what is wrong; ``how``: when to write a path."""
+    remedy = f"write a URL, oci://HOST/NAME, or a path, ./{word},{how}"
+    if os.path.exists(settings.absolute(word)):
+        remedy = f"did you mean `./{word}`?"
+    return ConfigurationError(f"{word!r} is no cache{more}", remedy=remedy)
 
 
 def meant_url(word: str) -> str:

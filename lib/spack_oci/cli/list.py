@@ -17,7 +17,7 @@ from ..util.documents import print_json_list
 from ..util.sizes import format_size
 from ..util.text import counted, elided, table, visible
 from . import settings
-from .caches import looks_like_cache, open_cache, read_index, read_source, source_of, url_of, wanted_by
+from .caches import looks_like_cache, no_cache, open_cache, read_index, read_source, source_of, url_of, wanted_by
 from .output import info
 
 if TYPE_CHECKING:
@@ -32,10 +32,7 @@ def list_packages(args: argparse.Namespace) -> int:
     if args.store or os.environ.get("SPACK_OCI_STORE"):
         return _list_store(words, args)
     if words:
-        raise ConfigurationError(
-            f"{words[0]!r} is no cache, and no store is named",
-            remedy=f"write a URL, oci://HOST/NAME, or a path, ./{words[0]}, before specs; or --store DIR",
-        )
+        raise no_cache(words[0], ", and no store is named", " before specs; or --store DIR")
     raise ConfigurationError("neither a cache nor a store is named", remedy="write a URL, ./DIRECTORY or --store DIR")
 
 

@@ -47,21 +47,37 @@ def add_key(subparsers: argparse._SubParsersAction, program: Program, *, can_add
     )
     actions = parser.add_subparsers(dest="key_command", metavar="ACTION")
     actions.required = True
-    made = actions.add_parser("generate", help="make a pair of keys, ECDSA P-256, the private one encrypted")
+    made = actions.add_parser(
+        "generate",
+        help="make a pair of keys, ECDSA P-256, the private one encrypted",
+        **program.examples("key generate team    # asks for a password twice, or takes that of COSIGN_PASSWORD"),
+    )
     made.add_argument("path", nargs="?", default="spack-oci", help="writes PATH.key and PATH.pub (default: spack-oci)")
     add_json(made)
-    shown = actions.add_parser("show", help="show kind, id and public half of a key")
+    shown = actions.add_parser(
+        "show",
+        help="show kind, id and public half of a key",
+        **program.examples("key show team.pub", "key show team-2026    # by its name in oci:trust:keys"),
+    )
     shown.add_argument("key", help="file of a public or private key, or its name in oci:trust:keys")
     add_json(shown)
     found = {"generate": made, "show": shown}
     if can_add:
-        found["add"] = actions.add_parser("add", help="add a public key to oci:trust:keys")
+        found["add"] = actions.add_parser(
+            "add",
+            help="add a public key to oci:trust:keys",
+            **program.examples("key add team-2026 team.pub", "key add team-2026 team.pub --scope site"),
+        )
         found["add"].add_argument("name", help="what policies call it")
         found["add"].add_argument("file", help="the .pub file")
         found["add"].add_argument(
             "--scope", help="configuration scope to write to (default: Spack's for modifications)"
         )
-    found["list"] = actions.add_parser("list", help="list the keys of oci:trust:keys and the policies that count them")
+    found["list"] = actions.add_parser(
+        "list",
+        help="list the keys of oci:trust:keys and the policies that count them",
+        **program.examples("key list --json"),
+    )
     add_json(found["list"])
     return found
 
@@ -78,9 +94,15 @@ def add_trust(subparsers: argparse._SubParsersAction, program: Program, *, optio
     )
     actions = parser.add_subparsers(dest="trust_command", metavar="ACTION")
     actions.required = True
-    shown = actions.add_parser("show", help=f"show the policy of {'each mirror' if optional else 'caches'}")
+    shown = actions.add_parser(
+        "show",
+        help=f"show the policy of {'each mirror' if optional else 'caches'}",
+        **program.examples(f"{lines[0]} --json"),
+    )
     accepted = actions.add_parser(
-        "accept-older", help=f"forget which index of a {cache} was the newest, and take the one that is there now"
+        "accept-older",
+        help=f"forget which index of a {cache} was the newest, and take the one that is there now",
+        **program.examples(lines[1]),
     )
     if optional:
         accepted.add_argument("mirror", nargs="?", help=DEFAULT_MIRROR_HELP)

@@ -199,7 +199,7 @@ def _scopes(store: RegistryStore, no_push: str, allowed: _Allowed) -> Check:
     if auth.token:
         kind = "what the token carries cannot be read"
     else:
-        kind = "user and password go with every request" if auth.header else "the registry asks for nothing"
+        kind = "user and password go with every request" if auth.header else "requests go without credentials"
         kind = f"no tokens: {kind}"
     status = FAIL if allowed.get("pull") is False else no_push if allowed.get("push") is False else OK
     return Check("scopes", status, f"{kind}; {allowed}")

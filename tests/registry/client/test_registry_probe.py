@@ -87,7 +87,7 @@ def test_registry_that_can_little():
             *["url", "chunked upload", "mount", "ranges", "delete"]
         }
         assert "none, requests are anonymous" in found["credentials"][1]
-        assert "the registry asks for nothing" in found["scopes"][1]
+        assert "requests go without credentials" in found["scopes"][1]
         assert registry.uploads == {}
 
 
@@ -158,7 +158,7 @@ def test_scopes_that_the_registry_does_not_tell():
 
 
 @pytest.mark.parametrize(
-    "auth, kind", [(None, "the registry asks for nothing"), ("basic", "user and password go with every request")]
+    "auth, kind", [(None, "requests go without credentials"), ("basic", "user and password go with every request")]
 )
 def test_scopes_without_tokens(auth, kind):
     with fault_registry(auth=auth, users={"alice": ("correct-horse-battery", "pull,push")}) as registry:

@@ -91,6 +91,17 @@ def test_every_command_has_help_with_examples():
         text = sub.format_help()
         assert re.search(rf"spack-oci {name} ", text) or name in ("rebuild-index", "sync"), name
         assert len(sub.description) > 20
+        for group in sub._subparsers._group_actions if sub._subparsers else ():
+            for action, parser_of_it in group.choices.items():
+                assert re.search(rf"spack-oci {name} {action} ", parser_of_it.format_help()), (name, action)
+
+
+@pytest.mark.parametrize("words", [["list", "stack.tar"], ["install", "stack.tar", "zlib", "--store", "tree"]])
+def test_a_bundle_that_is_named_without_a_directory_is_found(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "stack.tar").touch()
+    assert main(words) == 2
+    assert "did you mean `./stack.tar`?" in capsys.readouterr().err
 
 
 #: options of a command that only one of the programs can have, with the reason
