@@ -5,8 +5,6 @@ import argparse
 import importlib
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from spack_oci.commandline.common import explain_mistakes
-
 #: module -> names of its sub-commands and their aliases, in the order of `spack oci --help`
 SUBCOMMANDS: Mapping[str, Sequence[str]] = {
     "push": ["push", "create"],
@@ -58,6 +56,8 @@ class Subcommands(argparse._SubParsersAction):
 
     def made(self, modules: Sequence[str]) -> argparse._SubParsersAction:
         """The parsers of these modules."""
+        from spack_oci.commandline.common import explain_mistakes
+
         made = argparse._SubParsersAction([], prog=self._prog_prefix, parser_class=self._parser_class)
         for module in modules:
             importlib.import_module(f".{module}", __package__).add_parser(made)

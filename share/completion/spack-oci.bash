@@ -129,7 +129,7 @@ _spack_oci_prune() {
 _spack_oci_pin() {
     if $list_options
     then
-        SPACK_COMPREPLY="-h --help --lock --until"
+        SPACK_COMPREPLY="-h --help --lock --until --json"
     else
         _mirrors
     fi
@@ -138,7 +138,7 @@ _spack_oci_pin() {
 _spack_oci_unpin() {
     if $list_options
     then
-        SPACK_COMPREPLY="-h --help"
+        SPACK_COMPREPLY="-h --help --json"
     else
         _mirrors
     fi
@@ -281,7 +281,7 @@ _spack_oci_trust_accept_older() {
 _spack_oci_login() {
     if $list_options
     then
-        SPACK_COMPREPLY="-h --help -u --username --password-stdin --identity-token"
+        SPACK_COMPREPLY="-h --help -u --username --password-stdin --identity-token --json"
     else
         _mirrors
     fi
@@ -290,7 +290,7 @@ _spack_oci_login() {
 _spack_oci_logout() {
     if $list_options
     then
-        SPACK_COMPREPLY="-h --help"
+        SPACK_COMPREPLY="-h --help --json"
     else
         _mirrors
     fi

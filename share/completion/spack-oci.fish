@@ -426,7 +426,7 @@ complete -c spack -n '__fish_spack_using_command oci prune' -l json -f -a json
 complete -c spack -n '__fish_spack_using_command oci prune' -l json -d 'print the result as JSON'
 
 # spack oci pin
-set -g __fish_spack_optspecs_spack_oci_pin h/help lock= until=
+set -g __fish_spack_optspecs_spack_oci_pin h/help lock= until= json
 
 complete -c spack -n '__fish_spack_using_command oci pin' -s h -l help -f -a help
 complete -c spack -n '__fish_spack_using_command oci pin' -s h -l help -d 'show this help message and exit'
@@ -434,12 +434,16 @@ complete -c spack -n '__fish_spack_using_command oci pin' -l lock -r -f -a lock
 complete -c spack -n '__fish_spack_using_command oci pin' -l lock -r -d 'what this spack.lock has; may be repeated'
 complete -c spack -n '__fish_spack_using_command oci pin' -l until -r -f -a until
 complete -c spack -n '__fish_spack_using_command oci pin' -l until -r -d 'last day, as 2027-06-30; default: for ever'
+complete -c spack -n '__fish_spack_using_command oci pin' -l json -f -a json
+complete -c spack -n '__fish_spack_using_command oci pin' -l json -d 'print the result as JSON'
 
 # spack oci unpin
-set -g __fish_spack_optspecs_spack_oci_unpin h/help
+set -g __fish_spack_optspecs_spack_oci_unpin h/help json
 
 complete -c spack -n '__fish_spack_using_command oci unpin' -s h -l help -f -a help
 complete -c spack -n '__fish_spack_using_command oci unpin' -s h -l help -d 'show this help message and exit'
+complete -c spack -n '__fish_spack_using_command oci unpin' -l json -f -a json
+complete -c spack -n '__fish_spack_using_command oci unpin' -l json -d 'print the result as JSON'
 
 # spack oci pins
 set -g __fish_spack_optspecs_spack_oci_pins h/help json
@@ -630,7 +634,7 @@ complete -c spack -n '__fish_spack_using_command oci trust accept-older' -s h -l
 complete -c spack -n '__fish_spack_using_command oci trust accept-older' -s h -l help -d 'show this help message and exit'
 
 # spack oci login
-set -g __fish_spack_optspecs_spack_oci_login h/help u/username= password-stdin identity-token
+set -g __fish_spack_optspecs_spack_oci_login h/help u/username= password-stdin identity-token json
 
 complete -c spack -n '__fish_spack_using_command oci login' -s h -l help -f -a help
 complete -c spack -n '__fish_spack_using_command oci login' -s h -l help -d 'show this help message and exit'
@@ -640,12 +644,16 @@ complete -c spack -n '__fish_spack_using_command oci login' -l password-stdin -f
 complete -c spack -n '__fish_spack_using_command oci login' -l password-stdin -d 'read the password or token from standard input'
 complete -c spack -n '__fish_spack_using_command oci login' -l identity-token -f -a identity_token
 complete -c spack -n '__fish_spack_using_command oci login' -l identity-token -d 'the secret is an OAuth2 refresh token, as Azure gives them'
+complete -c spack -n '__fish_spack_using_command oci login' -l json -f -a json
+complete -c spack -n '__fish_spack_using_command oci login' -l json -d 'print the result as JSON'
 
 # spack oci logout
-set -g __fish_spack_optspecs_spack_oci_logout h/help
+set -g __fish_spack_optspecs_spack_oci_logout h/help json
 
 complete -c spack -n '__fish_spack_using_command oci logout' -s h -l help -f -a help
 complete -c spack -n '__fish_spack_using_command oci logout' -s h -l help -d 'show this help message and exit'
+complete -c spack -n '__fish_spack_using_command oci logout' -l json -f -a json
+complete -c spack -n '__fish_spack_using_command oci logout' -l json -d 'print the result as JSON'
 
 # spack oci doctor
 set -g __fish_spack_optspecs_spack_oci_doctor h/help json

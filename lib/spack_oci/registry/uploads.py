@@ -160,7 +160,7 @@ class Uploader:
             response = self._client.call(
                 "POST",
                 with_query(f"{self._client.repository.endpoint}/blobs/uploads/", "digest", descriptor.digest),
-                action=self._action(descriptor),
+                action=self._opening(descriptor.digest),
                 scopes=self._client.scopes("pull", "push"),
                 accept=(201, 202),
                 headers=headers,
@@ -190,7 +190,7 @@ class Uploader:
             return self._client.call(
                 "POST",
                 f"{self._client.repository.endpoint}/blobs/uploads/",
-                action=f"opening an upload of {label} to {self._client.repository}",
+                action=self._opening(label),
                 scopes=self._client.scopes("pull", "push"),
                 accept=(201, 202),
                 headers={"Content-Length": "0"},
@@ -201,6 +201,9 @@ class Uploader:
                 "(ECR does not): create it there first; or the address is not that of a registry"
             )
             raise
+
+    def _opening(self, label: str) -> str:
+        return f"opening an upload of {label} to {self._client.repository}"
 
     def cancel(self, session: UploadSession) -> bool:
         """Throw an upload away. False: the registry does not know how; it will forget it by itself."""

@@ -112,7 +112,7 @@ def test_401_with_wrong_credentials(spack, new_cache):
     done = spack.run("-d", "oci", "push", "cache", "oci-leaf@2.0", check=False)
     assert "not-the-password" not in done.stdout + done.stderr
     said = error_of(spack.run("oci", "push", "cache", "oci-leaf@2.0", check=False))
-    assert "401" in said and "mirror cache" in said and "check them" in said
+    assert "401" in said and "mirror cache" in said and "correct them where they come from" in said
 
 
 def test_credentials_that_are_not_set(spack, new_cache):
