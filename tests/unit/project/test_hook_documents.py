@@ -35,6 +35,7 @@ PERMITTED = {
     ("hooks/apply.py", "replaced.__spack_oci_original__"): "a function that is made here",
     ("hooks/uploader.py", "args.key"): "arguments that it hands on",
     ("hooks/uploader.py", "args.signed"): "arguments that it hands on",
+    ("oci.py", "parser.parse_known_args"): "of the parser of this command alone",
     ("hooks/notices.py", "status.active_area_rows"): "data, as the method that it stands for sets it",
     ("hooks/notices.py", "status.dirty"): "data, as the method that it stands for sets it",
 }
