@@ -28,7 +28,6 @@ PERMITTED = {
     ("bulk/steps.py", "spec.package.installed_from_binary_cache"): "data, as Spack's installers set it",
     ("bulk/run.py", "package.installed_from_binary_cache"): "data, as Spack's installers set it",
     ("bulk/classic.py", "task.status"): "data, as Spack's installer sets it",
-    ("bulk/classic.py", "record.elapsed_time"): "data, as Spack's report sets it",
     ("bulk/steps.py", "clock.added"): "an object of our class",
     ("bulk/classic.py", "clock.added"): "an object of our class",
     ("hooks/after_import.py", "spec.loader.exec_module"): "of the import system, which is Python's",
