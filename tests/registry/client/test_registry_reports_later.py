@@ -47,16 +47,21 @@ def test_a_piece_that_was_taken_and_lost_is_sent_again():
         assert starts.count(MIB // 2) == 2 and starts[-1] == len(LARGE) - MIB // 2
 
 
+def answer_otherwise(registry, monkeypatch, method, usual, status):
+    """What is asked is done; only the status of the answer is another."""
+    answer = registry.server.RequestHandlerClass.answer
+
+    def another(self, given, *rest):
+        answer(self, status if self.command == method and given == usual else given, *rest)
+
+    monkeypatch.setattr(registry.server.RequestHandlerClass, "answer", another)
+
+
 @pytest.mark.parametrize("status", [201, 204])
 def test_a_piece_that_is_taken_with_another_status(status, monkeypatch):
     """pulp_container #2199: 204; jdx/mise #11376: 201 (ECR)."""
     with fault_registry() as registry:
-        answer = registry.server.RequestHandlerClass.answer
-
-        def another(self, given, *rest):
-            answer(self, status if self.command == "PATCH" and given == 202 else given, *rest)
-
-        monkeypatch.setattr(registry.server.RequestHandlerClass, "answer", another)
+        answer_otherwise(registry, monkeypatch, "PATCH", 202, status)
         assert len(sent_in_pieces(registry)) == len(LARGE) // (MIB // 2)
 
 
@@ -91,12 +96,7 @@ def test_a_mount_that_is_not_permitted_is_an_upload(status):
 def test_an_upload_that_is_closed_with_another_status_is_looked_for(status, monkeypatch):
     """opencontainers/distribution-spec #68, #86: what is written differed, and Docker takes any success."""
     with fault_registry() as registry:
-        answer = registry.server.RequestHandlerClass.answer
-
-        def another(self, given, *rest):
-            answer(self, status if self.command == "PUT" and given == 201 else given, *rest)
-
-        monkeypatch.setattr(registry.server.RequestHandlerClass, "answer", another)
+        answer_otherwise(registry, monkeypatch, "PUT", 201, status)
         store_at(registry).put_blob(layer(SMALL), BytesSource(SMALL))
         assert fetch(store_at(registry), SMALL) == SMALL
         registry.faults.append(Fault("PUT", "/uploads/", status=status))
