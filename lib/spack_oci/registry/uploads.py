@@ -28,7 +28,7 @@ from ..errors import (
     UnexpectedResponse,
 )
 from .auth.tokens import repository_scope
-from .client import RegistryClient
+from .client import BodyFactory, RegistryClient
 from .existence import has_blob
 from .http.fields import parse_number, parse_upload_range
 from .http.response import Response
@@ -136,7 +136,7 @@ class Uploader:
         try:
             response = self._client.call(
                 "POST",
-                f"{self._client.repository.endpoint}/blobs/uploads/?{query}",
+                f"{self._uploads}?{query}",
                 action=f"mounting {digest} from {from_repository} in {self._client.repository}",
                 scopes=scopes,
                 accept=(201, 202),
@@ -157,15 +157,12 @@ class Uploader:
             return self.start(descriptor.digest)
         headers = {"Content-Length": str(descriptor.size), "Content-Type": "application/octet-stream"}
         try:
-            response = self._client.call(
-                "POST",
-                with_query(f"{self._client.repository.endpoint}/blobs/uploads/", "digest", descriptor.digest),
-                action=self._opening(descriptor.digest),
-                scopes=self._client.scopes("pull", "push"),
-                accept=(201, 202),
-                headers=headers,
-                body=lambda: part_of(source, 0, descriptor.size, Report()),
-            ).without_body()
+            response = self._post(
+                descriptor.digest,
+                with_query(self._uploads, "digest", descriptor.digest),
+                headers,
+                lambda: part_of(source, 0, descriptor.size, Report()),
+            )
         except (Unauthorized, RateLimited):
             raise
         except (NotFound, ResponseError):  # also what looks like a missing permission: the next request tells
@@ -187,14 +184,7 @@ class Uploader:
     def _open(self, label: str) -> Response:
         """The response to the POST that opens an upload."""
         try:
-            return self._client.call(
-                "POST",
-                f"{self._client.repository.endpoint}/blobs/uploads/",
-                action=self._opening(label),
-                scopes=self._client.scopes("pull", "push"),
-                accept=(201, 202),
-                headers={"Content-Length": "0"},
-            ).without_body()
+            return self._post(label, self._uploads, {"Content-Length": "0"})
         except NotFound as e:
             e.remedy = (
                 f"{self._client.repository} does not exist, and this registry does not create it with the first push "
@@ -202,8 +192,20 @@ class Uploader:
             )
             raise
 
-    def _opening(self, label: str) -> str:
-        return f"opening an upload of {label} to {self._client.repository}"
+    @property
+    def _uploads(self) -> str:
+        return f"{self._client.repository.endpoint}/blobs/uploads/"
+
+    def _post(self, label: str, url: str, headers: Dict[str, str], body: Optional[BodyFactory] = None) -> Response:
+        return self._client.call(
+            "POST",
+            url,
+            action=f"opening an upload of {label} to {self._client.repository}",
+            scopes=self._client.scopes("pull", "push"),
+            accept=(201, 202),
+            headers=headers,
+            body=body,
+        ).without_body()
 
     def cancel(self, session: UploadSession) -> bool:
         """Throw an upload away. False: the registry does not know how; it will forget it by itself."""
