@@ -12,7 +12,7 @@ from .auth.authorizer import NO_AUTH, AuthHeader, Authorizer
 from .auth.credentials import Credentials
 from .auth.refusals import remedy_of_refusal
 from .auth.tokens import Scopes, TokenCache, repository_scope
-from .http.response import Response, decoded, redirect_target
+from .http.response import MAX_REDIRECTS, Response, decoded, redirect_target
 from .http.response_errors import NO_ROOM, a_page_came, error_from_response, is_page
 from .http.retry import RetryPolicy, send_with_retry
 from .http.throttled import ThrottledTransport
@@ -20,7 +20,6 @@ from .http.transport import Transport
 from .http.urls import absolute_url, host_of, origin_of, set_command, without_query
 from .settings import RegistrySettings
 
-MAX_REDIRECTS = 5
 _NOT_ACCEPTED = "the credentials were not accepted, or do not allow this: "
 _NOT_TOLD = (
     "it refuses credentials that it has not seen, and does not tell how it wants to see them (WWW-Authenticate): check "

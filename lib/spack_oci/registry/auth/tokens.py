@@ -13,7 +13,7 @@ from typing import Callable, Dict, FrozenSet, Hashable, Optional, Sequence, Tupl
 from ...descriptor import parse_json
 from ...errors import Forbidden, InvalidContent, Unauthorized, UnexpectedResponse, how_to_log_in
 from ...util.schemas import validate
-from ..http.response import Response, decoded, redirect_target
+from ..http.response import MAX_REDIRECTS, Response, decoded, redirect_target
 from ..http.response_errors import error_from_response
 from ..http.retry import RetryPolicy, send_with_retry
 from ..http.transport import Transport
@@ -28,7 +28,6 @@ DEFAULT_LIFETIME = 60.0
 #: seconds; what a server says may be too large for a float
 LONGEST_LIFETIME = 365 * 86400
 CLIENT_ID = "spack-oci"
-MAX_REDIRECTS = 5
 #: the user name that goes with an identity token where a token server knows only Basic
 _TOKEN_USER = "<token>"
 _OUT_OF_DATE = "the password or token is wrong, or has expired: "

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 #: a response that is thrown away is read up to this many bytes, to keep its connection; beyond, closing is cheaper
 _DRAIN_LIMIT = 64 << 10
 _READ_SIZE = 1 << 20
+#: followed one after the other
+MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SAME_METHOD_REDIRECTS = frozenset({307, 308})
 

@@ -22,10 +22,8 @@ from ...operations.trust.write import Written
 from ...trust.policy import Policy, Trust
 from ...trust.signers import Signer
 from .. import compat
+from ..hooks.unverified import NO_CHECK
 from . import mirrors, settings
-
-#: of `spack install` and `spack oci install|fetch`
-NO_CHECK = "--no-check-signature"
 
 
 def policy_of(mirror: "spack.mirrors.mirror.Mirror") -> Policy:

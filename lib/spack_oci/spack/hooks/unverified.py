@@ -8,8 +8,8 @@ from typing import Any, Callable
 
 from ...util.url_schemes import is_oci_url
 
-#: as in :mod:`..configuration.trust`
-_NO_CHECK = "--no-check-signature"
+#: of `spack install` and `spack oci install|fetch`
+NO_CHECK = "--no-check-signature"
 
 
 def refuse_unverified() -> None:
@@ -18,7 +18,7 @@ def refuse_unverified() -> None:
     import spack.error
     import spack.mirrors.mirror
 
-    if _NO_CHECK in sys.argv:
+    if NO_CHECK in sys.argv:
         return
     ours = [m for m in spack.mirrors.mirror.MirrorCollection(binary=True).values() if is_oci_url(m.fetch_url)]
     policies = spack.config.get("oci:trust:policies", {}) or {}
@@ -27,7 +27,7 @@ def refuse_unverified() -> None:
     if ours and (required or signed):
         raise spack.error.SpackError(
             "packages are to be signed (oci:trust), and spack-oci cannot verify that in this Spack",
-            f"run `spack oci doctor` to see why; {_NO_CHECK} installs without asking for signatures",
+            f"run `spack oci doctor` to see why; {NO_CHECK} installs without asking for signatures",
         )
 
 
