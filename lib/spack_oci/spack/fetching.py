@@ -17,8 +17,9 @@ from ..content.cached_fetch import fetch_into_cache, open_arriving, use_cached
 from ..descriptor import VerifyingReader
 from ..errors import InvalidContent, SpackOciError, TrustError
 from ..index.index_cache import IndexCache, refresh_index
+from ..operations.install import locate
 from ..operations.install.fetch import RemotePackage
-from ..operations.install.locate import PackageGuard, check_package, fetch_package
+from ..operations.install.locate import PackageGuard
 from ..package.record import package_tag
 from ..reference import image_name
 from ..relocate.mapping import Relocation
@@ -154,17 +155,24 @@ def tag_of(spec: "spack.spec.Spec") -> str:
 def guard_of(
     mirror: "spack.mirrors.mirror.Mirror", unsigned: bool = False, warn: Optional[Callable[[str], None]] = None
 ) -> Optional[PackageGuard]:
-    """See :func:`spack_oci.spack.configuration.trust.guard_of`; not imported where no policy is."""
+    """See :func:`spack_oci.spack.configuration.trust.guard_of`."""
     from .configuration import trust
 
     return trust.guard_of(mirror, lambda: mirrors.open_store(mirror, mirrors.FETCH), unsigned, warn)
 
 
 def check(mirror: "spack.mirrors.mirror.Mirror", spec: "spack.spec.Spec", guard: PackageGuard) -> None:
-    """Raise TrustError if ``guard`` does not accept the package that ``mirror`` has; see :func:`check_package`."""
+    """Raise TrustError if ``guard`` does not accept the package that ``mirror`` has; see :func:`.check_package`."""
     confirm_indexes([mirror])
     store = mirrors.open_store(mirror, mirrors.FETCH)
-    check_package(store, tag_of(spec), spec.dag_hash(), index_cache(), guard)
+    locate.check_package(store, tag_of(spec), spec.dag_hash(), index_cache(), guard)
+
+
+def is_proven(mirror: "spack.mirrors.mirror.Mirror", spec: "spack.spec.Spec", guard: PackageGuard) -> bool:
+    """Whether what is kept of the mirror's index is enough for ``guard``; see :func:`.locate.is_proven`."""
+    confirm_indexes([mirror])
+    store = mirrors.open_store(mirror, mirrors.FETCH)
+    return locate.is_proven(store, tag_of(spec), spec.dag_hash(), index_cache(), guard)
 
 
 def fetch(
@@ -217,7 +225,7 @@ def _fetch(
         told = (lambda path: arrives(remote, path)) if arrives is not None else None
         return fetch_into_cache(store, remote.layer, cache, progress, peek, told)
 
-    remote, _ = fetch_package(store, tag_of(spec), spec.dag_hash(), into_cache, index_cache(), guard)
+    remote, _ = locate.fetch_package(store, tag_of(spec), spec.dag_hash(), into_cache, index_cache(), guard)
     return FetchedPackage(remote, store, cache, relocation)
 
 

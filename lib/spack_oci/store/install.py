@@ -27,7 +27,7 @@ from ..operations.install.arriving import Begin
 from ..operations.install.closure import refused
 from ..operations.install.execute import InstallLimits, install_all
 from ..operations.install.fetch import RemotePackage, find_package
-from ..operations.install.locate import check_package, fetch_package
+from ..operations.install.locate import check_package, fetch_package, is_proven
 from ..operations.install.outcome import InstallItem, InstallOutcome
 from ..package.record import package_tag
 from ..relocate.aliases import Aliases, alias_directory
@@ -159,12 +159,13 @@ class StoreSteps:
         guard = self._source.guard
         if guard is None or not guard.required:
             return []
-        store = self._source.open()
-
-        def check(item: InstallItem) -> None:
-            check_package(store, self._tag(item), item.dag_hash, self._source.indexes, guard)
-
-        return refused(items, check, jobs)
+        store, indexes = self._source.open(), self._source.indexes
+        return refused(
+            items,
+            lambda item: is_proven(store, self._tag(item), item.dag_hash, indexes, guard),
+            lambda item: check_package(store, self._tag(item), item.dag_hash, indexes, guard),
+            jobs,
+        )
 
     def _tag(self, item: InstallItem) -> str:
         node = self._nodes[item.dag_hash]

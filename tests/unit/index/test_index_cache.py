@@ -151,6 +151,7 @@ def test_lookup_of_many_packages_reads_each_part_of_the_document_once(cache, sto
     monkeypatch.setattr(in_place, "decompress", lambda data: read.append(data) or original(data))
     assert cache.lookup_all(store.url, [*expected, chain("p", 3)[1]["hash"], "not a hash"]) == expected
     assert len(read) == len(set(read)) == 2
+    assert {h: cache.lookup(store.url, h) for h in expected} == expected and len(read) == 2
     assert cache.lookup_all("oci://other.example/cache", list(expected)) == {}
 
 

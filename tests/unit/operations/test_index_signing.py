@@ -17,7 +17,7 @@ from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG, read_document_ma
 from spack_oci.index.read import NotModified
 from spack_oci.index.update.loop import UpdateSettings, update_index
 from spack_oci.operations.install.fetch import find_package
-from spack_oci.operations.install.locate import fetch_package
+from spack_oci.operations.install.locate import fetch_package, is_proven
 from spack_oci.operations.trust.generations import Generations
 from spack_oci.operations.trust.guard import Guard, subject_of
 from spack_oci.operations.trust.index_signing import IndexSigning
@@ -128,6 +128,27 @@ def test_an_install_under_a_policy_makes_the_requests_that_one_without_makes(sto
         client.refresh()
         requests[name] = (first, store.requests - first)
     assert requests["with"] == requests["without"] == (4, 1)  # and the layers, which nobody fetches here
+
+
+def test_what_the_index_proves_is_accepted_without_a_request_and_without_another_look(store, client, monkeypatch):
+    tags = [package(store), package(store, "other", SECOND)]
+    sign(store, tags[:1])
+    client.refresh()
+    guard = Guard(POLICY, store, index=client.cache)
+    store.reset()
+    proven = [is_proven(store, tag, h, client.cache, guard) for tag, h in zip(tags, (FIRST, SECOND))]
+    assert proven == [True, False] and store.requests == 0
+    monkeypatch.setattr(client.cache, "lookup_signatures", None)
+    assert fetch_package(store, tags[0], FIRST, lambda r: r.tag, client.cache, guard)[1] == tags[0]
+    assert store.requests == 0
+
+
+def test_what_another_spack_may_have_pushed_again_is_not_proven(store, client, monkeypatch):
+    tag = package(store)
+    sign(store, [tag])
+    client.refresh()
+    monkeypatch.setattr(client.cache, "is_current", lambda url: False)
+    assert not is_proven(store, tag, FIRST, client.cache, Guard(POLICY, store, index=client.cache))
 
 
 def test_who_signs_a_package_with_an_sbom_later_and_knows_of_none_costs_no_request_more(store, tmp_path):

@@ -347,14 +347,16 @@ def test_a_closure_of_which_one_package_is_refused_is_not_begun(store):
     def check(item):
         check_package(store, item.label, item.dag_hash, None, guard)
 
-    outcomes = refused(items, check, 2)
+    outcomes = refused(items, lambda item: False, check, 2)
     assert [outcome.status for outcome in outcomes] == [SKIPPED, FAILED, SKIPPED]
     assert "not signed by team" in str(outcomes[1].error)
     assert "1 package cannot be trusted: " in str(untrusted_error(outcomes)) and bad.partition("-")[0] in str(
         untrusted_error(outcomes)
     )
     assert not [v for v, digest in store.log if v == "open_blob" and store.blobs[digest].startswith(b"layer")]
-    assert refused([items[0], items[2]], check, 2) == []  # what is not there, or fails, is for the fetch to tell
+    # what is not there, or fails, is for the fetch to tell
+    assert refused([items[0], items[2]], lambda item: False, check, 2) == []
+    assert refused([items[1]], lambda item: True, check, 2) == []  # proven, nobody is asked
 
 
 def test_what_was_checked_before_an_install_is_not_asked_for_again(store):

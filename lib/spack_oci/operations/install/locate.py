@@ -32,18 +32,21 @@ def indexed_package(
 
     Raises NotFound if the store has no such tag, where that is asked.
     """
-    if index is None:
-        return None
-    try:
-        entry = index.lookup(store.url, dag_hash)
-        is_current = index.is_current(store.url)
-    except StorageError:
-        return None
-    if entry is None or entry.tag != tag:
-        return None
-    if not is_current and store.resolve(tag).digest != entry.manifest.digest:
+    entry, is_current = _entry(index, store.url, tag, dag_hash)
+    if entry is None or (not is_current and store.resolve(tag).digest != entry.manifest.digest):
         return None
     return package_of_entry(entry, dag_hash, store.url)
+
+
+def _entry(index: Optional[IndexCache], url: str, tag: str, dag_hash: str) -> Tuple[Optional[PackageEntry], bool]:
+    """What the kept index has of a package, and whether nobody can have pushed it again since."""
+    try:
+        entry = index.lookup(url, dag_hash) if index is not None else None
+        if index is None or entry is None or entry.tag != tag:
+            return None, False
+        return entry, index.is_current(url)
+    except StorageError:
+        return None, False
 
 
 class PackageGuard(Protocol):
@@ -88,6 +91,19 @@ def fetch_package(
             pass
     remote = _by_its_tag(store, tag, dag_hash, guard)
     return remote, fetch(remote)
+
+
+def is_proven(store: ContentReader, tag: str, dag_hash: str, index: Optional[IndexCache], guard: PackageGuard) -> bool:
+    """Whether the kept index says that ``guard`` accepts a package, for which :func:`check_package` would make no
+    request; then neither that nor :func:`fetch_package` asks again."""
+    entry, is_current = _entry(index, store.url, tag, dag_hash)
+    if entry is None or not is_current:
+        return False
+    remote = package_of_entry(entry, dag_hash, store.url)
+    if not guard.proves(remote):
+        return False
+    guard.remember(remote)
+    return True
 
 
 def check_package(

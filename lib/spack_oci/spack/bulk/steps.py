@@ -96,7 +96,15 @@ class SpackSteps:
         """See :func:`.refused`: what an install comes to that a policy stops; empty: it may begin."""
         if not any(guard is not None and guard.required for guard in self._guards.values()):
             return []
-        return refused(items, self._check, jobs)
+        return refused(items, self._is_proven, self._check, jobs)
+
+    def _is_proven(self, item: InstallItem) -> bool:
+        """Whether the index of the mirror that is asked first says that its policy accepts a package."""
+        mirror = self._candidates[item.dag_hash][0]
+        guard = self._guards[mirror.name]
+        if guard is None or not guard.required:
+            return True
+        return fetching.is_proven(mirror, self.specs[item.dag_hash].build_spec, guard)
 
     def _check(self, item: InstallItem) -> None:
         """Raise TrustError if a policy refuses a package, and no mirror has it that may give it. In threads."""
