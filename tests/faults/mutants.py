@@ -238,6 +238,7 @@ GUARDS: Sequence[Guard] = (
     Guard("few signatures of ours are looked at", f"{_TRUSTED}/stored.py", "[:MOST_OF_OURS]", "", _SIGNING),
     Guard("the index is signed by a key of the policy", f"{_TRUST}/statement.py", "if signed_by(text, signature, policy.keys) is None:", "if False:", _INDEX_SIGNING),
     Guard("the layers of the index", f"{_TRUST}/statement.py", "if (statement.document, statement.signatures) != (document, signatures):", "if False:", _INDEX_SIGNING),
+    Guard("no snapshot for an index", f"{_TRUST}/statement.py", "if statement.snapshot != snapshot:", "if False:", "tests/unit/lifecycle/test_snapshots.py"),
     Guard("the repository of the index", f"{_TRUST}/statement.py", "if not policy.accepts_repository(statement.repository, here):", "if False:", _INDEX_SIGNING),
     Guard("no older index", f"{_TRUSTED}/trusted_index.py", "if newest is not None and statement.generation < newest:", "if False:", _INDEX_SIGNING),
     Guard("no index that is too old", f"{_TRUSTED}/trusted_index.py", "if self._policy.max_age is not None and age > self._policy.max_age:", "if False:", _INDEX_SIGNING),

@@ -117,8 +117,8 @@ class OpenedCache:
     def update_after_signing(self, written: Sequence[Written], signer: Signer) -> Any:
         return update_index(self.open(), index_settings(self.word, written, signer))
 
-    def index_statement(self, signer: Signer) -> Any:
-        return index_signing(self.word, renewed_by=signer).statement(None)
+    def snapshot_statement(self, signer: Signer, name: str) -> Any:
+        return index_signing(self.word, renewed_by=signer).snapshot_statement(name)
 
 
 class OpenedCaches:

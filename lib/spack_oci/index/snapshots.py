@@ -56,7 +56,7 @@ class SnapshotStore:
 
     def __init__(self, store: ContentStore, name: str) -> None:
         self._store = store
-        self._name = name
+        self.snapshot = name
         self.url = f"{store.url}:{name}"
         self._digests: Optional[Dict[str, str]] = None
 
@@ -90,7 +90,7 @@ class SnapshotStore:
     def _translated(self, reference: str) -> str:
         """As the cache knows it. What is not in the snapshot is not there."""
         if reference == DOCUMENT_TAG:
-            return SNAPSHOT_PREFIX + self._name
+            return SNAPSHOT_PREFIX + self.snapshot
         if not is_package_tag(reference):
             return reference  # a digest, a signature
         digest = self._packages().get(reference)
@@ -107,15 +107,15 @@ class SnapshotStore:
 
     def _manifest(self) -> DocumentManifest:
         try:
-            return read_document_manifest(self._store, SNAPSHOT_PREFIX + self._name)
+            return read_document_manifest(self._store, SNAPSHOT_PREFIX + self.snapshot)
         except NotFound:
             self._missing()
 
     def _missing(self) -> NoReturn:
         raise ConfigurationError(
-            f"{self._store.url} has no snapshot {self._name}",
+            f"{self._store.url} has no snapshot {self.snapshot}",
             remedy=f"`spack oci snapshots {shlex.quote(self._store.url)}` lists them; for all of the cache, leave "
-            f"':{self._name}' away",
+            f"':{self.snapshot}' away",
         )
 
     # Blobs: those of the cache

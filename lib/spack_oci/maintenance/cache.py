@@ -81,8 +81,8 @@ class Cache(Protocol):
     def update_after_signing(self, written: Sequence[Written], signer: Signer) -> Any:
         """Have the index hold signatures that were just made, and sign it."""
 
-    def index_statement(self, signer: Signer) -> Any:
-        """How an index is signed that is written by ``signer``."""
+    def snapshot_statement(self, signer: Signer, name: str) -> Any:
+        """How ``signer`` signs a snapshot."""
 
 
 class Caches(Protocol):

@@ -56,7 +56,7 @@ def make(cache: Cache, args: argparse.Namespace) -> MadeSnapshot:
         roots,
         types=types,
         allow_missing=args.allow_missing,
-        sign=cache.index_statement(signer) if signer else None,
+        sign=cache.snapshot_statement(signer, args.name) if signer else None,
         index_store=index_store,
     )
 

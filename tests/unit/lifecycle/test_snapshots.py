@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import jsonschema
 import pytest
-from spack_oci.errors import ConfigurationError, InvalidContent, NotFound, UnexpectedResponse
+from spack_oci.errors import BadSignature, ConfigurationError, InvalidContent, NotFound, UnexpectedResponse
+from spack_oci.index.publish import DOCUMENT_TAG
 from spack_oci.index.read import NotModified, fetch_index
 from spack_oci.index.snapshots import SNAPSHOT_PREFIX, SnapshotStore
 from spack_oci.index.update.loop import update_index
@@ -255,18 +256,57 @@ def test_urls_of_snapshots(tmp_path):
     assert parse_url(f"oci+file://{tmp_path}/new:name") == LayoutDirectory(f"{tmp_path}/new:name")
 
 
-def test_a_snapshot_of_a_signed_cache_is_read_under_its_policy(nodes, lone, tmp_path):
-    store = filled(MemoryStore("oci://registry.example/team/cache"), nodes, lone)
-    team = signer("team")
-    tags = sorted(packages(store))
-    written = [outcome.written for outcome in sign_packages(store, tags, team)]
+@pytest.fixture
+def signed(nodes, lone):
+    """A cache whose packages and index the team has signed, with the signed snapshots ``paper`` and ``talk``."""
+    store, team = filled(MemoryStore("oci://registry.example/team/cache"), nodes, lone), signer("team")
+    written = [outcome.written for outcome in sign_packages(store, sorted(packages(store)), team)]
     update_index(store, replace(QUICK, signatures=IndexSigning(store, written, team)))
-    sign = IndexSigning(store, (), team).statement(None)
-    snapshot(store, "paper", nodes[1], sign=sign)
-    policy = Policy("require", (team.public,))
-    view = SnapshotStore(store, "paper")
-    found = TrustedIndex(policy, view, Generations(str(tmp_path)), now=lambda: 2e9).fetch(view)
-    assert set(found.entries()) == {n["hash"] for n in nodes[1:]}
-    guard = Guard(policy, view)
-    remote = find_package(view, tag_of(nodes[1]))
-    guard.demand(remote)
+    for name, root in (("paper", nodes[1]), ("talk", lone)):
+        snapshot(store, name, root, sign=IndexSigning(store, (), team).snapshot_statement(name))
+    return store
+
+
+def fetched(store, directory):
+    """The index of a cache or snapshot, as a machine reads it that requires the team's signature."""
+    policy = Policy("require", (signer("team").public,))
+    return TrustedIndex(policy, store, Generations(str(directory)), now=lambda: 2e9).fetch(store)
+
+
+def test_a_snapshot_of_a_signed_cache_is_read_under_its_policy(signed, nodes, tmp_path):
+    view = SnapshotStore(signed, "paper")
+    assert set(fetched(view, tmp_path).entries()) == {n["hash"] for n in nodes[1:]}
+    guard = Guard(Policy("require", (signer("team").public,)), view)
+    guard.demand(find_package(view, tag_of(nodes[1])))
+
+
+@pytest.mark.parametrize(
+    "offered, asked_for, message",
+    [
+        (f"{SNAPSHOT_PREFIX}paper", "", "is signed as the snapshot paper"),
+        (DOCUMENT_TAG, "paper", "is signed as the index of a whole cache"),
+        (f"{SNAPSHOT_PREFIX}talk", "paper", "is signed as the snapshot talk"),
+    ],
+)
+def test_what_is_signed_as_one_part_of_a_cache_is_not_taken_for_another(signed, offered, asked_for, message, tmp_path):
+    view = SnapshotStore(signed, asked_for) if asked_for else signed
+    signed.tagged[SNAPSHOT_PREFIX + asked_for if asked_for else DOCUMENT_TAG] = signed.tagged[offered]
+    with pytest.raises(BadSignature, match=message):
+        fetched(view, tmp_path)
+
+
+def test_a_snapshot_that_was_signed_as_an_index_has_to_be_made_anew(signed, nodes, lone, tmp_path):
+    """As it was signed before snapshots had statements of their own."""
+    fetched(signed, tmp_path)  # that of the index has remained as it was
+    sign = IndexSigning(signed, (), signer("team")).statement(None)
+    snapshot(signed, "paper", nodes[1], sign=sign)
+    with pytest.raises(BadSignature, match="makes it anew with `spack oci snapshot`, also if an older spack-oci"):
+        fetched(SnapshotStore(signed, "paper"), tmp_path)
+
+
+def test_a_snapshot_is_newer_than_the_one_of_its_name_that_was_seen(signed, nodes, tmp_path):
+    seen = Generations(str(tmp_path))
+    seen.saw("registry.example/team/cache:paper", 2_000_000_000)
+    sign = IndexSigning(signed, (), signer("team"), seen, now=lambda: 1_900_000_000).snapshot_statement("paper")
+    snapshot(signed, "paper", nodes[1], sign=sign)
+    fetched(SnapshotStore(signed, "paper"), tmp_path)

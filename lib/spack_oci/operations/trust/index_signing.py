@@ -101,17 +101,29 @@ class IndexSigning:
                     "install under a policy will refuse it until `spack oci sign` signs it"
                 )
             return None
-        generation = max(int(self._now()), self._generation_of(previous) + 1)
-        signer = self._signer
+        return self._signs(self._signer, self._generation_of(previous))
+
+    def snapshot_statement(self, name: str) -> Optional[SignStatement]:
+        """The same for the snapshot ``name``, which nobody can offer as anything else then."""
+        return None if self._signer is None else self._signs(self._signer, self._seen(f":{name}"), name)
+
+    def _signs(self, signer: Signer, before: int, snapshot: str = "") -> SignStatement:
+        """``before``: the generation that the new one has to exceed."""
+        generation = max(int(self._now()), before + 1)
 
         def sign(document: str, signatures: Optional[str]) -> Tuple[str, str]:
-            made = Statement(self._repository, document, signatures, generation, int(self._now()))
+            made = Statement(self._repository, document, signatures, generation, int(self._now()), snapshot)
             return sign_statement(made, signer)
 
         return sign
 
+    def _seen(self, part: str = "") -> int:
+        """The newest generation that this machine has seen of the index, or of a part (``:SNAPSHOT``)."""
+        name = generation_name(self._store.url) + part
+        return (self._generations.newest(name) if self._generations else None) or 0
+
     def _generation_of(self, previous: Optional[DocumentManifest]) -> int:
-        seen = (self._generations.newest(generation_name(self._store.url)) if self._generations else None) or 0
+        seen = self._seen()
         if previous is None or not previous.statement:
             if seen and not self._renew:
                 raise StaleIndex(

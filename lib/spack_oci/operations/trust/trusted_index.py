@@ -25,6 +25,7 @@ from ...index.publish import (
 )
 from ...index.read import IndexDocument, KnownIndex, NotModified, OldDocument, fetch_document, fetch_index
 from ...index.signature_table import SignatureTable, lines_of_table
+from ...index.snapshots import SnapshotStore
 from ...reference import LayoutDirectory, parse_url
 from ...trust.payload import repository_of
 from ...trust.policy import Policy
@@ -118,6 +119,7 @@ class TrustedIndex:
             document=ours.document.digest,
             signatures=ours.signatures.digest if ours.signatures else None,
             label=self._store.url,
+            snapshot=self._store.snapshot if isinstance(self._store, SnapshotStore) else "",
         )
         newest = self._generations.newest(self._name)
         if newest is not None and statement.generation < newest:

@@ -83,8 +83,8 @@ class OpenedMirror:
     def update_after_signing(self, written: Sequence[Written], signer: Signer) -> Any:
         return indexes.update_after_signing(self.mirror, written, signer)
 
-    def index_statement(self, signer: Signer) -> Any:
-        return trust.index_signing(self.mirror, (), signer, renew=True).statement(None)
+    def snapshot_statement(self, signer: Signer, name: str) -> Any:
+        return trust.index_signing(self.mirror, (), signer).snapshot_statement(name)
 
 
 def find(name: Optional[str], direction: str) -> OpenedMirror:
