@@ -75,6 +75,21 @@ class SpackOciError(Exception):
         return f"{self.message}: {self.remedy}" if self.remedy else self.message
 
 
+def unforeseen(action: str, error: BaseException) -> SpackOciError:
+    """What becomes of one of many (a package, an image) that fails as nobody foresaw: the others go on, and this says
+    which it was. ``action``: e.g. ``"pushing zlib@1.3.1/abcdefg"``."""
+    if isinstance(error, UnicodeEncodeError):  # half of a surrogate pair, which Python's strings can hold
+        around = error.object[max(0, error.start - 40) : error.end + 10]
+        return InvalidContent(
+            f"{action}: this cannot be written as UTF-8: {around!a}",
+            remedy="correct what it comes from (a recipe, a variant, a path), and install that again",
+        )
+    said = f"{action}: {type(error).__name__}: {error}".encode("utf-8", "backslashreplace").decode("utf-8")
+    result = SpackOciError(said, remedy="this is a defect: please report it")
+    result.__cause__ = error
+    return result
+
+
 class InvalidReference(SpackOciError):
     pass
 

@@ -21,7 +21,9 @@ import shutil
 import time
 from typing import Callable, Dict, Iterable, NamedTuple, Tuple
 
+from ..archive.unpack.staging import next_staging_directory
 from ..errors import ConfigurationError
+from ..util.concurrency.cancellation import interrupted_once
 from ..util.concurrency.locks import locked_if_possible
 from ..util.files import PART, storage_errors
 from ..util.text import elided
@@ -65,21 +67,29 @@ def write_directory(path: str, files: Iterable[Tuple[str, bytes]], index: Callab
     """
     path = os.path.abspath(path)
     check_directory(path)
-    is_there = os.path.isdir(path)
-    beside = path if is_there else os.path.dirname(path)
-    with storage_errors(f"writing {path}"):
-        os.makedirs(beside, exist_ok=True)
-        new = os.path.join(beside, f".{secrets.token_hex(8)}{PART}")
+    with storage_errors(f"writing {path}"), interrupted_once():  # SIGTERM and SIGHUP, too, leave nothing
+        return _replace(path, files, index) if os.path.isdir(path) else _make(path, files, index)
+
+
+def _make(path: str, files: Iterable[Tuple[str, bytes]], index: Callable[[str], bytes]) -> Written:
+    with next_staging_directory(path) as parent:
+        new = os.path.join(parent, "page")  # with the usual permissions, which its parent has not
         os.mkdir(new)
-        try:
-            written = _fill(new, files, index)
-            if is_there:
-                with locked_if_possible(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)):
-                    _take_over(path, new)
-            else:
-                os.rename(new, path)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
+        written = _fill(new, files, index)
+        os.rename(new, path)
+    return written
+
+
+def _replace(path: str, files: Iterable[Tuple[str, bytes]], index: Callable[[str], bytes]) -> Written:
+    """In the directory itself: what is beside it may belong to others."""
+    new = os.path.join(path, f".{secrets.token_hex(8)}{PART}")
+    try:
+        os.mkdir(new)
+        written = _fill(new, files, index)
+        with locked_if_possible(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)):
+            _take_over(path, new)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
     return written
 
 

@@ -34,7 +34,7 @@ from typing import (
 )
 
 from ..descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
-from ..errors import ContentError, InvalidContent, SpackOciError
+from ..errors import ContentError, InvalidContent, SpackOciError, unforeseen
 from ..reference import LayoutDirectory, parse_url
 from ..util.concurrency.threads import DaemonPool
 from ..util.schemas import validate
@@ -302,9 +302,7 @@ def _outcome(tag: str, done: "Future[Copied]") -> Union[Copied, SpackOciError]:
     except SpackOciError as e:
         return e
     except Exception as e:  # whatever is wrong with one image, the others are copied
-        error = SpackOciError(f"copying {tag}: {type(e).__name__}: {e}", remedy="this is a defect: please report it")
-        error.__cause__ = e
-        return error
+        return unforeseen(f"copying {tag}", e)
 
 
 def _is_foreign(layer: Mapping[str, Any]) -> bool:

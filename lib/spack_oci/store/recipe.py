@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..errors import InvalidSpec
-from ..package.provenance import without_credentials
+from ..package.provenance import is_text, without_credentials
 from ..specs.constraints import Constraint, Graph
 from .layout import metadata_path
 
@@ -79,7 +79,7 @@ def _read(recipe: ast.ClassDef) -> Recipe:
     for statement in recipe.body:
         if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant):
             for target in statement.targets:
-                if isinstance(target, ast.Name) and _is_text(statement.value.value):
+                if isinstance(target, ast.Name) and is_text(statement.value.value):
                     values[target.id] = str(statement.value.value)
         elif isinstance(statement, ast.Expr):
             licenses += _licenses(statement.value)
@@ -94,13 +94,8 @@ def _licenses(call: ast.expr) -> Iterator[Tuple[str, str]]:
     when = next((keyword.value for keyword in call.keywords if keyword.arg == "when"), ast.Constant(""))
     if isinstance(call.args[0], ast.Constant) and isinstance(when, ast.Constant):
         license, condition = call.args[0].value, when.value or ""
-        if _is_text(license) and _is_text(condition):
+        if is_text(license) and is_text(condition):
             yield str(license), str(condition)
-
-
-def _is_text(value: Any) -> bool:
-    """That a manifest can hold and a terminal can show: not half of a surrogate pair, which UTF-8 does not have."""
-    return isinstance(value, str) and value.isprintable()
 
 
 def _applies(when: str, node: Mapping[str, Any], graph: Graph) -> bool:

@@ -3,6 +3,9 @@
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 
 import pytest
 from spack_oci.catalog import directory
@@ -92,6 +95,39 @@ def test_a_failure_leaves_the_old_page(tmp_path):
     with pytest.raises(StorageError):
         write_directory(str(page), files(), str.encode)
     assert tree(tmp_path) == before
+
+
+def test_what_a_killed_run_has_left_of_a_first_page_goes_with_the_next_one(tmp_path):
+    for name in ("page", "other"):
+        (tmp_path / f".{name}.oci-0123456789ab").mkdir()
+    write(tmp_path / "page", a="1")
+    assert sorted(os.listdir(tmp_path)) == [".other.oci-0123456789ab", "page"]
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+@pytest.mark.parametrize("name, code", [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", -signal.SIGINT)])
+def test_a_signal_leaves_what_was_there(tmp_path, name, code, is_there):
+    if is_there:
+        write(tmp_path / "page", a="1")
+    before = tree(tmp_path)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    argv = [sys.executable, "-c", WRITE_AND_BE_STOPPED, tmp_path / "page", name]
+    stopped = subprocess.run(argv, env=env, stderr=subprocess.PIPE)
+    assert stopped.returncode == code and tree(tmp_path) == before
+    assert os.listdir(tmp_path) == ["page"] * is_there
+
+
+WRITE_AND_BE_STOPPED = """
+import os, signal, sys, time
+from spack_oci.catalog.directory import write_directory
+
+def files():
+    yield "a", b"2"
+    os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+    time.sleep(60)
+
+write_directory(sys.argv[1], files(), str.encode)
+"""
 
 
 def test_two_that_write_one_page_at_once_leave_a_page(tmp_path):

@@ -73,6 +73,18 @@ def test_a_bundle_is_a_cache_and_gets_more(store, nodes, tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["cache.tar"]
 
 
+def test_a_bundle_behind_a_link_is_written_where_it_is(store, nodes, tmp_path):
+    (tmp_path / "disk").mkdir()
+    real, link = tmp_path / "disk" / "cache.tar", tmp_path / "cache.tar"
+    link.symlink_to(real)
+    for roots in ([nodes[1]["hash"]], [nodes[0]["hash"]]):  # made, and replaced
+        add(store, link, roots)
+        assert link.is_symlink()
+    first = read_contents(open_layout(LayoutDirectory(unpacked(str(real), str(tmp_path / "work")))))
+    assert first.packages == {tag_of(n) for n in nodes}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cache.tar", "disk", "work"]
+
+
 def test_a_bundle_has_nothing_but_what_is_named(store, nodes, tmp_path):
     path = tmp_path / "cache.tar"
     for roots in ([nodes[1]["hash"]], [nodes[0]["hash"]]):
@@ -190,7 +202,7 @@ with BundleWriter(sys.argv[1]) as bundle:
 """
 
 
-@pytest.mark.parametrize("name, code", [("SIGTERM", 143), ("SIGINT", -signal.SIGINT)])
+@pytest.mark.parametrize("name, code", [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", -signal.SIGINT)])
 def test_a_writer_that_is_stopped_takes_away_what_it_has_unpacked(store, nodes, tmp_path, name, code):
     path = tmp_path / "cache.tar"
     add(store, path, [nodes[1]["hash"]])

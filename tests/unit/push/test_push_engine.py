@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -332,12 +333,25 @@ def test_an_interruption_does_not_wait_for_a_server_that_hangs(tmp_path, setting
     answer.set()
 
 
-def test_a_defect_is_not_a_failed_package(packages, settings):
+def test_a_defect_fails_its_package_alone(packages, settings):
     store = MemoryStore()
-    store.fail("put_blob", ZeroDivisionError("a bug"))
-    with pytest.raises(ZeroDivisionError):
-        push(store, packages, settings)
+    store.fail("put_manifest", ZeroDivisionError("a bug"), times=1)
+    result = push(store, packages, settings)
+    (failed,) = result.failed
+    assert len(result.pushed) == 2 and isinstance(failed.error.__cause__, ZeroDivisionError)
+    assert str(failed.error) == (
+        f"pushing {failed.package.label}: ZeroDivisionError: a bug: this is a defect: please report it"
+    )
     assert os.listdir(settings.stage) == []
+
+
+def test_half_of_a_surrogate_pair_fails_its_package_alone_and_says_where_it_is(packages, settings):
+    odd = replace(packages[1], description="beta@1.0 flavor=\ud800")
+    result = push(MemoryStore(), [packages[0], odd, packages[2]], settings)
+    assert [outcome.status for outcome in result.outcomes] == [PUSHED, FAILED, PUSHED]
+    error = str(result.failed[0].error)
+    assert error.startswith(f"pushing {odd.label}: ") and r"flavor=\ud800" in error and "correct" in error
+    assert error.encode("ascii")
 
 
 def test_blobs_in_flight_are_limited(tmp_path):
@@ -421,7 +435,7 @@ def test_memory_limits_the_number_of_packers():
     assert PushSettings(pack_jobs=4, memory=1).packers == 1
 
 
-SIGTERM_IN_A_PUSH = """
+SIGNAL_IN_A_PUSH = """
 import os, signal, sys, time
 from pathlib import Path
 from spack_oci.layout import LayoutStore, open_layout
@@ -430,14 +444,14 @@ from support.memory_store import MemoryStore
 from support.packages.prefixes import make_package
 from spack_oci.operations.push.execute import PushSettings, execute_push, plan_push
 
-root = Path(sys.argv[1])
+root, number = Path(sys.argv[1]), getattr(signal, sys.argv[2])
 packages = [make_package(root / "store", f"package{number}") for number in range(8)]
 store = MemoryStore()
 
 
 def terminate(digest):
     if len(store.blobs) >= 4:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         time.sleep(0.2)
 
 
@@ -446,16 +460,17 @@ settings = PushSettings(stage=str(root / "stage"))
 try:
     execute_push(plan_push(store, packages, settings=settings), store, settings=settings)
 finally:
-    print("handler restored" if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL else "handler left")
+    print("handler restored" if signal.getsignal(number) is signal.SIG_DFL else "handler left")
 """
 
 
-def test_sigterm_leaves_nothing_behind(tmp_path):
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_leaves_nothing_behind(tmp_path, name):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     found = subprocess.run(
-        [sys.executable, "-c", SIGTERM_IN_A_PUSH, str(tmp_path)], env=environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SIGNAL_IN_A_PUSH, tmp_path, name], env=environment, stdout=subprocess.PIPE, text=True
     )
-    assert found.returncode == 128 + 15
+    assert found.returncode == 128 + getattr(signal, name)
     assert found.stdout == "handler restored\n"
     assert os.listdir(tmp_path / "stage") == []
 

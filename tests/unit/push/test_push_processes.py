@@ -150,10 +150,11 @@ class TestInForkedProcesses:
         assert [(o.package, o.error.message) for o in result.failed] == [(packages[1], "not this one")]
         assert sorted(store.tags()) == sorted([packages[0].tag, packages[2].tag])
 
-    def test_a_defect_there_is_not_a_failed_package_either(self, pushed, monkeypatch):
+    def test_a_defect_there_fails_its_packages_too(self, pushed, packages, monkeypatch):
         monkeypatch.setattr(LayoutStore, "put_manifest", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            pushed("layout", True)
+        _, result = pushed("layout", True)
+        assert len(result.failed) == len(packages)
+        assert all(isinstance(outcome.error.__cause__, ZeroDivisionError) for outcome in result.failed)
 
     def test_the_same_plan(self, packages, settings):
         store = MemoryStore()

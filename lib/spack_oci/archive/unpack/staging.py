@@ -13,6 +13,8 @@ import tempfile
 import time
 from typing import Any, Iterator, List, Optional, Tuple
 
+from ...util.concurrency.locks import locked_if_possible
+
 #: longest name of a prefix that can be part of a hidden one: NAME_MAX is 255, and 21 bytes are added
 _MAX_NAME = 200
 #: seconds in which who has made a directory certainly locks it
@@ -43,6 +45,20 @@ def staging_directory(prefix: str) -> Iterator[str]:
     finally:
         os.close(lock)
         remove_tree(directory)
+
+
+@contextlib.contextmanager
+def next_staging_directory(prefix: str) -> Iterator[str]:
+    """As :func:`staging_directory`, in place of those that killed processes have left there, and with a directory for
+    it. Raises OSError."""
+    parent = os.path.dirname(prefix)
+    os.makedirs(parent, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        # else a new one could be taken for one that was left, before it has its own lock
+        with locked_if_possible(os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)):
+            remove_stale(prefix)
+            directory = stack.enter_context(staging_directory(prefix))
+        yield directory
 
 
 @contextlib.contextmanager

@@ -123,7 +123,7 @@ def _documents(documents: Dict[str, bytes]) -> Iterator[Tuple[str, int, Any]]:
 def _write_tar(path: str, members: Iterator[Tuple[str, int, Any]]) -> None:
     with storage_errors(f"writing {path}"):
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with atomic_write(path) as out:
+        with atomic_write(os.path.realpath(path)) as out:  # a link stays one
             written = 0
             directories = set()
             for name, size, content in members:

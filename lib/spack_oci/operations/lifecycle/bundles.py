@@ -6,13 +6,12 @@ import contextlib
 import os
 from typing import Optional, Tuple
 
-from ...archive.unpack.staging import remove_stale, staging_directory
+from ...archive.unpack.staging import next_staging_directory
 from ...errors import ConfigurationError, StorageError
 from ...layout import open_layout
 from ...layout.gc import collect_garbage
 from ...reference import LayoutDirectory
 from ...util.concurrency.cancellation import interrupted_once
-from ...util.concurrency.locks import locked_if_possible
 from ...util.files import storage_errors
 from ..images.image_files import write_layout_archive
 from .bundle_reader import unpack_bundle
@@ -28,19 +27,9 @@ atexit.register(_directories.close)
 def unpacked(path: str, parent: str) -> str:
     """The layout of a bundle, in a directory below ``parent`` that goes with this process."""
     with storage_errors(f"unpacking {path}"):
-        directory = _new_directory(os.path.join(parent, "bundle"), _directories)
+        directory = _directories.enter_context(next_staging_directory(os.path.join(parent, "bundle")))
     unpack_bundle(path, directory)
     return directory
-
-
-def _new_directory(beside: str, stack: contextlib.ExitStack) -> str:
-    """One that goes with ``stack``, instead of those that killed processes have left there. Raises OSError."""
-    parent = os.path.dirname(beside)
-    os.makedirs(parent, exist_ok=True)
-    # else a new one could be taken for one that was left, before it has its own lock
-    with locked_if_possible(os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)):
-        remove_stale(beside)
-        return stack.enter_context(staging_directory(beside))
 
 
 def is_bundle(word: str) -> bool:
@@ -59,7 +48,8 @@ class BundleWriter:
             raise ConfigurationError(f"{path} is a directory", remedy="name a file that ends in .tar")
         if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
             raise ConfigurationError(f"{path} is no file", remedy="name a file that ends in .tar")
-        self.path = os.path.abspath(path)
+        # what a link leads to is replaced, and not the link
+        self.path = os.path.realpath(path)
         self._temporary = contextlib.ExitStack()
         self._parent = self.directory = ""
         #: the file that the directory was made from
@@ -67,9 +57,9 @@ class BundleWriter:
 
     def __enter__(self) -> "BundleWriter":
         with contextlib.ExitStack() as stack:
-            stack.enter_context(interrupted_once())  # SIGTERM, too, leaves nothing
+            stack.enter_context(interrupted_once())  # SIGTERM and SIGHUP, too, leave nothing
             with storage_errors(f"writing {self.path}"):
-                self._parent = _new_directory(self.path, stack)
+                self._parent = stack.enter_context(next_staging_directory(self.path))
                 self._known = _identity(self.path)
             self.directory = os.path.join(self._parent, "layout")
             if self._known is not None:

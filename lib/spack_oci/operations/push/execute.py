@@ -26,7 +26,7 @@ from ...content import BlobSource, ChecksBlobs, FileSource, Presence, Repository
 from ...content.blob_cache import CachedBlob, KnownLayer, LayerKey, with_room
 from ...content.cancellable import CancellableSource
 from ...descriptor import Descriptor
-from ...errors import DigestMismatch, SpackOciError, StorageError
+from ...errors import DigestMismatch, SpackOciError, StorageError, unforeseen
 from ...index.condemned import reprieve
 from ...package.record import Layer, Package
 from ...util.concurrency.cancellation import Cancelled, Deadline, interrupted_once, next_event
@@ -330,8 +330,10 @@ class _Push:
         )
 
     def _failed(self, job: _Job, error: BaseException) -> None:
+        if not isinstance(error, Exception) or isinstance(error, MemoryError):
+            raise error
         if not isinstance(error, (SpackOciError, OSError, Cancelled)):
-            raise error  # a defect of ours: not to be mistaken for a package that cannot be pushed
+            error = unforeseen(f"pushing {job.package.label}", error)
         self._finish(PackageOutcome(job.package, FAILED, error=error, read=job.read, sent=job.sent))
         if self._settings.fail_fast:
             self._stop_early()

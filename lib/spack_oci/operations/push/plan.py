@@ -31,6 +31,7 @@ from ...package.record import Layer, Package, package_tag
 from ...util.concurrency.processes import available_cores, can_fork, mapped_in_processes
 from ...util.concurrency.threads import DaemonPool
 from ...util.sizes import format_size
+from ...util.text import about
 from .level import alternatives
 from .outcome import SKIPPED, PackageOutcome, PushResult
 
@@ -197,7 +198,8 @@ def plan_push(
 ) -> PushPlan:
     """The plan for pushing ``packages`` (dependencies first) to ``store``. Reads, writes nothing.
 
-    ``force``: also what is there; ``may_be_pushed``: asked of packages that are not there, as it may be expensive;
+    ``force``: also what is there; ``may_be_pushed``: asked of packages that are not there, as it may be expensive, and
+    whose error is that of the package;
     ``prepare``: called with those that will be pushed, while other processes look at their prefixes. Raises what the
     store raises: an existence check that fails is no answer.
     """
@@ -209,7 +211,7 @@ def plan_push(
     there = {package.dag_hash for package in packages if package.dag_hash in there and package.tag not in condemned}
     missing = [package for package in packages if package.dag_hash not in there]
     with _planned_apart(missing, settings, store.url) as planned_apart:
-        refused = [package for package in missing if not may_be_pushed(package)]
+        refused, unclear = _refused(missing, may_be_pushed)
         left_out = {package.dag_hash for package in refused}  # comparing records would make all their lazy parts
         packages = [package for package in packages if package.dag_hash not in left_out]
         layers, warnings = _layers_of_existing(store, packages, there, settings)
@@ -218,10 +220,25 @@ def plan_push(
     planned = [
         PlannedPackage(package, SKIP)
         if package.dag_hash in there
-        else found.get(package.dag_hash) or _plan_one(package, settings, store.url)
+        else unclear.get(package.dag_hash) or found.get(package.dag_hash) or _plan_one(package, settings, store.url)
         for package in packages
     ]
     return PushPlan(planned, layers, warnings, refused, force, frozenset(condemned))
+
+
+def _refused(
+    packages: Sequence[Package], may_be_pushed: Callable[[Package], bool]
+) -> Tuple[List[Package], Dict[str, PlannedPackage]]:
+    """Those that may not be pushed; and, by DAG hash, those of which nobody can say."""
+    refused: List[Package] = []
+    unclear: Dict[str, PlannedPackage] = {}
+    for package in packages:
+        try:
+            if not may_be_pushed(package):
+                refused.append(package)
+        except SpackOciError as e:
+            unclear[package.dag_hash] = PlannedPackage(package, PACK, problem=e)
+    return refused, unclear
 
 
 def existing(store: RepositoryReader, packages: Sequence[Package], jobs: int) -> Set[str]:
@@ -364,6 +381,9 @@ def lines_of(plan: PushPlan) -> List[str]:
     words = {SKIP: "skip", PACK: "pack", REUSE: "send"}
     lines = []
     for item in plan.packages:
+        if item.problem:
+            lines.append(f"fail  {about(item.package.label, str(item.problem))}")
+            continue
         word = "mount" if item.mount_from else words[item.action]
         size = format_size(item.size) if item.size else ""
         lines.append(f"{word:5} {item.package.label:40} {size:>10}".rstrip())

@@ -193,7 +193,7 @@ def _plan(
         packages.records_of(specs),
         force=request.force,
         settings=push_settings,
-        may_be_pushed=lambda p: request.private or by_hash[p.dag_hash].package.redistribute_binary,
+        may_be_pushed=lambda p: request.private or packages.may_be_redistributed(by_hash[p.dag_hash]),
         prepare=prepare,
     )
     if plan.refused:

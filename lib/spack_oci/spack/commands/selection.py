@@ -53,7 +53,7 @@ def split_missing(missing: Specs, roots: Specs, is_private: bool) -> List["spack
     """Those of the packages that are not installed which were asked for by name. The others are told of in one line:
     what `spack oci install` has installed has no build dependencies."""
     asked = _hashes(roots)
-    by_name = [s for s in missing if s.dag_hash() in asked and (is_private or s.package.redistribute_binary)]
+    by_name = [s for s in missing if s.dag_hash() in asked and (is_private or packages.may_be_redistributed(s))]
     others = [s for s in missing if s.dag_hash() not in asked]
     if others:
         tty.info(f"Skipped, because they are not installed: {_labels(others)}")

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """From Spack's specs to the package records of the library, and the selection of what is pushed."""
 
+import contextlib
 from functools import cached_property, partial
-from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping, Sequence, Tuple
 
 import spack.binary_distribution
 import spack.deptypes as dt
+import spack.error
 import spack.hash_types as ht
+import spack.repo
 import spack.spec
 import spack.store
 from spack import traverse
 
 from ...content.platform import go_architecture
+from ...errors import InvalidSpec, SpackOciError
 from ...package.record import Package
 from .. import compat
 from .environments import RunEnvironments
@@ -26,6 +30,28 @@ def label(spec: "spack.spec.Spec") -> str:
 def go_platform(spec: "spack.spec.Spec") -> Tuple[str, str]:
     family = spec.target.family.name
     return "linux" if spec.platform == "linux" else str(spec.platform), go_architecture(family)
+
+
+@contextlib.contextmanager
+def recipe_errors(*specs: "spack.spec.Spec") -> Iterator[None]:
+    """Whatever is wrong with recipes that ``specs`` need becomes an InvalidSpec: one that is not there any more must
+    not end the push of others."""
+    try:
+        yield
+    except (SpackOciError, OSError, MemoryError):
+        raise
+    except Exception as e:  # a recipe is a program
+        said = e.message if isinstance(e, spack.error.SpackError) else f"{type(e).__name__}: {e}"
+        remedy = "correct its recipe, or that of a package that it needs"
+        if isinstance(e, spack.repo.UnknownEntityError):
+            remedy = "add the repository that has it with `spack repo add`, see `spack repo list`"
+        raise InvalidSpec(f"{' '.join(map(label, specs))}: a recipe fails: {said}", remedy=remedy) from e
+
+
+def may_be_redistributed(spec: "spack.spec.Spec") -> bool:
+    """As its recipe says. Raises InvalidSpec if that cannot be used."""
+    with recipe_errors(spec):
+        return bool(spec.package.redistribute_binary)
 
 
 def records_of(specs: Iterable["spack.spec.Spec"]) -> List[Package]:
@@ -110,12 +136,16 @@ class _SpecPackage(Package):
             version=str(spec.version),
             dag_hash=spec.dag_hash(),
             layout_version=compat.OCI_LAYOUT_VERSION,
-            environment=partial(common.environments.apply, (spec,)),
-            provenance=partial(provenance, (spec,)),
+            environment=partial(_environment, common.environments, (spec,)),
+            provenance=self._provenance,
             sbom=self._sbom,
             build_facts=self._build_facts,
             annotations={},
         )
+
+    def _provenance(self) -> Mapping[str, str]:
+        with recipe_errors(self.spec):
+            return provenance((self.spec,))
 
     def _build_facts(self) -> Any:
         from .recipes import build_facts_of
@@ -184,7 +214,14 @@ def runtime_externals(*specs: "spack.spec.Spec") -> List["spack.spec.Spec"]:
 def run_environment(records: Sequence[Package]) -> Callable[[Dict[str, str]], Dict[str, str]]:
     """The environment callable of an image of several packages, which are from one :func:`records_of`."""
     ours = [record for record in records if isinstance(record, _SpecPackage)]
-    return partial(ours[0].common.environments.apply, [record.spec for record in ours])
+    return partial(_environment, ours[0].common.environments, [record.spec for record in ours])
+
+
+def _environment(
+    environments: RunEnvironments, specs: Sequence["spack.spec.Spec"], base: Dict[str, str]
+) -> Dict[str, str]:
+    with recipe_errors(*specs):
+        return environments.apply(specs, base)
 
 
 def select(roots: Sequence["spack.spec.Spec"], *, package: bool, dependencies: bool, build_dependencies: bool) -> List:

@@ -5,7 +5,7 @@ from typing import Dict, Sequence
 
 import spack.spec
 
-from ...package.provenance import without_credentials
+from ...package.provenance import is_text, without_credentials
 from .environments import SPACK_LOCK
 
 
@@ -24,11 +24,11 @@ def licenses_of(specs: Sequence["spack.spec.Spec"]) -> str:
     found = set()
     for spec in specs:
         for condition, licenses in getattr(spec.package, "licenses", {}).items():
-            if spec.satisfies(condition):
-                found.add(str(licenses))
+            if is_text(licenses) and spec.satisfies(condition):
+                found.add(licenses)
     return " AND ".join(f"({one})" if " OR " in one and len(found) > 1 else one for one in sorted(found))
 
 
 def _source(spec: "spack.spec.Spec") -> str:
     values = (getattr(spec.package, key, None) for key in ("git", "homepage", "url"))
-    return next((without_credentials(value) for value in values if isinstance(value, str)), "")
+    return next(filter(None, map(without_credentials, values)), "")

@@ -31,10 +31,9 @@ def facts_of(spec: "spack.spec.Spec") -> RecipeFacts:
 
 def _facts(spec: "spack.spec.Spec") -> RecipeFacts:
     package = spec.package
-    homepage = getattr(package, "homepage", None)
     return RecipeFacts(
         licenses=licenses_of([spec]),
-        homepage=without_credentials(homepage) if isinstance(homepage, str) else "",
+        homepage=without_credentials(getattr(package, "homepage", None)),
         sources=() if spec.external else tuple(_sources(package)),
     )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
-"""Ending early: work that is cancelled, SIGTERM as an orderly exit, and a Ctrl-C that is not lost in a fork."""
+"""Ending early: work that is cancelled, an orderly exit after SIGTERM or SIGHUP, no Ctrl-C lost in a fork."""
 
 import queue
 import signal
@@ -9,6 +9,9 @@ from contextlib import contextmanager, suppress
 from typing import Any, Dict, Iterator, List, Optional, Tuple, TypeVar
 
 T = TypeVar("T")
+
+#: what ends a program: Ctrl-C, a request, a terminal that is closed
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Cancelled(Exception):
@@ -35,11 +38,11 @@ class Deadline:
 
 @contextmanager
 def interrupted_once() -> Iterator[None]:
-    """The first SIGINT or SIGTERM ends the block (KeyboardInterrupt, SystemExit), so that what is temporary is removed
-    and what is complete is kept; those that come while that is done are ignored.
+    """The first SIGINT, SIGTERM or SIGHUP ends the block (KeyboardInterrupt, SystemExit), so that what is temporary is
+    removed and what is complete is kept; those that come while that is done are ignored.
 
-    Only in the main thread, which alone gets signals, and only of signals that nobody else handles. To be put around
-    work whose end takes no longer than a user waits.
+    Only in the main thread, which alone gets signals, and only of signals that nobody else handles, or ignores, as
+    `nohup` does. To be put around work whose end takes no longer than a user waits.
     """
     handled: Dict[int, Any] = {}
 
@@ -51,7 +54,8 @@ def interrupted_once() -> Iterator[None]:
         raise SystemExit(128 + number)
 
     if threading.current_thread() is threading.main_thread():
-        defaults: Dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+        defaults: Dict[int, Any] = dict.fromkeys(_ENDING, signal.SIG_DFL)
+        defaults[signal.SIGINT] = signal.default_int_handler
         handled = {number: usual for number, usual in defaults.items() if signal.getsignal(number) is usual}
     try:
         for each in handled:
@@ -64,7 +68,8 @@ def interrupted_once() -> Iterator[None]:
 
 @contextmanager
 def signals_wait() -> Iterator[None]:
-    """SIGINT and SIGTERM that come in the block take effect at its end: for what is done as a whole or not at all.
+    """Signals that come in the block and end programs take effect at its end: for what is done as a whole or not at
+    all.
 
     Blocking them would not do: another thread may get them, and Python then handles them in the main thread. Only there
     does this do anything, and only to signals that Python handles.
@@ -72,7 +77,7 @@ def signals_wait() -> Iterator[None]:
     came: List[Tuple[int, Any]] = []
     before: Dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        usual = {number: signal.getsignal(number) for number in _ENDING}
         before = {number: handler for number, handler in usual.items() if callable(handler)}
     try:
         for each in before:

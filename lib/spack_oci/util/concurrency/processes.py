@@ -123,6 +123,7 @@ def _run_child(serve: Callable[["Connection"], None], connection: "Connection") 
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as Ctrl-C, which a terminal sends to all of its processes
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # for programs that the child may run
         for end in list(_parents_ends):
