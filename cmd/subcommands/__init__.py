@@ -16,7 +16,9 @@ def run(args: argparse.Namespace) -> int:
     import spack.repo
     import spack.util.path
     from spack_oci.spack.dependencies import missing_dependencies, pip_command
+    from spack_oci.util.concurrency.collector import relax_collector
 
+    relax_collector()
     missing = missing_dependencies()
     if missing:
         tty.die(f"spack oci needs {', '.join(missing)} in the Python that runs Spack: run {pip_command(missing)}")

@@ -15,7 +15,6 @@ from ..store.install import InstallPlan, install_roots, plan
 from ..store.layout import DATABASE_DIRECTORY
 from ..store.source import Source, label
 from ..store.store import Store
-from ..util.concurrency.collector import relax_collector
 from ..util.sizes import format_size
 from ..util.text import counted, table
 from . import settings
@@ -26,7 +25,6 @@ from .roots import roots_of, roots_of_lock, wanted_of
 
 
 def install(args: argparse.Namespace) -> int:
-    relax_collector()
     store = Store.open_or_create(settings.store_path(args.store))
     if store.mixed:
         warn(f"the packages of {store.root} follow several projections; new ones go to {store.layout.projection}")

@@ -22,7 +22,6 @@ from ..operations.push.writable import skipped_document, skipped_line, why_not_w
 from ..package.record import dag_hash_of_tag
 from ..store.packages import StorePackage, StorePackages, environments_lost
 from ..store.store import Store, installed_nodes
-from ..util.concurrency.collector import relax_collector
 from ..util.sizes import format_size
 from ..util.text import by_cause, counted, elided
 from . import settings
@@ -32,7 +31,6 @@ from .roots import installed_matching
 
 
 def push(args: argparse.Namespace) -> int:
-    relax_collector()
     reason = None
     if args.if_writable:
         reason = why_not_writable(lambda: open_cache(args.mirror, create=True, writes=True))
