@@ -63,12 +63,16 @@ class Node(NamedTuple):
 
 
 def nodes_of_document(
-    document: Mapping[str, Any], label: str, skip: Callable[[Any], bool] = lambda node: False
+    document: Mapping[str, Any],
+    label: str,
+    skip: Callable[[Any], bool] = lambda node: False,
+    shared: Optional[Dict[str, Node]] = None,
 ) -> List[Node]:
     """The nodes of a config document, the package's own first. Raises NotAPackage that names ``label``.
 
-    ``skip``: whether the index has a dependency's node already, just as it stands there; it is left out then. Most
-    nodes of a document are in the documents of many other packages.
+    Most nodes of a document are in the documents of many other packages. ``skip``: whether the index has a dependency's
+    node already, just as it stands there; it is left out then. ``shared``: nodes of other documents by DAG hash, which
+    are taken from there, and put there.
     """
     try:
         spec = document["spec"]
@@ -88,8 +92,8 @@ def nodes_of_document(
     try:
         _expect(isinstance(raw, list) and bool(raw), "it has no nodes")
         _expect(all(isinstance(node, dict) for node in raw), "a node is not an object")
-        nodes = [_node(convert(raw[0]))]
-        nodes.extend(_node(convert(node)) for node in raw[1:] if convert is not _unchanged or not skip(node))
+        wanted = (node for node in raw[1:] if convert is not _unchanged or not skip(node))
+        nodes = [_shared_node(convert(node), shared) for node in (raw[0], *wanted)]
         names = {node["hash"]: node.get("name") for node in raw if isinstance(node.get("hash"), str)}
         _check_closure(nodes, names)
         # a node that was skipped is in the index with all that it needs: no cycle leads through it
@@ -133,6 +137,16 @@ class _Malformed(Exception):
 def _expect(condition: bool, message: str) -> None:
     if not condition:
         raise _Malformed(message)
+
+
+def _shared_node(node: Any, shared: Optional[Dict[str, Node]]) -> Node:
+    if shared is None:
+        return _node(node)
+    dag_hash = node.get("hash") if isinstance(node, dict) else None
+    known = shared.get(dag_hash) if isinstance(dag_hash, str) else None
+    if known is None or known.spec != node:
+        known = shared[str(dag_hash)] = _node(node)
+    return known
 
 
 def _node(node: Any) -> Node:

@@ -218,5 +218,8 @@ def test_push_with_spacks_own_types_is_what_is_read_back():
     facts = {"prefix_length": 5, "binaries": 1}
     pushed = package_from_push(read.entry.tag, descriptor, document(nodes), layer, facts)
     assert pushed.nodes == read.nodes
+    shared = {nodes[1]["hash"]: read.nodes[1], nodes[0]["hash"]: read.nodes[1]}
+    again = package_from_push(read.entry.tag, descriptor, document(nodes), layer, facts, shared=shared)
+    assert again.nodes == read.nodes and again.nodes[1] is read.nodes[1] and shared[nodes[0]["hash"]] is again.nodes[0]
     assert (pushed.entry.prefix_length, pushed.entry.relocation) == (5, {"binaries": 1})
     assert pushed.entry.layer == read.entry.layer

@@ -198,6 +198,19 @@ def test_own_package_that_spacks_reader_refuses_is_named():
     assert (result.total, list(result.unreadable)) == (1, [tag_of(node("odd"))])
 
 
+def test_of_packages_that_were_pushed_together_each_node_is_read_once():
+    from spack_oci.index.update.read_package import read_package
+
+    store = MemoryStore()
+    nodes = chain("p", 3)
+    for start in range(3):
+        push_package(store, nodes[start:])
+    own = [read_package(store, tag_of(n)) for n in nodes]
+    seen = []
+    result = merge_pushed(store, own, quick(check_nodes=lambda new: seen.extend(n.dag_hash for n in new)))
+    assert result.total == 3 and sorted(seen) == sorted(n["hash"] for n in nodes)
+
+
 # On the client
 
 

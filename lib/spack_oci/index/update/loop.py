@@ -2,17 +2,7 @@
 """The loop of a writer of an index. Why it ends with every package of every writer: see the package's docstring."""
 
 from dataclasses import replace
-from typing import (
-    Dict,
-    Iterable,
-    Iterator,
-    List,
-    Optional,
-    Sequence,
-    Set,
-    Tuple,
-    TypeVar,
-)
+from typing import AbstractSet, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple, TypeVar
 
 from ...content import RepositoryWriter
 from ...errors import (
@@ -453,18 +443,24 @@ class _Writer:
             self._warn(f"{tag} is not in the index, because it cannot be read: {e}")
 
     def _check_own(self, index: PackageIndex) -> None:
+        checked: Set[bytes] = set()  # most nodes are those of many packages
         for tag, package in list(self._own.items()):
             try:
-                self._check_new(package, index)
+                self._check_new(package, index, checked)
+                checked.update(node.data for node in package.nodes)
             except (InvalidContent, NotAPackage) as e:
                 del self._own[tag], self._expected[tag]
                 self._unreadable[tag] = e.message
                 self._warn(f"{tag} is not in the index, because it cannot be read: {e}")
 
-    def _check_new(self, package: IndexedPackage, index: PackageIndex) -> None:
-        """Read with Spack's reader the nodes that ``index`` does not have. Raises NotAPackage that names one."""
+    def _check_new(
+        self, package: IndexedPackage, index: PackageIndex, checked: AbstractSet[bytes] = frozenset()
+    ) -> None:
+        """Read with Spack's reader the nodes that neither are among those ``checked`` nor in ``index``. Raises
+        NotAPackage that names one."""
         package.entry.check()
-        self._settings.check_nodes([node for node in package.nodes if not index.has_same_node(node)])
+        new = [node for node in package.nodes if node.data not in checked and not index.has_same_node(node)]
+        self._settings.check_nodes(new)
 
     def _give_up(self, look: Look, written_with: Set[str], published: Optional[Published]) -> IndexUpdate:
         missing = self._missing(look)

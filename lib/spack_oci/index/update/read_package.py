@@ -2,7 +2,7 @@
 """What the index has to know of a package: from its manifest and config, or from the push that made them."""
 
 import json
-from typing import Any, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from ... import __version__
 from ...content import ContentReader
@@ -72,10 +72,12 @@ def package_from_push(
     layer: Layer,
     relocation_summary: Mapping[str, Any],
     licenses: str = "",
+    shared: Optional[Dict[str, Node]] = None,
 ) -> IndexedPackage:
-    """Of a package that this process has pushed: no request. Raises NotAPackage."""
+    """Of a package that this process has pushed: no request. ``shared``: see :func:`nodes_of_document`. Raises
+    NotAPackage."""
     # Spack's dictionaries hold tuples and ordered types of its own; what is read back from JSON does not
-    nodes = nodes_of_document(json.loads(json.dumps(spec_document)), tag)
+    nodes = nodes_of_document(json.loads(json.dumps(spec_document)), tag, shared=shared)
     others = {name: int(value) for name, value in relocation_summary.items() if name != "prefix_length"}
     entry = PackageEntry(
         tag=tag,

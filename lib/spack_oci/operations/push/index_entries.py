@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What a push tells the index of the packages that it pushed, so that none is read back."""
 
-from typing import List
+from typing import Dict, List
 
+from ...index.nodes import Node
 from ...index.update.read_package import IndexedPackage, package_from_push
 from .outcome import PushResult
 
 
 def packages_of_push(result: PushResult) -> List[IndexedPackage]:
+    shared: Dict[str, Node] = {}
     return [
         package_from_push(
             outcome.package.tag,
@@ -16,6 +18,7 @@ def packages_of_push(result: PushResult) -> List[IndexedPackage]:
             outcome.layer,
             outcome.relocation_summary,
             licenses=outcome.licenses,
+            shared=shared,
         )
         for outcome in result.pushed
         if outcome.manifest is not None and outcome.layer is not None
