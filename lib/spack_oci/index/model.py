@@ -19,7 +19,7 @@ index.
 
 import hashlib
 import sys
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple
+from typing import Any, Container, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple
 
 from ..descriptor import Descriptor, canonical_json, parse_json
 from ..errors import InvalidContent, NotAPackage
@@ -214,10 +214,11 @@ class PackageIndex:
         record = self._records.get(dag_hash)
         return record is not None and record.is_package
 
-    def packages(self) -> Iterator[Tuple[str, PackageEntry]]:
-        """(DAG hash, entry), sorted by hash."""
+    def packages(self, besides: Container[str] = ()) -> Iterator[Tuple[str, PackageEntry]]:
+        """(DAG hash, entry), sorted by hash. ``besides``: hashes of packages that are left out."""
         for dag_hash in sorted(self.tags.values()):
-            yield dag_hash, self._entry(self._records[dag_hash])
+            if dag_hash not in besides:
+                yield dag_hash, self._entry(self._records[dag_hash])
 
     def adopt(self, other: "PackageIndex", tag: str) -> None:
         """Take a package over from another index, with the nodes it needs."""

@@ -72,6 +72,7 @@ def package_from_push(
     layer: Layer,
     relocation_summary: Mapping[str, Any],
     licenses: str = "",
+    signed: bool = False,
     shared: Optional[Dict[str, Node]] = None,
 ) -> IndexedPackage:
     """Of a package that this process has pushed: no request. ``shared``: see :func:`nodes_of_document`. Raises
@@ -88,6 +89,7 @@ def package_from_push(
         relocation=others,
         pusher=f"spack-oci {__version__}",
         licenses=licenses or None,
+        signed=signed,
     )
     return IndexedPackage(nodes, entry)
 

@@ -118,7 +118,7 @@ class SignatureUpdate:
         wanted = signed - self._unreadable
         if not wanted:
             return []
-        return [(h, e) for h, e in packages.packages() if h not in table and e.manifest.digest in wanted]
+        return [(h, e) for h, e in packages.packages(besides=table) if e.manifest.digest in wanted]
 
 
 _NOTHING = SignedPackage(())

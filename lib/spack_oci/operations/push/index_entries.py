@@ -18,6 +18,7 @@ def packages_of_push(result: PushResult) -> List[IndexedPackage]:
             outcome.layer,
             outcome.relocation_summary,
             licenses=outcome.licenses,
+            signed=outcome.signature is not None,
             shared=shared,
         )
         for outcome in result.pushed
