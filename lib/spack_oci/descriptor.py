@@ -146,8 +146,16 @@ class VerifyingReader:
     and never more bytes than the descriptor says. ``readinto`` needs a stream that has it.
     """
 
-    def __init__(self, stream: BinaryIO, descriptor: Descriptor, source: str = "") -> None:
+    def __init__(
+        self,
+        stream: BinaryIO,
+        descriptor: Descriptor,
+        source: str = "",
+        remedy: Callable[[], Optional[str]] = lambda: None,
+    ) -> None:
+        """``remedy``: where something is known of what may have damaged the content; None: nothing is."""
         self._stream = stream
+        self._remedy = remedy
         self._descriptor = descriptor
         self._source = source
         self._hasher = hasher_for(descriptor.digest)
@@ -209,7 +217,8 @@ class VerifyingReader:
 
     def _fail(self, found: str) -> None:
         where = f" from {self._source}" if self._source else ""
-        raise DigestMismatch(f"{self._descriptor.digest} ({self._descriptor.size} bytes){where} came back with {found}")
+        message = f"{self._descriptor.digest} ({self._descriptor.size} bytes){where} came back with {found}"
+        raise DigestMismatch(message, remedy=self._remedy())
 
     def close(self) -> None:
         self._stream.close()

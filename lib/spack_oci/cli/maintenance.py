@@ -105,7 +105,7 @@ def unpin(args: argparse.Namespace) -> int:
 def list_pins(args: argparse.Namespace) -> int:
     from ..maintenance import pins
 
-    return pins.run_list(_to_change(args), args)
+    return pins.run_list(_to_read(args), args)
 
 
 def prune_cache(args: argparse.Namespace) -> int:

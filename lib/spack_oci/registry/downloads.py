@@ -44,8 +44,10 @@ class Downloader:
         """Blobs of up to SMALL_BLOB bytes are read here, and asked for again if they come damaged."""
         if descriptor.size <= SMALL_BLOB:
             return _VerifiedReader(self._read_small(descriptor), descriptor, self._source)
-        stream: Any = ResumingStream(self._clients, descriptor)
-        return VerifyingReader(stream, descriptor, self._source)
+        return self._verified(ResumingStream(self._clients, descriptor), descriptor)
+
+    def _verified(self, stream: Any, descriptor: Descriptor) -> VerifyingReader:
+        return VerifyingReader(stream, descriptor, self._source, stream.remedy)
 
     def _read_small(self, descriptor: Descriptor) -> bytes:
         try:
@@ -54,8 +56,7 @@ class Downloader:
             return self._read_whole(descriptor, self._clients[1:] or self._clients)
 
     def _read_whole(self, descriptor: Descriptor, clients: Sequence[RegistryClient]) -> bytes:
-        stream: Any = ResumingStream(clients, descriptor)
-        with VerifyingReader(stream, descriptor, self._source) as reader:
+        with self._verified(ResumingStream(clients, descriptor), descriptor) as reader:
             return reader.read()
 
     def read_range(self, descriptor: Descriptor, start: int, stop: int) -> bytes:

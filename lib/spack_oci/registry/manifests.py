@@ -20,11 +20,13 @@ from ..descriptor import (
 )
 from ..errors import (
     DigestMismatch,
+    Forbidden,
     InvalidContent,
     InvalidReference,
     NotFound,
     ResponseError,
     SpackOciError,
+    Unauthorized,
     UnexpectedResponse,
 )
 from ..reference import check_tag
@@ -234,6 +236,11 @@ class Manifests:
                 found.update((d.digest, d) for d in descriptors_of(page, action))
                 counter.count(len(found))
         except NotFound:
+            return None
+        except (Unauthorized, Forbidden):
+            # who may read a manifest may list what refers to it, so it is no matter of credentials where the first is
+            # allowed, but of a proxy that lets only known addresses through, or of a Harbor without this API (2.7)
+            self._is_there(digest)
             return None
         except ResponseError as e:
             if e.status in (200, 400, 405, 406, 501):  # 200: a page, as of a web application for any address

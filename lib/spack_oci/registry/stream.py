@@ -7,12 +7,14 @@ from ..descriptor import Descriptor
 from ..errors import (
     ConnectionLost,
     ContentError,
+    DigestMismatch,
     ResponseError,
     SpackOciError,
     TimedOut,
     TransportError,
     UnexpectedResponse,
 )
+from ..util.text import presentable
 from .client import RegistryClient
 from .http.fields import parse_content_range, parse_strong_etag
 from .http.response import Response
@@ -20,6 +22,8 @@ from .settings import MIB
 
 #: statuses of hosts that do not serve parts (kubernetes/registry.k8s.io #333: an object store)
 _NO_RANGES = (400, 405, 416, 501)
+#: characters of a field
+_SHOWN = 40
 
 
 class RangesIgnored(Exception):
@@ -50,6 +54,8 @@ class ResumingStream:
         self._offset, self._end = span or (0, descriptor.size)
         self._failures, self._failed_at = 0, self._offset
         self._validator = ""
+        #: Content-Encoding of what came; some stores send it with content that is as it was, so the digest decides
+        self._encoding = ""
         self._response: Optional[Response] = None
         self._open()
 
@@ -74,6 +80,7 @@ class ResumingStream:
                 self._next_client(e)
                 continue
             self._validator = parse_strong_etag(response.field("ETag"))
+            self._encoding = response.field("Content-Encoding")[:_SHOWN]
             self._response = response
             return
 
@@ -99,6 +106,15 @@ class ResumingStream:
         """As :meth:`read`, into ``buffer``; the number of bytes, 0 at the end."""
         return self._receive(lambda response: response.readinto(buffer), len(buffer))
 
+    def remedy(self) -> Optional[str]:
+        """For content that is damaged; None: as always."""
+        if self._encoding.lower() in ("", "identity"):
+            return None
+        return (
+            f"it came with Content-Encoding {presentable(self._encoding)}: a proxy before the registry seems to change "
+            "what must stay as it is; have it leave blobs alone (nginx: `gzip off`), or go around it"
+        )
+
     def _receive(self, receive: Callable[[Response], int], wanted: int) -> int:
         while True:
             if self._response is None:
@@ -107,15 +123,20 @@ class ResumingStream:
             try:
                 count = receive(self._response)
                 if wanted and not count and self._offset < self._end:
-                    raise ConnectionLost(
-                        f"reading {self._descriptor.digest} of {self._client.repository}: "
-                        f"it ended after {self._offset} of {self._descriptor.size} bytes"
-                    )
+                    raise self._cut()
             except (ConnectionLost, TimedOut) as e:
                 self._lost(e)
                 continue
             self._offset += count
             return count
+
+    def _cut(self) -> SpackOciError:
+        message = (
+            f"reading {self._descriptor.digest} of {self._client.repository}: "
+            f"it ended after {self._offset} of {self._descriptor.size} bytes"
+        )
+        remedy = self.remedy()
+        return ConnectionLost(message) if remedy is None else DigestMismatch(message, remedy=remedy)
 
     def _lost(self, error: SpackOciError) -> None:
         """Wait before going on, or raise."""

@@ -2,6 +2,7 @@
 """Downloads that break, lie, trickle or never end: they complete, or end in one error. Requests are counted."""
 
 import errno
+import gzip
 import io
 import os
 import threading
@@ -245,6 +246,23 @@ def test_document_that_breaks_off(path, how):
         with pytest.raises(ConnectionLost, match=r"\(4 tries\)"):
             operations[path]()
         assert registry.methods() == ["GET 200"] * 7
+
+
+@pytest.mark.parametrize("content", [SMALL, LARGE])
+def test_a_proxy_that_compresses_blobs_is_named(content):
+    body = gzip.compress(content)
+    fault = Fault("GET", "/blobs/", status=200, headers={"Content-Encoding": "gzip"}, body=body, times=99)
+    with fault_registry(fault) as registry, pytest.raises(DigestMismatch) as raised:
+        store_at(registry).save_blob(layer(content), io.BytesIO())
+    assert "Content-Encoding gzip: a proxy" in str(raised.value)
+    assert len(registry.log) <= 2
+
+
+def test_a_store_that_calls_content_compressed_and_sends_it_as_it_is_serves():
+    """Object stores keep the field that an upload came with."""
+    fault = Fault("GET", "/blobs/", status=200, headers={"Content-Encoding": "gzip"}, body=SMALL)
+    with fault_registry(fault) as registry:
+        store_at(registry).save_blob(layer(SMALL), io.BytesIO())
 
 
 def test_manifest_damaged():

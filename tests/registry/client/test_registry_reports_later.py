@@ -7,7 +7,7 @@ import json
 import pytest
 from spack_oci.content import BytesSource
 from spack_oci.descriptor import OCI_MANIFEST, canonical_json, sha256_digest
-from spack_oci.errors import Forbidden, ResponseError, UnexpectedResponse
+from spack_oci.errors import Forbidden, ResponseError, ServerFailure, UnexpectedResponse
 from spack_oci.reference import Repository
 from spack_oci.registry import RegistrySettings, UploadPolicy, open_repository
 from spack_oci.registry.auth.docker_config import DockerConfig
@@ -184,19 +184,46 @@ def test_a_tag_that_is_forbidden_until_it_is_there_is_not_taken_for_absent():
         store_at(registry).resolve("x")
 
 
+def add_referrer(registry, store):
+    """To a manifest of the registry, whose descriptor is returned."""
+    keep(registry, SMALL, manifest=MANIFEST)
+    subject = store.resolve("1")
+    document = {
+        **{"schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": "application/x", "layers": []},
+        **{"config": layer(SMALL).to_dict(), "subject": subject.to_dict()},
+    }
+    store.put_manifest(canonical_json(document), OCI_MANIFEST)
+    return subject
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_who_may_read_a_manifest_and_not_its_referrers_gets_those_under_the_tag(status):
+    """goharbor/harbor #18305: 401 without a challenge; a proxy that lets known addresses through."""
+    answer = Fault("GET", "/referrers/", status=status, times=FOREVER)
+    with fault_registry(answer, referrers=False) as registry:
+        store = store_at(registry)
+        subject = add_referrer(registry, store)
+        assert [d.artifact_type for d in store.referrers(subject.digest)] == ["application/x"]
+        registry.faults.append(Fault("*", "/manifests/", status=403, times=FOREVER))
+        with pytest.raises(Forbidden):
+            store_at(registry).referrers(subject.digest)
+
+
+def test_an_outage_is_no_registry_without_referrers():
+    with fault_registry(Fault("GET", "/referrers/", status=500, times=FOREVER), referrers=False) as registry:
+        store = store_at(registry)
+        keep(registry, SMALL, manifest=MANIFEST)
+        with pytest.raises(ServerFailure):
+            store.referrers(store.resolve("1").digest)
+
+
 @pytest.mark.parametrize("page", [b"<!DOCTYPE html><html><body>Not here</body></html>", b"{}"])
 def test_200_from_where_there_are_no_referrers_is_no_list_of_them(page):
     """sigstore/sigstore-js #1187: any address is answered with 200, as by a web application."""
     answer = Fault("GET", "/referrers/", status=200, headers={"Content-Type": "text/html"}, body=page, times=FOREVER)
     with fault_registry(answer, referrers=False) as registry:
-        keep(registry, SMALL, manifest=MANIFEST)
         store = store_at(registry)
-        subject = store.resolve("1")
-        document = {
-            **{"schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": "application/x", "layers": []},
-            **{"config": layer(SMALL).to_dict(), "subject": subject.to_dict()},
-        }
-        store.put_manifest(canonical_json(document), OCI_MANIFEST)
+        subject = add_referrer(registry, store)
         assert [d.artifact_type for d in store.referrers(subject.digest)] == ["application/x"]
 
 

@@ -20,6 +20,7 @@ def said_by(done):
         (["list", "ghcr.io/foo/bar"], "did you mean `oci://ghcr.io/foo/bar`?"),
         (["push", "ghcr.io/foo/bar", "oci-app"], "did you mean `oci://ghcr.io/foo/bar`?"),
         (["update-index", "localhost:5000/x"], "did you mean `oci+http://localhost:5000/x`?"),
+        (["push", "localhost:5443/x", "oci-app"], "did you mean `oci://localhost:5443/x`?"),
         (["push", "nodir/", "oci-app"], "did you mean `./nodir`?"),
         (["doctor", "oci:/x"], "did you mean `oci://x`?"),
         (["push", "oci+file:/nowhere", "oci-app"], "did you mean `oci+file:///nowhere`?"),
@@ -39,7 +40,7 @@ def said_by(done):
     ],
 )
 def test_what_somebody_meant(spack, words, expected):
-    spack.mirrors(cache="oci+file:///nowhere/cache")
+    spack.mirrors(cache="oci+file:///nowhere/cache", secure="oci://localhost:5443/cache")
     done = spack.run("oci", *words, check=False)
     assert done.returncode != 0 and expected in said_by(done), said_by(done)
     assert "Traceback" not in said_by(done)
@@ -50,6 +51,8 @@ def test_what_was_pushed_without_a_mirror_is_listed_shown_and_installed_without_
     """The embedded default, in every sub-command, on the machine where it is."""
     spack = source()
     spack.write_config("mirrors", {})
+    nothing = said_by(spack.run("oci", "list", check=False))
+    assert "no OCI mirror is configured" in nothing and "`spack mirror add NAME oci://HOST/NAME`" in nothing
     assert "No OCI mirror is configured" in spack.run("oci", "push", "--update-index", "oci-leaf@2.0").stdout
     assert "oci-leaf" in spack.run("oci", "list").stdout
     assert "oci-leaf@2.0" in spack.run("oci", "show", "oci-leaf").stdout

@@ -42,6 +42,7 @@ def test_a_bundle_is_called_by_its_file_and_its_index_is_kept_once(client, cache
         client.run("copy", "--dry-run", bundle, tmp_path / "directory").stderr,
         client.run("verify", bundle).stderr,
     ]
+    assert "no pins" in client.run("pins", bundle).stderr
     assert all(str(bundle) in text and ".bundle." not in text for text in said), said
     assert len(list((client.home / ".cache" / "spack-oci" / "indexes").iterdir())) == 1
     assert "cannot be copied to itself" in client.run("copy", bundle, bundle, check=False).stderr

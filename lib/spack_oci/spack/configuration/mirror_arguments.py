@@ -81,7 +81,7 @@ def _meant(word: str, or_package: bool = False) -> str:
     """What a user may have meant with a word that is no mirror; ``or_package``: and that could have been a package."""
     url = suggested_url(word)
     if url:
-        return f"did you mean `{url}`?"
+        return f"did you mean `{_as_configured(url)}`?"
     similar = similar_mirror(word)
     if not similar and or_package:
         names = spack.repo.PATH.all_package_names()
@@ -91,6 +91,16 @@ def _meant(word: str, or_package: bool = False) -> str:
         f"{known} `spack mirror list`, add it with `spack mirror add {word} oci://HOST/NAME`, "
         f"or write ./{word} for a layout directory"
     )
+
+
+def _as_configured(url: str) -> str:
+    """``url``, with the scheme that a configured mirror has for its host."""
+    rest = url.partition("://")[2]
+    for mirror in spack.mirrors.mirror.MirrorCollection().values():
+        scheme, _, other = mirror.push_url.partition("://")
+        if rest and is_oci_url(mirror.push_url) and other.partition("/")[0] == rest.partition("/")[0]:
+            return f"{scheme}://{rest}"
+    return url
 
 
 def split(words: Sequence[str], command: str) -> Tuple[Optional[str], List[str]]:

@@ -155,9 +155,18 @@ def open_location(
         return SnapshotStore(whole, location.snapshot)
     if isinstance(location, LayoutDirectory):
         if not create and _may_be_made(location.path):
-            raise NotFound(f"{location.url} does not exist yet", remedy="a push creates it")
+            raise _not_pushed_yet(location)
         return open_layout(location, create=create)
     return open_repository(*registry_of(location, credentials, with_mirrors, further_credentials))
+
+
+def _not_pushed_yet(location: LayoutDirectory) -> NotFound:
+    if location.path != settings.read().default_layout or configured(FETCH):
+        return NotFound(f"{location.url} does not exist yet", remedy="a push creates it")
+    return NotFound(
+        f"no OCI mirror is configured, and the local layout {location.url} does not exist yet",
+        remedy="add a mirror with `spack mirror add NAME oci://HOST/NAME`, or fill the layout: `spack oci push SPEC`",
+    )
 
 
 def _may_be_made(path: str) -> bool:
