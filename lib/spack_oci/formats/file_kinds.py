@@ -7,7 +7,7 @@ kinds here are for these; a file that fits none of them stays untouched.
 """
 
 import re
-from typing import Container, Optional
+from typing import Container, Optional, Tuple
 
 from . import magic
 
@@ -63,14 +63,28 @@ def is_checked_pyc(name: bytes, head: bytes, files: Container[bytes]) -> bool:
     """True for compiled Python that is never used without a look at its source, which is one of ``files``.
 
     Such files hold old paths only as names of their source, which Python puts right on import (``_fix_co_filename``);
-    and the source has another time, and where it holds a path another text, so that it is compiled anew.
+    and a source that holds a path gets another text and another time, so that it is compiled anew.
     ``head``: the first eight bytes.
     """
     if not name.endswith(_PYC_SUFFIX) or len(head) < 8:
         return False
     if int.from_bytes(head[4:8], "little") & 0b11 == _UNCHECKED_HASH:
         return False
+    return _source_of_pyc(name) in files
+
+
+def compiled_from(name: bytes, head: bytes) -> Optional[Tuple[bytes, int]]:
+    """Of compiled Python that is checked by the time of its source (PEP 552): name and time of that source.
+
+    ``head``: the first twelve bytes.
+    """
+    if not name.endswith(_PYC_SUFFIX) or len(head) < 12 or any(head[4:8]):
+        return None
+    return _source_of_pyc(name), int.from_bytes(head[8:12], "little")
+
+
+def _source_of_pyc(name: bytes) -> bytes:
     directory, _, base = name.rpartition(b"/")
     if directory.endswith(b"/__pycache__"):
         directory = directory[: -len(b"/__pycache__")]
-    return directory + b"/" + base.split(b".")[0] + b".py" in files
+    return directory + b"/" + base.split(b".")[0] + b".py"

@@ -117,10 +117,23 @@ class FileRelocator:
             grow_file(file_path, growths, f"{path} of {self._label}")
         return bool(changes.patches or growths)
 
-    def link_target(self, target: bytes) -> bytes:
-        """The new target of a symbolic link; relative ones stay."""
-        mapped = self._mapping.match(target) if target.startswith(b"/") else None
-        return target if mapped is None else mapped.new + target[len(mapped.old) :]
+    def link_target(self, target: bytes, old_directory: bytes, new_directory: bytes) -> bytes:
+        """The new target of a symbolic link, which was in ``old_directory`` and is in ``new_directory``.
+
+        A relative one stays, unless it led into another package, and would not from here: that lies elsewhere in the
+        store (``install_tree:projections``), or in an upstream.
+        """
+        if target.startswith(b"/"):
+            mapped = self._mapping.match(target)
+            return target if mapped is None else mapped.new + target[len(mapped.old) :]
+        if b"../" not in target:
+            return target
+        old = os.path.normpath(os.path.join(old_directory, target))
+        mapped = self._mapping.match(old)
+        if mapped is None or mapped.dag_hash is None:
+            return target
+        new = mapped.new + old[len(mapped.old) :]
+        return target if os.path.normpath(os.path.join(new_directory, target)) == new else new
 
     def _check(self, path: str, unplaced: List[Unplaced]) -> List[Growth]:
         """What a tool has to make room for; PrefixTooLong if there is no such tool, or anything else does not fit."""

@@ -4,8 +4,11 @@
 import gzip
 import io
 import os
+import py_compile
+import re
 import stat
 import subprocess
+import sys
 import tarfile
 
 import pytest
@@ -18,7 +21,17 @@ from spack_oci.archive.unpack.limits import size_limit
 from spack_oci.archive.unpack.staging import remove_stale
 from spack_oci.descriptor import Descriptor, VerifyingReader
 from spack_oci.errors import CorruptArchive, DigestMismatch, PrefixTooLong, StorageError, UnsafeArchive
-from support.packages.layers import GZIP, HASH, OLD_PREFIX, OLD_ROOT, OTHER_OLD_PREFIX, Layer, new_prefix, relocation
+from support.packages.layers import (
+    GZIP,
+    HASH,
+    OLD_PREFIX,
+    OLD_ROOT,
+    OTHER_HASH,
+    OTHER_OLD_PREFIX,
+    Layer,
+    new_prefix,
+    relocation,
+)
 
 
 @pytest.fixture
@@ -391,3 +404,42 @@ def test_programs_run_where_they_were_installed(store, tmp_path):
     output = subprocess.run([f"{prefix}/bin/m"], check=True, capture_output=True, text=True).stdout.strip()
     assert os.path.realpath(os.path.dirname(output)) == os.path.realpath(f"{prefix}/share"), output
     assert summary.relocated.binaries == ["bin/m", "lib/libl.so"]
+
+
+def test_a_relative_link_into_another_package_leads_to_where_that_is_here(store):
+    """With other projections, or an upstream; links that lead there anyway stay."""
+    out = f"../lib-2.0-{OTHER_HASH}/lib"
+    layer = (
+        Layer().symlink("out", out).file("share/x", b"").symlink("share/up", "../share/x").symlink("far", "../../../x")
+    )
+    summary = install(layer, store)
+    found = tree(new_prefix(store))
+    assert [found[name][1] for name in ("out", "share/up", "far")] == [out, "../share/x", "../../../x"]
+    assert summary.relocated.links == []
+    where = relocation(store)
+    where = relocation(store, new_prefixes={**where.new_prefixes, OTHER_HASH: "/elsewhere/lib"})
+    summary = install(layer, store, relocation=where, replace=True)
+    found = tree(new_prefix(store))
+    assert [found[name][1] for name in ("out", "share/up", "far")] == ["/elsewhere/lib/lib", "../share/x", "../../../x"]
+    assert summary.relocated.links == ["out"]
+
+
+def test_compiled_python_is_used_unless_its_source_was_relocated(store, tmp_path):
+    """The time of a source is what its compiled file says: at 0, as in Spack's tarballs, all would be called stale."""
+    layer = Layer()
+    for name, text in (("plain", "X = 1\n"), ("where", f"HERE = {OLD_PREFIX!r}\n")):
+        source = tmp_path / f"{name}.py"
+        source.write_text(text)
+        os.utime(source, (1_600_000_000, 1_600_000_000))
+        compiled = py_compile.compile(str(source), str(tmp_path / "c.pyc"), dfile=f"{OLD_PREFIX}/lib/{name}.py")
+        layer.file(f"lib/{name}.py", text, listed="text" if name == "where" else None)
+        with open(compiled, "rb") as file:
+            layer.file(f"lib/__pycache__/{name}.{sys.implementation.cache_tag}.pyc", file.read())
+    install(layer, store)
+    program = "import plain, where; print(where.HERE, plain.__spec__.loader.get_code('plain').co_filename)"
+    argv = [sys.executable, "-I", "-B", "-v", "-c", f"import sys; sys.path[:0] = ['.']; {program}"]
+    done = subprocess.run(argv, cwd=f"{new_prefix(store)}/lib", capture_output=True, text=True)
+    stale = re.findall(r"bytecode is stale for '(plain|where)'", done.stderr)
+    assert stale == ["where"], done.stderr
+    here, of_plain = done.stdout.split()
+    assert here == new_prefix(store) and OLD_ROOT not in of_plain

@@ -23,10 +23,15 @@ def digest(data):
 def prefix(tmp_path):
     """A package with a manifest of its builder, installed."""
     contents = {"bin/run": b"#!/bin/sh\n", "x.pc": f"prefix={OLD_PREFIX}\n".encode(), "n\xe4 me": b"z"}
+    # relocated to the same size, so that its content alone changes
+    contents["lib/b"] = contents["lib/b-again"] = b"\x7fELF\0" + OLD_PREFIX.encode() + b"/share\0"
     entries = {OLD_PREFIX: {"mode": 0o40700, "owner": 4711, "group": 4711}}
     layer = Layer()
     for name, data in contents.items():
-        layer.file(name, data, listed="text" if name == "x.pc" else None)
+        if name == "lib/b-again":
+            layer.hard_link(name, "lib/b")
+        else:
+            layer.file(name, data, listed={"x.pc": "text", "lib/b": "binary"}.get(name))
         hashed = {"hash": digest(data), "size": len(data), "time": 1.5}
         entries[f"{OLD_PREFIX}/{name}"] = {"mode": 0o100600, "owner": 4711, "group": 4711, **hashed}
     layer.symlink("link", "bin/run").file(MANIFEST, json.dumps(entries)).file(".spack/install_times.json", "{}")
@@ -89,7 +94,8 @@ def test_only_files_that_relocation_has_changed_are_read(prefix, monkeypatch):
     update_manifest(prefix)
     monkeypatch.undo()
     read = [path for path in read if not path.startswith(MANIFEST)]
-    assert sorted(read) == [".spack/binary_distribution", ".spack/spec.json", "x.pc"], "two have no entry"
+    without_entry = [".spack/binary_distribution", ".spack/spec.json"]
+    assert sorted(read) == [*without_entry, "lib/b", "lib/b-again", "x.pc"]
 
 
 def test_a_manifest_that_lies_about_content_is_no_better_for_it(prefix):

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ...errors import CorruptArchive, UnsafeArchive
-from ...formats.file_kinds import BINARY, MAX_GZIP, TEXT, is_checked_pyc, is_gzip, unlisted_kind
+from ...formats.file_kinds import BINARY, MAX_GZIP, TEXT, compiled_from, is_checked_pyc, is_gzip, unlisted_kind
 from ...relocate.aliases import Aliases
 from ...relocate.build_info import BUILD_INFO, MAX_BUILD_INFO_SIZE, BuildInfo
 from ...relocate.files import FileRelocator, MachoRelocator, Relocated
@@ -92,6 +92,8 @@ class Extraction:
         self._directories: Dict[bytes, TarMember] = {}
         self._files: Set[bytes] = set()
         self._times: Dict[bytes, int] = {}
+        #: sources of compiled Python -> the time that they had when they were compiled
+        self._compiled: Dict[bytes, int] = {}
         self._links: Dict[bytes, TarMember] = {}
         self._kept: List[_Kept] = []
         self._memory = 0
@@ -249,6 +251,9 @@ class Extraction:
             self._stream(member, reader, b"")
         elif member.size <= LARGE_FILE:
             data = reader.content()
+            compiled = compiled_from(member.name, data[:12])
+            if compiled is not None:
+                self._compiled[compiled[0]] = compiled[1]
             if not self._may_hold_path(member, data):
                 self._write(member, data)
             elif self._memory + len(data) <= MEMORY:
@@ -358,6 +363,7 @@ class Extraction:
         for kept in waiting:
             self._relocate_kept(kept, kinds.get(self._relative(kept.member.name)), relocator, summary)
         self._make_links(relocator, summary)
+        self._restore_times(summary.relocated.files)
         self._finish_directories()
         return summary
 
@@ -400,12 +406,27 @@ class Extraction:
         if changed:
             summary.relocated.add(name, listed)
 
+    def _restore_times(self, changed: Set[str]) -> None:
+        """Of the sources of compiled Python, which is called stale at any other time: whoever may not write here would
+        compile it at each start. What was ``changed`` has to be compiled anew."""
+        for name, time in self._compiled.items():
+            if name in self._files and name not in self._times and self._relative(name) not in changed:
+                os.utime(self._path(name), (time, time))
+                self._times[name] = time
+
     def _make_links(self, relocator: FileRelocator, summary: InstallSummary) -> None:
+        changed = summary.relocated.files
         for member in self._links.values():
             if member.kind == HARD_LINK:
-                self._make_hard_link(member)
+                target = self._make_hard_link(member)
+                if self._relative(target) in changed:
+                    summary.relocated.others.append(self._relative(member.name))
                 continue
-            target, path = relocator.link_target(member.link), self._path(member.name)
+            name = self._relative(member.name)
+            old, new = (
+                os.path.dirname(os.fsencode(os.path.join(p, name))) for p in (summary.old_prefix, summary.prefix)
+            )
+            target, path = relocator.link_target(member.link, old, new), self._path(member.name)
             try:
                 os.symlink(target, path)
             except FileExistsError:
@@ -426,7 +447,8 @@ class Extraction:
         if not os.path.normpath(target).startswith(metadata + b"/"):
             self._unsafe(member, "is a link that leads out of .spack")
 
-    def _make_hard_link(self, member: TarMember) -> None:
+    def _make_hard_link(self, member: TarMember) -> bytes:
+        """Returns the name of the file that it leads to."""
         target = member.link[2:] if member.link.startswith(b"./") else member.link
         if target not in self._files:
             self._unsafe(member, f"is a hard link to {_shown(target)}, which is no file of the package")
@@ -435,6 +457,7 @@ class Extraction:
         except FileExistsError:
             self._check_twin(member, are_equal_files(self._path(target), self._path(member.name)))
         self._files.add(member.name)
+        return target
 
     def _finish_directories(self) -> None:
         """Modes and times, the deepest first: a directory may be read-only. In a store of a group, directories keep the
