@@ -126,6 +126,25 @@ def test_an_environment_with_a_view(destination, cache):
 
 
 @pytest.mark.one_spack
+def test_module_files_are_those_of_spack_install(destination, cache):
+    """Also those of externals, which the others load; and they name a view, where that is wanted."""
+    found = []
+    for name, command in (("ours", ["oci", "install"]), ("spack", ["install", "--cache-only"])):
+        spack = destination(name=name, installer="old")
+        spack.use(cache)
+        modules = {"enable": ["tcl"], "roots": {"tcl": str(spack.home / "modules")}, "use_view": True}
+        spack.run("env", "create", "--with-view", str(spack.home / "view"), "-d", spack.home / "env")
+        (spack.scope / "modules.yaml").write_text(json.dumps({"modules": {"default": modules}}))
+        spack.run("-e", spack.home / "env", "add", "oci-app")
+        spack.run("-e", spack.home / "env", *command, env={"OCITEST_NO_BUILD": "1"})
+        files = [path for path in (spack.home / "modules").rglob("*") if path.is_file()]
+        texts = {path.relative_to(spack.home / "modules"): path.read_text().split("\n", 4)[4] for path in files}
+        assert any(f"{spack.home}/view/bin" in text for text in texts.values())
+        found.append({path: text.replace(str(spack.home), "HOME") for path, text in texts.items()})
+    assert any("oci-external" in str(path) for path in found[1]) and found[0] == found[1]
+
+
+@pytest.mark.one_spack
 def test_layers_that_were_fetched_before_are_not_downloaded_again(destination, cache, tls_registry):
     """What vanilla Spack has pushed has its layers named in configs alone: those are asked for each time."""
     spack = destination()

@@ -149,7 +149,7 @@ def image_request(
     """
     checks.check_roots(roots)
     environment = environment_of(roots)
-    externals = packages.runtime_externals(*roots)
+    externals = [s for s in packages.runtime_externals(*roots) if s.name not in ("glibc", "musl")]
     if externals:
         tty.warn(
             f"External packages are not in the image, the base image has to have them: "

@@ -11,6 +11,7 @@ import sys
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import spack.environment
+import spack.hooks
 import spack.llnl.util.tty as tty
 import spack.mirrors.mirror
 import spack.spec
@@ -57,6 +58,7 @@ def install_closure(
         if planned.missing:
             cache_prefixes.import_hooks()
             compat.install_sbang()
+            _settle_externals(planned)
         options = settings.read()
         limits = InstallLimits(jobs or options.pack_jobs, options.transfer_jobs, max(1, options.prefetch_room))
         items = steps.items(planned.sizes)
@@ -99,6 +101,15 @@ def _locked(planned: Plan) -> Iterator[Plan]:
         yield still_missing(planned)
     finally:
         locks.release(held)
+
+
+def _settle_externals(planned: Plan) -> None:
+    """As Spack's classic installer does: with the packages that need them, the database would add them without the
+    module files that those of the packages load."""
+    _, unknown = packages.partition_installed(packages.runtime_externals(*planned.missing))
+    for spec in unknown:
+        spack.hooks.post_install(spec, False)
+        spack.store.STORE.db.add(spec, explicit=False)
 
 
 def _mark_explicit(planned: Plan, explicit: "set[str]") -> None:

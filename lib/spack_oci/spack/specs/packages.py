@@ -206,9 +206,9 @@ def runtime_needs(specs: Iterable["spack.spec.Spec"]) -> Dict[str, FrozenSet[str
 
 
 def runtime_externals(*specs: "spack.spec.Spec") -> List["spack.spec.Spec"]:
-    """What ``specs`` need to run, besides the C library, that Spack has not installed: it is in no image."""
+    """What ``specs`` need to run that Spack has not installed, by name."""
     nodes = traverse.traverse_nodes(list(specs), deptype=("link", "run"), root=True, key=traverse.by_dag_hash)
-    return sorted((s for s in nodes if s.external and s.name not in ("glibc", "musl")), key=lambda s: s.name)
+    return sorted((s for s in nodes if s.external), key=lambda s: s.name)
 
 
 def run_environment(records: Sequence[Package]) -> Callable[[Dict[str, str]], Dict[str, str]]:
