@@ -3,6 +3,7 @@
 
 import base64
 import json
+import socket
 
 import pytest
 from spack_oci.content import BytesSource
@@ -11,6 +12,7 @@ from spack_oci.errors import Forbidden, ResponseError, ServerFailure, Unexpected
 from spack_oci.reference import Repository
 from spack_oci.registry import RegistrySettings, UploadPolicy, open_repository
 from spack_oci.registry.auth.docker_config import DockerConfig
+from support.registries.docker_registry import PASSWORD, USER, docker_registry
 from support.registries.fault_registry import Fault, fault_registry
 from support.registries.registry_cases import LARGE, MANIFEST, NAME, SMALL, fetch, keep, layer, store_at
 
@@ -231,7 +233,11 @@ def test_200_from_where_there_are_no_referrers_is_no_list_of_them(page):
 
 
 def store_with(registry, tmp_path, document):
-    (tmp_path / "config.json").write_text(json.dumps(document))
+    return store_with_file(registry, tmp_path, json.dumps(document).encode())
+
+
+def store_with_file(registry, tmp_path, data):
+    (tmp_path / "config.json").write_bytes(data)
     source = DockerConfig(str(tmp_path / "config.json"))
     return open_repository(Repository(registry.host, NAME, "http"), RegistrySettings(credentials=[source]))
 
@@ -253,3 +259,31 @@ def test_a_file_of_logins_that_knows_nobody_is_anonymous(document, tmp_path):
     with fault_registry(auth="bearer", anonymous_actions="pull") as registry:
         keep(registry, manifest=MANIFEST)
         assert store_with(registry, tmp_path, document).get_manifest("1")[1] == MANIFEST
+
+
+def logins_of(host):
+    return {"auths": {host: {"auth": base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}}}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_of_logins_as_windows_writes_it(encoding, tmp_path):
+    """moby/moby #44770, docker/for-win #14950: a byte order mark, or UTF-16, and CRLF."""
+    with fault_registry(auth="basic") as registry:
+        keep(registry, manifest=MANIFEST)
+        text = json.dumps(logins_of(registry.host), indent=1).replace("\n", "\r\n")
+        assert store_with_file(registry, tmp_path, text.encode(encoding)).get_manifest("1")[1] == MANIFEST
+
+
+def test_a_registry_at_an_address_of_ipv6(tmp_path, monkeypatch):
+    """distribution/distribution #3665, skopeo #564: "invalid reference format"."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            pass
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "::1")
+    with docker_registry(auth="htpasswd", address="[::1]") as registry:
+        store = store_with(registry, tmp_path, logins_of(registry.host))
+        store.put_blob(layer(SMALL), BytesSource(SMALL))
+        assert fetch(store, SMALL) == SMALL

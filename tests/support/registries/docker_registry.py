@@ -25,7 +25,7 @@ PATIENCE = 120
 
 @dataclass
 class DockerRegistry:
-    """``host``: ``127.0.0.1:PORT``. ``ca``: the CA's file when it speaks TLS. ``access_log``: one line a request."""
+    """``host``: ``ADDRESS:PORT``. ``ca``: the CA's file when it speaks TLS. ``access_log``: one line a request."""
 
     host: str
     scheme: str
@@ -135,18 +135,20 @@ def docker_registry(
     fast: bool = False,
     access_log: bool = True,
     delete: bool = True,
+    address: str = "127.0.0.1",
 ) -> Iterator[DockerRegistry]:
     """``auth``: None, ``"htpasswd"`` (``users``: name to password) or ``"token"`` (``token``: realm, service, issuer
     and rootcertbundle, see ``token_server``). Pass ``port`` and ``directory`` to start a stopped one again with its
     content. ``fast``: with a lazy garbage collector, for measurements of clients: this registry allocates 4 MiB for
     each GET of a blob, spends half of its time on collecting them, and would be what is measured. Without an
     ``access_log``, ``requests()`` is empty. ``delete``: whether it deletes manifests.
+    ``address``: of the loopback interface, in brackets if it is one of IPv6.
     """
     program = binary()
     with contextlib.ExitStack() as stack:
         if directory is None:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="docker-registry-")))
-        host = f"127.0.0.1:{port or free_port()}"
+        host = f"{address}:{port or free_port()}"
         ca = make_ca(directory) if tls else None
         config = directory / "config.yml"
         lines = [
@@ -197,7 +199,7 @@ def _wait_until_it_answers(registry: DockerRegistry) -> None:
     while time.monotonic() < deadline:
         if registry.process.poll() is not None:
             break
-        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
+        with contextlib.suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), 1):
             return
         time.sleep(0.05)
     raise RuntimeError(f"docker-registry did not start:\n{(registry.directory / 'error.log').read_text()}")
