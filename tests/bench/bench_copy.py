@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
@@ -161,20 +162,22 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=8)
     parser.add_argument("--crane", type=Path)
+    parser.add_argument("--work", type=Path, help="directory for registries and directories")
     parser.add_argument("--spack", type=Path)
     args = parser.parse_args()
     cold: Dict[str, List[Measured]] = {}
     again: Dict[str, List[Measured]] = {}
     with contextlib.ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-copy-")))
-        source = stack.enter_context(docker_registry())
+        new = partial(tempfile.TemporaryDirectory, dir=args.work, prefix="bench-copy-")
+        directory = Path(stack.enter_context(new()))
+        source = stack.enter_context(docker_registry(directory=Path(stack.enter_context(new())), fast=True))
         fill(f"oci+http://{source.host}/{NAME}", args)
         wanted = tags(source.host, NAME)
         print(f"{len(wanted)} tags", flush=True)
         for number in range(args.rounds):
             for tool in commands(args, source.host, "HOST", directory):
                 # each alone in a new registry, so that none finds blobs of another
-                with docker_registry() as target:
+                with new() as place, docker_registry(directory=Path(place), fast=True) as target:
                     command, name = commands(args, source.host, target.host, directory / f"{number}")[tool]
                     environment = {"PYTHONPATH": str(ROOT / "lib")}
                     cold.setdefault(tool, []).append(run(tool, command, **environment))

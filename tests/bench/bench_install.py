@@ -239,7 +239,7 @@ def main() -> int:
     parser.add_argument(
         "--version", default="1.1.0", choices=spack_instance.VERSIONS, help="of the one with small ones"
     )
-    parser.add_argument("--work", type=Path)
+    parser.add_argument("--work", type=Path, help="directory for registry, caches and trees")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--delay", type=float, default=0, help="round trip time in ms")
     parser.add_argument("--rate", type=float, default=0, help="Mbit/s")
@@ -251,7 +251,8 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         work = args.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         work.mkdir(parents=True, exist_ok=True)
-        registry = stack.enter_context(docker_registry(tls=True, fast=True, access_log=False))
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=work, prefix="registry-")))
+        registry = stack.enter_context(docker_registry(tls=True, directory=directory, fast=True, access_log=False))
         spack = spack_root(args.spack, args.version)
         specs = args.specs or Bench(spack, work, registry.mirror_url("bench/same"), registry).roots()
         sizes = fill_caches(spack, work, registry, specs, args.compression)

@@ -198,14 +198,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("specs", nargs="*")
     parser.add_argument("--spack", type=Path, help="default: one with 300 small packages")
-    parser.add_argument("--work", type=Path)
+    parser.add_argument("--work", type=Path, help="directory for registry, caches and trees")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--registry", help="command of another registry: {address}, and for TLS {cert} and {key}")
     parser.add_argument("--only", choices=("push", "install"))
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=args.work, prefix="bench-trust-") as directory:
-        work = Path(directory)
-        with other_registry(args.registry, work) if args.registry else docker_registry(tls=True, fast=True) as registry:
+    with tempfile.TemporaryDirectory(dir=args.work, prefix="bench-trust-") as temporary:
+        work = Path(temporary)
+        directory = work / "registry"
+        directory.mkdir()
+        with (
+            other_registry(args.registry, directory)
+            if args.registry
+            else docker_registry(tls=True, directory=directory, fast=True)
+        ) as registry:
             measurement = Measurement(spack_root(args.spack), work, registry, args.specs)
             pairs = []
             if args.only != "install":

@@ -14,7 +14,7 @@ from spack_oci.index.lines import DatabaseOfLines, entries_from_lines
 from spack_oci.index.model import PackageIndex
 from spack_oci.index.nodes import nodes_of_document
 from spack_oci.index.update.loop import update_index
-from spack_oci.index.update.read_package import package_from_push, read_package
+from spack_oci.index.update.read_package import PushedNodes, package_from_push, read_package
 from spack_oci.package.record import Layer
 from spack_oci.util.resources import read_schema
 from support.memory_store import MemoryStore
@@ -218,8 +218,14 @@ def test_push_with_spacks_own_types_is_what_is_read_back():
     facts = {"prefix_length": 5, "binaries": 1}
     pushed = package_from_push(read.entry.tag, descriptor, document(nodes), layer, facts)
     assert pushed.nodes == read.nodes
-    shared = {nodes[1]["hash"]: read.nodes[1], nodes[0]["hash"]: read.nodes[1]}
-    again = package_from_push(read.entry.tag, descriptor, document(nodes), layer, facts, shared=shared)
-    assert again.nodes == read.nodes and again.nodes[1] is read.nodes[1] and shared[nodes[0]["hash"]] is again.nodes[0]
+    shared = PushedNodes()
+    shared.converted[nodes[0]["hash"]] = read.nodes[1]  # another one
+    twice = [
+        package_from_push(read.entry.tag, descriptor, document(nodes), layer, facts, shared=shared).nodes
+        for _ in range(2)
+    ]
+    assert twice == [read.nodes, read.nodes] and all(a is b for a, b in zip(*twice))
+    with pytest.raises(NotAPackage):
+        package_from_push(read.entry.tag, descriptor, {"spec": {"nodes": 5}}, layer, facts)
     assert (pushed.entry.prefix_length, pushed.entry.relocation) == (5, {"binaries": 1})
     assert pushed.entry.layer == read.entry.layer

@@ -2,7 +2,7 @@
 """What the index has to know of a package: from its manifest and config, or from the push that made them."""
 
 import json
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ... import __version__
 from ...content import ContentReader
@@ -65,6 +65,30 @@ def package_from_documents(
     return IndexedPackage(nodes, entry)
 
 
+class PushedNodes:
+    """The nodes in the documents of one push: most are in many of them, and each is converted once."""
+
+    def __init__(self) -> None:
+        #: DAG hash -> node
+        self.converted: Dict[str, Node] = {}
+        #: identity of an object -> the object, and the same as JSON has it
+        self._plain: Dict[int, Tuple[Any, Any]] = {}
+
+    def plain(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
+        """As it is read back from JSON: Spack's dictionaries hold tuples and ordered types of its own."""
+        try:
+            spec = document["spec"]
+            return {**document, "spec": {**spec, "nodes": [self._plain_node(node) for node in spec["nodes"]]}}
+        except (KeyError, TypeError):
+            return document  # which is none
+
+    def _plain_node(self, node: Any) -> Any:
+        known = self._plain.get(id(node))
+        if known is None:
+            known = self._plain[id(node)] = (node, json.loads(json.dumps(node)))
+        return known[1]
+
+
 def package_from_push(
     tag: str,
     descriptor: Descriptor,
@@ -73,12 +97,12 @@ def package_from_push(
     relocation_summary: Mapping[str, Any],
     licenses: str = "",
     signed: bool = False,
-    shared: Optional[Dict[str, Node]] = None,
+    shared: Optional[PushedNodes] = None,
 ) -> IndexedPackage:
-    """Of a package that this process has pushed: no request. ``shared``: see :func:`nodes_of_document`. Raises
+    """Of a package that this process has pushed: no request. ``shared``: with other packages of the push. Raises
     NotAPackage."""
-    # Spack's dictionaries hold tuples and ordered types of its own; what is read back from JSON does not
-    nodes = nodes_of_document(json.loads(json.dumps(spec_document)), tag, shared=shared)
+    shared = shared or PushedNodes()
+    nodes = nodes_of_document(shared.plain(spec_document), tag, shared=shared.converted)
     others = {name: int(value) for name, value in relocation_summary.items() if name != "prefix_length"}
     entry = PackageEntry(
         tag=tag,

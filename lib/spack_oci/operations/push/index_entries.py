@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What a push tells the index of the packages that it pushed, so that none is read back."""
 
-from typing import Dict, List
+from typing import List
 
-from ...index.nodes import Node
-from ...index.update.read_package import IndexedPackage, package_from_push
+from ...index.update.read_package import IndexedPackage, PushedNodes, package_from_push
 from .outcome import PushResult
 
 
 def packages_of_push(result: PushResult) -> List[IndexedPackage]:
-    shared: Dict[str, Node] = {}
+    shared = PushedNodes()
     return [
         package_from_push(
             outcome.package.tag,
