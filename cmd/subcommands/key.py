@@ -5,7 +5,7 @@ import argparse
 
 from spack_oci.commandline.trust import add_key
 
-from .common import PROGRAM
+from .common import PROGRAM, messages_apart, print_json
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -30,9 +30,13 @@ def show(args: argparse.Namespace) -> int:
 
 
 def add(args: argparse.Namespace) -> int:
+    from spack_oci.maintenance import keys
     from spack_oci.spack.commands import key as command
 
-    command.add(args.name, args.file, args.scope)
+    with messages_apart(args.json):
+        added = command.add(args.name, args.file, args.scope)
+    if args.json:
+        print_json(keys.document(added))
     return 0
 
 

@@ -24,5 +24,5 @@ def show(args: argparse.Namespace) -> int:
 def accept_older(args: argparse.Namespace) -> int:
     from spack_oci.spack.commands import trust as command
 
-    command.accept_older(args.mirror)
+    command.accept_older(args.mirror, args.json)
     return 0

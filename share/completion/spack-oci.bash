@@ -246,7 +246,7 @@ _spack_oci_key_show() {
 _spack_oci_key_add() {
     if $list_options
     then
-        SPACK_COMPREPLY="-h --help --scope"
+        SPACK_COMPREPLY="-h --help --scope --json"
     else
         SPACK_COMPREPLY=""
     fi
@@ -272,7 +272,7 @@ _spack_oci_trust_show() {
 _spack_oci_trust_accept_older() {
     if $list_options
     then
-        SPACK_COMPREPLY="-h --help"
+        SPACK_COMPREPLY="-h --help --json"
     else
         _mirrors
     fi

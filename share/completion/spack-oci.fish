@@ -599,12 +599,14 @@ complete -c spack -n '__fish_spack_using_command oci key show' -l json -f -a jso
 complete -c spack -n '__fish_spack_using_command oci key show' -l json -d 'print the result as JSON'
 
 # spack oci key add
-set -g __fish_spack_optspecs_spack_oci_key_add h/help scope=
+set -g __fish_spack_optspecs_spack_oci_key_add h/help scope= json
 
 complete -c spack -n '__fish_spack_using_command oci key add' -s h -l help -f -a help
 complete -c spack -n '__fish_spack_using_command oci key add' -s h -l help -d 'show this help message and exit'
 complete -c spack -n '__fish_spack_using_command oci key add' -l scope -r -f -a scope
 complete -c spack -n '__fish_spack_using_command oci key add' -l scope -r -d 'configuration scope to write to (default: Spack'"'"'s for modifications)'
+complete -c spack -n '__fish_spack_using_command oci key add' -l json -f -a json
+complete -c spack -n '__fish_spack_using_command oci key add' -l json -d 'print the result as JSON'
 
 # spack oci key list
 set -g __fish_spack_optspecs_spack_oci_key_list h/help json
@@ -628,10 +630,12 @@ complete -c spack -n '__fish_spack_using_command oci trust show' -l json -f -a j
 complete -c spack -n '__fish_spack_using_command oci trust show' -l json -d 'print the result as JSON'
 
 # spack oci trust accept-older
-set -g __fish_spack_optspecs_spack_oci_trust_accept_older h/help
+set -g __fish_spack_optspecs_spack_oci_trust_accept_older h/help json
 
 complete -c spack -n '__fish_spack_using_command oci trust accept-older' -s h -l help -f -a help
 complete -c spack -n '__fish_spack_using_command oci trust accept-older' -s h -l help -d 'show this help message and exit'
+complete -c spack -n '__fish_spack_using_command oci trust accept-older' -l json -f -a json
+complete -c spack -n '__fish_spack_using_command oci trust accept-older' -l json -d 'print the result as JSON'
 
 # spack oci login
 set -g __fish_spack_optspecs_spack_oci_login h/help u/username= password-stdin identity-token json

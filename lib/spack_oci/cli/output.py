@@ -19,7 +19,10 @@ def _head(word: str) -> str:
 
 
 #: how the library says which setting of a registry to change (`set_command`)
-_SET = re.compile(r"""`spack config add "oci:registries:('?)(?P<host>[^'"]+)\1:(?P<key>\w+):(?P<value>[^"]+)"`""")
+_SET = re.compile(
+    r"""`spack config add "oci:registries:(\{')?(?P<host>[^'"]+?)(?(1)': \{|:)"""
+    r"""(?P<key>\w+): ?(?P<value>[^"]+?)(?(1)\}\})"`"""
+)
 
 
 def _as_setting(found: "re.Match[str]") -> str:

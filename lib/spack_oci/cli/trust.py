@@ -66,5 +66,5 @@ def show_policies(args: argparse.Namespace) -> int:
 
 def accept_older(args: argparse.Namespace) -> int:
     cache = OpenedCache(args.mirror, False)
-    keys.accept_older(output, cache.open().url, Generations(settings.read().trust_directory))
+    keys.accept_older(output, cache.open().url, Generations(settings.read().trust_directory), args.json)
     return 0

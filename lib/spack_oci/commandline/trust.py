@@ -73,6 +73,7 @@ def add_key(subparsers: argparse._SubParsersAction, program: Program, *, can_add
         found["add"].add_argument(
             "--scope", help="configuration scope to write to (default: Spack's for modifications)"
         )
+        add_json(found["add"])
     found["list"] = actions.add_parser(
         "list",
         help="list the keys of oci:trust:keys and the policies that count them",
@@ -109,5 +110,6 @@ def add_trust(subparsers: argparse._SubParsersAction, program: Program, *, optio
     else:
         shown.add_argument("mirrors", metavar=program.cache, nargs="+", help=program.cache_help)
         accepted.add_argument("mirror", metavar=program.cache, help=program.cache_help)
-    add_json(shown)
+    for parser in (shown, accepted):
+        add_json(parser)
     return {"show": shown, "accept-older": accepted}

@@ -8,8 +8,8 @@ import os
 import sys
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
-from ..errors import ConfigurationError, StorageError
-from ..trust.keys import MAX_KEY_FILE, read_public_key
+from ..errors import ConfigurationError
+from ..trust.keys import read_key_file, read_public_key
 from ..trust.policy import Policy, Trust, trust_of
 from ..trust.signers import ProgramSigner, Signer, signer_ahead, signer_of_file
 
@@ -39,16 +39,6 @@ def read_trust(section: Mapping[str, Any], path: Path) -> Trust:
 @functools.lru_cache(maxsize=4)
 def _trust(section: str, path: Path) -> Trust:
     return trust_of(json.loads(section), lambda name: read_key_file(path(name)))
-
-
-def read_key_file(path: str) -> bytes:
-    try:
-        with open(path, "rb") as f:
-            return f.read(MAX_KEY_FILE)
-    except FileNotFoundError:
-        raise ConfigurationError(f"there is no key {path}", remedy="see oci:trust:keys and oci:signing") from None
-    except OSError as e:
-        raise StorageError.from_os_error(f"reading the key {path}", e) from e
 
 
 def signer_of(
@@ -104,7 +94,8 @@ def password(section: Mapping[str, Any], key: str, path: Path, confirm: bool = F
             raise ConfigurationError(f"the variable {variable} (oci:signing:password_variable) is not set")
         return os.environ[variable].encode()
     if section.get("password_file"):
-        return read_key_file(path(section["password_file"])).split(b"\n")[0].rstrip(b"\r")
+        found = read_key_file(path(section["password_file"]), "file of a password", "see oci:signing:password_file")
+        return found.split(b"\n")[0].rstrip(b"\r")
     if PASSWORD_VARIABLE in os.environ:
         return os.environ[PASSWORD_VARIABLE].encode()
     if not sys.stdin.isatty():

@@ -111,8 +111,11 @@ def policy_lines(found: List[Dict[str, Any]]) -> List[str]:
     return table(rows)
 
 
-def accept_older(out: Output, url: str, seen: Generations) -> None:
-    if seen.forget(generation_name(url)):
+def accept_older(out: Output, url: str, seen: Generations, as_json: bool) -> None:
+    was_known = seen.forget(generation_name(url))
+    if as_json:
+        print_json({"mirror": url, "forgotten": was_known})
+    elif was_known:
         out.info(f"The next index of {url} is taken as it is, if it is signed as the policy asks")
     else:
         out.info(f"No index of {url} is remembered")

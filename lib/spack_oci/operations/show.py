@@ -8,11 +8,12 @@ from ..content import ContentStore
 from ..errors import NotFound
 from ..package.record import is_package_tag
 from ..reference import image_name
-from ..trust.sbom import MEDIA_TYPE as SBOM_TYPE
+from ..trust.keys import PublicKey
+from ..trust.policy import Policy
 from ..util.text import visible
 from . import catalog
 from .images.described import describe_image, lines_of_image
-from .trust.attach import attached
+from .trust.sbom import read_sbom
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,17 @@ def show(store: ContentStore, word: str, tag_of: Callable[[str], str]) -> Shown:
     return Shown(document, catalog.lines_of(found))
 
 
-def sbom(store: ContentStore, word: str, tag_of: Callable[[str], str]) -> bytes:
-    """The SBOM that is attached to a package or image (see :func:`show`). Raises NotFound where there is none."""
+def sbom(
+    store: ContentStore,
+    word: str,
+    tag_of: Callable[[str], str],
+    policy: Policy,
+    keys: Sequence[PublicKey],
+    warn: Callable[[str], None],
+) -> bytes:
+    """The SBOM that is attached to a package or image (see :func:`show` and :func:`.read_sbom`)."""
     tag = word if is_package_tag(word) or _is_tag(store, word) else tag_of(word)
-    found = attached(store, store.resolve(tag).digest, SBOM_TYPE)
-    if found is None:
-        raise NotFound(f"{image_name(store.url, tag)} has no SBOM", remedy="push it with --sbom --force")
-    return found
+    return read_sbom(store, store.resolve(tag).digest, image_name(store.url, tag), policy, keys, warn)
 
 
 def _is_tag(store: ContentStore, word: str) -> bool:

@@ -8,12 +8,14 @@ Ed25519 (RFC 8032, not Ed25519ph, which cosign 3 makes of such a key and does no
 import base64
 import binascii
 import hashlib
+import os
 import re
+import stat
 import sys
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, StorageError
 
 #: as ``openssl pkey -pubout`` and ``cosign generate-key-pair`` write it
 PUBLIC_MARK = b"-----BEGIN PUBLIC KEY-----"
@@ -63,6 +65,36 @@ class PublicKey:
         if curve is not None:
             return f"ECDSA {curve.name}"
         return f"RSA {size}" if size is not None else "Ed25519"
+
+
+def read_key_file(path: str, what: str = "key", remedy: str = "see oci:trust:keys and oci:signing") -> bytes:
+    """The first 64 KiB of a file, or of a pipe that the shell has opened (``<(pass show team)``). ``what``: for
+    messages. Raises ConfigurationError, StorageError."""
+    try:
+        # a pipe that nobody writes to is not waited for
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            kind = _kind_of(descriptor, path)
+            if kind:
+                raise ConfigurationError(f"the {what} {path} is a {kind}, not a file", remedy=f"name a file; {remedy}")
+            os.set_blocking(descriptor, True)
+            with open(descriptor, "rb", closefd=False) as f:
+                return f.read(MAX_KEY_FILE)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        raise ConfigurationError(f"there is no {what} {path}", remedy=remedy) from None
+    except OSError as e:
+        raise StorageError.from_os_error(f"reading the {what} {path}", e) from e
+
+
+def _kind_of(descriptor: int, path: str) -> str:
+    """What an open file is instead of a file; empty: it is one."""
+    mode = os.fstat(descriptor).st_mode
+    # what a pipe without a name is a link to (Linux: /proc/PID/fd/pipe:[NUMBER]) is nowhere
+    if stat.S_ISREG(mode) or (stat.S_ISFIFO(mode) and not os.path.exists(os.path.realpath(path))):
+        return ""
+    return "directory" if stat.S_ISDIR(mode) else "pipe" if stat.S_ISFIFO(mode) else "device"
 
 
 def require_cryptography() -> None:

@@ -59,6 +59,12 @@ class Policy:
         named = _repository(named)
         return named == _repository(here) or named in self.repositories
 
+    @property
+    def signers(self) -> str:
+        """Who has to have signed, for messages: ``team-2026``, ``2 of team-2026, team-2025``."""
+        names = ", ".join(key.name for key in self.keys) or "any key"
+        return f"{self.threshold} of {names}" if self.threshold > 1 else names
+
     def describe(self) -> str:
         """``require 2 of team-2026, team-2025``."""
         if not self.active:

@@ -20,7 +20,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Protocol, Se
 
 from ..errors import ConfigurationError, SigningError, StorageError
 from ..util.concurrency.processes import Child, available_cores
-from .keys import MAX_KEY_FILE, PublicKey, how_to_install, public_key, require_cryptography
+from .keys import PublicKey, how_to_install, public_key, read_key_file, require_cryptography
 
 #: what cosign 2 and 3 write, and what cosign 1 wrote
 _MARKS = ("ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY")
@@ -151,15 +151,7 @@ def signer_ahead(path: str, password: Password) -> Signer:
 
 
 def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as f:
-            return f.read(MAX_KEY_FILE)
-    except FileNotFoundError:
-        raise ConfigurationError(
-            f"there is no key {path}", remedy="make one with `spack oci key generate`, or name another"
-        ) from None
-    except OSError as e:
-        raise StorageError.from_os_error(f"reading the key {path}", e) from e
+    return read_key_file(path, remedy="make one with `spack oci key generate`, or name another")
 
 
 def signer_of_pem(data: bytes, origin: str, password: Password) -> KeySigner:

@@ -116,8 +116,7 @@ def _mismatch(policy: Policy, claim: Claim, payload: Payload) -> str:
 
 
 def _refusal(policy: Policy, claim: Claim, accepted: List[PublicKey], problems: List[str]) -> TrustError:
-    names = ", ".join(key.name for key in policy.keys) or "any key"
-    wanted = f"{policy.threshold} of {names}" if policy.threshold > 1 else names
+    wanted = policy.signers
     where = claim.repository or "the layout directory"
     if not problems:
         if accepted:

@@ -100,6 +100,15 @@ def test_packages_and_images_have_sboms_that_scanners_find(spack, new_cache, tmp
     image = json.loads(spack.run("oci", "show", "--sbom", "cache", "app").stdout)
     assert {p["name"] for p in image["packages"]} >= {"oci-app", "oci-middle", "oci-leaf"}
 
+    # both are what is signed, so a policy lets them be shown, and no one that is signed by nobody
+    trust = {"keys": {"team": f"{tmp_path}/team.pub"}, "policies": {"*": {"mode": "require"}}}
+    spack.write_config("oci", {"trust": trust})
+    assert json.loads(spack.run("oci", "show", "--sbom", "cache", "app").stdout) == image
+    assert json.loads(spack.run("oci", "show", "--sbom", "cache", f"/{spack.hashes()['oci-app']}").stdout) == shown
+    spack.run("oci", "push", "--sbom", "--unsigned", "--tag", "other", "cache", "oci-leaf@2.0")
+    done = spack.run("oci", "show", "--sbom", "cache", "other", check=False)
+    assert done.returncode != 0 and "is not signed by team" in " ".join(done.stderr.split()) and not done.stdout
+
     oras = shutil.which("oras")
     if oras:
         repository = cache.url.partition("://")[2]

@@ -165,7 +165,7 @@ def test_keys_are_shown_added_and_listed(spack, key):
     shown = valid("key", spack.run("oci", "key", "show", "--json", f"{key}.pub"))
     private = json.loads(spack.run("oci", "key", "show", "--json", f"{key}.key", env=ENV).stdout)
     assert private["id"] == shown["id"] and shown["kind"] == "ECDSA secp256r1"
-    spack.run("oci", "key", "add", "team-2026", f"{key}.pub")
+    assert valid("key", spack.run("oci", "key", "add", "--json", "team-2026", f"{key}.pub"))["id"] == shown["id"]
     assert [found["id"] for found in valid("keys", spack.run("oci", "key", "list", "--json"))["keys"]] == [shown["id"]]
     assert json.loads(spack.run("oci", "key", "show", "--json", "team-2026").stdout)["id"] == shown["id"]
     assert "has the key team-2026" in spack.run("oci", "key", "add", "team-2026", f"{key}.pub").stdout
@@ -231,5 +231,6 @@ def test_an_index_that_was_turned_back_is_refused_until_it_is_accepted(source, n
     assert done.returncode != 0 and "older than one that was there before" in " ".join(done.stderr.split())
     (policy,) = valid("trust", spack.run("oci", "trust", "show", "--json"))["mirrors"]
     assert policy["policy"] == "require team"
-    spack.run("oci", "trust", "accept-older", "cache")
+    assert valid("accept-older", spack.run("oci", "trust", "accept-older", "--json", "cache"))["forgotten"]
+    assert "No index of" in spack.run("oci", "trust", "accept-older", "cache").stdout
     assert "oci-leaf" in spack.run("oci", "list", "--allarch", "cache").stdout

@@ -3,8 +3,10 @@
 
 import json
 import re
+import shlex
 
 import pytest
+from spack_oci.registry.http.urls import set_command
 
 
 @pytest.fixture
@@ -47,6 +49,17 @@ def test_add_writes_into_the_scope_of_the_user(spack):
     assert section(spack)["jobs"]["transfer"] == 3
     assert "transfer: 3" in (spack.scope / "oci.yaml").read_text()
     assert not (spack.checkout / "etc" / "spack" / "oci.yaml").exists()
+
+
+def test_what_is_advised_for_a_host_with_a_port_is_added_to_what_is_there(spack):
+    for host, setting in (
+        ("r.example:5000", "ca_bundle:/a.pem"),
+        ("r.example:5000", "patience:9"),
+        ("s:1", "patience:1"),
+    ):
+        spack.run(*shlex.split(set_command(host, setting).strip("`"))[1:])
+    found = section(spack)["registries"]
+    assert found["r.example:5000"] == {"ca_bundle": "/a.pem", "patience": 9} and found["s:1"]
 
 
 @pytest.mark.one_spack

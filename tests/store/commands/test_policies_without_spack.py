@@ -103,6 +103,7 @@ def test_keys_are_made_and_what_is_there_is_signed_with_them(client, cache, stor
     assert len(signed) > 5 and {one["status"] for one in signed} == {"signed"}
     client.run("install", own, "oci-leaf@1.0", "--store", store, env=asked)
     assert "taken as it is" in client.run("trust", "accept-older", own, env=asked).stderr
+    assert client.json("trust", "accept-older", own, env=asked)["forgotten"] is False
 
 
 def test_a_bundle_is_held_to_the_policy_of_the_place_where_it_is(client, cache, store, tmp_path):

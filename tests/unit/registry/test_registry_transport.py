@@ -328,7 +328,10 @@ def test_ca_bundle_wins_over_the_environment(monkeypatch, tmp_path):
 def test_what_is_wrong_with_tls_decides_what_to_do():
     with fault_registry(tls=True) as registry, fault_registry() as plain:
         for host, remedy in (
-            (registry.host, f"""`spack config add "oci:registries:'{registry.host}':ca_bundle:/path/to/ca.pem"`"""),
+            (
+                registry.host,
+                f"""`spack config add "oci:registries:{{'{registry.host}': {{ca_bundle: /path/to/ca.pem}}}}"`""",
+            ),
             (plain.host, f"if the registry speaks plain http, write oci+http://{plain.host}"),
         ):
             store = open_repository(Repository(host, "a/b"), RegistrySettings(ca_bundle=None))

@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from spack_oci.configuration.trust import password as password_of
 from spack_oci.errors import ConfigurationError, SigningError
 from spack_oci.trust import signers
-from spack_oci.trust.keys import read_public_key
+from spack_oci.trust.keys import read_key_file, read_public_key
 from spack_oci.trust.signers import (
     ProgramSigner,
     generate,
@@ -217,6 +218,30 @@ def test_an_empty_file_says_so(data, tmp_path):
 def test_a_missing_file_says_how_to_make_one(tmp_path):
     with pytest.raises(ConfigurationError, match="there is no key .*spack oci key generate"):
         signer_of_file(str(tmp_path / "absent.key"), never)
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, kind in ((tmp_path / "pipe", "pipe"), (tmp_path, "directory"), ("/dev/zero", "device")):
+        with pytest.raises(ConfigurationError, match=f"the key {path} is a {kind}, not a file.*oci key generate"):
+            signer_of_file(str(path), never)
+        with pytest.raises(ConfigurationError, match=f"the key {path} is a {kind}, not a file.*oci:trust:keys"):
+            read_key_file(str(path))
+        with pytest.raises(ConfigurationError, match=f"the file of a password {path} is a {kind}"):
+            password_of({"password_file": str(path)}, "team.key", str)
+
+
+def test_a_pipe_that_the_shell_has_opened_is_read(tmp_path):
+    (tmp_path / "team.key").write_bytes(pem_of(signer()._key))
+    script = "import sys; from spack_oci.trust.keys import read_key_file; print(read_key_file(sys.argv[1]).decode())"
+    done = subprocess.run(
+        ["bash", "-c", f'"{sys.executable}" -c "{script}" <(sleep 0.2; cat team.key)'],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "PRIVATE KEY" in done.stdout
 
 
 @pytest.mark.parametrize("data", [b"text", b"-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n"])

@@ -126,13 +126,15 @@ class ImagePlan:
 
 @dataclass(frozen=True)
 class PushedImage:
-    """``manifest``: of the image; ``index``: of the tag, with --multi-arch; ``sent``: bytes of new layers."""
+    """``manifest``: of the image; ``index``: of the tag, with --multi-arch; ``sent``: bytes of new layers; ``sbom``:
+    digest of the SBOM that is attached to it."""
 
     plan: ImagePlan
     image: BuiltImage = field(repr=False)
     layers: Sequence[Layer] = field(repr=False)
     index: Optional[Descriptor] = None
     sent: int = 0
+    sbom: Optional[str] = None
 
     @property
     def manifest(self) -> Descriptor:

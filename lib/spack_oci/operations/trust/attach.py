@@ -5,15 +5,18 @@ A referrer is an artifact manifest whose ``subject`` is what it is about (image-
 without the referrers API, the client that puts it keeps the list under a fallback tag (distribution-spec).
 """
 
-from typing import Optional
+import contextlib
+from typing import Collection, Optional
 
 from ...content import BytesSource, ContentStore, Presence, RepositoryWriter, put_bytes, read_blob
 from ...descriptor import OCI_EMPTY, OCI_MANIFEST, Descriptor, canonical_json, parse_json
-from ...errors import InvalidContent, NotFound
+from ...errors import ContentError, InvalidContent, NotFound
 
 _EMPTY = b"{}"
 #: bytes; an environment of 1,000 packages has some 3 MB
 MAX_ATTACHED = 256 << 20
+#: referrers that are looked through for a certain document; somebody may have attached a heap of them
+MOST_ATTACHED = 32
 
 
 def attach(store: RepositoryWriter, subject: Descriptor, data: bytes, artifact_type: str) -> Descriptor:
@@ -33,19 +36,30 @@ def attach(store: RepositoryWriter, subject: Descriptor, data: bytes, artifact_t
     return blob
 
 
-def attached(store: ContentStore, digest: str, artifact_type: str) -> Optional[bytes]:
-    """The last document of a type that is attached to a manifest; None: there is none. Raises InvalidContent."""
+def attached(store: ContentStore, digest: str, artifact_type: str, preferred: Collection[str] = ()) -> Optional[bytes]:
+    """The last document of a type that is attached to a manifest; None: there is none. Raises InvalidContent.
+
+    ``preferred``: digests; a document with one of them goes before others that came later.
+    """
     referrers = list(store.referrers(digest, artifact_type))
     if not referrers:
         return None
     last = referrers[-1]
-    _, data = store.get_manifest(last.digest)
-    manifest = parse_json(data, f"{last.digest} of {store.url}")
+    for other in reversed(referrers[-MOST_ATTACHED:] if preferred else ()):
+        with contextlib.suppress(ContentError):  # somebody else's
+            if _document_of(store, other).digest in preferred:
+                last = other
+                break
     try:
-        blob = Descriptor.from_dict(manifest["layers"][0])
-    except (KeyError, IndexError, TypeError):
-        raise InvalidContent(f"{last.digest} of {store.url} has no layer") from None
-    try:
-        return read_blob(store, blob, MAX_ATTACHED)
+        return read_blob(store, _document_of(store, last), MAX_ATTACHED)
     except NotFound as e:
         raise InvalidContent(f"the document of {last.digest} is missing: {e.message}") from e
+
+
+def _document_of(store: ContentStore, referrer: Descriptor) -> Descriptor:
+    label = f"{referrer.digest} of {store.url}"
+    manifest = parse_json(store.get_manifest(referrer.digest)[1], label)
+    try:
+        return Descriptor.from_dict(manifest["layers"][0])
+    except (KeyError, IndexError, TypeError):
+        raise InvalidContent(f"{label} has no layer") from None

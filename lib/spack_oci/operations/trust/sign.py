@@ -73,12 +73,19 @@ def _outcome(tag: str, left: Union[Written, SpackOciError]) -> SignOutcome:
     return SignOutcome(tag, error=left) if isinstance(left, SpackOciError) else SignOutcome(tag, left)
 
 
-def sign_image(store: RepositoryWriter, signer: Signer, image: BuiltImage, index: Optional[Descriptor] = None) -> None:
-    """Sign the manifest of an image and, if its tag holds one, its multi-architecture index. Raises SigningError, and
-    what the store raises."""
+def sign_image(
+    store: RepositoryWriter,
+    signer: Signer,
+    image: BuiltImage,
+    index: Optional[Descriptor] = None,
+    sbom: Optional[str] = None,
+) -> None:
+    """Sign the manifest of an image and, if its tag holds one, its multi-architecture index. ``sbom``: digest of the
+    SBOM that is attached to the image. Raises SigningError, and what the store raises."""
     writer = SignatureWriter(store, signer)
     repository = repository_of(store.url)
-    subjects = [Subject(repository, image.manifest_descriptor.digest, config=image.config_descriptor.digest)]
+    config = image.config_descriptor.digest
+    subjects = [Subject(repository, image.manifest_descriptor.digest, config=config, sbom=sbom)]
     subjects += [Subject(repository, index.digest)] if index is not None else []
     for left in writer.settle([writer.sign(subject, subject.manifest) for subject in subjects]):
         if isinstance(left, SpackOciError):

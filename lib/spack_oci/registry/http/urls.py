@@ -72,6 +72,11 @@ def origin_of(url: str) -> Tuple[str, str, Optional[int]]:
 
 
 def set_command(host: str, setting: str) -> str:
-    """The command that sets ``KEY:VALUE`` for a registry, to be pasted; a host with a port is quoted for Spack."""
-    key = f"'{host}'" if ":" in host else host
-    return f'`spack config add "oci:registries:{key}:{setting}"`'
+    """The command that sets ``KEY:VALUE`` for a registry, to be pasted.
+
+    A colon in a host is no separator. Spack takes quotes for that, but only where nothing is below ``oci:registries``
+    in that scope yet (its ``config.add`` loses them when it looks for what is there); an object it always adds.
+    """
+    key, _, value = setting.partition(":")
+    path = f"{{'{host}': {{{key}: {value}}}}}" if ":" in host else f"{host}:{setting}"
+    return f'`spack config add "oci:registries:{path}"`'

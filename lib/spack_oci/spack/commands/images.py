@@ -259,7 +259,7 @@ def push_tags(
     for tag in wanted.tags:
         image = engine.push_environment_image(store, plan, tag, settings=image_settings, multi_arch=wanted.multi_arch)
         if sbom:
-            attach(store, image.manifest, sbom, SBOM_TYPE)
+            image = replace(image, sbom=attach(store, image.manifest, sbom, SBOM_TYPE).digest)
         result.append(image)
         tty.info(describe(store, tag, image))
     return result

@@ -15,6 +15,7 @@ from ...util.documents import print_json
 from ...util.text import counted
 from ..configuration import mirror_arguments, mirrors
 from .list import indexes, matching, nothing_matches
+from .opened import OpenedMirror
 
 #: packages named when a spec matches several
 _SHOWN = 10
@@ -37,7 +38,9 @@ def show(mirror_name: Optional[str], word: str, as_json: bool, sbom: bool = Fals
             raise NotFound(e.message, remedy=f"did you mean the mirror `{similar}`? Then name what to show, too") from e
 
     if sbom:
-        sys.stdout.write(operation.sbom(store, word, tag_of).decode() + "\n")
+        opened = OpenedMirror(mirror, mirrors.FETCH)
+        found = operation.sbom(store, word, tag_of, opened.policy(), opened.known_keys(), tty.warn)
+        sys.stdout.write(found.decode() + "\n")
         return 0
     shown = operation.show(store, word, tag_of)
     if as_json:

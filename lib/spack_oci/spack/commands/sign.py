@@ -35,5 +35,5 @@ def packages_to_verify(words: Sequence[str]) -> Tuple[OpenedMirror, Optional[Lis
 
 def sign_images(store: RepositoryWriter, signer: Signer, made: Sequence[PushedImage]) -> None:
     for image in made:
-        sign_image(store, signer, image.image, image.index)
+        sign_image(store, signer, image.image, image.index, image.sbom)
     tty.info(f"Signed {counted(len(made), 'image')} with {describe_key(signer.public)}")

@@ -8,7 +8,9 @@ import spack.llnl.util.tty as tty
 from ...errors import SpackOciError
 from ...maintenance import keys
 from ...operations.trust.generations import generation_name
-from ..configuration import mirror_arguments, mirrors, trust
+from ...util.documents import messages_apart
+from ..configuration import mirrors, trust
+from .opened import find
 
 
 def policies() -> List[Dict[str, Any]]:
@@ -27,9 +29,7 @@ def _document(mirror: Any) -> Dict[str, Any]:
     return {**result, **keys.policy_document(policy, seen)}
 
 
-def accept_older(name: Optional[str]) -> None:
-    mirror, note = mirror_arguments.find(name, mirrors.FETCH)
-    if note:
-        tty.info(note)
-    store = mirrors.open_store(mirror, mirrors.FETCH)
-    keys.accept_older(tty, store.url, trust.generations())
+def accept_older(name: Optional[str], as_json: bool) -> None:
+    with messages_apart(as_json):
+        store = find(name, mirrors.FETCH).open()
+    keys.accept_older(tty, store.url, trust.generations(), as_json)
