@@ -12,8 +12,19 @@ import pytest
 from spack_oci.content import put_bytes
 from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, canonical_json, sha256_digest
 from spack_oci.errors import BadSignature, InvalidContent, NotFound, StaleIndex, TimedOut
+from spack_oci.index.frames import compress, decompress
 from spack_oci.index.index_cache import IndexCache, refresh_index
-from spack_oci.index.publish import DATABASE_TAG, DOCUMENT_TAG, read_document_manifest, read_signatures, signature_table
+from spack_oci.index.model import PackageIndex
+from spack_oci.index.publish import (
+    DATABASE_TAG,
+    DOCUMENT_TAG,
+    DOCUMENT_TYPE,
+    publish,
+    read_document,
+    read_document_manifest,
+    read_signatures,
+    signature_table,
+)
 from spack_oci.index.read import NotModified
 from spack_oci.index.update.loop import UpdateSettings, update_index
 from spack_oci.operations.install.fetch import find_package
@@ -217,7 +228,8 @@ def test_a_threshold_is_a_number_of_keys(store, tmp_path):
     tag = package(store)
     sign(store, [tag])
     policy = Policy("require", (signer("team").public, signer("second").public), threshold=2)
-    assert Client(store, tmp_path / "1", policy).offered() == set()
+    client = Client(store, tmp_path / "1", policy)
+    assert client.offered() == set() and "not signed by 2 of team, second" in client.said[0]
     sign(store, [tag], by="second")
     client = Client(store, tmp_path / "2", policy)
     assert client.offered() == {FIRST}
@@ -517,19 +529,11 @@ def no_answer(reference):
     raise TimedOut("no answer")
 
 
-def test_an_index_that_lies_about_a_layer_is_not_believed(store, client):
-    """Without a signature of its own, the index may be anybody's; the signatures of packages hold all the same."""
-    good, evil = package(store), package(store, "evil", SECOND)
-    sign(store, [good])
-    update_index(store)  # nobody signs the index
-    evil_layer = json.loads(store.get_manifest(evil)[1])["layers"][0]
+def lie_in_the_index(store, old, new):
+    """About the package with the hash FIRST: somebody without a key writes an index of his own."""
     manifest = read_document_manifest(store)
-    from spack_oci.index.frames import compress, decompress
-    from spack_oci.index.publish import DOCUMENT_TYPE, read_document
-
-    good_layer = json.loads(store.get_manifest(good)[1])["layers"][0]
     lines = [
-        line.replace(good_layer["digest"].encode(), evil_layer["digest"].encode()) if FIRST.encode() in line else line
+        line.replace(old.encode(), new.encode()) if FIRST.encode() in line else line
         for line in decompress(read_document(store, manifest))
     ]
     lie = put_bytes(store, b"".join(compress(lines)), DOCUMENT_TYPE)
@@ -541,8 +545,32 @@ def test_an_index_that_lies_about_a_layer_is_not_believed(store, client):
         document["annotations"].pop(f"{STATEMENT}.signature", None)
 
     edited(store, exchange)
+
+
+def test_an_index_that_lies_about_a_layer_is_not_believed(store, client):
+    """Without a signature of its own, the index may be anybody's; the signatures of packages hold all the same."""
+    good, evil = package(store), package(store, "evil", SECOND)
+    sign(store, [good])
+    good_layer, evil_layer = (json.loads(store.get_manifest(tag)[1])["layers"][0] for tag in (good, evil))
+    lie_in_the_index(store, good_layer["digest"], evil_layer["digest"])
     client.refresh()
     assert client.fetch(good) == good_layer["digest"]  # the tag was read, whose signature is good
+
+
+@pytest.mark.parametrize("index", ["none", "ours"])
+def test_a_signed_build_is_not_taken_for_another_version_whatever_is_said_of_its_hash(store, client, index):
+    """An old build under the tag of a new one that does not exist, and for who has seen no signed index yet, an index
+    that says so."""
+    sign(store, [package(store)])
+    newest = f"zlib-9.9-{FIRST}.spack"
+    store.tagged[newest] = store.tagged[f"zlib-1.3-{FIRST}.spack"]
+    if index == "ours":
+        lines = decompress(read_document(store, read_document_manifest(store)))
+        forged = PackageIndex.from_lines([line.replace(b"1.3", b"9.9") for line in lines])
+        publish(store, forged, table(store))
+        assert client.offered() == {FIRST}
+    with pytest.raises(BadSignature, match=f"has as {newest} is zlib@1.3"):
+        client.fetch(newest)
 
 
 def test_warn_says_what_is_wrong_and_offers_everything(store, tmp_path):

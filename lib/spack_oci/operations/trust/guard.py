@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Callable, Dict, Optional
 
 from ...content import ContentReader
-from ...errors import StorageError, TrustError
+from ...errors import BadSignature, StorageError, TrustError
 from ...index.index_cache import IndexCache
+from ...package.record import package_tag
 from ...reference import LayoutDirectory, parse_url
 from ...trust.payload import Subject, repository_of
 from ...trust.policy import Policy
@@ -80,7 +81,20 @@ class Guard:
         """As :meth:`demand`, whatever the mode."""
         subject = subject_of(remote)
         signatures = stored_signatures(self._store, remote.manifest.digest, expected_payloads(self.policy, subject))
-        return verify(self.policy, claim_of(remote, subject, read_from_manifest=True), signatures)
+        accepted = verify(self.policy, claim_of(remote, subject, read_from_manifest=True), signatures)
+        check_name(remote)
+        return accepted
+
+
+def check_name(remote: RemotePackage) -> None:
+    """Raise BadSignature for a package that was read from a tag which names another package or version. Its hash may be
+    the one that is asked for all the same, where nobody has signed the index that told it."""
+    node = remote.document["spec"]["nodes"][0]
+    if package_tag(str(node.get("name")), str(node.get("version")), remote.dag_hash) != remote.tag:
+        raise BadSignature(
+            f"what {remote.url} has as {remote.tag} is {node.get('name')}@{node.get('version')}",
+            remedy="somebody has moved that tag; its owner deletes it, and signs the index with `spack oci sign`",
+        )
 
 
 def subject_of(remote: RemotePackage) -> Subject:

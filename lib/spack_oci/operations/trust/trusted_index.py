@@ -86,17 +86,18 @@ class TrustedIndex:
         except NotFound:
             self._refuse_unsigned()
             return self._fetch_foreign(index_store, known)
-        self.check(ours)
+        statement = self.check(ours)
         digest = self._digest(ours)
         if known is not None and known.digest == digest:
             return NotModified(digest)
         found = fetch_document(index_store, ours, old_document)
         table = signature_table(read_signatures(index_store, ours))
         offered = self._offered(found.entries(), table)
+        # Signatures are over hashes, not over names and versions: of what an index says that nobody has signed, nothing
+        # is proved by them, and each package is read from its tag.
+        lines = _lines(table) if statement is not None else b""
         # no manifest: a reader without this policy has to fetch it anew
-        return self._filtered(
-            replace(found, digest=digest, manifest="", is_named=False, signatures=_lines(table)), offered
-        )
+        return self._filtered(replace(found, digest=digest, manifest="", is_named=False, signatures=lines), offered)
 
     def count(self, index_store: ContentReader) -> "tuple[int, int]":
         """(packages that may be offered, others), as the index has it. Raises what :meth:`fetch` raises."""
@@ -170,7 +171,8 @@ class TrustedIndex:
     def _digest(self, ours: DocumentManifest) -> str:
         """Of what is offered, so that it is fetched anew when the policy changes."""
         signatures = ours.signatures.digest if ours.signatures else ""
-        text = f"{ours.named_database} {ours.document.digest} {signatures} {_fingerprint(self._policy)}"
+        signed = bool(ours.statement)
+        text = f"{ours.named_database} {ours.document.digest} {signatures} {signed} {_fingerprint(self._policy)}"
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
     def _offered(self, entries: Dict[str, PackageEntry], table: SignatureTable) -> Set[str]:
@@ -198,8 +200,7 @@ class TrustedIndex:
                 hidden += 1
         if hidden:
             self._warn(
-                f"{counted(hidden, 'build')} in {self._store.url} cannot be used: not signed by "
-                f"{', '.join(key.name for key in self._policy.keys)}"
+                f"{counted(hidden, 'build')} in {self._store.url} cannot be used: not signed by {self._policy.signers}"
             )
         database = canonical_json(document) if hidden else found.database
         return replace(found, database=database, is_filtered=True, hides=hidden > 0)

@@ -10,7 +10,7 @@ from ...trust.payload import KEY_ID, parse_payload
 from ...trust.policy import Policy
 from ...trust.verify import Signature, verify
 from ..install.fetch import RemotePackage
-from .guard import claim_of, subject_of
+from .guard import check_name, claim_of, subject_of
 from .stored import expected_payloads, stored_signatures
 
 
@@ -31,6 +31,7 @@ def signed_by(
         names = _who(remote, known, signatures)
         if policy.active:
             _check(policy, remote, signatures)
+            check_name(remote)
     except SpackOciError as e:
         return names, e
     return names, None
