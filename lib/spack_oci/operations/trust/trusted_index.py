@@ -16,6 +16,7 @@ from ...content import ContentReader, RepositoryReader
 from ...descriptor import canonical_json, parse_json
 from ...errors import InvalidContent, NotFound, SpackOciError, StaleIndex, TrustError
 from ...index.entry import PackageEntry
+from ...index.index_cache import describe_age
 from ...index.publish import (
     DOCUMENT_TAG,
     DocumentManifest,
@@ -133,8 +134,8 @@ class TrustedIndex:
         age = int(self._now()) - statement.time
         if self._policy.max_age is not None and age > self._policy.max_age:
             raise StaleIndex(
-                f"the index of {self._store.url} was signed {age // 3600} hours ago, and max_age of the policy is "
-                f"{self._policy.max_age // 3600} hours",
+                f"the index of {self._store.url} was signed {describe_age(age)} ago, and max_age of the policy is "
+                f"{describe_age(self._policy.max_age)}",
                 remedy="its owner signs it anew with `spack oci sign`",
             )
         self._generations.saw(self._name, statement.generation, statement.time)
@@ -161,10 +162,10 @@ class TrustedIndex:
         signed_at = self._generations.signed_at(self._name)
         age = None if signed_at is None else int(self._now()) - signed_at
         if self._policy.max_age is not None and (age is None or age > self._policy.max_age):
-            known = "none was seen before" if age is None else f"the newest one seen was signed {age // 3600} hours ago"
+            known = "none was seen before" if age is None else f"the newest one seen was signed {describe_age(age)} ago"
             raise StaleIndex(
                 f"the index of {self._store.url} cannot be had, and {known}; max_age of the policy is "
-                f"{self._policy.max_age // 3600} hours: {error.message}",
+                f"{describe_age(self._policy.max_age)}: {error.message}",
                 remedy="try again when its registry answers",
             ) from error
 
