@@ -8,8 +8,10 @@ import signal
 import time
 
 import pytest
+from support.spacks import spack_instance
 from support.spacks.installed_trees import VERIFY, findings, records_of, tree_of
-from support.spacks.spack_instance import SpackFailed
+from support.spacks.obtain import obtain
+from support.spacks.spack_instance import SpackFailed, SpackInstance
 from support.spacks.stack_checks import STACK, check_stack, prefixes_of
 
 
@@ -123,6 +125,22 @@ def test_an_environment_with_a_view(destination, cache):
     spack.run("-e", directory, "oci", "install")
     assert (spack.home / "view" / "bin" / "hello").exists()
     assert spack.installed()["oci-app"]
+
+
+@pytest.mark.one_spack
+def test_a_lock_file_of_another_spack_is_installed(destination, cache, our_python, built, tmp_path):
+    for version in ("1.0.2", "develop"):
+        checkout = obtain(spack_instance.checkout, version)
+        other = SpackInstance(checkout, our_python, tmp_path / version, external=built.external)
+        other.use(cache)
+        directory = tmp_path / version / "env"
+        other.run("env", "create", "--without-view", "-d", directory)
+        other.run("-e", directory, "add", "oci-app")
+        other.run("-e", directory, "concretize", "--reuse")
+        spack = destination(name=f"after-{version}")
+        spack.use(cache)
+        spack.run("-e", directory, "oci", "install")
+        check_stack(spack, ["oci-leaf", "oci-middle", "oci-app"])
 
 
 @pytest.mark.one_spack

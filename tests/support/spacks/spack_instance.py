@@ -251,6 +251,8 @@ class SpackInstance:
             "misc_cache": str(self.misc_cache),
             "environments_root": str(self.home / "environments"),
             "build_jobs": 2,
+            # vanilla Spack gives up a registry that is silent for so long, in an answer too: 10 by default
+            "connect_timeout": 600,
         }
         if self.installer:
             config["installer"] = self.installer
