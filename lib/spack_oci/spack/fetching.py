@@ -76,9 +76,17 @@ class ArrivingPackage:
 Package = Union[FetchedPackage, ArrivingPackage]
 
 
-def candidates(spec: "spack.spec.Spec", indexed: Sequence[Any]) -> List["spack.mirrors.mirror.Mirror"]:
-    """The mirrors to ask, in Spack's order: those whose index names the package, then all others as configured."""
-    configured = list(spack.mirrors.mirror.MirrorCollection(binary=True).values())
+def configured_mirrors() -> List["spack.mirrors.mirror.Mirror"]:
+    """Of binaries, of every kind, in their order."""
+    return list(spack.mirrors.mirror.MirrorCollection(binary=True).values())
+
+
+def candidates(
+    spec: "spack.spec.Spec", indexed: Sequence[Any], configured: Optional[List["spack.mirrors.mirror.Mirror"]] = None
+) -> List["spack.mirrors.mirror.Mirror"]:
+    """The mirrors to ask, in Spack's order: those whose index names the package, then all others as ``configured``
+    (:func:`configured_mirrors`, for who asks for many specs)."""
+    configured = configured_mirrors() if configured is None else configured
     by_url = {m.fetch_url: m for m in reversed(configured)}
     urls = [compat.indexed_url(m) for m in indexed]
     first = [by_url.get(url) or spack.mirrors.mirror.Mirror(url) for url in urls]

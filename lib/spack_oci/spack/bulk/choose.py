@@ -71,8 +71,8 @@ def _ordinary(wanted: Sequence["spack.spec.Spec"]) -> List["spack.spec.Spec"]:
 def _leave_out_shared_prefixes(choice: Choice, needs: Mapping[str, Iterable[str]]) -> None:
     """Spack has an error for two packages with one prefix."""
     database = spack.store.STORE.db
-    prefixes = Counter(str(spec.prefix) for spec in choice.specs.values())
-    with database.read_transaction():
+    with database.read_transaction():  # in which prefixes are asked for, too: each takes a lock otherwise
+        prefixes = Counter(str(spec.prefix) for spec in choice.specs.values())
         own = [h for h, s in choice.specs.items() if prefixes[str(s.prefix)] == 1 and not _is_taken(database, s)]
     choice.keep(own, needs)
 
@@ -88,8 +88,8 @@ class _Mirrors:
 
     def __init__(self, hashes: Collection[str]) -> None:
         ours = mirrors.configured(mirrors.FETCH)
-        configured = list(spack.mirrors.mirror.MirrorCollection(binary=True).values())
-        self._has_others = len(configured) > len(ours)
+        self._configured = fetching.configured_mirrors()
+        self._has_others = len(self._configured) > len(ours)
         self._without_index: Set[str] = set()
         #: URL of a mirror -> DAG hash -> what its index has of the package, of ``hashes``
         self._entries: Dict[str, Dict[str, PackageEntry]] = {}
@@ -112,7 +112,7 @@ class _Mirrors:
         named = {compat.indexed_url(entry) for entry in indexed}
         named.update(url for url, entries in self._entries.items() if dag_hash in entries)
         found: List[spack.mirrors.mirror.Mirror] = []
-        possible = fetching.candidates(spec, [])
+        possible = fetching.candidates(spec, [], self._configured)
         for mirror in sorted(possible, key=lambda m: m.fetch_url not in named):
             if not mirrors.is_oci_mirror(mirror):
                 break

@@ -73,13 +73,16 @@ def install_closure(
 
 
 def _steps(planned: Plan, explicit: "set[str]", **options: Any) -> SpackSteps:
-    candidates = {spec.dag_hash(): _oci_mirrors(spec) for spec in planned.missing}
+    configured = fetching.configured_mirrors()
+    candidates = {spec.dag_hash(): _oci_mirrors(spec, configured) for spec in planned.missing}
     return SpackSteps(candidates, planned.missing, explicit, overwritten=planned.overwritten, **options)
 
 
-def _oci_mirrors(spec: "spack.spec.Spec") -> List["spack.mirrors.mirror.Mirror"]:
-    found = [m for m in fetching.candidates(spec.build_spec, []) if mirrors.is_oci_mirror(m)]
-    if not mirrors.configured(mirrors.FETCH):
+def _oci_mirrors(
+    spec: "spack.spec.Spec", configured: List["spack.mirrors.mirror.Mirror"]
+) -> List["spack.mirrors.mirror.Mirror"]:
+    found = [m for m in fetching.candidates(spec.build_spec, [], configured) if mirrors.is_oci_mirror(m)]
+    if not any(map(mirrors.is_oci_mirror, configured)):
         found = [mirrors.embedded_default()]
     if not found:
         raise ConfigurationError(
