@@ -309,8 +309,8 @@ class StorageError(SpackOciError):
             errno.ENFILE: "this machine has too many open files; try again later",
             errno.ENOLCK: _LOCKS,
             errno.ENOSYS: _LOCKS,
-            errno.EACCES: "you may not write there; check the permissions or choose another directory",
-            errno.EPERM: "you may not write there; check the permissions or choose another directory",
+            errno.EACCES: "this user may not do that there; check the permissions or choose another directory",
+            errno.EPERM: "this user may not do that there; check the permissions or choose another directory",
         }.get(error.errno or 0, "")
         where = f" ({error.filename})" if error.filename else ""
         result = cls(f"{action}: {error.strerror or error}{where}", remedy=remedy)

@@ -30,12 +30,14 @@ from typing import (
     Protocol,
     Set,
     Tuple,
+    Type,
     Union,
 )
 
 from ..descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, parse_json
 from ..errors import ContentError, InvalidContent, SpackOciError, unforeseen
 from ..reference import LayoutDirectory, parse_url
+from ..util.concurrency.cancellation import Cancelled
 from ..util.concurrency.threads import DaemonPool
 from ..util.schemas import validate
 from .interfaces import ContentReader, ContentWriter, ManifestReader, Progress, ReferrerLister, Resolver, resolves_to
@@ -112,7 +114,9 @@ class GraphCopy:
         self._source = source
         self._listed = listed
         self._destination = destination
-        self._mover = BlobMover(source, destination, progress)
+        self._progress = progress
+        self._interrupted = threading.Event()
+        self._mover = BlobMover(source, destination, self._moved)
         self._checks_children = full or isinstance(parse_url(destination.url), LayoutDirectory)
         self._jobs = max(1, jobs)
         # Two pools: an image waits for its blobs, and would wait for ever for a thread that another image waits in.
@@ -124,10 +128,19 @@ class GraphCopy:
     def __enter__(self) -> "GraphCopy":
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        """What has begun ends first, unless the copy is interrupted."""
+    def __exit__(self, kind: Optional[Type[BaseException]], *rest: Any) -> None:
+        """What has begun ends first, unless the copy is interrupted: then it is cut off, and leaves nothing."""
+        if kind is not None and not issubclass(kind, Exception):
+            self._interrupted.set()
+        error = (kind, *rest)
         self._images.__exit__(*error)
         self._blobs.__exit__(*error)
+
+    def _moved(self, count: int) -> None:
+        if self._interrupted.is_set():
+            raise Cancelled
+        if self._progress is not None:
+            self._progress(count)
 
     def copy(
         self,

@@ -33,7 +33,7 @@ import os
 import shlex
 import stat
 import time
-from typing import BinaryIO, Callable, Container, ContextManager, Dict, Iterator, List, Optional, Tuple
+from typing import BinaryIO, Callable, Container, Dict, Iterator, List, Optional, Tuple
 
 from ..content import MAX_MANIFEST_SIZE, BlobSource, Presence, Progress
 from ..descriptor import OCI_MANIFEST, Descriptor, VerifyingReader, check_digest, parse_json
@@ -50,6 +50,7 @@ _MARK = "oci-layout"
 #: how the tags of packages and of classic signatures end; these refer to nothing by a subject
 _WITHOUT_SUBJECT = (".spack", ".sig")
 _CHUNK = 1 << 20
+_READ_BY_OTHERS = stat.S_IRGRP | stat.S_IROTH
 #: seconds; a file that was used within them is not marked as used once more
 _FRESH = 600
 
@@ -416,11 +417,20 @@ class LayoutStore:
             target.write(data)
         self._sync_directory(self.path)
 
-    def _replacing(self, path: str) -> ContextManager[BinaryIO]:
+    @contextlib.contextmanager
+    def _replacing(self, path: str) -> Iterator[BinaryIO]:
+        """Who may read the layout's directory may read the file, whatever the umask: with a private one, a member of a
+        group would take ``index.json`` away from all others."""
         staging = self._at(PRIVATE, "tmp")
         if not os.path.isdir(staging):  # made by another tool, which knows nothing of our directory
             self._make_directories()
-        return atomic_write(path, sync=self._durable, staging=staging)
+        with atomic_write(path, sync=self._durable, staging=staging) as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            shared = mode | os.stat(self.path).st_mode & _READ_BY_OTHERS
+            if shared != mode:
+                with contextlib.suppress(OSError):  # a file system without modes
+                    os.fchmod(file.fileno(), shared)
+            yield file
 
     def _sync_blobs(self) -> None:
         for algorithm in os.listdir(self._at("blobs")):

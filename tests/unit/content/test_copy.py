@@ -2,6 +2,9 @@
 """The graph copy: order, what is not sent, what fails alone."""
 
 import json
+import os
+import threading
+import time
 
 import pytest
 from spack_oci.content import put_bytes
@@ -101,6 +104,25 @@ def test_interrupted_copy_sends_what_is_left():
     copied = copy_image(source, destination, "v1")
     assert (copied.sent, copied.present) == (1, 2)
     assert destination.resolve("v1") == root
+
+
+def test_what_is_under_way_is_cut_off_when_a_copy_is_interrupted(tmp_path):
+    """A large layer is not waited for, and nothing of it stays."""
+    source, destination = MemoryStore(), open_layout(LayoutDirectory(str(tmp_path)), create=True)
+    size, moved, begun = 8 << 20, [], threading.Event()
+    image(source, "v1", layers=(b"x" * size,))
+
+    def progress(count):
+        moved.append(count)
+        begun.set()
+        time.sleep(0.1)
+
+    with pytest.raises(KeyboardInterrupt), GraphCopy(source, destination, progress=progress) as copier:
+        threading.Thread(target=lambda: list(copier.copy_all(["v1"])), daemon=True).start()
+        assert begun.wait(60)
+        raise KeyboardInterrupt
+    assert sum(moved) < size
+    assert os.listdir(tmp_path / ".spack-oci" / "tmp") == []
 
 
 def test_shared_blob_is_moved_once():

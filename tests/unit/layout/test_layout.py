@@ -364,3 +364,16 @@ def test_skopeo_writes_to_it(store):
     source, target = f"oci:{store.path}:{TAG}", f"oci:{store.path}:copy"
     subprocess.run(["skopeo", "--insecure-policy", "copy", "-q", "--preserve-digests", source, target], check=True)
     assert store.resolve("copy") == descriptor == store.resolve(TAG)
+
+
+@pytest.mark.parametrize("directory, file", [(0o2775, 0o644), (0o750, 0o640), (0o700, 0o600)])
+def test_who_may_read_a_layout_may_still_after_somebody_with_a_private_umask_wrote_there(store, directory, file):
+    os.chmod(store.path, directory)
+    before = os.umask(0o077)
+    try:
+        image(store, TAG)
+    finally:
+        os.umask(before)
+    blob = os.path.join("blobs", *store.resolve(TAG).digest.split(":"))
+    for name in ("index.json", blob):
+        assert os.stat(os.path.join(store.path, name)).st_mode & 0o777 == file

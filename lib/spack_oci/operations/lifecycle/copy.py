@@ -25,6 +25,7 @@ from ...index.nodes import node_of_entry
 from ...index.update.loop import IndexUpdate, UpdateSettings, merge_pushed, update_index
 from ...index.update.read_package import IndexedPackage
 from ...index.update.read_tags import read_digests
+from ...util.concurrency.cancellation import interrupted_once
 from ...util.progress import Reporter, Silent, Work
 from .contents import ALL_TYPES, LINK_RUN, Contents, closure, is_external, read_contents
 from .pins import read_pins
@@ -316,7 +317,7 @@ def execute_copy(
     try:
         listed = frozenset(tag for tags in found.attached.values() for tag in tags)
         options: Dict[str, Any] = {"jobs": jobs, "progress": shown.moved, "full": plan.full, "listed": listed}
-        with GraphCopy(source, destination, **options) as copier:
+        with interrupted_once(), GraphCopy(source, destination, **options) as copier:
             _copy_tags(copier, plan, result, finished)
         _delete_surplus(destination, plan.delete, found.packages | found.images, result, finished)
     finally:
