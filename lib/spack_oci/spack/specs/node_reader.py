@@ -26,14 +26,16 @@ def check_nodes(nodes: Sequence[Node]) -> None:
 
 
 def _read(node: Node) -> None:
-    """As ``Database._read_from_stream`` does it, with stubs in the place of dependencies."""
+    """As ``Database._read_from_stream`` does it, without the dependencies themselves."""
     reader = spack.spec.SpecfileLatest
     spec = reader.from_node_dict(node.spec)
-    for name, _, types, _, virtuals, direct in reader.dependencies_from_node_dict(node.spec):
-        dependency = reader.from_node_dict({"name": name})
-        spec._add_dependency(
-            dependency, depflag=spack.deptypes.canonicalize(types), virtuals=tuple(virtuals), direct=direct
-        )
+    edges = list(reader.dependencies_from_node_dict(node.spec))
+    names = [edge[0] for edge in edges]
+    for name, _, types, _, virtuals, direct in edges:
+        depflag = spack.deptypes.canonicalize(types)
+        if names.count(name) > 1:  # Spack takes any edge, unless there is another one to that name that excludes it
+            stub = reader.from_node_dict({"name": name})
+            spec._add_dependency(stub, depflag=depflag, virtuals=tuple(virtuals), direct=direct)
     if "build_spec" in node.spec:
         reader.extract_build_spec_info_from_node_dict(node.spec)
     hash(spec.namespace)
