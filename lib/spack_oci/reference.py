@@ -9,8 +9,7 @@ that is not ``localhost``, means Docker Hub; names are lower-cased.
 import os
 import re
 import urllib.parse
-from dataclasses import dataclass
-from typing import Optional, Tuple, Union
+from typing import NamedTuple, Optional, Tuple, Union
 
 from .descriptor import check_digest
 from .errors import InvalidReference
@@ -43,8 +42,7 @@ def valid_tag(text: str) -> str:
     return tag[:64] + tag[-64:] if len(tag) > 128 else tag
 
 
-@dataclass(frozen=True)
-class Repository:
+class Repository(NamedTuple):
     """A repository of a registry. ``scheme``: ``https`` or ``http``; ``host``: with port, if one was given."""
 
     host: str
@@ -77,8 +75,7 @@ class Repository:
         return self.url
 
 
-@dataclass(frozen=True)
-class LayoutDirectory:
+class LayoutDirectory(NamedTuple):
     """An OCI image layout directory; ``path`` is absolute."""
 
     path: str
@@ -99,8 +96,7 @@ class LayoutDirectory:
 Location = Union[Repository, LayoutDirectory]
 
 
-@dataclass(frozen=True)
-class ImageReference:
+class ImageReference(NamedTuple):
     """An image somewhere: a location with a tag, a digest, or both (then the digest counts)."""
 
     location: Location

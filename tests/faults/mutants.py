@@ -254,7 +254,7 @@ GUARDS: Sequence[Guard] = (
     Guard("a policy that requires stops", f"{_TRUSTED}/guard.py", "            if self.policy.required:\n                raise\n", "", _SIGNING),
     Guard("a closure is refused as a whole", "lib/spack_oci/operations/install/closure.py", "        except TrustError as e:\n            return e\n", "        except TrustError:\n            return None\n", _SIGNING),
     Guard("what others overwrote comes back", f"{_TRUSTED}/index_signing.py", "if not others and (not own.is_new or own.is_fresh or tag_is(self._store, own.subject.manifest, own.digest)):", "if not others:", _TOGETHER),
-    Guard("who signed with an SBOM", f"{_TRUSTED}/index_signing.py", "replace(own.subject, sbom=known.sbom)", "own.subject", f"{_TOGETHER} {_INDEX_SIGNING}"),
+    Guard("who signed with an SBOM", f"{_TRUSTED}/index_signing.py", "own.subject._replace(sbom=known.sbom)", "own.subject", f"{_TOGETHER} {_INDEX_SIGNING}"),
     Guard("a line of one SBOM", "lib/spack_oci/index/signature_table.py", "if self._makes_payloads and other._makes_payloads and self.sbom != other.sbom:", "if False:", f"{_TOGETHER} {_INDEX_SIGNING}"),
     Guard("an index that is held back", f"{_TRUSTED}/trusted_index.py", "            self._refuse_held_back(e)\n", "", _INDEX_SIGNING),
     Guard("a generation that nobody signed", f"{_TRUSTED}/index_signing.py", " and not self.is_signed(previous)", " and False", _INDEX_SIGNING),

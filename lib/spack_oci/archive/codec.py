@@ -21,7 +21,7 @@ from collections import deque
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, BinaryIO, Callable, Deque, Dict, Optional, Protocol, Tuple, Type, Union
+from typing import Any, BinaryIO, Callable, Deque, Dict, NamedTuple, Optional, Protocol, Tuple, Type, Union
 
 import zstandard
 
@@ -152,8 +152,7 @@ def engines() -> Dict[str, str]:
     return result
 
 
-@dataclass(frozen=True)
-class _Engine:
+class _Engine(NamedTuple):
     name: str
     version: str
     level: int

@@ -5,14 +5,12 @@ import hashlib
 import json
 import os
 import stat
-from dataclasses import dataclass
-from typing import Any, Mapping
+from typing import Any, Mapping, NamedTuple
 
 from .prefix_files import prefix_files, read_error
 
 
-@dataclass(frozen=True)
-class PrefixFingerprint:
+class PrefixFingerprint(NamedTuple):
     """``fingerprint``: hexadecimal; ``size``: bytes of the regular files."""
 
     fingerprint: str

@@ -3,7 +3,6 @@
 
 import functools
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Callable, Dict, Optional, Sequence, Union
 
 from ..content import ContentReader, ContentStore
@@ -83,7 +82,7 @@ def opened_once(process: int, location: Location, create: bool, writes: bool) ->
 
         if create:
             raise unchangeable(location.url)
-        return SnapshotStore(opened_once(process, replace(location, snapshot=""), create, writes), location.snapshot)
+        return SnapshotStore(opened_once(process, location._replace(snapshot=""), create, writes), location.snapshot)
     if isinstance(location, LayoutDirectory):
         from ..layout import open_layout
 

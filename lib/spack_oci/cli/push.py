@@ -3,7 +3,6 @@
 
 import argparse
 import os
-from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ..archive.codec import Compression
@@ -76,7 +75,7 @@ def _packages(store: Store, args: argparse.Namespace) -> List[StorePackage]:
 
 def _settings(args: argparse.Namespace, stage: str) -> PushSettings:
     found = _push_settings(stage, args.compression, args.jobs, args.fail_fast)
-    return replace(found, index_follows=bool(args.update_index))
+    return found._replace(index_follows=bool(args.update_index))
 
 
 def _push_settings(

@@ -2,8 +2,7 @@
 """How each registry is talked to: ``oci:registries``, and what holds for all of them."""
 
 import os
-from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import ConfigurationError
 from ..reference import Repository, parse_url
@@ -15,8 +14,7 @@ from ..registry.settings import Mirror, RegistrySettings
 from .settings import Settings
 
 
-@dataclass(frozen=True)
-class Network:
+class Network(NamedTuple):
     """What holds for all registries. ``ca_bundle``: instead of the system's; ``connect_timeout``: seconds."""
 
     options: Settings
@@ -89,10 +87,10 @@ class Network:
         for scope in sorted(registries, key=len, reverse=True):
             given = registries[scope].get("credentials") or {}
             if given:
-                result.append(self._source(scope.rstrip("/"), given))
+                result.append(self._credentials_of(scope.rstrip("/"), given))
         return result
 
-    def _source(self, scope: str, given: Mapping[str, str]) -> CredentialSource:
+    def _credentials_of(self, scope: str, given: Mapping[str, str]) -> CredentialSource:
         origin = f"oci:registries:{scope}:credentials"
         if "token_variable" in given:
             return VariableCredentials(scope, token_variable=given["token_variable"], origin=origin)
@@ -117,7 +115,7 @@ class Network:
 
 def _retry_policy(own: Mapping[str, Any]) -> RetryPolicy:
     times = {key: float(own[key]) for key in ("max_retry_after", "patience") if key in own}
-    return replace(RetryPolicy(outage=OUTAGE), **times)  # type: ignore[arg-type]
+    return RetryPolicy(outage=OUTAGE)._replace(**times)  # type: ignore[arg-type]
 
 
 #: seconds that a registry may take to restart

@@ -3,8 +3,7 @@
 
 import functools
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, NamedTuple, Optional, Sequence
 
 from ..reference import Location, Repository, parse_url
 from ..util.resources import SECTION, defaults_of, read_schema
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
 _MAX_PACK_JOBS = 16
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     registries: Mapping[str, Mapping[str, Any]]
     #: oci:compression and oci:jobs as they are in the configuration
     compression_section: Mapping[str, Any]

@@ -26,8 +26,7 @@ import shutil
 import stat
 import threading
 import time
-from dataclasses import dataclass
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Tuple, TypeVar, Union
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, TypeVar, Union
 
 from ..descriptor import Descriptor, VerifyingReader, check_digest, hasher_for
 from ..errors import DigestMismatch, InvalidContent, InvalidReference, StorageError
@@ -54,8 +53,7 @@ _ROOM_ATTEMPTS = 3
 _FRESH = 3600 * 10**9
 
 
-@dataclass(frozen=True)
-class LayerKey:
+class LayerKey(NamedTuple):
     """``encoder``: :attr:`spack_oci.archive.codec.Compression.encoder`; ``state``: fingerprint of the prefix."""
 
     dag_hash: str
@@ -67,8 +65,7 @@ class LayerKey:
         return hashlib.sha256("\0".join((self.dag_hash, self.encoder, self.state)).encode("utf-8")).hexdigest()
 
 
-@dataclass(frozen=True)
-class KnownLayer:
+class KnownLayer(NamedTuple):
     """A layer that a prefix was packed to; the blob itself may be gone.
 
     ``relocation_summary``: see ``package/relocation_summary.py``; ``origins``: mirror URLs that it was sent to, from
@@ -82,8 +79,7 @@ class KnownLayer:
     origins: Tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class CachedBlob:
+class CachedBlob(NamedTuple):
     """A blob of the cache that is to be sent; its digest is checked on the way (DigestMismatch).
 
     ``open`` raises FileNotFoundError when another process has removed it meanwhile.

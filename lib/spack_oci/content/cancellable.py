@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Transfers that are cut off in the middle."""
 
-from dataclasses import dataclass
-from typing import Any, BinaryIO, Callable
+from typing import Any, BinaryIO, Callable, NamedTuple
 
 from .interfaces import BlobSource
 
 
-@dataclass(frozen=True)
-class CancellableSource:
+class CancellableSource(NamedTuple):
     """A source whose reading raises what ``check`` raises, to end a transfer in the middle."""
 
     source: BlobSource

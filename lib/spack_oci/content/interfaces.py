@@ -10,7 +10,19 @@ import enum
 import io
 import os
 from dataclasses import dataclass
-from typing import BinaryIO, Callable, Container, Iterable, Iterator, List, Optional, Protocol, Tuple, runtime_checkable
+from typing import (
+    BinaryIO,
+    Callable,
+    Container,
+    Iterable,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Protocol,
+    Tuple,
+    runtime_checkable,
+)
 
 from ..descriptor import Descriptor, VerifyingReader
 from ..errors import InvalidContent, NotFound
@@ -222,8 +234,7 @@ class ReadsRanges(Protocol):
         """The bytes from ``start`` up to ``stop``, which the caller verifies. Raises NotFound, UnexpectedResponse."""
 
 
-@dataclass(frozen=True)
-class MissingStore:
+class MissingStore(NamedTuple):
     """The :class:`RepositoryReader` of a repository that does not exist yet: for the plan of its first push."""
 
     url: str

@@ -9,7 +9,6 @@ that is damaged, has no such fields, and all of it may be loaded. Source: System
 
 import struct
 from bisect import bisect_right
-from dataclasses import dataclass
 from typing import Callable, List, NamedTuple, Optional, Tuple
 
 from .magic import ELF
@@ -41,8 +40,7 @@ class StringField(NamedTuple):
         return self.offset <= offset < self.offset + len(self.value)
 
 
-@dataclass(frozen=True)
-class ElfPaths:
+class ElfPaths(NamedTuple):
     """RPATH or RUNPATH (a file has at most one of them that counts) and interpreter; None: there is none."""
 
     rpath: Optional[StringField] = None

@@ -8,7 +8,7 @@ Same input, same bytes: nothing here looks at a clock, the environment or a rand
 
 import copy
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..descriptor import (
     DOCKER_CONFIG,
@@ -78,12 +78,11 @@ _ABOUT_NOT_INHERITED = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Base:
+class Base(NamedTuple):
     """Manifest and config of a base image whose layers are in the target; without arguments, the empty image."""
 
-    manifest: Mapping[str, Any] = field(default_factory=lambda: {"mediaType": OCI_MANIFEST, "layers": []})
-    config: Mapping[str, Any] = field(default_factory=dict)
+    manifest: Mapping[str, Any] = {"mediaType": OCI_MANIFEST, "layers": []}
+    config: Mapping[str, Any] = {}
     #: as the user wrote it, and what it was when it was read: ``org.opencontainers.image.base.name`` and ``.digest``
     name: str = ""
     digest: str = ""

@@ -11,7 +11,6 @@ those that are **untagged**: where a registry deletes nothing, a prune may have 
 that they are gone.
 """
 
-from dataclasses import dataclass, field, replace
 from typing import AbstractSet, Collection, Dict, Iterable, Mapping, NamedTuple, Protocol, Set
 
 from ..content.artifacts import read_json_artifact, write_json_artifact
@@ -32,22 +31,20 @@ class Condemned(NamedTuple):
     since: int
 
 
-@dataclass(frozen=True)
-class PrunePlan:
+class PrunePlan(NamedTuple):
     """``condemned``: by tag. ``seen``: when a prune first saw a manifest (digest), in seconds since 1970.
 
     ``broken``: tag -> digest of the manifest whose content is gone; ``untagged``: tag -> digest of the manifest that
     says so.
     """
 
-    condemned: Mapping[str, Condemned] = field(default_factory=dict)
-    seen: Mapping[str, int] = field(default_factory=dict)
-    broken: Mapping[str, str] = field(default_factory=dict)
-    untagged: Mapping[str, str] = field(default_factory=dict)
+    condemned: Mapping[str, Condemned] = {}
+    seen: Mapping[str, int] = {}
+    broken: Mapping[str, str] = {}
+    untagged: Mapping[str, str] = {}
 
     def without(self, tags: AbstractSet[str]) -> "PrunePlan":
-        return replace(
-            self,
+        return self._replace(
             condemned={tag: condemned for tag, condemned in self.condemned.items() if tag not in tags},
             broken={tag: digest for tag, digest in self.broken.items() if tag not in tags},
             untagged={tag: digest for tag, digest in self.untagged.items() if tag not in tags},

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What the package index knows of one package besides its spec: where its content is, what relocation will meet."""
 
-from dataclasses import dataclass, field
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 from ..descriptor import Descriptor, canonical_json, check_digest
 from ..errors import InvalidContent, InvalidReference
 from ..reference import check_tag
 
 
-@dataclass(frozen=True)
-class PackageEntry:
+class PackageEntry(NamedTuple):
     """Sizes in bytes; ``None`` and ``False``: not known."""
 
     tag: str
@@ -22,7 +20,7 @@ class PackageEntry:
     #: length of the install prefix that the package was built for; a new prefix up to it always fits
     prefix_length: Optional[int] = None
     #: what the pusher recorded for relocation: name -> number
-    relocation: Mapping[str, int] = field(default_factory=dict)
+    relocation: Mapping[str, int] = {}
     #: version of the program that pushed it
     pusher: Optional[str] = None
     #: an SPDX expression, as the manifest has it

@@ -108,8 +108,7 @@ class IndexDocument:
         return entries_of_document(self.document, hashes) if self.document is not None else {}
 
 
-@dataclass(frozen=True)
-class NotModified:
+class NotModified(NamedTuple):
     """The index is the one that the caller has."""
 
     digest: str

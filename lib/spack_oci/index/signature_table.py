@@ -12,7 +12,7 @@ cannot be (``cosign sign`` makes its own) stands there as ``payload``. Nothing h
 import base64
 import binascii
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..descriptor import canonical_json, check_digest, parse_json
 from ..errors import InvalidContent, InvalidReference
@@ -56,8 +56,7 @@ class IndexedSignature:
         )
 
 
-@dataclass(frozen=True)
-class SignedPackage:
+class SignedPackage(NamedTuple):
     """``config``: digest of the config, which the index does not name; ``sbom``: of the SBOM, if there is one."""
 
     signatures: Tuple[IndexedSignature, ...]
@@ -112,7 +111,7 @@ class SignedPackage:
         return any(s.payload is None for s in self.signatures)
 
     def _spelled_out(self) -> "SignedPackage":
-        return replace(self, signatures=tuple(replace(s, payload=s.payload or s.signed) for s in self.signatures))
+        return self._replace(signatures=tuple(replace(s, payload=s.payload or s.signed) for s in self.signatures))
 
 
 #: DAG hash -> what is known of its signatures

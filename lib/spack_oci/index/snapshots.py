@@ -7,8 +7,7 @@ document to make and to read, and a package that is pushed again under its tag d
 """
 
 import shlex
-from dataclasses import dataclass
-from typing import BinaryIO, Container, Dict, Iterable, Iterator, List, NoReturn, Optional, Tuple
+from typing import BinaryIO, Container, Dict, Iterable, Iterator, List, NamedTuple, NoReturn, Optional, Tuple
 
 from ..content import BlobSource, ContentReader, ContentStore, Presence, Progress, ReadsRanges, save_blob
 from ..descriptor import OCI_MANIFEST, Descriptor, VerifyingReader
@@ -21,8 +20,7 @@ from .publish import DATABASE_TAG, DOCUMENT_TAG, DocumentManifest, read_document
 SNAPSHOT_PREFIX = "spack-oci.snapshot."
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """``packages``: DAG hash -> digest of the manifest."""
 
     name: str

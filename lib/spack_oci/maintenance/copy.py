@@ -4,8 +4,8 @@
 import argparse
 import contextlib
 import os
-from dataclasses import dataclass, replace
-from typing import FrozenSet, Iterator, Optional, Tuple
+from dataclasses import replace
+from typing import FrozenSet, Iterator, NamedTuple, Optional, Tuple
 
 from ..content import ContentStore, MissingStore
 from ..content.interfaces import RepositoryReader
@@ -23,8 +23,7 @@ from ..util.text import by_cause, counted, elided
 from .cache import Cache, Caches, Output
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """``bundle``: where the destination is written to in the end, if it is a file."""
 
     source: ContentStore
@@ -59,7 +58,7 @@ def requested(caches: Caches, args: argparse.Namespace) -> Iterator[Request]:
     with BundleWriter(path) as bundle:
         location = LayoutDirectory(bundle.directory, bundle=path)
         request = _plan(caches, args, caches.at(location, writes=True))
-        yield replace(request, plan=replace(request.plan, destination=path), bundle=bundle)
+        yield request._replace(plan=replace(request.plan, destination=path), bundle=bundle)
 
 
 def _origin(caches: Caches, args: argparse.Namespace) -> Cache:

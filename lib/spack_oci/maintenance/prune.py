@@ -5,8 +5,7 @@ import argparse
 import os
 import re
 import time
-from dataclasses import dataclass
-from typing import Callable, Optional, cast
+from typing import Callable, NamedTuple, Optional, cast
 
 from ..content import ContentStore
 from ..errors import ConfigurationError, SpackOciError
@@ -37,8 +36,7 @@ _AGE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhdw])\Z")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     cache: Cache
     store: ContentStore
     plan: PlannedPrune

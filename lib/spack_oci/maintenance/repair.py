@@ -2,8 +2,7 @@
 """``repair``: what ``verify`` finds and can be put right without a loss is put right."""
 
 import argparse
-from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Protocol, Sequence, Tuple
 
 from ..content.blob_cache import BlobCache
 from ..operations.check.findings import Level, Verification
@@ -15,8 +14,7 @@ from .cache import Cache
 from .verify import print_findings, verify
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     cache: Cache
     level: Level
     found: Verification

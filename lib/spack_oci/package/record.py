@@ -2,7 +2,7 @@
 """What the library knows of a package: everything that push and fetch need, and nothing of Spack's own classes."""
 
 from dataclasses import dataclass, field, fields
-from typing import Any, Callable, Dict, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Sequence, Tuple
 
 from ..descriptor import Descriptor
 from ..reference import valid_tag
@@ -24,8 +24,7 @@ def dag_hash_of_tag(tag: str) -> str:
     return tag[:-6][-32:]
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(NamedTuple):
     """A layer in a store. ``diff_id``: digest of the uncompressed tar; ``label``: what it holds, for the history."""
 
     descriptor: Descriptor

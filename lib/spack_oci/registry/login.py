@@ -2,7 +2,7 @@
 """``spack oci login`` and ``logout``: credentials are tried before they are stored, and stored where all tools look."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import List, Mapping, Optional, Sequence, Tuple
 
 from ..errors import ConfigurationError, NotFound, Unauthorized
@@ -50,7 +50,7 @@ def parse_key(text: str) -> Tuple[str, Repository]:
     repository = parse_repository(f"{host}/{path or 'x'}", "http" if scheme.endswith("http") else "https", rest)
     if repository.host != host:  # a name without a dot: it was taken for a repository of Docker Hub
         raise ConfigurationError(f"not a registry: {text!r}", remedy="write HOST, HOST:PORT or HOST/PATH")
-    return (f"{host}/{repository.name}" if path else host), replace(repository, name=repository.name if path else "")
+    return (f"{host}/{repository.name}" if path else host), repository._replace(name=repository.name if path else "")
 
 
 def login(
@@ -93,7 +93,7 @@ def login(
 def verify(repository: Repository, credentials: Credentials, settings: RegistrySettings) -> bool:
     """Show ``credentials`` to the registry. False: it did not want to see any. Raises Unauthorized."""
     key = key_of(repository)
-    only_these = replace(settings, credentials=[StaticCredentials(key, credentials, "your input")], mirrors=())
+    only_these = settings._replace(credentials=[StaticCredentials(key, credentials, "your input")], mirrors=())
     client = RegistryClient(repository, only_these, transport_for(only_these))
     assert client.authorizer.credentials == credentials  # known from the start, so that no error shows them
     # without a repository the base of the API is all there is to ask for

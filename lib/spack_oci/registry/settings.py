@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """Everything that a user can set about how one registry is talked to, as plain values."""
 
-from dataclasses import dataclass, field
-from typing import Optional, Sequence
+from typing import NamedTuple, Optional, Sequence
 
 from .. import __version__
 from ..reference import Repository
@@ -15,8 +14,7 @@ MIB = 1 << 20
 USER_AGENT = f"spack-oci/{__version__}"
 
 
-@dataclass(frozen=True)
-class UploadPolicy:
+class UploadPolicy(NamedTuple):
     """How blobs go up. All sizes in bytes.
 
     A blob is sent in one request (``POST`` + ``PUT``) unless ``monolithic`` is False. When the registry, or what stands
@@ -31,16 +29,14 @@ class UploadPolicy:
     attempts: int = 5
 
 
-@dataclass(frozen=True)
-class Mirror:
+class Mirror(NamedTuple):
     """A pull-through copy of a repository, asked before it. ``settings``: None means the origin's, less credentials."""
 
     repository: Repository
     settings: Optional["RegistrySettings"] = None
 
 
-@dataclass(frozen=True)
-class RegistrySettings:
+class RegistrySettings(NamedTuple):
     """``credentials`` are asked in order. Times are in seconds.
 
     ``ca_bundle``: a file or directory of certificates, used instead of the system's. ``client_cert``, ``client_key``:
@@ -62,8 +58,8 @@ class RegistrySettings:
     read_timeout: float = 60.0
     commit_timeout: float = 600.0
     minimum_rate: int = 1024
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
-    upload: UploadPolicy = field(default_factory=UploadPolicy)
+    retry: RetryPolicy = RetryPolicy()
+    upload: UploadPolicy = UploadPolicy()
     connections: int = 8
     mirrors: Sequence[Mirror] = ()
     user_agent: str = USER_AGENT

@@ -3,7 +3,6 @@
 
 import os
 import threading
-from dataclasses import replace
 from typing import BinaryIO, Container, Dict, Iterator, List, Optional, Tuple
 
 from ..content import BlobSource, GrowingBlob, Presence, Progress, SentPart
@@ -118,8 +117,8 @@ class RegistryStore:
 def _mirror_client(mirror: Mirror, origin: RegistrySettings) -> RegistryClient:
     """A mirror is not waited for: what follows it is tried instead. Credential sources answer for hosts, so it gets
     none that are not for it."""
-    settings = mirror.settings or replace(origin, mirrors=())
-    settings = replace(settings, retry=settings.retry.never_waiting())
+    settings = mirror.settings or origin._replace(mirrors=())
+    settings = settings._replace(retry=settings.retry.never_waiting())
     return RegistryClient(mirror.repository, settings, transport_for(settings))
 
 

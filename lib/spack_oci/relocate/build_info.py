@@ -8,8 +8,7 @@ cost that library a second.
 
 import json
 import re
-from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 from ..errors import CorruptArchive
 
@@ -20,8 +19,7 @@ BUILD_INFO = ".spack/binary_distribution"
 MAX_BUILD_INFO_SIZE = 64 << 20
 
 
-@dataclass(frozen=True)
-class BuildInfo:
+class BuildInfo(NamedTuple):
     """Paths of the machine where the package was built; the lists hold paths relative to the prefix."""
 
     #: dag hash -> old prefix, of the package itself and of what it links and runs

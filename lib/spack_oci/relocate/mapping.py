@@ -18,8 +18,7 @@ from .search import Buffer, View, find, find_all
 _MAX_PATH = 4096
 
 
-@dataclass(frozen=True)
-class Relocation:
+class Relocation(NamedTuple):
     """Where things are on the machine that installs."""
 
     #: dag hash (as the package was built: a spliced node under the hash of the node that it replaces) -> prefix here

@@ -3,8 +3,7 @@
 
 import contextlib
 import time
-from dataclasses import dataclass
-from typing import Any, Callable, List, Optional, Sequence, Set, Tuple, TypeVar, Union
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Set, Tuple, TypeVar, Union
 
 import spack.mirrors.mirror
 import spack.spec
@@ -57,8 +56,7 @@ class FetchedPackage:
         """The cache has its own rules for what goes."""
 
 
-@dataclass(frozen=True)
-class ArrivingPackage:
+class ArrivingPackage(NamedTuple):
     """A layer on its way into the blob cache, in the place of a :class:`FetchedPackage`. ``check``: see
     :func:`.open_arriving`."""
 

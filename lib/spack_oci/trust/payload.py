@@ -7,8 +7,7 @@ two signers never make the same layer (Quay refuses a manifest that has one twic
 """
 
 import json
-from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..descriptor import canonical_json, check_digest
 from ..errors import InvalidContent, InvalidReference
@@ -30,8 +29,7 @@ KEY_ID = "org.spack-oci.key"
 NO_REPOSITORY = "oci-layout"
 
 
-@dataclass(frozen=True)
-class Subject:
+class Subject(NamedTuple):
     """What is signed of a package, or of an image (which has no DAG hash and no layer of its own). Digests."""
 
     #: HOST/NAME, see :func:`repository_of`
@@ -71,13 +69,12 @@ class Subject:
         )
 
 
-@dataclass(frozen=True)
-class Payload:
+class Payload(NamedTuple):
     """A payload that was read. ``optional``: as it is; values of ours are strings."""
 
     repository: str
     manifest: str
-    optional: Mapping[str, Any] = field(default_factory=dict)
+    optional: Mapping[str, Any] = {}
 
     def text(self, name: str) -> Optional[str]:
         """Raises InvalidContent for a value of ours that is no string."""

@@ -11,7 +11,7 @@ import difflib
 import os
 import re
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Collection, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Collection, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import ConfigurationError, InvalidReference
 from ..reference import DOCKER_HUB, LayoutDirectory, layout_at, parse_namespace, parse_url
@@ -74,12 +74,11 @@ class Policy:
         return f"{self.mode} {count}{names}"
 
 
-@dataclass(frozen=True)
-class Trust:
+class Trust(NamedTuple):
     """All policies. :meth:`policy_for` chooses."""
 
-    keys: Mapping[str, PublicKey] = field(default_factory=dict)
-    policies: Mapping[str, Policy] = field(default_factory=dict)
+    keys: Mapping[str, PublicKey] = {}
+    policies: Mapping[str, Policy] = {}
 
     def policy_for(self, url: str, signed: bool = False) -> Policy:
         """The policy of the longest scope that matches the store at ``url``.

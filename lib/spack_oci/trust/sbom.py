@@ -7,7 +7,7 @@ hash, so two builds of one package do not collide.
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 from urllib.parse import quote
 
 from .. import __version__
@@ -25,16 +25,14 @@ _URL = re.compile(r"(https?|ftp|git(\+[a-z]+)?)://[^\s\"<>\\^`{|}]+\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """Of a package: where its source code is. ``sha256``: of the archive, where the recipe has it."""
 
     url: str
     sha256: str = ""
 
 
-@dataclass(frozen=True)
-class RecipeFacts:
+class RecipeFacts(NamedTuple):
     """What a recipe says of a build. ``licenses``: as it says it, or empty."""
 
     licenses: str = ""

@@ -8,8 +8,7 @@ put there (certificates, bundles, whole layers of other kinds) is carried along 
 import base64
 import binascii
 import re
-from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from ..descriptor import OCI_CONFIG, OCI_MANIFEST, Descriptor, canonical_json, check_digest, parse_json
 from ..errors import InvalidContent, SigningError
@@ -40,8 +39,7 @@ def signed_digest(tag: str) -> Optional[str]:
     return f"{match.group(1)}:{match.group(2)}" if match else None
 
 
-@dataclass(frozen=True)
-class SignatureLayer:
+class SignatureLayer(NamedTuple):
     """``payload``: descriptor of what was signed; ``value``: the signature."""
 
     payload: Descriptor

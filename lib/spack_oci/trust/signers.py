@@ -68,8 +68,7 @@ class KeySigner:
         return self._key.sign(data)  # Ed25519
 
 
-@dataclass(frozen=True)
-class ProgramSigner:
+class ProgramSigner(NamedTuple):
     """A program that signs: it gets the SHA-256 digest as 64 hexadecimal digits and a newline on its standard input,
     and prints the signature (ASN.1 DER for ECDSA), base64. ``argv``: run as it is, without a shell."""
 

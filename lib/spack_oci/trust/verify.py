@@ -6,8 +6,7 @@ to be used: this manifest, in this repository, and for payloads of ours this DAG
 after their signature was verified, not before.
 """
 
-from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from ..errors import BadSignature, InvalidContent, NotSigned, TrustError
 from .keys import PublicKey
@@ -15,16 +14,14 @@ from .payload import CONFIG, DAG_HASH, DIFF_ID, KEY_ID, LAYER, LAYER_SIZE, Paylo
 from .policy import Policy
 
 
-@dataclass(frozen=True)
-class Signature:
+class Signature(NamedTuple):
     """``payload``: the bytes that were signed; ``value``: the signature as bytes."""
 
     payload: bytes
     value: bytes
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """What is about to be used, and how it is known."""
 
     #: for messages: ``zlib@1.3.1/abcdefg``
@@ -37,8 +34,7 @@ class Claim:
     read_from_manifest: bool = False
 
 
-@dataclass(frozen=True)
-class Acceptance:
+class Acceptance(NamedTuple):
     """The keys that have signed, in the order of the policy."""
 
     keys: Sequence[PublicKey]

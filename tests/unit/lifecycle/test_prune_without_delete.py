@@ -2,7 +2,6 @@
 """Pruning where the registry itself deletes nothing: by GitHub's REST API, and by moving tags away."""
 
 import json
-from dataclasses import replace
 
 import pytest
 from spack_oci.descriptor import parse_json
@@ -65,7 +64,7 @@ def connect(store, waits):
         server = github_api(lambda: versions(store), lambda digest: forget(store, digest), **behaviour)
         api = server.__enter__()
         servers.append(server)
-        retry = replace(RetryPolicy(), sleep=waits.append)
+        retry = RetryPolicy()._replace(sleep=waits.append)
         packages = GithubPackages(REPOSITORY, token, transport_for(RegistrySettings()), retry, api.url)
         return GithubDeletion(store, packages), api
 
@@ -197,7 +196,7 @@ def test_untag_where_nothing_can_be_deleted(store):
     assert store.resolve(tag_of(KEPT)).digest == digests[tag_of(KEPT)]
     # nobody takes them for packages, nor prunes them again
     warnings = []
-    update_index(store, replace(QUICK, warn=warnings.append), full=True)
+    update_index(store, QUICK._replace(warn=warnings.append), full=True)
     assert not warnings and read_contents(store).packages == {tag_of(KEPT)}
     assert not verify_cache(store, read_contents(store), Level.BLOBS).findings
     assert not prune(store, only_untag=True).deleted

@@ -2,7 +2,6 @@
 """Snapshots: a mirror that has a part of a cache, as it was."""
 
 import json
-from dataclasses import replace
 
 import jsonschema
 import pytest
@@ -261,7 +260,7 @@ def signed(nodes, lone):
     """A cache whose packages and index the team has signed, with the signed snapshots ``paper`` and ``talk``."""
     store, team = filled(MemoryStore("oci://registry.example/team/cache"), nodes, lone), signer("team")
     written = [outcome.written for outcome in sign_packages(store, sorted(packages(store)), team)]
-    update_index(store, replace(QUICK, signatures=IndexSigning(store, written, team)))
+    update_index(store, QUICK._replace(signatures=IndexSigning(store, written, team)))
     for name, root in (("paper", nodes[1]), ("talk", lone)):
         snapshot(store, name, root, sign=IndexSigning(store, (), team).snapshot_statement(name))
     return store

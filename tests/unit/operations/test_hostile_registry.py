@@ -4,7 +4,6 @@
 import base64
 import hashlib
 import json
-from dataclasses import replace
 
 import pytest
 from spack_oci.content import put_bytes
@@ -101,7 +100,7 @@ def test_a_signed_image_or_a_referrer_is_no_package(store):
         "layers": json.loads(store.get_manifest(tag)[1])["layers"],
     }
     image = store.put_manifest(canonical_json(manifest), OCI_MANIFEST, "app")
-    subject = replace(subject_of(find_package(store, tag)), manifest=image.digest, dag_hash=None, layer=None)
+    subject = subject_of(find_package(store, tag))._replace(manifest=image.digest, dag_hash=None, layer=None)
     put_signatures(store, image.digest, [signature_over(subject.payload(signer("team").public.id))])
     attach(store, store.resolve(tag), b"{}", "application/spdx+json")
     (referrer,) = store.referrers(store.resolve(tag).digest)

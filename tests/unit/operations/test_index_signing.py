@@ -168,7 +168,7 @@ def test_who_signs_a_package_with_an_sbom_later_and_knows_of_none_costs_no_reque
     logs = {}
     for dag_hash, sbom in ((FIRST, None), (SECOND, sha256_digest(b"sbom"))):
         tag = package(store, dag_hash=dag_hash)
-        subject = replace(subject_of(find_package(store, tag)), sbom=sbom)
+        subject = subject_of(find_package(store, tag))._replace(sbom=sbom)
         written = SignatureWriter(store, signer("team")).sign(subject, tag, fresh=True)
         update_index(store, UpdateSettings(signatures=IndexSigning(store, [written], signer("team"))))
         store.reset()

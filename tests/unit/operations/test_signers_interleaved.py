@@ -2,8 +2,6 @@
 """Signers of the same packages with different keys, whose requests come in any order: in the end each tag has the
 signatures of all of them."""
 
-from dataclasses import replace
-
 import pytest
 from spack_oci.descriptor import OCI_MANIFEST, sha256_digest
 from spack_oci.index.publish import DOCUMENT_TAG, read_document_manifest, read_signatures, signature_table
@@ -41,7 +39,7 @@ def sign_in_turns(writers, seed, is_push):
         writer = SignatureWriter(own, signer(NAMES[number]))
         # every other one has attached an SBOM, of which who signs later does not know
         sbom = sha256_digest(b"sbom") if number % 2 else None
-        written = [writer.sign(replace(s, sbom=sbom), "a package", fresh=is_push) for s in subjects]
+        written = [writer.sign(s._replace(sbom=sbom), "a package", fresh=is_push) for s in subjects]
         backoff = Backoff(sleep=lambda seconds: take())
         update_index(own, UpdateSettings(jobs=1, backoff=backoff, signatures=IndexSigning(own, written, jobs=1)))
 
@@ -63,7 +61,7 @@ def test_no_signature_is_lost(writers, is_push):
         for subject in subjects:
             line, by_id = table[subject.dag_hash], {key.id: key for key in keys}
             for s in line.signatures:
-                payload = s.payload or replace(subject, sbom=line.sbom).payload(s.key)
+                payload = s.payload or subject._replace(sbom=line.sbom).payload(s.key)
                 assert by_id[s.key].verifies(s.value, payload), f"seed {seed}"
 
 

@@ -222,7 +222,7 @@ def test_an_old_signature_of_a_package_that_was_pushed_again(store):
 def test_a_signature_of_another_repository(store):
     tag = package(store)
     subject = subject_of(find_package(store, tag))
-    elsewhere = type(subject)(**{**vars(subject), "repository": "registry.example/team/dev"})
+    elsewhere = subject._replace(repository="registry.example/team/dev")
     put_signatures(store, subject.manifest, [signature_over(elsewhere.payload(signer("team").public.id))])
     with pytest.raises(BadSignature, match=r"of another repository, registry.example/team/dev.*`repositories`"):
         fetched(store, tag)

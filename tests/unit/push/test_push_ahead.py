@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 
 import pytest
 from spack_oci.errors import Forbidden, PrefixChanged
@@ -35,7 +34,7 @@ def large(tmp_path):
 @pytest.fixture
 def eager(settings):
     """Even small prefixes are sent ahead."""
-    return replace(settings, ahead_from=1)
+    return settings._replace(ahead_from=1)
 
 
 def pieces(registry):
@@ -44,9 +43,9 @@ def pieces(registry):
 
 @pytest.mark.parametrize("processes", [False, True])
 def test_the_result_is_that_of_a_layer_sent_afterwards(large, eager, processes):
-    expected = push(MemoryStore(), [large], replace(eager, cache=None)).outcomes[0].layer
+    expected = push(MemoryStore(), [large], eager._replace(cache=None)).outcomes[0].layer
     with fault_registry() as registry:
-        result = push(store_at(registry, upload=POLICY), [large], replace(eager, processes=processes))
+        result = push(store_at(registry, upload=POLICY), [large], eager._replace(processes=processes))
         assert result.outcomes[0].status == PUSHED and result.outcomes[0].layer == expected
         assert result.outcomes[0].sent == expected.descriptor.size
         assert expected.descriptor.digest in registry.repository(NAME).blobs
@@ -62,15 +61,15 @@ def test_small_prefixes_are_sent_in_one_piece(large, settings):
 
 def test_a_forced_push_sends_nothing_ahead_of_what_the_tag_has(large, eager):
     with fault_registry() as registry:
-        push(store_at(registry, upload=POLICY), [large], replace(eager, cache=None))
+        push(store_at(registry, upload=POLICY), [large], eager._replace(cache=None))
         before = len(registry.methods())
-        result = push(store_at(registry, upload=POLICY), [large], replace(eager, cache=None), force=True)
+        result = push(store_at(registry, upload=POLICY), [large], eager._replace(cache=None), force=True)
         assert result.outcomes[0].status == PUSHED
         assert not [m for m in registry.methods()[before:] if m.startswith(("PATCH", "POST 202"))]
 
 
 def test_a_layer_whose_upload_failed_for_good_is_not_packed_again(large, settings):
-    large_settings = replace(settings, ahead_from=1)
+    large_settings = settings._replace(ahead_from=1)
     with open(large.prefix + "/lib/more", "wb") as file:
         file.truncate(17 << 20)  # above what is remembered before it is sent
     with fault_registry(Fault("PUT", "/blobs/uploads/", status=403, times=99)) as registry:
@@ -137,7 +136,7 @@ def test_without_another_thread_a_layer_is_sent_when_it_is_packed(large, eager, 
     monkeypatch.setattr("spack_oci.util.concurrency.threads.threading.Thread", NoThreads)
     store = MemoryStore()
     store.send_growing = lambda blob, progress=None: pytest.fail("there is no thread for it")
-    assert push(store, [large], replace(eager, processes=False)).outcomes[0].status == PUSHED
+    assert push(store, [large], eager._replace(processes=False)).outcomes[0].status == PUSHED
 
 
 def test_whatever_goes_wrong_while_a_layer_is_sent_ahead_the_push_sends_it_in_the_usual_way(

@@ -327,7 +327,7 @@ def test_an_interruption_does_not_wait_for_a_server_that_hangs(tmp_path, setting
 
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        push(Hanging(), [large, small], replace(settings, pack_jobs=2), reporter=Interrupting())
+        push(Hanging(), [large, small], settings._replace(pack_jobs=2), reporter=Interrupting())
     assert time.monotonic() - started < 300
     assert all(thread.daemon for thread in threading.enumerate() if thread.name.startswith("send"))
     answer.set()
@@ -417,7 +417,7 @@ def test_short_prefixes_are_warned_of_once(tmp_path, packages, settings):
     length = max(len(package.prefix) for package in packages)
     for short_prefix, expected in ((0, 0), (length + 1, 1)):
         reporter = Warnings()
-        push(MemoryStore(), packages, replace(settings, short_prefix=short_prefix), reporter=reporter)
+        push(MemoryStore(), packages, settings._replace(short_prefix=short_prefix), reporter=reporter)
         assert len(reporter.seen) == expected
     assert "padded_length" in reporter.seen[0]
 

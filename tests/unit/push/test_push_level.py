@@ -2,7 +2,6 @@
 """`compression: auto`: which level for which link, how fast a link is, and that packages stay recognizable."""
 
 import json
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -119,7 +118,7 @@ def slow(monkeypatch):
 
 
 def test_what_was_packed_for_a_slow_link_is_known_by_its_content_and_says_its_level(packages, settings, slow):
-    fast = push(MemoryStore(), packages, replace(settings, cache=None, compression=Compression("gzip", 2)))
+    fast = push(MemoryStore(), packages, settings._replace(cache=None, compression=Compression("gzip", 2)))
     store = MemoryStore()
     result = push(store, packages, settings)
     for one, other in zip(fast.outcomes, result.outcomes):
@@ -142,6 +141,6 @@ def test_what_was_packed_for_a_slow_link_is_sent_again_over_a_fast_one(packages,
 
 def test_the_same_content_in_another_compression_replaces_nothing(packages, settings):
     store = MemoryStore()
-    push(store, packages, replace(settings, cache=None))
-    other = replace(settings, cache=None, compression=Compression("gzip", 6))
+    push(store, packages, settings._replace(cache=None))
+    other = settings._replace(cache=None, compression=Compression("gzip", 6))
     assert not any(outcome.replaced for outcome in push(store, packages, other, force=True).outcomes)

@@ -35,7 +35,7 @@ class TestProcesses:
         stores = []
         for processes in (False, True):
             store = MemoryStore()
-            how = replace(settings, processes=processes, compression=Compression.parse(compression))
+            how = settings._replace(processes=processes, compression=Compression.parse(compression))
             result = push(store, packages, how)
             assert not result.failed
             stores.append((store.tagged, set(store.blobs), [outcome.relocation_summary for outcome in result.outcomes]))
@@ -56,7 +56,7 @@ class TestProcesses:
         layers = []
         for processes in (False, True):
             store = MemoryStore()
-            layers.append(push(store, [package], replace(settings, processes=processes)).outcomes[0].layer)
+            layers.append(push(store, [package], settings._replace(processes=processes)).outcomes[0].layer)
         assert layers[0] == layers[1]
 
     def test_an_interruption_ends_the_processes(self, tmp_path, settings, monkeypatch):
@@ -99,7 +99,7 @@ class TestInForkedProcesses:
     def pushed(self, packages, settings, tmp_path):
         def push_to(name, processes, force=False):
             store = open_layout(LayoutDirectory(str(tmp_path / name)), create=True)
-            result = push(store, packages, replace(settings, fork=processes), force=force)
+            result = push(store, packages, settings._replace(fork=processes), force=force)
             return store, result
 
         return push_to
@@ -114,12 +114,12 @@ class TestInForkedProcesses:
 
     @pytest.fixture
     def packed_by_processes(self, settings):
-        return replace(settings, fork=True, processes=True)
+        return settings._replace(fork=True, processes=True)
 
     def test_the_same_layers(self, pushed, packages, packed_by_processes, tmp_path):
         by_threads = pushed("threads", False)[0]
         store = open_layout(LayoutDirectory(str(tmp_path / "packed")), create=True)
-        assert not push(store, packages, replace(packed_by_processes, cache=None)).failed
+        assert not push(store, packages, packed_by_processes._replace(cache=None)).failed
         assert {store.resolve(p.tag) for p in packages} == {by_threads.resolve(p.tag) for p in packages}
         assert os.listdir(packed_by_processes.stage) == []
 
@@ -132,7 +132,7 @@ class TestInForkedProcesses:
 
         monkeypatch.setattr(packing, "pack_prefix", die_of_one)
         store = open_layout(LayoutDirectory(str(tmp_path / "layout")), create=True)
-        result = push(store, packages, replace(packed_by_processes, pack_jobs=2))
+        result = push(store, packages, packed_by_processes._replace(pack_jobs=2))
         # one may have waited behind it, in the same process
         assert packages[1] in [outcome.package for outcome in result.failed] and len(result.failed) < 3
         assert all("died (exit code 9)" in str(outcome.error) for outcome in result.failed)
@@ -162,9 +162,9 @@ class TestInForkedProcesses:
         made = []
         for processes in (False, True):
             mine = [replace(package) for package in packages]
-            plan = plan_push(store, mine, settings=replace(settings, fork=processes))
+            plan = plan_push(store, mine, settings=settings._replace(fork=processes))
             assert [item.package for item in plan.packages] == mine
-            made.append([replace(item, package=None) for item in plan.packages])
+            made.append([item._replace(package=None) for item in plan.packages])
         assert made[0] == made[1]
         assert [item.action for item in made[0]] == ["skip", "pack", "pack"]
 
@@ -178,13 +178,13 @@ class TestInForkedProcesses:
 
         lazy = Lazy.__new__(Lazy)
         vars(lazy).update({k: v for k, v in vars(packages[0]).items() if k != "build_info"})
-        plan = plan_push(MemoryStore(), [lazy], settings=replace(settings, fork=True))
+        plan = plan_push(MemoryStore(), [lazy], settings=settings._replace(fork=True))
         assert plan.packages[0].key == plan_push(MemoryStore(), packages[:1], settings=settings).packages[0].key
         assert lazy.build_info == packages[0].build_info and asked == []
 
     def test_a_prefix_that_cannot_be_read_fails_its_package(self, packages, settings):
         shutil.rmtree(packages[1].prefix)
-        plan = plan_push(MemoryStore(), packages, settings=replace(settings, fork=True))
+        plan = plan_push(MemoryStore(), packages, settings=settings._replace(fork=True))
         problems = [item.problem for item in plan.packages]
         assert problems[0] is problems[2] is None
         assert isinstance(problems[1], PrefixChanged) and problems[1].remedy
@@ -196,7 +196,7 @@ class TestInForkedProcesses:
         plan = plan_push(
             store,
             packages,
-            settings=replace(settings, fork=processes),
+            settings=settings._replace(fork=processes),
             may_be_pushed=lambda package: package is not packages[2],
             prepare=prepared.extend,
         )
@@ -212,7 +212,7 @@ class TestInForkedProcesses:
         monkeypatch.setattr(plan, "available_cores", lambda: 2)
         monkeypatch.setattr(tagging, "available_cores", lambda: 2)
         store = open_layout(LayoutDirectory(str(tmp_path / "layout")), create=True)
-        result = push(store, packages, replace(packed_by_processes, pack_jobs=2))
+        result = push(store, packages, packed_by_processes._replace(pack_jobs=2))
         assert not result.failed
         assert sorted(store.tags()) == sorted(package.tag for package in packages)
 
@@ -225,7 +225,7 @@ class TestInForkedProcesses:
         monkeypatch.setattr("spack_oci.operations.push.packing.LARGE", 1)
         monkeypatch.setattr(threading.Thread, "start", threads_at_most(allowed))
         store = open_layout(LayoutDirectory(str(tmp_path / "layout")), create=True)
-        how = replace(settings, cache=None, pack_jobs=2, fork=forked, processes=forked)
+        how = settings._replace(cache=None, pack_jobs=2, fork=forked, processes=forked)
         assert len(push(store, packages, how).pushed) == len(packages)
         assert not push(store, packages, how).pushed
         assert len(push(store, packages, how, force=True).pushed) == len(packages)

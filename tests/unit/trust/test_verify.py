@@ -18,7 +18,7 @@ OTHER = sha256_digest(b"other")
 POLICY = Policy("require", (signer("team").public, signer("second").public))
 TWO = replace(POLICY, threshold=2)
 CLAIM = Claim("zlib@1.3/aaaaaaa", REPOSITORY, subject())
-READ = replace(CLAIM, read_from_manifest=True)
+READ = CLAIM._replace(read_from_manifest=True)
 
 
 def cosign_payload(**changes):
@@ -60,7 +60,7 @@ ACCEPTED = {
         CLAIM,
         [signed(repository="elsewhere.example/cache")],
     ),
-    "in a layout directory": (POLICY, replace(CLAIM, repository=None), [signed(repository="elsewhere.example/x")]),
+    "in a layout directory": (POLICY, CLAIM._replace(repository=None), [signed(repository="elsewhere.example/x")]),
     "with a digest of an SBOM": (POLICY, CLAIM, [signed(sbom=OTHER)]),
 }
 
@@ -97,7 +97,7 @@ REFUSED = {
     "no word of the hash": (POLICY, CLAIM, [signed(dag_hash=None)], BadSignature, "does not say which package"),
     "an altered payload": (
         POLICY,
-        replace(CLAIM, subject=subject(layer=OTHER)),
+        CLAIM._replace(subject=subject(layer=OTHER)),
         [altered(signed(), subject().layer.encode(), OTHER.encode())],
         BadSignature,
         "names the key team is not by it",

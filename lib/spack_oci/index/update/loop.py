@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """The loop of a writer of an index. Why it ends with every package of every writer: see the package's docstring."""
 
-from dataclasses import replace
 from typing import AbstractSet, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple, TypeVar
 
 from ...content import RepositoryWriter
@@ -367,7 +366,7 @@ class _Writer:
         for tag in list(self._known.tags.keys() - look.tags - self._own.keys()):
             self._known.remove(tag)
         for dag_hash, entry in newly_signed(self._known, look.signed):
-            self._known.replace_entry(dag_hash, replace(entry, signed=True))
+            self._known.replace_entry(dag_hash, entry._replace(signed=True))
         self._known.prune()
         signatures = self._signatures
         table = signatures.new_table(look.document, look.packages, self._known, look.signed)

@@ -3,8 +3,7 @@
 
 import random
 import time
-from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ...content import RepositoryWriter
 from ...util.progress import Reporter, Silent
@@ -23,8 +22,7 @@ _LONGEST_LINE = 50.0
 _QUIET = 10.0
 
 
-@dataclass(frozen=True)
-class Backoff:
+class Backoff(NamedTuple):
     """How long a writer that finds the index incomplete waits before it looks again.
 
     A random time up to ``2**n`` cycles of its own (a look and a write, as long as they took), at most ``limit``
@@ -66,26 +64,24 @@ class Backoff:
         return max(measured, self.shortest_cycle)
 
 
-@dataclass(frozen=True)
-class UpdateSettings:
+class UpdateSettings(NamedTuple):
     """How to update an index."""
 
     #: tags read at a time
     jobs: int = 16
     warn: Warn = lambda message: None
-    backoff: Backoff = field(default_factory=Backoff)
+    backoff: Backoff = Backoff()
     #: asked of nodes that the index does not have yet
     check_nodes: CheckNodes = lambda nodes: None
     #: told of tags that are read or compared
-    reporter: Reporter = field(default_factory=Silent)
+    reporter: Reporter = Silent()
     #: where the index is, if not in the repository of the packages
     index_store: Optional[RepositoryWriter] = None
     #: of packages, and who signs the index; None: the signatures that it has are kept
     signatures: Optional[IndexSignatures] = None
 
 
-@dataclass(frozen=True)
-class IndexUpdate:
+class IndexUpdate(NamedTuple):
     """What an update came to."""
 
     #: packages in the index now
@@ -97,9 +93,9 @@ class IndexUpdate:
     #: tags whose digest was compared with the index: so many HEAD requests in a registry
     compared: int = 0
     #: tag -> why it could not be read; it is not in the index
-    unreadable: Mapping[str, str] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = {}
     #: tag -> why it could not be read; it is in the index as it was before
-    kept: Mapping[str, str] = field(default_factory=dict)
+    kept: Mapping[str, str] = {}
     #: tags that others are pushing just now and will merge themselves
     pending: Tuple[str, ...] = ()
     #: digest of the database that ``index.spack`` holds
@@ -115,7 +111,7 @@ class IndexUpdate:
 
     def to_dict(self) -> Dict[str, Any]:
         return {
-            **vars(self),
+            **self._asdict(),
             "unreadable": dict(self.unreadable),
             "kept": dict(self.kept),
             "pending": list(self.pending),

@@ -10,7 +10,7 @@ say; temporary files of killed writers go. Nothing that anybody could still read
 import contextlib
 import os
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Protocol, Sequence, Set, Tuple
 
 from ...content import ContentStore, FileSource, Presence
@@ -226,4 +226,4 @@ def _write_broken(store: ContentStore, leave_out: Mapping[str, str], back: Set[s
     plan = read_plan(store)
     broken = {**{tag: digest for tag, digest in plan.broken.items() if tag not in back}, **leave_out}
     if broken != plan.broken:
-        write_plan(store, replace(plan, broken=broken))
+        write_plan(store, plan._replace(broken=broken))

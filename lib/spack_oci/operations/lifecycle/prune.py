@@ -10,7 +10,7 @@ prune that was killed leaves a cache that works: the next one goes on.
 
 import contextlib
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import (
     AbstractSet,
     Any,
@@ -273,7 +273,7 @@ def condemn(
         if tag not in plan.indexed and plan.doomed.get(tag) == c.manifest and c.since <= now
     }
     condemned = {tag: counting.get(tag) or Condemned(digest, int(now)) for tag, digest in plan.doomed.items()}
-    wanted = replace(plan.previous, condemned=condemned, seen=plan.seen)
+    wanted = plan.previous._replace(condemned=condemned, seen=plan.seen)
     if wanted != plan.previous:
         current = read_plan(store)  # pushes may have taken something off since
         wanted = wanted.without(
@@ -341,7 +341,7 @@ def delete_condemned(
     current = read_plan(store)  # pushes may have taken something off
     remaining = current.without(current.condemned.keys() - left.keys())
     if result.untagged:
-        remaining = replace(remaining, untagged={**remaining.untagged, **result.untagged})
+        remaining = remaining._replace(untagged={**remaining.untagged, **result.untagged})
     if remaining != current:
         write_plan(store, remaining)
     if result.deleted or held & {plan.condemned[tag].manifest for tag in result.reprieved if tag in plan.condemned}:

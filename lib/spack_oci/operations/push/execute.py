@@ -18,8 +18,8 @@ import tempfile
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
 
 from ...archive.pack import PackedLayer
 from ...content import BlobSource, ChecksBlobs, FileSource, Presence, RepositoryWriter
@@ -100,8 +100,7 @@ class _Job:
         return self.plan.package
 
 
-@dataclass(frozen=True)
-class _Event:
+class _Event(NamedTuple):
     """A step that a worker has finished."""
 
     handle: Callable[[_Job, Any], None]
@@ -211,7 +210,7 @@ class _Push:
         left = writer.settle([o.signature for o in signed if o.signature is not None], jobs)
         for outcome, signature in zip(signed, left):
             if isinstance(signature, SpackOciError):
-                self._finish(replace(outcome, status=FAILED, error=signature, signature=None))
+                self._finish(outcome._replace(status=FAILED, error=signature, signature=None))
 
     def _warn_of_short_prefixes(self) -> None:
         """Once for all packages: only what is in the store counts, and only if something in it cannot grow."""
@@ -395,7 +394,7 @@ class _Push:
         ahead = self._begin_ahead(job)
         compression = self._rates.compression()
         if job.key is not None:
-            job.key = replace(job.key, encoder=compression.encoder)
+            job.key = job.key._replace(encoder=compression.encoder)
 
         def moved(count: int) -> None:
             job.read += count
@@ -492,7 +491,7 @@ class _Push:
             return
         origins = (self._store.url, *layer.origins)[:_ORIGINS]
         try:
-            cache.remember_layer(key, replace(layer, origins=origins))
+            cache.remember_layer(key, layer._replace(origins=origins))
         except StorageError as e:
             self._reporter.warn(str(e))
 

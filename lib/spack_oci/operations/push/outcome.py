@@ -2,7 +2,7 @@
 """What came of a push: values for the summary, ``--json`` and the index."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from ...descriptor import Descriptor
 from ...package.record import Layer, Package
@@ -15,8 +15,7 @@ SKIPPED = "skipped"
 FAILED = "failed"
 
 
-@dataclass(frozen=True)
-class PackageOutcome:
+class PackageOutcome(NamedTuple):
     """One package. ``status``: PUSHED, SKIPPED (it was there) or FAILED (``error``)."""
 
     package: Package
@@ -32,7 +31,7 @@ class PackageOutcome:
     read: int = 0
     sent: int = 0
     #: see :class:`spack_oci.archive.pack.RelocationSummary`
-    relocation_summary: Dict[str, Any] = field(default_factory=dict)
+    relocation_summary: Mapping[str, Any] = {}
     #: None: it was not to be signed
     signature: Optional["Written"] = None
     #: see :class:`~spack_oci.operations.push.tagging.Tagged`

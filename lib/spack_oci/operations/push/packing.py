@@ -8,8 +8,7 @@ all of them; but each costs some 25 MiB. Both write the same bytes.
 
 import os
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from typing import Any, Callable, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ...archive.codec import Compression
 from ...archive.pack import PackedLayer, pack_prefix
@@ -29,8 +28,7 @@ AHEAD = 2
 _REPORT = 4 << 20
 
 
-@dataclass(frozen=True)
-class _PackJob:
+class _PackJob(NamedTuple):
     """``threads``: that compress it; ``path``: of the layer."""
 
     label: str

@@ -2,7 +2,6 @@
 """What a push will do, as data: which packages are there, which will be packed or taken from the blob cache."""
 
 import contextlib
-from dataclasses import dataclass, field
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -12,6 +11,7 @@ from typing import (
     Iterator,
     List,
     Mapping,
+    NamedTuple,
     Optional,
     Sequence,
     Set,
@@ -56,11 +56,10 @@ _MOST_PLANNERS = 4
 _FEW = 3
 
 
-@dataclass(frozen=True)
-class PushSettings:
+class PushSettings(NamedTuple):
     """How to push. Sizes in bytes."""
 
-    compression: Compression = field(default_factory=Compression)
+    compression: Compression = Compression()
     #: packages that are packed at the same time; 0: one for each core
     pack_jobs: int = 0
     #: pack in worker processes (True) or threads (False); None: in processes when there is enough to do
@@ -109,8 +108,7 @@ def worth_forking(settings: PushSettings, packages: int) -> bool:
     return can_fork() and available_cores() > 1 and packages >= WORTH_FORKING
 
 
-@dataclass(frozen=True)
-class PlannedPackage:
+class PlannedPackage(NamedTuple):
     """``action``: SKIP (the tag is there), PACK, or REUSE (the blob cache knows the layer of this very prefix)."""
 
     package: Package
@@ -144,13 +142,12 @@ class PlannedPackage:
         return result
 
 
-@dataclass(frozen=True)
-class PushPlan:
+class PushPlan(NamedTuple):
     """``packages``: in the order in which they were given, dependencies first."""
 
     packages: Sequence[PlannedPackage]
     #: DAG hash -> layer in the store, of the skipped packages that an image will need
-    layers: Mapping[str, Layer] = field(default_factory=dict, repr=False)
+    layers: Mapping[str, Layer] = {}
     #: what was odd but stops nothing
     warnings: Sequence[str] = ()
     #: packages that are not there and may not be pushed
@@ -358,7 +355,7 @@ def _planned_apart(
 
     def look(package: Package) -> Tuple[Mapping[str, Any], Mapping[str, Any]]:
         """What was made of the package itself, and what is planned."""
-        plan = vars(_plan_one(package, settings, target))
+        plan = _plan_one(package, settings, target)._asdict()
         parts = {name: getattr(package, name) for name in ("prefix", "build_info", "description")}
         return parts, {**plan, "package": None}
 

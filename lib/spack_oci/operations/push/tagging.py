@@ -8,7 +8,6 @@ this step in forked processes, while its own threads send layers.
 import os
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import Any, Mapping, NamedTuple, Optional, Sequence
 
 from ... import __version__
@@ -32,8 +31,7 @@ from .plan import PushSettings, read_layer, worth_forking
 MOST_PROCESSES = 4
 
 
-@dataclass(frozen=True)
-class TagJob:
+class TagJob(NamedTuple):
     """``number``: of the package in the list that a :class:`Tagger` was made with; ``layers``: of its image, without
     the base's; ``relocation_summary``: of its own layer; ``is_new``: that layer was not in the store before; ``level``:
     annotations that say how it was compressed."""
@@ -42,7 +40,7 @@ class TagJob:
     layers: Sequence[Layer]
     relocation_summary: Mapping[str, Any]
     is_new: bool
-    level: Mapping[str, str] = field(default_factory=dict)
+    level: Mapping[str, str] = {}
 
 
 class Tagged(NamedTuple):

@@ -7,7 +7,6 @@ wrote. This tag is written by the owners of one key alone, before their last loo
 package with different keys, whoever announces last finds what all others have announced.
 """
 
-from dataclasses import replace
 from typing import Callable, Collection, Dict, Iterator, Mapping, Tuple
 
 from ...content import BytesSource, ContentReader, Presence, RepositoryWriter, put_bytes, read_blob
@@ -66,7 +65,7 @@ class Announced:
         """Those of others over the same manifest. They are not verified."""
         for key_id, (_, table) in self._read.items():
             found = table.get(subject.manifest, SignedPackage(()))
-            payload = replace(subject, sbom=found.sbom).payload(key_id)
+            payload = subject._replace(sbom=found.sbom).payload(key_id)
             yield from (Signature(payload, signature.value) for signature in found.signatures[:1])
 
     def _announced(self, key_id: str) -> Tuple[str, SignatureTable]:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What stands between finding a package and fetching it: the policy of the store that it comes from."""
 
-from dataclasses import replace
 from typing import Callable, Dict, Optional
 
 from ...content import ContentReader
@@ -50,7 +49,7 @@ class Guard:
             signed = self._index.lookup_signatures(remote.url, remote.dag_hash)
             if signed is None:
                 return False
-            subject = replace(subject_of(remote), config=signed.config, sbom=signed.sbom)
+            subject = subject_of(remote)._replace(config=signed.config, sbom=signed.sbom)
             signatures = [Signature(s.payload or subject.payload(s.key), s.value) for s in signed.signatures]
             verify(self.policy, claim_of(remote, subject, read_from_manifest=False), signatures)
         except (TrustError, StorageError):

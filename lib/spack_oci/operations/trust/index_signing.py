@@ -2,7 +2,6 @@
 """What signs an index while it is updated, and finds the signatures of packages that it does not have yet."""
 
 import time
-from dataclasses import replace
 from typing import Callable, Collection, Dict, Iterable, Mapping, Optional, Sequence, Tuple
 
 from ...content import RepositoryWriter
@@ -160,7 +159,7 @@ class IndexSigning:
             entry, known = packages.entry(dag_hash), table.get(dag_hash, SignedPackage(()))
             if entry is None or entry.manifest.digest != own.subject.manifest:
                 return False  # somebody has pushed it again since
-            subject = replace(own.subject, sbom=known.sbom)  # who signs what is there knows of none
+            subject = own.subject._replace(sbom=known.sbom)  # who signs what is there knows of none
             others = [_signature(subject, s) for s in known.signatures if s.key != own.key_id]
             known_payloads = {other.payload for other in others}
             others += [s for s in self._announced.signatures_of(own.subject) if s.payload not in known_payloads]

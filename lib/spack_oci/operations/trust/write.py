@@ -18,7 +18,7 @@ import random
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from typing import Callable, List, Optional, Sequence, Union
+from typing import Callable, List, NamedTuple, Optional, Sequence, Union
 
 from ...content import BytesSource, Presence, RepositoryWriter, put_bytes, resolves_to
 from ...descriptor import OCI_CONFIG, OCI_MANIFEST
@@ -38,8 +38,7 @@ from ...trust.verify import Signature
 from ...util.concurrency.threads import DaemonPool
 
 
-@dataclass(frozen=True)
-class Pace:
+class Pace(NamedTuple):
     """How writers that meet get along. Seconds. ``settle``: what no writer takes between its reading and its writing;
     ``longest``: of the random waits after a collision, which double."""
 

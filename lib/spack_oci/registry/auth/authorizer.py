@@ -2,8 +2,7 @@
 """Authorization of requests to one repository: which header to send, and what to do about a 401."""
 
 import threading
-from dataclasses import dataclass
-from typing import Iterable, List, Optional, Sequence, Set
+from typing import Iterable, List, NamedTuple, Optional, Sequence, Set
 
 from ...errors import ConfigurationError, CredentialsUnavailable
 from ...reference import Repository
@@ -16,8 +15,7 @@ from .credentials import Credentials, find_credentials
 from .tokens import Scopes, Token, TokenCache, TokenRequest, TokenServer, check_realm, https_realm
 
 
-@dataclass(frozen=True)
-class AuthHeader:
+class AuthHeader(NamedTuple):
     """What is sent along with a request. ``header`` and ``token`` are secrets.
 
     ``scope``: what the token server said that it granted, if it did. ``fresh``: it cannot be had any newer, so that a

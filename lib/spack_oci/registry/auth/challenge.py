@@ -2,8 +2,7 @@
 """``WWW-Authenticate`` (RFC 9110, 11.6.1), read as leniently as registries write it."""
 
 import re
-from dataclasses import dataclass, field
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]+=*(?=[ \t]*(?:,|\Z))")
@@ -13,12 +12,11 @@ _BLANKS = re.compile(r"[ \t\r\n]*")
 _SEPARATORS = re.compile(r"[ \t\r\n,]*")
 
 
-@dataclass(frozen=True)
-class Challenge:
+class Challenge(NamedTuple):
     """One way to authenticate. ``scheme`` and the names of ``parameters`` are in lower case."""
 
     scheme: str
-    parameters: Dict[str, str] = field(default_factory=dict)
+    parameters: Dict[str, str]
 
     @property
     def realm(self) -> str:
@@ -51,7 +49,7 @@ def parse_challenges(header: str) -> List[Challenge]:
         if challenges and header.startswith("=", position):
             position = _read_value(header, position + 1, challenges[-1].parameters, word.group().lower())
         else:
-            challenges.append(Challenge(word.group().lower()))
+            challenges.append(Challenge(word.group().lower(), {}))
             position = _skip_token68(header, position, word.end())
         position = _SEPARATORS.match(header, position).end()  # type: ignore[union-attr]
     return challenges

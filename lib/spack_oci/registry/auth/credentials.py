@@ -8,7 +8,7 @@ the longest prefix of ``HOST/REPOSITORY`` that it has something for.
 import base64
 import os
 from dataclasses import dataclass, field, replace
-from typing import Iterable, List, Mapping, Optional, Protocol, Sequence, Tuple
+from typing import Iterable, List, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple
 
 from ...errors import ConfigurationError, CredentialsNotSet, CredentialsUnavailable
 
@@ -81,8 +81,7 @@ def matching_key(keys: Iterable[str], host: str, repository: str) -> Optional[st
     return next((key for key in lookup_keys(host, repository) if key in known), None)
 
 
-@dataclass(frozen=True)
-class StaticCredentials:
+class StaticCredentials(NamedTuple):
     """Credentials that are known already, for ``scope``: ``HOST`` or ``HOST/PATH``, and for nobody else."""
 
     scope: str

@@ -8,8 +8,7 @@ session.
 
 import random
 import time
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Callable, Container, FrozenSet, Optional
+from typing import TYPE_CHECKING, Callable, Container, FrozenSet, NamedTuple, Optional
 
 from ...errors import ConnectionLost, HostAway, RateLimited, ResponseError, SpackOciError, TimedOut
 from ...util.notices import notice
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     from .response import Response
 
 
-@dataclass(frozen=True)
-class RetryPolicy:
+class RetryPolicy(NamedTuple):
     """How often, and how long to wait in between.
 
     ``attempts``: requests in all, at least 1. The wait before try *n* is ``base * 2**(n-1)`` seconds, at most ``cap``,
@@ -41,7 +39,7 @@ class RetryPolicy:
     patience: float = 120.0
     outage: float = 0.0
     statuses: FrozenSet[int] = frozenset({408, 429, 500, 502, 503, 504})
-    sleep: Callable[[float], None] = field(default=time.sleep, repr=False, compare=False)
+    sleep: Callable[[float], None] = time.sleep
 
     def wait_before_retry(self, error: SpackOciError, tries: int) -> Optional[float]:
         """Seconds to wait before the next try after ``tries`` failed ones; None: give up and raise ``error``."""
@@ -63,11 +61,11 @@ class RetryPolicy:
 
     def once(self) -> "RetryPolicy":
         """A policy for those who have a better way to go on after a failure than to send the same again."""
-        return replace(self, attempts=1, outage=0.0)
+        return self._replace(attempts=1, outage=0.0)
 
     def never_waiting(self) -> "RetryPolicy":
         """A policy for where something better than waiting is left: another mirror."""
-        return replace(self, attempts=min(2, self.attempts), max_retry_after=0.0, patience=0.0, outage=0.0)
+        return self._replace(attempts=min(2, self.attempts), max_retry_after=0.0, patience=0.0, outage=0.0)
 
 
 class _Throttling:

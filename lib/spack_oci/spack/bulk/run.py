@@ -6,7 +6,7 @@ could not be installed here is as it was, and the installer deals with it by its
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Collection, Dict, Mapping, Protocol, Sequence
+from typing import Any, Callable, Collection, Dict, Mapping, NamedTuple, Protocol, Sequence
 
 import spack.config
 import spack.llnl.util.tty as tty
@@ -29,8 +29,7 @@ from .steps import SpackSteps
 ONE_BY_ONE = ("overwrite", "fake", "keep_stage", "keep_prefix", "stop_at", "stop_before", "tests")
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """``wanted``: what may come from a cache and is not installed; ``needs``: DAG hash -> what is not installed either
     and has to be there first; ``explicit``: DAG hashes; ``workers``: processes, at most."""
 

@@ -4,9 +4,8 @@
 import io
 import os
 import time
-from dataclasses import dataclass
 from functools import partial
-from typing import Callable, Collection, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import spack.hooks
 import spack.mirrors.mirror
@@ -30,8 +29,7 @@ from ..hooks import install, install_manifest, permissions
 from ..specs import packages
 
 
-@dataclass(frozen=True)
-class Fetched:
+class Fetched(NamedTuple):
     """A layer in the blob cache, on its way to the process that extracts it. ``url``: of the mirror that gave it."""
 
     url: str

@@ -3,8 +3,7 @@
 
 import contextlib
 import os
-from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import spack.llnl.util.tty as tty
 import spack.spec
@@ -35,8 +34,7 @@ from .image_options import ImageOptions
 _DEFAULT_TAG = "latest"
 
 
-@dataclass(frozen=True)
-class Exported:
+class Exported(NamedTuple):
     """What was written."""
 
     destination: files.Destination

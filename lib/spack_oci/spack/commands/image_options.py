@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: (Apache-2.0 OR MIT)
 """What a user says of images. Apart from what makes them (``images``), which a push of packages needs not import."""
 
-from dataclasses import dataclass, field
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Mapping, NamedTuple, Optional, Sequence
 
 from ...errors import ConfigurationError
 from ...image import layers
@@ -12,17 +11,16 @@ from ...operations.images import checks
 from ..configuration import settings
 
 
-@dataclass(frozen=True)
-class ImageOptions:
+class ImageOptions(NamedTuple):
     """What a user asked for; :func:`options` adds the configuration."""
 
     base_image: Optional[str] = None
     tags: Sequence[str] = ()
-    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+    runtime: RuntimeSettings = RuntimeSettings()
     max_layers: int = layers.DEFAULT_MAX_LAYERS
     strategy: layers.Strategy = layers.VOLATILITY
     squash: bool = False
-    exclusions: Exclusions = field(default_factory=Exclusions)
+    exclusions: Exclusions = Exclusions()
     multi_arch: bool = False
     skip_libc_check: bool = False
     views: bool = True

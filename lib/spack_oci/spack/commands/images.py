@@ -104,7 +104,7 @@ def _open_source(image: str, mirror: Optional["spack.mirrors.mirror.Mirror"]) ->
     if isinstance(location, Repository):
         repository, registry = mirrors.registry_of(location)
         more = _credentials_of_registry(mirror, location.host) if mirror else []
-        return open_repository(repository, replace(registry, credentials=(*registry.credentials, *more)))
+        return open_repository(repository, registry._replace(credentials=(*registry.credentials, *more)))
     try:
         return open_layout(location)
     except StorageError as e:
@@ -227,7 +227,7 @@ def checked(wanted: ImageOptions, roots: Sequence["spack.spec.Spec"]) -> ImageOp
         cache=base_image_results(configured),
         jobs=configured.pack_jobs,
     )
-    return replace(wanted, checked=True)
+    return wanted._replace(checked=True)
 
 
 def planned(store_url: str, wanted: ImageOptions, roots: Sequence["spack.spec.Spec"]) -> List[Dict[str, Any]]:

@@ -5,7 +5,7 @@ import contextlib
 import difflib
 import sys
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, FrozenSet, List, Sequence
+from typing import Any, Dict, FrozenSet, List, NamedTuple, Sequence
 
 import spack.cmd
 import spack.environment
@@ -22,8 +22,7 @@ from ..configuration import mirrors
 from ..specs import packages
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What of the closure of the roots is installed; ``overwrite``: the roots again, also if they are installed."""
 
     package: bool = True

@@ -7,8 +7,7 @@ import functools
 import os
 import sys
 import tempfile
-from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 import spack.binary_distribution
 import spack.cmd
@@ -36,8 +35,7 @@ from ..fetching import fetching_index_cache
 Loaded = List[Tuple["spack.mirrors.mirror.Mirror", CachedIndex]]
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """A package of one mirror."""
 
     spec: "spack.spec.Spec"

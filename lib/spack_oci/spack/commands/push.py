@@ -7,8 +7,8 @@ functions that need it: it takes 30 ms, a third of such a push.
 
 import contextlib
 import tempfile
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import spack.cmd
 import spack.environment
@@ -44,8 +44,7 @@ if TYPE_CHECKING:
     from ...trust.signers import Signer
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """What a user asked to be pushed, and where to."""
 
     mirror: "spack.mirrors.mirror.Mirror"
@@ -60,7 +59,7 @@ class Request:
     read_dependencies: bool = True
     update_index: bool = False
     compression: Optional[Compression] = None
-    image: ImageOptions = field(default_factory=ImageOptions)
+    image: ImageOptions = ImageOptions()
     #: attach an SBOM; None: as oci:sbom says
     sbom: Optional[bool] = None
     #: attach a statement of provenance, signed by ``signer``; None: as oci:provenance says
@@ -270,7 +269,7 @@ def run(request: Request) -> "Outcome":
     if request.image.tags:
         from . import images
 
-        request = replace(request, image=images.checked(request.image, request.roots))
+        request = request._replace(image=images.checked(request.image, request.roots))
     chosen = select(request)
     if chosen.not_installed and request.fail_fast and not request.allow_missing:
         raise NotInstalled(
@@ -307,9 +306,8 @@ def push_specs(store: ContentStore, request: Request, specs: Sequence["spack.spe
         if request.image.base_image:
             from . import images
 
-            push_settings = replace(
-                push_settings, base=images.prepare_base(store, request.image, specs, to_push, request.mirror)
-            )
+            base = images.prepare_base(store, request.image, specs, to_push, request.mirror)
+            push_settings = push_settings._replace(base=base)
         result = execute_push(plan, store, settings=push_settings, reporter=reporter())
     for outcome in result.pushed:
         tty.info(f"Tagged {outcome.package.label} as {image_name(store.url, outcome.package.tag)}")

@@ -147,7 +147,7 @@ def open_location(
         if create:
             raise unchangeable(location.url)
         whole = open_location(
-            replace(location, snapshot=""),
+            location._replace(snapshot=""),
             credentials,
             further_credentials=further_credentials,
             with_mirrors=with_mirrors,

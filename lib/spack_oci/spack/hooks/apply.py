@@ -10,8 +10,7 @@ import functools
 import importlib
 import inspect
 import sys
-from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ...errors import SpackOciError
 from ..dependencies import missing_dependencies, pip_command, warn
@@ -23,8 +22,7 @@ from .table import ADDITION, EXTENSION, HOOKS, PROPERTY, Hook
 ACTIVE, PENDING, REFUSED, NOT_NEEDED = "active", "pending", "refused", "not needed"
 
 
-@dataclass(frozen=True)
-class HookStatus:
+class HookStatus(NamedTuple):
     hook: Hook
     state: str
     #: why it is refused; empty otherwise

@@ -5,16 +5,14 @@
 says of each entry why it is needed and what happens without it; another test compares the two.
 """
 
-from dataclasses import dataclass
-from typing import Optional, Sequence, Tuple
+from typing import NamedTuple, Optional, Sequence, Tuple
 
 #: kinds of entries: a function or method that is wrapped; a property whose getter is wrapped; a tuple or dictionary
 #: that gets more elements; an attribute that a module of Spack gets in addition
 FUNCTION, PROPERTY, EXTENSION, ADDITION = "function", "property", "constant extended", "attribute added"
 
 
-@dataclass(frozen=True)
-class Hook:
+class Hook(NamedTuple):
     """One thing of Spack and its replacement.
 
     ``targets``: ``module:path`` where Spack looks it up, a path of attributes and keys; the first that exists is taken
