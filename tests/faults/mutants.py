@@ -60,7 +60,8 @@ _POLICY = "tests/unit/trust/test_policy.py"
 _SIGNERS = "tests/unit/trust/test_signers.py"
 _SIGNATURES = "tests/unit/trust/test_signatures.py"
 _SIGNING = "tests/unit/operations/test_signing.py"
-_INDEX_SIGNING = "tests/unit/operations/test_index_signing.py"
+_OPERATIONS = "tests/unit/operations"
+_INDEX_SIGNING = f"{_OPERATIONS}/test_index_signing.py {_OPERATIONS}/test_index_turned_back.py"
 _TOGETHER = "tests/unit/operations/test_signers_interleaved.py"
 
 GUARDS: Sequence[Guard] = (

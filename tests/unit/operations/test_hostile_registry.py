@@ -18,8 +18,8 @@ from spack_oci.trust.provenance import envelope
 from spack_oci.trust.signatures import ANNOTATION, PAYLOAD_TYPE, signature_tag
 from spack_oci.trust.verify import Signature
 from support.memory_store import MemoryStore
-from unit.operations.test_index_signing import Client, edited, package
-from unit.operations.test_index_signing import sign as sign_all
+from unit.operations.signed_caches import Client, edited, package
+from unit.operations.signed_caches import sign as sign_all
 from unit.operations.test_signing import fetched, put_signatures, sign
 from unit.trust.cases import signature_over, signer
 
