@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import ctypes
 import importlib
-import inspect
 import json
 import os
 import pkgutil
@@ -55,13 +54,12 @@ def shorten_waits() -> None:
 
     registries.OUTAGE = 1.0
     _set_defaults(RetryPolicy, base=0.05, cap=0.4, max_retry_after=0.5, patience=2.0)
-    _set_defaults(RegistrySettings, read_timeout=0.7, commit_timeout=0.7, connect_timeout=2.0)
+    _set_defaults(RegistrySettings, retry=RetryPolicy(), read_timeout=0.7, commit_timeout=0.7, connect_timeout=2.0)
 
 
-def _set_defaults(cls: type, **values: float) -> None:
-    init: Any = cls.__init__
-    parameters = [p for p in inspect.signature(init).parameters.values() if p.default is not inspect.Parameter.empty]
-    init.__defaults__ = tuple(values.get(p.name, p.default) for p in parameters)
+def _set_defaults(cls: Any, **values: Any) -> None:
+    """Of a NamedTuple."""
+    cls.__new__.__defaults__ = tuple(values.get(name, default) for name, default in cls._field_defaults.items())
 
 
 # -- operations that `spack-oci` has no word for ---------------------------------------------------------------------

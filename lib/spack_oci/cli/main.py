@@ -17,7 +17,6 @@ from ..commandline import definitions, maintenance, trust
 from ..commandline.common import add_json, add_no_check_signature, allow_options_anywhere, explain_mistakes
 from ..commandline.definitions import Program
 from ..commandline.image_options import add_base_image, add_image_options
-from ..util.concurrency.collector import relax_collector
 from .output import error
 
 CACHE_HELP = "URL (oci://, oci+http://, oci+file://), or path of a directory or bundle"
@@ -318,9 +317,11 @@ _COMMANDS: Dict[str, Callable[[Any], None]] = {
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run a command; its exit code."""
     words = sys.argv[1:] if arguments is None else arguments
-    if arguments is None:  # a process of our own
-        relax_collector()
     args = parser(words[0] if words and words[0] in _COMMANDS else None).parse_args(words)
+    if arguments is None:  # a process of our own, which has to do more than to help
+        from ..util.concurrency.collector import relax_collector
+
+        relax_collector()
     try:
         _check_order(args)
         return args.run(args) or 0
