@@ -35,7 +35,7 @@ class _Record:
     several indexes may have it.
     """
 
-    __slots__ = ("dependencies", "needs", "packed_package", "packed_spec", "plain")
+    __slots__ = ("dependencies", "needs", "packed_package", "packed_spec", "plain", "signed")
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class _Record:
         needs: Tuple[str, ...],
         packed_package: Optional[bytes],
         plain: bool,
+        signed: bool = False,
     ) -> None:
         self.packed_spec = packed_spec
         self.dependencies = dependencies
@@ -51,6 +52,8 @@ class _Record:
         self.packed_package = packed_package
         #: the annotations, which the DAG hash does not cover, are those of a spec that no other Spack has rewritten
         self.plain = plain
+        #: of the package
+        self.signed = signed
 
     @property
     def spec(self) -> bytes:
@@ -66,8 +69,10 @@ class _Record:
         return self.packed_package is not None
 
     def with_package(self, package: Optional[PackageEntry]) -> "_Record":
-        packed_package = None if package is None else packed(canonical_json(package.to_dict()))
-        return _Record(self.packed_spec, self.dependencies, self.needs, packed_package, self.plain)
+        if package is None:
+            return _Record(self.packed_spec, self.dependencies, self.needs, None, self.plain)
+        entry = packed(canonical_json(package.to_dict()))
+        return _Record(self.packed_spec, self.dependencies, self.needs, entry, self.plain, package.signed)
 
 
 class PackageIndex:
@@ -218,6 +223,12 @@ class PackageIndex:
         """(DAG hash, entry), sorted by hash. ``besides``: hashes of packages that are left out."""
         for dag_hash in sorted(self.tags.values()):
             if dag_hash not in besides:
+                yield dag_hash, self._entry(self._records[dag_hash])
+
+    def unsigned_packages(self) -> Iterator[Tuple[str, PackageEntry]]:
+        """The same of those that have no signature, as far as their entries know."""
+        for dag_hash in sorted(self.tags.values()):
+            if not self._records[dag_hash].signed:
                 yield dag_hash, self._entry(self._records[dag_hash])
 
     def adopt(self, other: "PackageIndex", tag: str) -> None:

@@ -152,20 +152,31 @@ def _usual_key(data: bytes, name: str) -> Optional[PublicKey]:
         return None
     if len(der) != len(_P256) + _P256_POINT or not der.startswith(_P256):
         return None
-    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), der[len(_P256) :])
+    return _public_of_p256(ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), der[len(_P256) :]), name)
+
+
+def _public_of_p256(key: Any, name: str) -> PublicKey:
+    der = _P256 + point_of(key)
     text = base64.b64encode(der)
     lines = b"\n".join(text[at : at + 64] for at in range(0, len(text), 64))
     pem = b"%s\n%s\n-----END PUBLIC KEY-----\n" % (PUBLIC_MARK, lines)
     return PublicKey(name, hashlib.sha256(der).hexdigest(), pem, key)
 
 
+def point_of(key: Any) -> bytes:
+    """Of a public key on P-256, uncompressed (SEC 1, 2.3.3)."""
+    numbers = key.public_numbers()
+    return b"\4" + numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
+
+
 def public_key(key: Any, name: str, where: str = "") -> PublicKey:
     """Of a key object of ``cryptography``; ConfigurationError for one whose signatures cosign would not verify."""
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     where = where or f"the key {name}"
     if isinstance(key, ec.EllipticCurvePublicKey):
+        if isinstance(key.curve, ec.SECP256R1):
+            return _public_of_p256(key, name)
         if key.curve.name not in _CURVES:
             raise _unsupported(where, f"ECDSA on the curve {key.curve.name}")
     elif isinstance(key, rsa.RSAPublicKey):
@@ -173,6 +184,8 @@ def public_key(key: Any, name: str, where: str = "") -> PublicKey:
             raise _unsupported(where, f"RSA with {key.key_size} bits")
     elif not isinstance(key, ed25519.Ed25519PublicKey):
         raise _unsupported(where, type(key).__name__.replace("PublicKey", "").strip("_"))
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return PublicKey(name, hashlib.sha256(der).hexdigest(), pem, key)

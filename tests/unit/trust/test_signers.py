@@ -2,6 +2,7 @@
 """Private and public keys: cosign's files read and written, and everything else refused by name."""
 
 import base64
+import hashlib
 import json
 import os
 import shutil
@@ -119,6 +120,33 @@ def test_what_needs_no_password_is_read_at_once(tmp_path):
     (tmp_path / "empty.key").write_bytes(b"")
     with pytest.raises(ConfigurationError, match="is empty"):
         signer_ahead(str(tmp_path / "empty.key"), never)
+
+
+def in_a_box(der):
+    """As cosign writes it, with the password ``pw``, made by others than ours."""
+    from nacl.secret import SecretBox
+
+    salt, nonce = os.urandom(32), os.urandom(24)
+    key = hashlib.scrypt(b"pw", salt=salt, n=1 << 15, r=8, p=1, maxmem=160 << 20, dklen=32)
+    document = recorded_document()
+    document["kdf"].update(params={"N": 1 << 15, "r": 8, "p": 1}, salt=base64.b64encode(salt).decode())
+    document["cipher"]["nonce"] = base64.b64encode(nonce).decode()
+    document["ciphertext"] = base64.b64encode(SecretBox(key).encrypt(der, nonce).ciphertext).decode()
+    return boxed(document)
+
+
+def test_the_usual_private_key_is_that_of_its_bytes():
+    """It is read without a parser of all keys; a number that is none, or with the point of another, is no key."""
+    from cryptography.hazmat.primitives import serialization as s
+
+    one, other = (
+        signer(name)._key.private_bytes(s.Encoding.DER, s.PrivateFormat.PKCS8, s.NoEncryption())
+        for name in ("one", "other")
+    )
+    assert signer_of_pem(in_a_box(one), "one.key", password()).public.id == signer("one").public.id
+    for wrong in (one[:-65] + other[-65:], one[:36] + bytes(32) + one[68:], one[:-1], one + b"x"):
+        with pytest.raises(ConfigurationError, match="holds no private key"):
+            signer_of_pem(in_a_box(wrong), "wrong.key", password())
 
 
 @needs_cosign
@@ -392,26 +420,35 @@ def test_a_public_key_is_read_however_it_was_saved(change):
 
 def test_the_usual_kind_of_key_is_the_same_however_it_is_read():
     """It is read with fewer imports, from its bytes; a point that is not on the curve is no key."""
+    from cryptography.hazmat.primitives import serialization as s
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
     from spack_oci.trust.keys import public_key
 
     pem = signer("team").public.pem
-    usual, other = read_public_key(b"\n" + pem, "team"), public_key(load_pem_public_key(pem), "team")
+    usual, key = read_public_key(b"\n" + pem, "team"), load_pem_public_key(pem)
+    other = public_key(key, "team")
     assert (usual.id, usual.pem, usual.name, usual.describe()) == (other.id, pem, "team", other.describe())
+    assert key.public_bytes(s.Encoding.PEM, s.PublicFormat.SubjectPublicKeyInfo) == pem
+    assert hashlib.sha256(key.public_bytes(s.Encoding.DER, s.PublicFormat.SubjectPublicKeyInfo)).hexdigest() == usual.id
     body = base64.b64decode(b"".join(pem.splitlines()[1:-1]))
     wrong = base64.b64encode(body[:-1] + bytes([body[-1] ^ 1]))
     with pytest.raises(ConfigurationError, match="no public key in PEM format"):
         read_public_key(b"-----BEGIN PUBLIC KEY-----\n%s\n-----END PUBLIC KEY-----\n" % wrong, "team")
 
 
-def test_a_policy_is_read_without_the_ciphers_of_cryptography():
+@pytest.mark.parametrize(
+    ("use", "data"),
+    [
+        ("keys import read_public_key as f; key = f(data, 'team'); key.verifies(b'', b'')", signer("team").public.pem),
+        ("signers import signer_of_pem as f; f(data, 'key', lambda: b'pw').sign(b'')", generate(b"pw")[1]),
+    ],
+)
+def test_keys_are_used_without_the_ciphers_of_cryptography(use, data):
     """They are half of what an install under a policy would import."""
     code = (
-        "import sys; from spack_oci.trust.keys import read_public_key; "
-        "key = read_public_key(sys.stdin.buffer.read(), 'team'); key.verifies(b'', b''); "
+        f"import sys; data = sys.stdin.buffer.read(); from spack_oci.trust.{use}; "
         "print('cryptography.hazmat.primitives.serialization' in sys.modules)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    argv = [sys.executable, "-c", code]
-    done = subprocess.run(argv, input=signer("team").public.pem, capture_output=True, env=environment)
+    done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, env=environment)
     assert done.stdout == b"False\n", done.stderr

@@ -131,4 +131,4 @@ def newly_signed(index: PackageIndex, signed: Set[str]) -> List[Tuple[str, Packa
     """Packages whose signature the index does not know yet."""
     if not signed:
         return []
-    return [(h, entry) for h, entry in index.packages() if not entry.signed and entry.manifest.digest in signed]
+    return [(h, entry) for h, entry in index.unsigned_packages() if entry.manifest.digest in signed]
