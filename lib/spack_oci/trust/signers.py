@@ -32,7 +32,7 @@ _COST = 1 << 16
 _R, _P = 8, 1
 #: bytes that scrypt may take: 128 * N * r, and some for itself
 _SCRYPT_MEMORY = 160 << 20
-#: how PKCS #8 of a key on P-256 begins, as OpenSSL and Go write it (RFC 5958, 5915), up to the private number; and what is
+#: of PKCS #8 for a key on P-256 (RFC 5958, 5915), as OpenSSL and Go write it: all up to the private number, and what is
 #: between that and the public point
 _P256 = bytes.fromhex("308187020100301306072a8648ce3d020106082a8648ce3d030107046d306b0201010420")
 _P256_POINT = bytes.fromhex("a144034200")
@@ -205,7 +205,7 @@ def _load(der: bytes, origin: str) -> Any:
 
 
 def _usual_key(der: bytes) -> Any:
-    """A private key on P-256, as cosign makes them, without the import of all that a key could be. None: it is another."""
+    """A private key on P-256, as cosign makes them, without the import of all that it could be. None: it is another."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
     start, end = len(_P256), len(_P256) + 32
