@@ -55,15 +55,16 @@ def install_closure(
         cache_prefixes.cache_known_prefixes(roots)
         say = reporter.note if reporter and verbose else None
         steps = _steps(planned, explicit, say=say, unsigned=unsigned)
-        if planned.missing:
-            cache_prefixes.import_hooks()
-            compat.install_sbang()
-            _settle_externals(planned)
         options = settings.read()
         limits = InstallLimits(jobs or options.pack_jobs, options.transfer_jobs, max(1, options.prefetch_room))
         items = steps.items(planned.sizes)
         outcomes = steps.refused(items, limits.transfers)
-        outcomes = outcomes or install_all(items, steps, limits, reporter, fail_fast=fail_fast)
+        if not outcomes:
+            if planned.missing:
+                cache_prefixes.import_hooks()
+                compat.install_sbang()
+                _settle_externals(planned)
+            outcomes = install_all(items, steps, limits, reporter, fail_fast=fail_fast)
     planned.origins.update(steps.origins)
     _mark_explicit(planned, explicit)
     if environment is not None:
