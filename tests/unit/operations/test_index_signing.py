@@ -5,7 +5,7 @@ import json
 
 import pytest
 from spack_oci.descriptor import canonical_json, sha256_digest
-from spack_oci.errors import BadSignature
+from spack_oci.errors import BadSignature, NotSigned
 from spack_oci.index.index_cache import IndexCache, refresh_index
 from spack_oci.index.publish import (
     DOCUMENT_TAG,
@@ -69,6 +69,17 @@ def test_what_the_index_proves_is_accepted_without_a_request_and_without_another
     monkeypatch.setattr(client.cache, "lookup_signatures", None)
     assert fetch_package(store, tags[0], FIRST, lambda r: r.tag, client.cache, guard)[1] == tags[0]
     assert store.requests == 0
+
+
+def test_an_index_that_one_key_has_signed_does_not_prove_what_two_have_to_sign(store, tmp_path):
+    tag = package(store)
+    sign(store, [tag])
+    keys = tuple(signer(name).public for name in ("team", "second"))
+    client = Client(store, tmp_path, Policy("require", keys, threshold=2))
+    client.refresh()
+    assert not is_proven(store, tag, FIRST, client.cache, Guard(client.policy, store, index=client.cache))
+    with pytest.raises(NotSigned, match="signed by team only, not by 2 of team, second"):
+        client.fetch(tag)
 
 
 def test_what_another_spack_may_have_pushed_again_is_not_proven(store, client, monkeypatch):
