@@ -6,7 +6,7 @@ import os
 
 import pytest
 from spack_oci.content import put_bytes
-from spack_oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, canonical_json, sha256_digest
+from spack_oci.descriptor import OCI_CONFIG, OCI_MANIFEST, Descriptor, canonical_json, sha256_digest
 from spack_oci.errors import (
     BadSignature,
     NotFound,
@@ -42,6 +42,7 @@ from spack_oci.trust.signatures import (
 )
 from support.memory_store import MemoryStore
 from support.packages.cache_builder import node, push_package, tag_of
+from unit.operations.signed_caches import package
 from unit.trust.cases import signature_over, signed, signer, subject
 
 POLICY = Policy("require", (signer("team").public,))
@@ -51,20 +52,6 @@ QUICK = Pace(settle=0.0, shortest=0.0)
 @pytest.fixture
 def store():
     return MemoryStore("oci://registry.example/team/cache")
-
-
-def package(store, name="zlib", dag_hash="a" * 32):
-    """Put a package there; its tag."""
-    layer = put_bytes(store, f"layer of {name}".encode(), OCI_LAYER_GZIP)
-    config = {
-        "spec": {"nodes": [{"name": name, "version": "1.3", "hash": dag_hash}]},
-        "rootfs": {"diff_ids": [sha256_digest(name.encode())]},
-        "buildcache_layout_version": 3,
-    }
-    manifest = {"config": put_bytes(store, canonical_json(config), OCI_CONFIG).to_dict(), "layers": [layer.to_dict()]}
-    tag = f"{name}-1.3-{dag_hash}.spack"
-    store.put_manifest(canonical_json(manifest), OCI_MANIFEST, tag)
-    return tag
 
 
 def sign(store, tag, by="team"):
