@@ -88,3 +88,35 @@ def test_nodes_of_many_seeds_are_read_by_spack(bare_spack, tmp_path):
         assert found["failed"] == [], f"seed {seed}"
         total += found["accepted"] + found["refused"]
     print(f"{total} nodes")
+
+
+#: runs in Spack; argv: the tests' directory
+READ_ONE_BY_ONE = """
+import gc, json, sys
+sys.path.insert(0, sys.argv[1])
+from spack_oci.index.nodes import nodes_of_document
+from spack_oci.spack.specs import node_reader
+from support.specs.node_mutations import BUILT, DEPENDENCIES, base_nodes
+
+base = base_nodes()[0]
+nodes = nodes_of_document({"spec": {"_meta": {"version": 5}, "nodes": [base, *DEPENDENCIES, BUILT]}}, "base")
+
+def kept():
+    gc.collect()
+    return len(gc.get_objects()) + gc.get_freeze_count()
+
+node_reader.check_nodes(nodes[:1])
+before = kept()
+for _ in range(300):
+    node_reader.check_nodes(nodes[:1])
+print(json.dumps(kept() - before))
+"""
+
+
+@pytest.mark.one_spack
+def test_nothing_is_kept_of_nodes_that_were_read(bare_spack, tmp_path):
+    """An update of an index reads those of a hundred thousand packages, and each spec is in a circle."""
+    script = tmp_path / "read.py"
+    script.write_text(READ_ONE_BY_ONE)
+    done = bare_spack.run("python", str(script), TESTS)
+    assert json.loads(done.stdout.splitlines()[-1]) < 300, done.stdout

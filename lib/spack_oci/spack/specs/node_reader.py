@@ -8,14 +8,11 @@ import spack.spec
 
 from ...errors import NotAPackage
 from ...index.nodes import Node
-from ...util.concurrency.collector import relax_collector
 from .. import compat
 
 
 def check_nodes(nodes: Sequence[Node]) -> None:
     """Raises NotAPackage that names the first node that this Spack cannot read."""
-    # the specs are in circles with their edges: each collection of them would look at all nodes once more
-    relax_collector()
     for node in nodes:
         try:
             _read(node)

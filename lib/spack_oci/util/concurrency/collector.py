@@ -7,7 +7,8 @@ import gc
 
 def relax_collector() -> None:
     """What is in memory now stays: to look at Spack's modules and database takes 50 ms each time, and in a forked
-    process copies their pages. What a command makes itself is not much. May be called again when it is.
+    process copies their pages. What a command makes itself is not much. May be called again when it is, but not again
+    and again: what is in circles and not collected yet stays, too.
 
     At the end of the process nothing is looked at: it goes anyway, and that look would take as long once more.
     """
