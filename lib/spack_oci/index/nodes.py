@@ -139,14 +139,13 @@ def _expect(condition: bool, message: str) -> None:
         raise _Malformed(message)
 
 
-def _shared_node(node: Any, shared: Optional[Dict[str, Node]]) -> Node:
+def _shared_node(node: Mapping[str, Any], shared: Optional[Dict[str, Node]]) -> Node:
     if shared is None:
         return _node(node)
-    dag_hash = node.get("hash") if isinstance(node, dict) else None
-    known = shared.get(dag_hash) if isinstance(dag_hash, str) else None
-    if known is None or known.spec != node:
-        known = shared[str(dag_hash)] = _node(node)
-    return known
+    dag_hash = str(node.get("hash"))
+    if dag_hash not in shared or shared[dag_hash].spec != node:
+        shared[dag_hash] = _node(node)
+    return shared[dag_hash]
 
 
 def _node(node: Any) -> Node:
